@@ -1,0 +1,83 @@
+// Everything that compile may know, as immutable values; trimmed to what is used, so that caches of large clusters stay small.
+// This folder owns the type: watch/ (cluster) and standalone's folder source produce it.
+import type { ResiliencePolicy } from '../../crds/resilience-policy.ts';
+import type { ServiceDependency } from '../../crds/service-dependency.ts';
+
+export interface ObjectKey {
+  namespace: string;
+  name: string;
+}
+
+export interface WorldNamespace {
+  name: string;
+  labels: Readonly<Record<string, string>>;
+  annotations: Readonly<Record<string, string>>;
+}
+
+export interface WorldServicePort {
+  /** Empty where the Service has one unnamed port. */
+  name: string;
+  port: number;
+  protocol: 'TCP' | 'UDP' | 'SCTP';
+  appProtocol: string | undefined;
+}
+
+export interface WorldService extends ObjectKey {
+  type: 'ClusterIP' | 'NodePort' | 'LoadBalancer' | 'ExternalName';
+  /** ClusterIPs of both families; empty for headless and ExternalName. */
+  clusterIPs: readonly string[];
+  headless: boolean;
+  ports: readonly WorldServicePort[];
+  sessionAffinity: 'None' | 'ClientIP';
+  internalTrafficPolicy: 'Cluster' | 'Local';
+}
+
+export interface WorldEndpointSlice extends ObjectKey {
+  /** From the label kubernetes.io/service-name. */
+  service: string;
+  addressType: 'IPv4' | 'IPv6' | 'FQDN';
+  /** `port: undefined` means all ports. */
+  ports: readonly { name: string; port: number | undefined; appProtocol: string | undefined }[];
+  endpoints: readonly {
+    addresses: readonly string[];
+    /** Missing conditions are already resolved: ready true, serving true, terminating false. */
+    ready: boolean;
+    serving: boolean;
+    terminating: boolean;
+    /** "namespace/name" of the pod, where the target is one. */
+    pod: string | undefined;
+  }[];
+}
+
+export interface WorldPod extends ObjectKey {
+  uid: string;
+  labels: Readonly<Record<string, string>>;
+  annotations: Readonly<Record<string, string>>;
+  creationTimestamp: string;
+  phase: string;
+  terminating: boolean;
+  ip: string | undefined;
+  serviceAccountName: string;
+  hostNetwork: boolean;
+  mirror: boolean;
+  /** Has our container. */
+  injected: boolean;
+}
+
+/** What an object of ours looked like when it could not be parsed: only its identity and the reasons. */
+export interface InvalidObject extends ObjectKey {
+  kind: 'ServiceDependency' | 'ResiliencePolicy';
+  generation: number;
+  problems: readonly { path: string; message: string }[];
+}
+
+export interface World {
+  clusterDomain: string;
+  namespaces: readonly WorldNamespace[];
+  services: readonly WorldService[];
+  endpointSlices: readonly WorldEndpointSlice[];
+  pods: readonly WorldPod[];
+  serviceDependencies: readonly ServiceDependency[];
+  resiliencePolicies: readonly ResiliencePolicy[];
+  invalid: readonly InvalidObject[];
+}

@@ -1,0 +1,157 @@
+// The plan: what the sidecars of one workload must enforce. It is compiled by the operator, complete (every default filled in, every
+// number in its base unit), and knows none of the words of the custom resources. A sidecar that reads a plan needs nothing else.
+//
+// Rules of several policies merge per request: each policy contributes its first matching rule, or its base. The plan carries that as
+// `levels` (the matchers of each policy, widest target first) and a table `combinations` that maps the tuple of matched rules to a row
+// of `policies`, so that a request costs a few comparisons and one array look-up.
+import { z } from 'zod';
+
+export const PLAN_FORMAT_VERSION = 1;
+
+/** Bounds of everything a plan may hold; a plan beyond them is refused whole. */
+export const PLAN_LIMITS = {
+  frameBytes: 8 * 1024 * 1024,
+  dependencies: 512,
+  levelsPerDependency: 8,
+  rulesPerLevel: 256,
+  matchesPerRule: 16,
+  combinations: 65_536,
+  policies: 65_536,
+  endpointsPerSet: 10_000,
+  endpointSets: 512,
+} as const;
+
+const text = (max: number) => z.string().max(max);
+const milliseconds = z.number().int().min(0).max(86_400_000);
+const port = z.number().int().min(1).max(65_535);
+const percent = z.number().int().min(0).max(100);
+
+/** What may go wrong with one attempt; the vocabulary of `retryOn` and `failureOn`. */
+export const failureKind = z.enum([
+  'ConnectFailure',
+  'Reset',
+  'AttemptTimeout',
+  'GatewayError',
+  'ServerError',
+  'TooManyRequests',
+]);
+export type FailureKind = z.infer<typeof failureKind>;
+
+/** Zero means: no such timeout. `idleMs` holds for HTTP streams and upgrades, `opaqueIdleMs` for tunnelled connections. */
+export const timeoutsPlan = z.object({
+  requestMs: milliseconds,
+  attemptMs: milliseconds,
+  connectMs: milliseconds,
+  idleMs: milliseconds,
+  opaqueIdleMs: milliseconds,
+});
+export type TimeoutsPlan = z.infer<typeof timeoutsPlan>;
+
+/** Which state a block's counters live in: unchanged over plans as long as the key is. */
+const stateKey = text(1024);
+
+export const retriesPlan = z.object({
+  stateKey,
+  maxAttempts: z.number().int().min(1).max(10),
+  retryOn: z.array(failureKind).max(6),
+  methods: z.enum(['Idempotent', 'All']),
+  backoffInitialMs: milliseconds,
+  backoffMaxMs: milliseconds,
+  budgetPercent: percent,
+  budgetMinPerSecond: z.number().int().min(0).max(1000),
+});
+export type RetriesPlan = z.infer<typeof retriesPlan>;
+
+const ratio = z.object({ percent: percent.min(1), minimumCalls: z.number().int().min(1).max(100_000) });
+
+export const circuitBreakerPlan = z.object({
+  stateKey,
+  failureOn: z.array(failureKind).max(6),
+  /** Zero: consecutive failures do not trip. */
+  consecutiveFailures: z.number().int().min(0).max(1000),
+  failureRate: ratio.nullable(),
+  slowCalls: ratio.extend({ thresholdMs: milliseconds.min(1) }).nullable(),
+  windowMs: milliseconds.min(1000),
+  openForMs: milliseconds.min(100),
+  maxOpenForMs: milliseconds.min(100),
+  halfOpenMaxProbes: z.number().int().min(1).max(100),
+  halfOpenSuccesses: z.number().int().min(1).max(100),
+});
+export type CircuitBreakerPlan = z.infer<typeof circuitBreakerPlan>;
+
+export const bulkheadPlan = z.object({
+  stateKey,
+  maxConcurrent: z.number().int().min(1).max(100_000),
+  maxQueued: z.number().int().min(0).max(100_000),
+  queueTimeoutMs: milliseconds,
+});
+export type BulkheadPlan = z.infer<typeof bulkheadPlan>;
+
+/** Which resource each block came from, for answers and `explain`: "ResiliencePolicy shop/payments generation 3". */
+const source = text(512);
+
+/** What is enforced for the requests of one combination of rules. A null block does not act. */
+export const policyPlan = z.object({
+  /** Name of the narrowest matching rule, or "base"; the `rule` label of metrics. */
+  rule: text(253),
+  timeouts: timeoutsPlan,
+  retries: retriesPlan.nullable(),
+  circuitBreaker: circuitBreakerPlan.nullable(),
+  bulkhead: bulkheadPlan.nullable(),
+  sources: z.object({ timeouts: source, retries: source, circuitBreaker: source, bulkhead: source }).partial(),
+});
+export type PolicyPlan = z.infer<typeof policyPlan>;
+
+/** A rule matches when any of its matches does; a match when everything it names does. An empty list matches every request. */
+export const rulePlan = z.object({
+  name: text(253),
+  matches: z
+    .array(
+      z.object({
+        method: text(64).nullable(),
+        path: z.object({ type: z.enum(['Exact', 'PathPrefix']), value: text(1024) }).nullable(),
+      }),
+    )
+    .max(PLAN_LIMITS.matchesPerRule),
+});
+export type RulePlan = z.infer<typeof rulePlan>;
+
+export const dependencyPlan = z.object({
+  /** "<namespace>/<ServiceDependency>/<entry>": identity of all state of this dependency. */
+  id: text(768),
+  /** Name of the entry; the `dependency` label of metrics. */
+  name: text(253),
+  namespace: text(253),
+  serviceDependency: text(253),
+  criticality: z.enum(['Required', 'Optional']),
+  /** Disabled by the kill switch: connections are tunnelled without the codec. */
+  enforcement: z.enum(['Enabled', 'Disabled']),
+  service: z.object({ namespace: text(253), name: text(253), port }),
+  /** Host for requests whose own Host is an IP address or localhost (capture `explicit`). */
+  authority: text(512),
+  /** Http: appProtocol or port name says HTTP. Opaque: it says something else. Detect: it says nothing. */
+  protocol: z.enum(['Http', 'Opaque', 'Detect']),
+  /** ClusterIP and port, each family: what a captured connection was sent to, and the way back where no endpoint is known. */
+  destinations: z.array(z.object({ address: text(64), port })).max(4),
+  /** Endpoints: balance over them. ClusterIp: dial the ClusterIP (session affinity, internal traffic policy). OriginalDestination: headless. */
+  balancing: z.enum(['Endpoints', 'ClusterIp', 'OriginalDestination']),
+  /** Key of this dependency's set on the endpoints stream. */
+  endpointsKey: text(640),
+  levels: z.array(z.array(rulePlan).max(PLAN_LIMITS.rulesPerLevel)).max(PLAN_LIMITS.levelsPerDependency),
+  /**
+   * Row of `policies` for each tuple of matched rules. With n_k rules on level k and r_k = 1 + index of the rule that matched there (0: none),
+   * the index is ((r_0 · (n_1 + 1) + r_1) · (n_2 + 1) + r_2) …
+   */
+  combinations: z.array(z.number().int().min(0)).min(1).max(PLAN_LIMITS.combinations),
+  policies: z.array(policyPlan).min(1).max(PLAN_LIMITS.policies),
+});
+export type DependencyPlan = z.infer<typeof dependencyPlan>;
+
+export const workloadPlan = z.object({
+  formatVersion: z.literal(PLAN_FORMAT_VERSION),
+  namespace: text(253),
+  /** Names of the ServiceDependencies that select the workload's pods, sorted; what a workload is. */
+  serviceDependencies: z.array(text(253)).max(PLAN_LIMITS.dependencies),
+  dependencies: z.array(dependencyPlan).max(PLAN_LIMITS.dependencies),
+});
+export type WorkloadPlan = z.infer<typeof workloadPlan>;

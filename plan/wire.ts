@@ -1,0 +1,105 @@
+// The contract between operator and sidecar: newline-delimited JSON frames over long HTTPS responses, and small POSTs back.
+//
+//   GET  /v1/plan?version=V          frames: plan | unchanged | trust | heartbeat | end
+//   GET  /v1/endpoints?version=V     frames: snapshot | update | unchanged | heartbeat | end
+//   POST /v1/acknowledgements        AcknowledgementReport
+//   POST /v1/circuits                CircuitReport
+//
+// Every request carries `authorization: Bearer <projected token>`. Who asks is decided by the token alone, never by what is asked.
+// `version` is the last one applied; an equal version is answered `unchanged` in the place of the whole. A frame of an unknown kind is ignored.
+import { z } from 'zod';
+import { endpointSet } from './endpoints.ts';
+import { PLAN_LIMITS, workloadPlan } from './plan.ts';
+
+export const PATHS = {
+  plan: '/v1/plan',
+  endpoints: '/v1/endpoints',
+  acknowledgements: '/v1/acknowledgements',
+  circuits: '/v1/circuits',
+} as const;
+
+/** The operator sends a heartbeat this often on a quiet stream; a sidecar that hears nothing for three of them reconnects. */
+export const HEARTBEAT_INTERVAL_MS = 5_000;
+
+const version = z.string().min(1).max(128);
+
+export const planFrame = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('plan'), version, plan: workloadPlan }),
+  z.object({ kind: z.literal('unchanged'), version }),
+  /** The CA bundle (PEM) that the sidecar must trust from now on, in addition to the one it was born with. */
+  z.object({ kind: z.literal('trust'), bundle: z.string().max(262_144) }),
+  z.object({ kind: z.literal('heartbeat') }),
+  /** The operator closes the stream on purpose: TokenExpired, PodGone, WorkloadChanged, Shutdown. */
+  z.object({ kind: z.literal('end'), reason: z.string().max(256) }),
+]);
+export type PlanFrame = z.infer<typeof planFrame>;
+
+export const endpointsFrame = z.discriminatedUnion('kind', [
+  /** Everything: sets that are not in it are unknown. */
+  z.object({ kind: z.literal('snapshot'), version, sets: z.array(endpointSet).max(PLAN_LIMITS.endpointSets) }),
+  /** The sets that changed, whole, and the keys that became unknown. */
+  z.object({
+    kind: z.literal('update'),
+    version,
+    sets: z.array(endpointSet).max(PLAN_LIMITS.endpointSets),
+    removed: z.array(z.string().max(640)).max(PLAN_LIMITS.endpointSets),
+  }),
+  z.object({ kind: z.literal('unchanged'), version }),
+  z.object({ kind: z.literal('heartbeat') }),
+  z.object({ kind: z.literal('end'), reason: z.string().max(256) }),
+]);
+export type EndpointsFrame = z.infer<typeof endpointsFrame>;
+
+export const acknowledgementReport = z.object({
+  stream: z.enum(['plan', 'endpoints']),
+  version,
+  /** False: the sidecar could not apply it and keeps the last good one; `message` says why. */
+  applied: z.boolean(),
+  message: z.string().max(1024).default(''),
+  /** The local kill switch (`breakwater disable`) is thrown in this sidecar. */
+  locallyDisabled: z.boolean().default(false),
+});
+export type AcknowledgementReport = z.infer<typeof acknowledgementReport>;
+
+export const circuitState = z.enum(['Closed', 'Open', 'HalfOpen']);
+export type CircuitState = z.infer<typeof circuitState>;
+
+/** All circuits of a sidecar that are not closed; what is absent is closed. Sent on change, and again on every new plan stream. */
+export const circuitReport = z.object({
+  circuits: z
+    .array(
+      z.object({
+        dependency: z.string().max(768),
+        stateKey: z.string().max(1024),
+        state: circuitState,
+        /** Unix time, milliseconds. */
+        since: z.number().int().min(0),
+        reason: z.string().max(256),
+      }),
+    )
+    .max(PLAN_LIMITS.dependencies * 4),
+});
+export type CircuitReport = z.infer<typeof circuitReport>;
+
+export type Decoded<T> = { ok: true; frame: T } | { ok: false; message: string };
+
+function decode<T>(schema: z.ZodType<T>, line: string): Decoded<T> {
+  let value: unknown;
+  try {
+    value = JSON.parse(line);
+  } catch {
+    return { ok: false, message: `the frame is not JSON (${line.length} characters): it was cut or damaged on the way` };
+  }
+  const result = schema.safeParse(value);
+  if (result.success) return { ok: true, frame: result.data };
+  const issue = result.error.issues[0];
+  return { ok: false, message: `the frame does not fit the schema at ${issue?.path.join('.') || 'its root'}: ${issue?.message ?? ''}` };
+}
+
+export const decodePlanFrame = (line: string): Decoded<PlanFrame> => decode(planFrame, line);
+export const decodeEndpointsFrame = (line: string): Decoded<EndpointsFrame> => decode(endpointsFrame, line);
+
+/** One frame, one line. */
+export function encodeFrame(frame: PlanFrame | EndpointsFrame): string {
+  return `${JSON.stringify(frame)}\n`;
+}

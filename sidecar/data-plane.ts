@@ -1,0 +1,38 @@
+// What the rest of the sidecar sees of the data path. `proxy/` implements it; `subscribe/`, `admin/` and `main.ts` drive it.
+import type { CircuitState } from '../plan/wire.ts';
+import type { EndpointSet } from '../plan/endpoints.ts';
+import type { WorkloadPlan } from '../plan/plan.ts';
+
+/** A circuit as status, metrics and the admin page show it. */
+export interface CircuitView {
+  dependency: string;
+  stateKey: string;
+  state: CircuitState;
+  /** Unix milliseconds of the last change of state. */
+  sinceUnixMs: number;
+  /** Why it is in this state: "5 consecutive failures"; empty while it never changed. */
+  reason: string;
+}
+
+export interface DataPlane {
+  /** Swaps to a plan, at once and whole. State whose key is unchanged survives; requests in flight keep the policies they began with. */
+  applyPlan(plan: WorkloadPlan): void;
+  /** Replaces the endpoint sets by what a snapshot holds; sets not in it become unknown. `fromDisk`: not confirmed by a live stream yet. */
+  applyEndpointsSnapshot(sets: readonly EndpointSet[], fromDisk: boolean): void;
+  applyEndpointsUpdate(sets: readonly EndpointSet[], removed: readonly string[]): void;
+  /** Whether the endpoints stream is up; while it is not, failed connects fall back to the ClusterIP (fail static). */
+  setEndpointsStreamUp(up: boolean): void;
+  /** The local kill switch: true forwards everything without policies. */
+  setLocallyDisabled(disabled: boolean): void;
+  /** Begins to drain: `Connection: close` on every response, no connection kept; existing work goes on. */
+  drain(): void;
+  /** Requests and tunnels in progress. */
+  inFlight(): number;
+  circuits(): CircuitView[];
+  /** Called on every change of any circuit's state. */
+  onCircuitChange(listener: (circuit: CircuitView) => void): void;
+  /** Where each dependency listens in capture `explicit`: name of the entry → "127.0.0.1:PORT". Empty under `iptables`. */
+  addresses(): Record<string, string>;
+  listen(): Promise<void>;
+  close(): Promise<void>;
+}
