@@ -1,0 +1,160 @@
+// The few shapes that fields of our kinds have. Each carries its description, its range and, for readers only, the default that compile
+// applies after the merge: a `default:` in the schema would be written into the narrower object and override the wider one.
+import { z } from 'zod';
+import { DURATION_MAX_LENGTH, DURATION_PATTERN, formatDuration, type Milliseconds, parseDuration } from './duration.ts';
+import { type Rule, withRules } from './rules.ts';
+
+/** Keys of metadata that only the generators read; structural.ts turns them into text and drops them. */
+export const DOC_DEFAULT = 'x-doc-default';
+export const DOC_RANGE = 'x-doc-range';
+export const DOC_TYPE = 'x-doc-type';
+
+interface DurationOptions {
+  description: string;
+  minMs: Milliseconds;
+  maxMs: Milliseconds;
+  /** What "0s" stands for, where it is allowed below `minMs`. */
+  zero?: string;
+  default?: string;
+}
+
+/** A Gateway API duration; milliseconds in the model. */
+export function duration(options: DurationOptions) {
+  const { minMs, maxMs, zero } = options;
+  const [min, max] = [formatDuration(minMs), formatDuration(maxMs)];
+  const inRange = `duration(self) >= duration('${min}') && duration(self) <= duration('${max}')`;
+  const range: Rule<string> = {
+    cel: zero ? `duration(self) == duration('0s') || (${inRange})` : inRange,
+    message: `set a duration between ${min} and ${max}${zero ? `, or 0s for ${zero}` : ''}`,
+    holds: (text) => {
+      const ms = parseDuration(text);
+      return ms !== undefined && ((zero !== undefined && ms === 0) || (ms >= minMs && ms <= maxMs));
+    },
+  };
+  const text = z.string().max(DURATION_MAX_LENGTH, { abort: true }).regex(new RegExp(DURATION_PATTERN), {
+    abort: true,
+    error: 'write a duration as whole numbers with the units h, m, s or ms, such as 250ms, 5s or 1m30s',
+  });
+  return withRules(text, [range])
+    .transform((value): Milliseconds => parseDuration(value) ?? 0)
+    .meta({
+      ...withRules(text, [range]).meta(),
+      description: options.description,
+      [DOC_TYPE]: 'duration',
+      [DOC_RANGE]: `${min} to ${max}${zero ? `, or 0s for ${zero}` : ''}`,
+      ...(options.default ? { [DOC_DEFAULT]: options.default } : {}),
+    });
+}
+
+interface IntegerOptions {
+  description: string;
+  min: number;
+  max: number;
+  /** What the lower bound stands for, such as "off". */
+  zero?: string;
+  default?: string | number;
+}
+
+export function integer(options: IntegerOptions) {
+  const { min, max, zero } = options;
+  return z
+    .int()
+    .min(min)
+    .max(max)
+    .meta({
+      description: options.description,
+      [DOC_RANGE]: `${min}${zero ? ` (${zero})` : ''} to ${max}`,
+      ...(options.default === undefined ? {} : { [DOC_DEFAULT]: String(options.default) }),
+    });
+}
+
+/** DNS label (RFC 1123), the form of names of Services, namespaces and of what users name in our kinds. */
+export function dnsLabel(description: string) {
+  return z
+    .string()
+    .min(1)
+    .max(63)
+    .regex(/^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/)
+    .meta({ description, [DOC_TYPE]: 'DNS label' });
+}
+
+/** DNS subdomain (RFC 1123), the form of names of most objects. */
+export function dnsSubdomain(description: string) {
+  return z
+    .string()
+    .min(1)
+    .max(253)
+    .regex(/^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/)
+    .meta({ description, [DOC_TYPE]: 'DNS name' });
+}
+
+/** Text that we write ourselves, bounded. */
+export function text(description: string, max: number) {
+  return z.string().max(max).meta({ description });
+}
+
+type ListKind = { type: 'set' | 'atomic' } | { type: 'map'; keys: readonly [string, ...string[]] };
+
+/** Metadata of a list: how server-side apply merges it, and its description. */
+export function listMeta(description: string, kind: ListKind): Record<string, unknown> {
+  return {
+    description,
+    'x-kubernetes-list-type': kind.type,
+    ...(kind.type === 'map' ? { 'x-kubernetes-list-map-keys': [...kind.keys] } : {}),
+  };
+}
+
+/** A list whose items are unique by their keys: the API server checks that from the list type, this checks it for our parser. */
+export function mapList<S extends z.ZodObject>(
+  item: S,
+  options: { description: string; keys: readonly [string, ...string[]]; min?: number; max: number },
+) {
+  const { keys } = options;
+  return z
+    .array(item)
+    .min(options.min ?? 0)
+    .max(options.max)
+    .superRefine((items, context) => {
+      const seen = new Set<string>();
+      items.forEach((entry, index) => {
+        const key = JSON.stringify(keys.map((name) => (entry as Record<string, unknown>)[name]));
+        if (seen.has(key)) {
+          const shown = keys
+            .map((name) => `${name} ${JSON.stringify((entry as Record<string, unknown>)[name])}`)
+            .join(' and ');
+          context.addIssue({
+            code: 'custom',
+            message: `Duplicate value: another entry has ${shown} too; rename one of them`,
+            path: [index],
+          });
+        }
+        seen.add(key);
+      });
+    })
+    .meta(listMeta(options.description, { type: 'map', keys }));
+}
+
+/** A list of different values, in any order. */
+export function setList<S extends z.ZodType<string>>(
+  item: S,
+  options: { description: string; max: number; default?: string },
+) {
+  return z
+    .array(item)
+    .max(options.max)
+    .superRefine((items, context) => {
+      items.forEach((value, index) => {
+        if (items.indexOf(value) !== index) {
+          context.addIssue({
+            code: 'custom',
+            message: `Duplicate value: ${JSON.stringify(value)} is listed twice; remove one`,
+            path: [index],
+          });
+        }
+      });
+    })
+    .meta({
+      ...listMeta(options.description, { type: 'set' }),
+      ...(options.default === undefined ? {} : { [DOC_DEFAULT]: options.default }),
+    });
+}

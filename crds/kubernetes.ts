@@ -1,0 +1,198 @@
+// What our kinds share with every Kubernetes object: metadata, label selectors, conditions, references to targets.
+import { z } from 'zod';
+import { dnsLabel, dnsSubdomain, integer, listMeta, mapList, text } from './fields.ts';
+import { withRules } from './rules.ts';
+
+/**
+ * The metadata that we read. Objects from the API server have all of it; for those from files the defaults here stand, which are older
+ * than any real object.
+ */
+export const objectMeta = z.object({
+  name: z.string().min(1).max(253),
+  namespace: z.string().min(1).max(63).default('default'),
+  uid: z.string().max(128).default(''),
+  generation: z.int().min(0).default(1),
+  creationTimestamp: z.string().max(64).default('1970-01-01T00:00:00Z'),
+  labels: z
+    .record(z.string(), z.string())
+    .nullish()
+    .transform((labels): Readonly<Record<string, string>> => labels ?? {}),
+  annotations: z
+    .record(z.string(), z.string())
+    .nullish()
+    .transform((annotations): Readonly<Record<string, string>> => annotations ?? {}),
+});
+/** `namespace`: "default" where a file names none. `creationTimestamp`: RFC 3339 in UTC, so that text order is time order. */
+export type ObjectMeta = z.output<typeof objectMeta>;
+
+const LABEL_KEY = '^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$';
+const labelKey = new RegExp(LABEL_KEY);
+const labelValue = z
+  .string()
+  .max(63)
+  .regex(/^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$/);
+
+const labelRequirement = withRules(
+  z.object({
+    key: z.string().min(1).max(317).regex(labelKey).meta({ description: 'Label key.' }),
+    operator: z
+      .enum(['In', 'NotIn', 'Exists', 'DoesNotExist'])
+      .meta({
+        description:
+          'How the label relates to the values: In, NotIn (also true where the label is absent), Exists or DoesNotExist.',
+      }),
+    values: z
+      .array(labelValue.meta({ description: 'A label value.' }))
+      .max(64)
+      .meta(listMeta('Values for In and NotIn, at least one; none for Exists and DoesNotExist.', { type: 'atomic' }))
+      .optional(),
+  }),
+  [
+    {
+      cel: "!(self.operator in ['In', 'NotIn']) || (has(self.values) && size(self.values) > 0)",
+      message: 'operators In and NotIn need at least one value; add values, or use Exists or DoesNotExist',
+      fieldPath: '.values',
+      holds: (it) => !(it.operator === 'In' || it.operator === 'NotIn') || (it.values?.length ?? 0) > 0,
+    },
+    {
+      cel: "!(self.operator in ['Exists', 'DoesNotExist']) || !has(self.values) || size(self.values) == 0",
+      message: 'operators Exists and DoesNotExist take no values; remove them, or use In or NotIn',
+      fieldPath: '.values',
+      holds: (it) => !(it.operator === 'Exists' || it.operator === 'DoesNotExist') || (it.values?.length ?? 0) === 0,
+    },
+  ],
+);
+
+const matchLabels = withRules(
+  z
+    .record(z.string(), labelValue.meta({ description: 'The value that the label must have.' }))
+    .refine((labels) => Object.keys(labels).length <= 64, { error: 'Too many: must have at most 64 labels' })
+    .meta({ maxProperties: 64, description: 'Labels that a pod must have, each with exactly this value.' }),
+  [
+    {
+      cel: `self.all(key, key.matches('${LABEL_KEY}'))`,
+      message:
+        'every key must be a label key: up to 63 letters, digits, "-", "_" or ".", with an optional DNS prefix and "/"',
+      holds: (labels) => Object.keys(labels).every((key) => labelKey.test(key)),
+    },
+  ],
+);
+
+/** Kubernetes' label selector. All parts must hold; the empty selector selects everything. */
+export const labelSelector = z
+  .object({
+    matchLabels: matchLabels.optional(),
+    matchExpressions: z
+      .array(
+        labelRequirement.meta({ ...labelRequirement.meta(), description: 'One requirement on the labels of a pod.' }),
+      )
+      .max(32)
+      .meta(listMeta('Requirements on labels; all of them must hold.', { type: 'atomic' }))
+      .optional(),
+  })
+  .meta({ 'x-kubernetes-map-type': 'atomic' });
+export type LabelSelector = z.output<typeof labelSelector>;
+
+/** A condition as in every Kubernetes API (metav1.Condition). */
+export const condition = z.object({
+  type: z
+    .string()
+    .min(1)
+    .max(316)
+    .regex(/^[A-Za-z][A-Za-z0-9]*$/)
+    .meta({ description: 'Accepted, ResolvedRefs, Programmed or Ready.' }),
+  status: z.enum(['True', 'False', 'Unknown']).meta({ description: 'Whether the condition holds.' }),
+  observedGeneration: integer({
+    description: 'The generation of the object that this condition speaks of.',
+    min: 0,
+    max: Number.MAX_SAFE_INTEGER,
+  }).optional(),
+  lastTransitionTime: z
+    .string()
+    .max(64)
+    .meta({ description: 'When the status last changed, RFC 3339.', format: 'date-time' }),
+  reason: z
+    .string()
+    .min(1)
+    .max(1024)
+    .regex(/^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$/)
+    .meta({ description: 'Why, as one CamelCase word for programs.' }),
+  message: text('Why, for people, and what to change.', 32_768),
+});
+export type Condition = z.output<typeof condition>;
+
+/** The Ready condition sums the others up. */
+export const CONDITION_TYPES = ['Accepted', 'ResolvedRefs', 'Programmed', 'Ready'] as const;
+export type ConditionType = (typeof CONDITION_TYPES)[number];
+
+const circuit = z.object({
+  dependency: text(
+    'Which dependency: the name of the entry; "<namespace>/<ServiceDependency>/<entry>" in the status of a policy.',
+    768,
+  ),
+  rule: text('Rule whose breaker it is, or base.', 253),
+  state: z
+    .enum(['Open', 'HalfOpen'])
+    .meta({ description: 'Open: refuses every call. HalfOpen: lets a few probes through.' }),
+  sidecars: integer({ description: 'In how many sidecars.', min: 1, max: 1_000_000 }),
+});
+
+/** What the status of both kinds tells. The texts are what `kubectl get` prints. */
+export const commonStatus = {
+  observedGeneration: integer({
+    description: 'The generation of the object that this status speaks of.',
+    min: 0,
+    max: Number.MAX_SAFE_INTEGER,
+  }).optional(),
+  conditions: mapList(condition.meta({ description: 'One condition.' }), {
+    description:
+      'Accepted: valid and in effect. ResolvedRefs: everything referred to exists. Programmed: the sidecars concerned apply it. Ready: all of these.',
+    keys: ['type'],
+    max: 16,
+  }).optional(),
+  summary: text('All of it in one line, for people.', 1024).optional(),
+  programmed: text('How many of the sidecars concerned apply this generation, such as "12/12".', 32).optional(),
+  openCircuits: text(
+    'Circuits that are not closed, such as "payments Open in 2"; empty where all are closed.',
+    1024,
+  ).optional(),
+  circuits: mapList(circuit.meta({ description: 'One circuit that is not closed in some sidecars.' }), {
+    description: 'The circuits that are not closed, by state and number of sidecars.',
+    keys: ['dependency', 'rule', 'state'],
+    max: 256,
+  }).optional(),
+};
+
+export const OWN_GROUP = 'breakwater.dev';
+export const OWN_VERSION = 'v1alpha1';
+
+/** What a policy acts on, as in Gateway API policies: an object in the namespace of the policy. */
+export const targetReference = withRules(
+  z.object({
+    group: z
+      .enum(['', OWN_GROUP])
+      .meta({ description: `API group of the target: "" for a Service, ${OWN_GROUP} for a ServiceDependency.` }),
+    kind: z.enum(['Service', 'ServiceDependency']).meta({
+      description:
+        'Kind of the target. Service: what its owner wants of every caller. ServiceDependency: the calls of its consumers, or those to one entry of it.',
+    }),
+    name: dnsSubdomain('Name of the target.'),
+    sectionName: dnsLabel(
+      'Name of one entry of dependsOn of the ServiceDependency; all entries where absent.',
+    ).optional(),
+  }),
+  [
+    {
+      cel: `self.group == (self.kind == 'Service' ? '' : '${OWN_GROUP}')`,
+      message: `group and kind do not belong together: write group "" for a Service, group ${OWN_GROUP} for a ServiceDependency`,
+      holds: (it) => it.group === (it.kind === 'Service' ? '' : OWN_GROUP),
+    },
+    {
+      cel: "!has(self.sectionName) || self.kind == 'ServiceDependency'",
+      message: 'sectionName names an entry of a ServiceDependency; remove it, or target the ServiceDependency',
+      fieldPath: '.sectionName',
+      holds: (it) => it.sectionName === undefined || it.kind === 'ServiceDependency',
+    },
+  ],
+);
+export type TargetReference = z.output<typeof targetReference>;
