@@ -1,0 +1,34 @@
+// Where everything of the test cluster lives on this machine, and the addresses inside it.
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+
+/** What is built once and kept: binaries, images, containerd's store. */
+export interface Cache {
+  root: string;
+  bin: string;
+  build: string;
+  images: string;
+  containerd: string;
+}
+
+export function cacheLayout(root = process.env['BREAKWATER_CLUSTER_CACHE'] ?? join(homedir(), '.cache', 'breakwater-cluster')): Cache {
+  return { root, bin: join(root, 'bin'), build: join(root, 'build'), images: join(root, 'images'), containerd: join(root, 'containerd') };
+}
+
+/** Holds certificates, logs, process ids and etcd's data of the running cluster; thrown away with it. */
+export const stateDirectory = (): string => process.env['BREAKWATER_CLUSTER_STATE'] ?? '/run/breakwater-cluster';
+
+/** Name of the network namespace that is the node. */
+export const networkNamespace = (): string => process.env['BREAKWATER_CLUSTER_NETNS'] ?? 'breakwater';
+
+/** The kubeconfig of the administrator. */
+export const adminKubeconfig = (state = stateDirectory()): string => join(state, 'admin.kubeconfig');
+
+// Addresses of the benchmark range (RFC 2544): neither private nor public networks use them, so nothing real can be shadowed.
+export const NODE_ADDRESS = '198.18.255.1';
+export const POD_CIDR = '198.18.0.0/24';
+export const CLUSTER_CIDR = '198.18.0.0/17';
+export const SERVICE_CIDR = '198.19.0.0/16';
+export const API_SERVICE_ADDRESS = '198.19.0.1';
+export const DNS_SERVICE_ADDRESS = '198.19.0.10';
+export const NODE_NAME = 'node';
