@@ -4,13 +4,17 @@
 // What the API server would have filled in (protocol, phase, service account, conditions of endpoints) may be missing in a manifest and
 // gets the API server's default. `null` is read as absent: Go writes nil lists so. A value of the wrong type throws ManifestError.
 import { z } from 'zod';
+import { type ParseResult, parseResiliencePolicy, parseServiceDependency } from '../../crds/parse.ts';
+import type { ResiliencePolicy } from '../../crds/resilience-policy.ts';
+import type { ServiceDependency } from '../../crds/service-dependency.ts';
 import type {
+  InvalidObject,
   ObjectKey,
+  World,
   WorldEndpointSlice,
   WorldNamespace,
   WorldPod,
   WorldService,
-  WorldServicePort,
 } from './world.ts';
 
 /** An object that is not what its kind says; the API server never sends one, a folder of manifests may. */
@@ -28,12 +32,16 @@ const MIRROR_ANNOTATION = 'kubernetes.io/config.mirror';
 const SERVICE_NAME_LABEL = 'kubernetes.io/service-name';
 
 /** Absent and null mean the same in Kubernetes objects. */
-function or<T, D>(schema: z.ZodType<T>, fallback: D) {
-  return schema.nullish().transform((value): T | D => value ?? fallback);
+function or<T>(schema: z.ZodType<T>, fallback: NoInfer<T>) {
+  return schema.nullish().transform((value): T => value ?? fallback);
+}
+
+function maybe<T>(schema: z.ZodType<T>) {
+  return schema.nullish().transform((value): T | undefined => value ?? undefined);
 }
 
 const text = or(z.string(), '');
-const textMap = or(z.record(z.string(), z.string()), {} as Record<string, string>);
+const textMap = or(z.record(z.string(), z.string()), {});
 const port = z.number().int().min(1).max(65_535);
 
 const metadata = z.object({
@@ -50,68 +58,62 @@ const namespaceObject = z.object({ metadata });
 
 const serviceObject = z.object({
   metadata,
-  spec: or(
+  spec: maybe(
     z.object({
-      type: or(z.enum(['ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName']), 'ClusterIP' as const),
+      type: or(z.enum(['ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName']), 'ClusterIP'),
       clusterIP: text,
-      clusterIPs: or(z.array(z.string()), [] as string[]),
+      clusterIPs: or(z.array(z.string()), []),
       ports: or(
         z.array(
           z.object({
             name: text,
             port,
-            protocol: or(z.enum(['TCP', 'UDP', 'SCTP']), 'TCP' as const),
-            appProtocol: or(z.string(), undefined),
+            protocol: or(z.enum(['TCP', 'UDP', 'SCTP']), 'TCP'),
+            appProtocol: maybe(z.string()),
           }),
         ),
-        [] as WorldServicePort[],
+        [],
       ),
-      sessionAffinity: or(z.enum(['None', 'ClientIP']), 'None' as const),
-      internalTrafficPolicy: or(z.enum(['Cluster', 'Local']), 'Cluster' as const),
+      sessionAffinity: or(z.enum(['None', 'ClientIP']), 'None'),
+      internalTrafficPolicy: or(z.enum(['Cluster', 'Local']), 'Cluster'),
     }),
-    undefined,
   ),
 });
 
 const endpointSliceObject = z.object({
   metadata,
   addressType: z.enum(['IPv4', 'IPv6', 'FQDN']),
-  ports: or(
-    z.array(z.object({ name: text, port: or(port, undefined), appProtocol: or(z.string(), undefined) })),
-    [] as { name: string; port: number | undefined; appProtocol: string | undefined }[],
-  ),
+  ports: or(z.array(z.object({ name: text, port: maybe(port), appProtocol: maybe(z.string()) })), []),
   endpoints: or(
     z.array(
       z.object({
-        addresses: or(z.array(z.string()), [] as string[]),
-        conditions: or(
+        addresses: or(z.array(z.string()), []),
+        conditions: maybe(
           z.object({
-            ready: or(z.boolean(), undefined),
-            serving: or(z.boolean(), undefined),
-            terminating: or(z.boolean(), undefined),
+            ready: maybe(z.boolean()),
+            serving: maybe(z.boolean()),
+            terminating: maybe(z.boolean()),
           }),
-          undefined,
         ),
-        targetRef: or(z.object({ kind: text, namespace: text, name: text }), undefined),
+        targetRef: maybe(z.object({ kind: text, namespace: text, name: text })),
       }),
     ),
     [],
   ),
 });
 
-const containers = or(z.array(z.object({ name: text })), [] as { name: string }[]);
+const containers = or(z.array(z.object({ name: text })), []);
 const podObject = z.object({
   metadata,
-  spec: or(
+  spec: maybe(
     z.object({
       serviceAccountName: text,
       hostNetwork: or(z.boolean(), false),
       containers,
       initContainers: containers,
     }),
-    undefined,
   ),
-  status: or(z.object({ phase: text, podIP: text }), undefined),
+  status: maybe(z.object({ phase: text, podIP: text })),
 });
 
 function read<T>(kind: string, schema: z.ZodType<T>, raw: unknown): T {
@@ -212,5 +214,126 @@ export function toWorldPod(raw: unknown): WorldPod {
     hostNetwork: spec?.hostNetwork ?? false,
     mirror: MIRROR_ANNOTATION in metadata.annotations,
     injected: spec !== undefined && (spec.containers.some(ours) || spec.initContainers.some(ours)),
+  };
+}
+
+/** A parsed object of ours, or what is left of one that does not fit. Throws ManifestError where not even a name can be read. */
+export function toServiceDependency(raw: unknown): { model: ServiceDependency } | { invalid: InvalidObject } {
+  return modelOrInvalid('ServiceDependency', raw, parseServiceDependency(raw));
+}
+
+/** As toServiceDependency. */
+export function toResiliencePolicy(raw: unknown): { model: ResiliencePolicy } | { invalid: InvalidObject } {
+  return modelOrInvalid('ResiliencePolicy', raw, parseResiliencePolicy(raw));
+}
+
+function modelOrInvalid<Model>(
+  kind: InvalidObject['kind'],
+  raw: unknown,
+  result: ParseResult<Model>,
+): { model: Model } | { invalid: InvalidObject } {
+  if (result.ok) return { model: result.model };
+  const key = objectKey(raw);
+  if (key === undefined) throw new ManifestError(`a ${kind} has no metadata.name; give it one`);
+  const generation = field(field(raw, 'metadata'), 'generation');
+  return {
+    invalid: { kind, ...key, generation: typeof generation === 'number' ? generation : 0, problems: result.problems },
+  };
+}
+
+/** Gathers a world object by object; of two with the same kind, namespace and name the later one counts, as with kubectl apply. */
+export interface WorldBuilder {
+  readonly namespaces: Map<string, WorldNamespace>;
+  readonly services: Map<string, WorldService>;
+  readonly endpointSlices: Map<string, WorldEndpointSlice>;
+  readonly pods: Map<string, WorldPod>;
+  readonly serviceDependencies: Map<string, ServiceDependency>;
+  readonly resiliencePolicies: Map<string, ResiliencePolicy>;
+  readonly invalid: Map<string, InvalidObject>;
+}
+
+export function createWorldBuilder(): WorldBuilder {
+  return {
+    namespaces: new Map(),
+    services: new Map(),
+    endpointSlices: new Map(),
+    pods: new Map(),
+    serviceDependencies: new Map(),
+    resiliencePolicies: new Map(),
+    invalid: new Map(),
+  };
+}
+
+const nameOf = (object: ObjectKey) => `${object.namespace}/${object.name}`;
+
+const ADDERS: Readonly<Record<string, (builder: WorldBuilder, raw: unknown) => void>> = {
+  'v1 Namespace': (builder, raw) => {
+    const namespace = toWorldNamespace(raw);
+    builder.namespaces.set(namespace.name, namespace);
+  },
+  'v1 Service': (builder, raw) => {
+    const service = toWorldService(raw);
+    builder.services.set(nameOf(service), service);
+  },
+  'v1 Pod': (builder, raw) => {
+    const pod = toWorldPod(raw);
+    builder.pods.set(nameOf(pod), pod);
+  },
+  'discovery.k8s.io/v1 EndpointSlice': (builder, raw) => {
+    const slice = toWorldEndpointSlice(raw);
+    builder.endpointSlices.set(nameOf(slice), slice);
+  },
+  'breakwater.dev/v1alpha1 ServiceDependency': (builder, raw) =>
+    addOwn(builder, builder.serviceDependencies, 'ServiceDependency', toServiceDependency(raw)),
+  'breakwater.dev/v1alpha1 ResiliencePolicy': (builder, raw) =>
+    addOwn(builder, builder.resiliencePolicies, 'ResiliencePolicy', toResiliencePolicy(raw)),
+};
+
+function addOwn<Model extends { metadata: ObjectKey }>(
+  builder: WorldBuilder,
+  models: Map<string, Model>,
+  kind: InvalidObject['kind'],
+  result: { model: Model } | { invalid: InvalidObject },
+): void {
+  const name = nameOf('model' in result ? result.model.metadata : result.invalid);
+  models.delete(name);
+  builder.invalid.delete(`${kind} ${name}`);
+  if ('model' in result) models.set(name, result.model);
+  else builder.invalid.set(`${kind} ${name}`, result.invalid);
+}
+
+/**
+ * Adds one manifest, or every item of a List. False where nothing in it is of a kind that a world holds: a folder may hold Deployments
+ * and more besides. An object of ours that does not fit is kept as invalid; another one that does not fit throws ManifestError.
+ */
+export function addObject(builder: WorldBuilder, raw: unknown): boolean {
+  const kind = field(raw, 'kind');
+  const apiVersion = field(raw, 'apiVersion');
+  if (typeof kind !== 'string' || typeof apiVersion !== 'string') {
+    throw new ManifestError(`object ${describe(raw)} has no apiVersion or no kind; it is not a Kubernetes manifest`);
+  }
+  const items = field(raw, 'items');
+  if (apiVersion === 'v1' && kind === 'List' && Array.isArray(items)) {
+    let added = false;
+    for (const item of items) added = addObject(builder, item) || added;
+    return added;
+  }
+  const type = `${apiVersion} ${kind}`;
+  const add = Object.hasOwn(ADDERS, type) ? ADDERS[type] : undefined;
+  add?.(builder, raw);
+  return add !== undefined;
+}
+
+/** The world gathered so far; the builder may be filled further and built again. `clusterDomain`: such as "cluster.local". */
+export function buildWorld(builder: WorldBuilder, clusterDomain: string): World {
+  return {
+    clusterDomain,
+    namespaces: [...builder.namespaces.values()],
+    services: [...builder.services.values()],
+    endpointSlices: [...builder.endpointSlices.values()],
+    pods: [...builder.pods.values()],
+    serviceDependencies: [...builder.serviceDependencies.values()],
+    resiliencePolicies: [...builder.resiliencePolicies.values()],
+    invalid: [...builder.invalid.values()],
   };
 }
