@@ -35,12 +35,10 @@ const labelValue = z
 const labelRequirement = withRules(
   z.object({
     key: z.string().min(1).max(317).regex(labelKey).meta({ description: 'Label key.' }),
-    operator: z
-      .enum(['In', 'NotIn', 'Exists', 'DoesNotExist'])
-      .meta({
-        description:
-          'How the label relates to the values: In, NotIn (also true where the label is absent), Exists or DoesNotExist.',
-      }),
+    operator: z.enum(['In', 'NotIn', 'Exists', 'DoesNotExist']).meta({
+      description:
+        'How the label relates to the values: In, NotIn (also true where the label is absent), Exists or DoesNotExist.',
+    }),
     values: z
       .array(labelValue.meta({ description: 'A label value.' }))
       .max(64)

@@ -319,12 +319,10 @@ const blocks = {
 
 const path = z
   .object({
-    type: z
-      .enum(['Exact', 'PathPrefix'])
-      .meta({
-        description:
-          'Exact: the whole path. PathPrefix: whole segments from its start, so /a matches /a and /a/b, not /ab.',
-      }),
+    type: z.enum(['Exact', 'PathPrefix']).meta({
+      description:
+        'Exact: the whole path. PathPrefix: whole segments from its start, so /a matches /a and /a/b, not /ab.',
+    }),
     value: withRules(
       z
         .string()

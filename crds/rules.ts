@@ -41,5 +41,5 @@ export function withRules<S extends z.ZodType>(schema: S, rules: readonly Rule<z
   const added = rules.map(
     ({ cel, message, fieldPath }): ValidationRule => ({ rule: cel, message, ...(fieldPath ? { fieldPath } : {}) }),
   );
-  return checked.meta({ ...schema.meta(), [VALIDATIONS]: [...before, ...added] }) as S;
+  return checked.meta({ ...schema.meta(), [VALIDATIONS]: [...before, ...added] });
 }

@@ -1,0 +1,245 @@
+// A real etcd and kube-apiserver on 127.0.0.1, for the tests named *.api.test.ts: what Kubernetes accepts, prunes and refuses is not for us
+// to imagine. There is no controller, scheduler or node: objects are stored, validated and watched, pods never run. Everything lies in
+// one temporary folder and goes with it. It imports nothing of ours, so that every part may use it (it is a TypeScript project of its own).
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { existsSync, openSync, readFileSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer, type Server } from 'node:net';
+import { homedir, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+export interface CommandResult {
+  /** Exit status; 128 where a signal ended it. */
+  code: number;
+  stdout: string;
+  stderr: string;
+}
+
+export interface ControlPlane {
+  /** Of a user in the group system:masters. */
+  kubeconfigPath: string;
+  /** "https://127.0.0.1:PORT" */
+  serverUrl: string;
+  /** Bearer token of that user. */
+  token: string;
+  /** File with the certificates that the server's one is signed by, in PEM. */
+  caFile: string;
+  /** Folder of kubectl, helm, … */
+  binaries: string;
+  /** Runs kubectl against this server; rejects only where it cannot be started. */
+  kubectl(args: readonly string[], stdin?: string): Promise<CommandResult>;
+  /** Ends both processes and removes the folder. May be called twice. */
+  stop(): Promise<void>;
+}
+
+const READY_WITHIN_MS = 60_000;
+const STOPPED_WITHIN_MS = 10_000;
+/** Another process may take a port between our look and the server's bind. */
+const START_ATTEMPTS = 3;
+
+/** Where the binaries are: $BREAKWATER_CLUSTER_CACHE/bin, ~/.cache/breakwater-cluster/bin by default. */
+export function controlPlaneBinaries(): string {
+  return join(process.env['BREAKWATER_CLUSTER_CACHE'] ?? join(homedir(), '.cache', 'breakwater-cluster'), 'bin');
+}
+
+export function controlPlaneAvailable(): boolean {
+  return ['etcd', 'kube-apiserver', 'kubectl'].every((name) => existsSync(join(controlPlaneBinaries(), name)));
+}
+
+/** Starts a server and waits until it is ready; rejects with the end of its log where it does not become so. */
+export async function startControlPlane(): Promise<ControlPlane> {
+  if (!controlPlaneAvailable()) {
+    throw new Error(
+      `etcd, kube-apiserver and kubectl are not all in ${controlPlaneBinaries()}: "npm run cluster" builds them, or set BREAKWATER_CLUSTER_CACHE`,
+    );
+  }
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await start();
+    } catch (error) {
+      if (attempt === START_ATTEMPTS) throw error;
+    }
+  }
+}
+
+async function start(): Promise<ControlPlane> {
+  const binaries = controlPlaneBinaries();
+  const folder = await mkdtemp(join(tmpdir(), 'breakwater-control-plane-'));
+  const [etcdPort, peerPort, apiPort] = await freePorts();
+  const serverUrl = `https://127.0.0.1:${apiPort}`;
+  const token = randomBytes(16).toString('hex');
+  await writeCredentials(folder, serverUrl, token);
+
+  const daemons: Daemon[] = [];
+  const stop = async () => {
+    for (const daemon of daemons.splice(0).reverse()) await daemon.stop();
+    await rm(folder, { recursive: true, force: true });
+  };
+  try {
+    daemons.push(new Daemon(join(binaries, 'etcd'), etcdArguments(etcdPort, peerPort), folder));
+    const apiServer = new Daemon(join(binaries, 'kube-apiserver'), apiServerArguments(etcdPort, apiPort), folder);
+    daemons.push(apiServer);
+    const kubeconfigPath = join(folder, 'kubeconfig');
+    const kubectl = (args: readonly string[], stdin = '') =>
+      run(
+        join(binaries, 'kubectl'),
+        ['--kubeconfig', kubeconfigPath, '--cache-dir', join(folder, 'cache'), ...args],
+        stdin,
+      );
+    await untilReady(kubectl, daemons);
+    return { kubeconfigPath, serverUrl, token, caFile: join(folder, 'apiserver.crt'), binaries, kubectl, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+function etcdArguments(port: number, peerPort: number): string[] {
+  const client = `http://127.0.0.1:${port}`;
+  const peer = `http://127.0.0.1:${peerPort}`;
+  return [
+    '--data-dir=etcd',
+    '--unsafe-no-fsync',
+    '--log-level=warn',
+    `--listen-client-urls=${client}`,
+    `--advertise-client-urls=${client}`,
+    `--listen-peer-urls=${peer}`,
+    `--initial-advertise-peer-urls=${peer}`,
+    `--initial-cluster=default=${peer}`,
+  ];
+}
+
+function apiServerArguments(etcdPort: number, port: number): string[] {
+  return [
+    `--etcd-servers=http://127.0.0.1:${etcdPort}`,
+    `--secure-port=${port}`,
+    '--bind-address=127.0.0.1',
+    '--advertise-address=127.0.0.1',
+    '--service-cluster-ip-range=198.19.0.0/16',
+    // It signs its own serving certificate into the folder.
+    '--cert-dir=.',
+    '--token-auth-file=tokens.csv',
+    '--authorization-mode=Node,RBAC',
+    '--allow-privileged',
+    '--service-account-issuer=https://kubernetes.default.svc',
+    '--service-account-key-file=service-account.pub',
+    '--service-account-signing-key-file=service-account.key',
+    // Nobody makes the default service accounts here, and pods must be storable without.
+    '--disable-admission-plugins=ServiceAccount',
+  ];
+}
+
+async function writeCredentials(folder: string, serverUrl: string, token: string): Promise<void> {
+  const keys = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  const kubeconfig = {
+    apiVersion: 'v1',
+    kind: 'Config',
+    'current-context': 'test',
+    contexts: [{ name: 'test', context: { cluster: 'test', user: 'admin' } }],
+    clusters: [
+      { name: 'test', cluster: { server: serverUrl, 'certificate-authority': join(folder, 'apiserver.crt') } },
+    ],
+    users: [{ name: 'admin', user: { token } }],
+  };
+  await Promise.all([
+    writeFile(join(folder, 'service-account.key'), keys.privateKey.export({ type: 'pkcs1', format: 'pem' }), {
+      mode: 0o600,
+    }),
+    writeFile(join(folder, 'service-account.pub'), keys.publicKey.export({ type: 'spki', format: 'pem' })),
+    writeFile(join(folder, 'tokens.csv'), `${token},admin,admin,"system:masters"\n`, { mode: 0o600 }),
+    writeFile(join(folder, 'kubeconfig'), JSON.stringify(kubeconfig), { mode: 0o600 }),
+  ]);
+}
+
+type Kubectl = ControlPlane['kubectl'];
+
+async function untilReady(kubectl: Kubectl, daemons: readonly Daemon[]): Promise<void> {
+  const deadline = performance.now() + READY_WITHIN_MS;
+  for (;;) {
+    for (const daemon of daemons) daemon.mustRun();
+    const { code, stderr } = await kubectl(['get', '--raw', '/readyz']);
+    // The namespace is made after the server says that it is ready.
+    if (code === 0 && (await kubectl(['get', 'namespace', 'default'])).code === 0) return;
+    if (performance.now() > deadline) {
+      throw new Error(
+        `the API server is not ready after ${READY_WITHIN_MS} ms: ${stderr}\n${daemons.map((daemon) => daemon.log()).join('\n')}`,
+      );
+    }
+    await sleep(200);
+  }
+}
+
+/** A process that ends with us, at the latest when ours exits. */
+class Daemon {
+  readonly #command: string;
+  readonly #logFile: string;
+  readonly #child: ChildProcess;
+  readonly #ended: Promise<void>;
+  readonly #kill = () => void this.#child.kill('SIGKILL');
+
+  constructor(command: string, args: readonly string[], folder: string) {
+    this.#command = command;
+    this.#logFile = join(folder, `${command.split('/').at(-1) ?? 'daemon'}.log`);
+    const log = openSync(this.#logFile, 'w');
+    this.#child = spawn(command, args, { cwd: folder, stdio: ['ignore', log, log] });
+    this.#ended = new Promise((resolve) => {
+      this.#child.once('exit', () => resolve());
+      this.#child.once('error', () => resolve());
+    });
+    process.once('exit', this.#kill);
+  }
+
+  /** Throws where it has ended by itself. */
+  mustRun(): void {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null || this.#child.pid === undefined) {
+      throw new Error(`${this.#command} ended by itself:\n${this.log()}`);
+    }
+  }
+
+  /** The end of its log. */
+  log(): string {
+    return readFileSync(this.#logFile, 'utf8').split('\n').slice(-30).join('\n');
+  }
+
+  async stop(): Promise<void> {
+    this.#child.kill('SIGTERM');
+    const timer = setTimeout(this.#kill, STOPPED_WITHIN_MS);
+    await this.#ended;
+    clearTimeout(timer);
+    process.off('exit', this.#kill);
+  }
+}
+
+function run(command: string, args: readonly string[], stdin: string): Promise<CommandResult> {
+  return new Promise((resolve, reject) => {
+    const child = execFile(command, args, { maxBuffer: 64 * 1024 * 1024 }, (error, stdout, stderr) => {
+      const code = error ? (error.code ?? 128) : 0;
+      if (typeof code === 'string') reject(new Error(`${command} cannot be run`, { cause: error }));
+      else resolve({ code, stdout, stderr });
+    });
+    child.stdin?.on('error', () => undefined);
+    child.stdin?.end(stdin);
+  });
+}
+
+/** Three ports that nobody listens on right now. */
+async function freePorts(): Promise<[number, number, number]> {
+  const servers = await Promise.all([listenAnywhere(), listenAnywhere(), listenAnywhere()]);
+  const ports = servers.map((server) => {
+    const address = server.address();
+    if (address === null || typeof address === 'string') throw new Error('no port');
+    return address.port;
+  }) as [number, number, number];
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  return ports;
+}
+
+function listenAnywhere(): Promise<Server> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once('error', reject);
+    server.listen(0, '127.0.0.1', () => resolve(server));
+  });
+}
