@@ -1,0 +1,92 @@
+// `npm test`: the project `unit` of vitest, then `api-server` where a real kube-apiserver is on this machine or can be built here. What
+// cannot run is never passed over in silence, and is a failure where CI=true or BREAKWATER_REQUIRE_ALL=1. Arguments go to vitest:
+// `npm test -- sidecar/policies`.
+import { spawn, spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { controlPlaneAvailable, controlPlaneBinaries } from './harness/control-plane.ts';
+import { add, boxed, NOTHING, type Totals, totalsOf, type VitestReport, vitestReport } from './report.ts';
+
+const root = resolve(import.meta.dirname, '..');
+const filters = process.argv.slice(2);
+const everythingRequired = process.env['CI'] === 'true' || process.env['BREAKWATER_REQUIRE_ALL'] === '1';
+
+/** Runs a command to its end beside us; signals that we get reach it. Resolves to its exit code, 1 where a signal ended it. */
+function run(args: readonly string[]): Promise<number> {
+  return new Promise((done) => {
+    const child = spawn(process.execPath, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
+    const signals: NodeJS.Signals[] = ['SIGTERM', 'SIGINT', 'SIGHUP'];
+    const forward = (signal: NodeJS.Signals) => child.kill(signal);
+    for (const signal of signals) process.on(signal, forward);
+    child.once('exit', (code) => {
+      for (const signal of signals) process.off(signal, forward);
+      done(code ?? 1);
+    });
+  });
+}
+
+async function runProject(project: string): Promise<Totals> {
+  const folder = mkdtempSync(join(tmpdir(), 'breakwater-test-'));
+  const file = join(folder, 'report.json');
+  try {
+    const code = await run([
+      join(root, 'node_modules/vitest/vitest.mjs'),
+      'run',
+      `--project=${project}`,
+      '--reporter=default',
+      '--reporter=json',
+      `--outputFile.json=${file}`,
+      ...(filters.length > 0 ? ['--passWithNoTests', ...filters] : []),
+    ]);
+    return totalsOf(readReport(file), code);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+function readReport(file: string): VitestReport | undefined {
+  try {
+    return vitestReport.parse(JSON.parse(readFileSync(file, 'utf8')));
+  } catch (error) {
+    process.stderr.write(`vitest left no report that can be read: ${String(error)}\n`);
+    return undefined;
+  }
+}
+
+const hasGo = () => spawnSync('go', ['version'], { stdio: 'ignore' }).status === 0;
+
+/** Why the tests against a real API server cannot run; empty where they can. Builds the server where Go is there to do it. */
+async function prepareApiServer(): Promise<string[]> {
+  if (controlPlaneAvailable()) return [];
+  const missing = `There is no kube-apiserver in ${controlPlaneBinaries()},`;
+  if (!hasGo()) return [missing, 'and no Go here to build it.'];
+  process.stderr.write('building etcd, kube-apiserver and kubectl: about 7 minutes, once for this machine …\n');
+  const code = await run([join(root, 'test/cluster/kubernetes/build.ts'), 'api']);
+  if (code === 0 && controlPlaneAvailable()) return [];
+  return [missing, `and building it failed (exit code ${code}); what it said stands above.`];
+}
+
+let totals = await runProject('unit').then((unit) => add(NOTHING, unit));
+const reasons = await prepareApiServer();
+if (reasons.length === 0) totals = add(totals, await runProject('api-server'));
+else {
+  process.stdout.write(
+    `\n${boxed([
+      'NOT RUN: the tests against a real Kubernetes API server.',
+      ...reasons,
+      'With Go 1.26 installed, npm test builds it by itself.',
+    ])}\n`,
+  );
+}
+
+const incomplete = reasons.length > 0 || totals.skipped > 0;
+if (totals.skipped > 0) process.stdout.write(`\n${totals.skipped} tests were skipped\n`);
+if (incomplete && everythingRequired) {
+  process.stdout.write(
+    '\nEvery part is required here (CI=true or BREAKWATER_REQUIRE_ALL=1), so this run has failed.\n',
+  );
+  totals = add(totals, { passed: 0, failed: 1, skipped: 0 });
+}
+process.stdout.write(`\n${totals.passed} passed, ${totals.failed} failed\n`);
+process.exitCode = totals.failed === 0 ? 0 : 1;
