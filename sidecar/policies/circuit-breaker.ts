@@ -1,0 +1,241 @@
+// The circuit breaker of one dependency and route: closed, open, half-open.
+//
+// Semantics: of resilience4j (failure rate and slow-call rate over a window, with a minimum of calls; evaluated after every call; capped
+// calls while half-open) and of Linkerd's unified breaker (exact counts in a ring of 10 buckets, no decay, rolled by elapsed time, so that
+// an idle circuit starts cold; consecutive failures have no minimum and no window). Beyond both:
+//  - Every permit carries the generation, which changes with every change of state. A result of an older generation decides nothing, so
+//    a late answer of a call from before the trip neither closes nor reopens a half-open circuit.
+//  - A permit given back without a result (Ignored: the caller went away, our own refusal) frees its place and decides nothing.
+//  - Half-open is entered by time alone: whoever asks after the open time sees it, whether or not calls come.
+//  - The open time doubles with every reopening up to a maximum, and starts over once the circuit has closed. Jitter only lengthens it.
+//  - A probe that succeeds but is slow by the circuit's own threshold is a failure: else a circuit that opened for slowness would flap.
+import type { CircuitBreakerPlan } from '../../plan/plan.ts';
+import type { Random } from '../../runtime/random.ts';
+import { failureMask } from './failures.ts';
+
+export const Outcome = { Success: 0, Failure: 1, Ignored: 2 } as const;
+export const BreakerState = { Closed: 0, Open: 1, HalfOpen: 2 } as const;
+
+export type BreakerPlan = Omit<CircuitBreakerPlan, 'stateKey'>;
+export type BreakerListener = (state: number, reason: string, nowMs: number) => void;
+
+const BUCKETS = 10;
+const JITTER = 0.1;
+
+export class CircuitBreaker {
+  #spec: BreakerPlan;
+  readonly #random: Random;
+  #state: number = BreakerState.Closed;
+  #generation = 1;
+  #consecutiveFailures = 0;
+  readonly #window: CallWindow;
+  #openedAtMs = 0;
+  /** Times the circuit opened again from half-open since it was last closed. */
+  #reopenings = 0;
+  /** Drawn at each opening, in [1, 1.1). */
+  #jitter = 1;
+  #probesInFlight = 0;
+  #probeSuccesses = 0;
+  /** Why it is in its state; empty while it never changed. */
+  reason = '';
+  /** Called after every change of state. */
+  onTransition: BreakerListener | null = null;
+  /** The failures (`FailureBit`) that this circuit counts. */
+  failureMask: number;
+
+  constructor(spec: BreakerPlan, random: Random) {
+    this.#spec = spec;
+    this.#random = random;
+    this.#window = new CallWindow(spec.windowMs);
+    this.failureMask = failureMask(spec.failureOn);
+  }
+
+  /** New numbers hold from now on, also for an open circuit's time. State and generation stay; a changed window starts its counts anew. */
+  update(spec: BreakerPlan, nowMs: number): void {
+    if (spec.windowMs !== this.#spec.windowMs) this.#window.resize(spec.windowMs, nowMs);
+    this.#spec = spec;
+    this.failureMask = failureMask(spec.failureOn);
+  }
+
+  /** Whether a call would be admitted now; takes nothing. False: refuse it before it queues for anything. */
+  look(nowMs: number): boolean {
+    if (this.#state === BreakerState.Closed) return true;
+    this.#enterHalfOpenByTime(nowMs);
+    return this.#state === BreakerState.HalfOpen && this.#probesInFlight < this.#spec.halfOpenMaxProbes;
+  }
+
+  /** A permit, which must be settled exactly once, or 0: refused. */
+  admit(nowMs: number): number {
+    if (this.#state === BreakerState.Closed) return this.#generation * 2;
+    if (!this.look(nowMs)) return 0;
+    this.#probesInFlight += 1;
+    return this.#generation * 2 + 1;
+  }
+
+  /** Gives a permit back with an `Outcome`. `durationMs`: from admission to the result. */
+  settle(permit: number, outcome: number, durationMs: number, nowMs: number): void {
+    if (Math.floor(permit / 2) !== this.#generation) return;
+    if (permit % 2 === 1) this.#settleProbe(outcome, durationMs, nowMs);
+    else if (outcome !== Outcome.Ignored)
+      this.#settleCall(outcome === Outcome.Failure, this.#isSlow(durationMs), nowMs);
+  }
+
+  /** 0 closed, 1 open, 2 half-open. */
+  state(nowMs: number): 0 | 1 | 2 {
+    this.#enterHalfOpenByTime(nowMs);
+    if (this.#state === BreakerState.Closed) return BreakerState.Closed;
+    return this.#state === BreakerState.Open ? BreakerState.Open : BreakerState.HalfOpen;
+  }
+
+  /** Milliseconds until an open circuit admits probes; 0 in every other state. */
+  retryAfterMs(nowMs: number): number {
+    this.#enterHalfOpenByTime(nowMs);
+    return this.#state === BreakerState.Open ? this.#openUntilMs() - nowMs : 0;
+  }
+
+  #settleCall(failed: boolean, slow: boolean, nowMs: number): void {
+    this.#consecutiveFailures = failed ? this.#consecutiveFailures + 1 : 0;
+    this.#window.record(failed, slow, nowMs);
+    const reason = this.#tripReason();
+    if (reason !== '') this.#open(reason, nowMs);
+  }
+
+  /** Why the counts open the circuit; empty: they do not. */
+  #tripReason(): string {
+    const { consecutiveFailures, failureRate, slowCalls } = this.#spec;
+    if (consecutiveFailures > 0 && this.#consecutiveFailures >= consecutiveFailures) {
+      return `${this.#consecutiveFailures} consecutive failures`;
+    }
+    const { calls, failures, slow } = this.#window;
+    if (failureRate !== null && calls >= failureRate.minimumCalls && failures * 100 >= failureRate.percent * calls) {
+      return `${failures} of ${calls} calls failed`;
+    }
+    if (slowCalls !== null && calls >= slowCalls.minimumCalls && slow * 100 >= slowCalls.percent * calls) {
+      return `${slow} of ${calls} calls were slower than ${slowCalls.thresholdMs} ms`;
+    }
+    return '';
+  }
+
+  #settleProbe(outcome: number, durationMs: number, nowMs: number): void {
+    this.#probesInFlight -= 1;
+    if (outcome === Outcome.Ignored) return;
+    if (outcome === Outcome.Failure) {
+      this.#reopen('a probe failed', nowMs);
+    } else if (this.#isSlow(durationMs)) {
+      this.#reopen('a probe was slow', nowMs);
+    } else {
+      this.#probeSuccesses += 1;
+      if (this.#probeSuccesses >= this.#spec.halfOpenSuccesses) this.#close(nowMs);
+    }
+  }
+
+  #isSlow(durationMs: number): boolean {
+    const { slowCalls } = this.#spec;
+    return slowCalls !== null && durationMs >= slowCalls.thresholdMs;
+  }
+
+  #reopen(reason: string, nowMs: number): void {
+    this.#reopenings += 1;
+    this.#open(reason, nowMs);
+  }
+
+  #open(reason: string, nowMs: number): void {
+    this.#openedAtMs = nowMs;
+    this.#jitter = 1 + JITTER * this.#random();
+    this.#change(BreakerState.Open, reason, nowMs);
+  }
+
+  #close(nowMs: number): void {
+    this.#reopenings = 0;
+    this.#consecutiveFailures = 0;
+    this.#window.clear();
+    this.#change(BreakerState.Closed, `${this.#probeSuccesses} probes succeeded`, nowMs);
+  }
+
+  #enterHalfOpenByTime(nowMs: number): void {
+    if (this.#state === BreakerState.Open && nowMs >= this.#openUntilMs())
+      this.#change(BreakerState.HalfOpen, 'the open time is over', nowMs);
+  }
+
+  #openUntilMs(): number {
+    const { openForMs, maxOpenForMs } = this.#spec;
+    const longest = maxOpenForMs > openForMs ? maxOpenForMs : openForMs;
+    const doubled = openForMs * 2 ** this.#reopenings;
+    return this.#openedAtMs + (doubled < longest ? doubled : longest) * this.#jitter;
+  }
+
+  #change(state: number, reason: string, nowMs: number): void {
+    this.#state = state;
+    this.#generation += 1;
+    this.#probesInFlight = 0;
+    this.#probeSuccesses = 0;
+    this.reason = reason;
+    if (this.onTransition !== null) this.onTransition(state, reason, nowMs);
+  }
+}
+
+/** Exact counts over the last window: a ring of buckets by elapsed time, the current one included, so 90–100 % of the window. */
+class CallWindow {
+  #bucketMs: number;
+  readonly #calls = new Float64Array(BUCKETS);
+  readonly #failures = new Float64Array(BUCKETS);
+  readonly #slow = new Float64Array(BUCKETS);
+  #bucket = 0;
+  calls = 0;
+  failures = 0;
+  slow = 0;
+
+  constructor(windowMs: number) {
+    this.#bucketMs = windowMs / BUCKETS;
+  }
+
+  resize(windowMs: number, nowMs: number): void {
+    this.clear();
+    this.#bucketMs = windowMs / BUCKETS;
+    this.#bucket = Math.floor(nowMs / this.#bucketMs);
+  }
+
+  record(failed: boolean, slow: boolean, nowMs: number): void {
+    this.#roll(nowMs);
+    const index = this.#bucket % BUCKETS;
+    this.#calls[index] = (this.#calls[index] ?? 0) + 1;
+    this.calls += 1;
+    if (failed) {
+      this.#failures[index] = (this.#failures[index] ?? 0) + 1;
+      this.failures += 1;
+    }
+    if (slow) {
+      this.#slow[index] = (this.#slow[index] ?? 0) + 1;
+      this.slow += 1;
+    }
+  }
+
+  clear(): void {
+    this.#calls.fill(0);
+    this.#failures.fill(0);
+    this.#slow.fill(0);
+    this.calls = 0;
+    this.failures = 0;
+    this.slow = 0;
+  }
+
+  #roll(nowMs: number): void {
+    const bucket = Math.floor(nowMs / this.#bucketMs);
+    if (bucket <= this.#bucket) return;
+    if (bucket - this.#bucket >= BUCKETS) {
+      this.clear();
+    } else {
+      for (let passed = this.#bucket + 1; passed <= bucket; passed += 1) this.#forget(passed % BUCKETS);
+    }
+    this.#bucket = bucket;
+  }
+
+  #forget(index: number): void {
+    this.calls -= this.#calls[index] ?? 0;
+    this.failures -= this.#failures[index] ?? 0;
+    this.slow -= this.#slow[index] ?? 0;
+    this.#calls[index] = 0;
+    this.#failures[index] = 0;
+    this.#slow[index] = 0;
+  }
+}

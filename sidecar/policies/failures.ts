@@ -1,0 +1,28 @@
+// What may go wrong with an attempt, as bits: whether a policy cares is then one AND.
+import type { FailureKind } from '../../plan/plan.ts';
+
+export const FailureBit = {
+  ConnectFailure: 1,
+  Reset: 2,
+  AttemptTimeout: 4,
+  /** 502, 503, 504. */
+  GatewayError: 8,
+  /** Any 5xx. */
+  ServerError: 16,
+  /** 429. */
+  TooManyRequests: 32,
+} as const satisfies Record<FailureKind, number>;
+
+export function failureMask(kinds: readonly FailureKind[]): number {
+  let mask = 0;
+  for (const kind of kinds) mask |= FailureBit[kind];
+  return mask;
+}
+
+/** The failures that a status is; 0 for a status that is none. A status above 599 is invalid and counts as 5xx (RFC 9110, 15). */
+export function statusFailures(status: number): number {
+  if (status >= 500) {
+    return status >= 502 && status <= 504 ? FailureBit.GatewayError | FailureBit.ServerError : FailureBit.ServerError;
+  }
+  return status === 429 ? FailureBit.TooManyRequests : 0;
+}
