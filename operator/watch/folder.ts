@@ -1,0 +1,247 @@
+// The world of a folder of manifests, for standalone mode. It stands in for the API server, so it also does the little that the server
+// would: give uids and generations. A file that cannot be read is reported and its last good version stays in force, as a cluster
+// keeps the old object when an apply is refused.
+import { createHash } from 'node:crypto';
+import { type FSWatcher, watch } from 'node:fs';
+import { readdir, readFile, stat } from 'node:fs/promises';
+import { join, relative } from 'node:path';
+import type { Clock } from '../../runtime/clock.ts';
+import type { Logger } from '../../runtime/log.ts';
+import { addObject, buildWorld, createWorldBuilder, ManifestError } from '../compile/objects.ts';
+import type { InvalidObject, World, WorldPod } from '../compile/world.ts';
+import { Debounce } from './debounce.ts';
+import { ManifestFileError, readManifestFile } from './manifest-file.ts';
+import { type OwnObject, ownKey, type SourceListener, type WorldSource } from './world-source.ts';
+
+const DEBOUNCE = { quietMs: 50, maxMs: 200 };
+/** The net under fs.watch, which misses changes on some file systems and behind symbolic links. */
+const POLL_MS = 1_000;
+const MAX_FILE_BYTES = 16 * 1024 * 1024;
+const MANIFEST_NAME = /\.(ya?ml|json)$/i;
+
+interface KnownFile {
+  /** Of modification time and size; an equal one is not read again. */
+  stamp: string;
+  /** Of the last version that could be read. */
+  objects: readonly object[];
+  problem: string;
+}
+
+export interface FolderSourceOptions {
+  folder: string;
+  clusterDomain: string;
+  clock: Clock;
+  log: Logger;
+}
+
+export class FolderSource implements WorldSource {
+  readonly #options: FolderSourceOptions;
+  readonly #files = new Map<string, KnownFile>();
+  readonly #generations = new Map<string, { content: string; generation: number }>();
+  readonly #own = new Map<string, OwnObject>();
+  readonly #debounce: Debounce;
+  #listener: SourceListener | undefined;
+  #watcher: FSWatcher | undefined;
+  #cancelPoll: () => void = () => undefined;
+  #reading: Promise<void> = Promise.resolve();
+  #stopped = false;
+  #hasSynced = false;
+  #folderProblem = 'not read yet';
+  #world: World;
+
+  constructor(options: FolderSourceOptions) {
+    this.#options = options;
+    this.#world = buildWorld(createWorldBuilder(), options.clusterDomain);
+    this.#debounce = new Debounce(options.clock, DEBOUNCE, () => void this.refresh());
+  }
+
+  start(listener: SourceListener): void {
+    this.#listener = listener;
+    this.#watch();
+    void this.refresh();
+    this.#pollLater();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#cancelPoll();
+    this.#debounce.cancel();
+    this.#watcher?.close();
+    await this.#reading;
+  }
+
+  get hasSynced(): boolean {
+    return this.#hasSynced;
+  }
+
+  waitingFor(): readonly string[] {
+    return this.#hasSynced ? [] : [`${this.#options.folder} (${this.#folderProblem})`];
+  }
+
+  /** Files whose last version is not in force, and why: "payments.yaml:3: …". */
+  problems(): readonly string[] {
+    return [...this.#files.values()].flatMap((file) => (file.problem === '' ? [] : [file.problem]));
+  }
+
+  world(): World {
+    return this.#world;
+  }
+
+  own(key: string): OwnObject | undefined {
+    return this.#own.get(key);
+  }
+
+  pod(namespace: string, name: string, uid: string): Promise<WorldPod | undefined> {
+    const pod = this.#world.pods.find((one) => one.namespace === namespace && one.name === name && one.uid === uid);
+    return Promise.resolve(pod);
+  }
+
+  /** Reads what changed, now; resolves when the world is up to date with it. Never rejects. */
+  refresh(): Promise<void> {
+    this.#reading = this.#reading
+      .then(() => this.#read())
+      .catch((error: unknown) => {
+        this.#folderProblem = error instanceof Error ? error.message : String(error);
+        this.#options.log.error(
+          { err: error, folder: this.#options.folder },
+          'the folder cannot be read; what is known stays',
+        );
+      });
+    return this.#reading;
+  }
+
+  #watch(): void {
+    const { folder, log } = this.#options;
+    try {
+      this.#watcher = watch(folder, { recursive: true, persistent: true }, () => this.#debounce.call());
+      this.#watcher.on('error', (error) => {
+        log.warn({ err: error, folder }, 'changes of the folder are found by polling only');
+        this.#watcher?.close();
+      });
+    } catch (error) {
+      log.warn({ err: error, folder }, 'changes of the folder are found by polling only');
+    }
+  }
+
+  #pollLater(): void {
+    this.#cancelPoll = this.#options.clock.after(POLL_MS, () => {
+      void this.refresh().then(() => {
+        if (!this.#stopped) this.#pollLater();
+      });
+    });
+  }
+
+  async #read(): Promise<void> {
+    if (this.#stopped) return;
+    const { folder } = this.#options;
+    const names = await listManifests(folder);
+    let hasChanged = !this.#hasSynced;
+    for (const name of this.#files.keys()) {
+      if (names.includes(name)) continue;
+      this.#files.delete(name);
+      hasChanged = true;
+    }
+    for (const name of names) if (await this.#readFile(name)) hasChanged = true;
+    if (!hasChanged) return;
+    this.#build(names);
+    this.#hasSynced = true;
+    this.#listener?.onWorld();
+  }
+
+  /** True where the file's objects are others than before. */
+  async #readFile(name: string): Promise<boolean> {
+    const { folder, log } = this.#options;
+    const known = this.#files.get(name);
+    let stamp = known?.stamp ?? '';
+    try {
+      const { mtimeMs, size, ino } = await stat(join(folder, name));
+      stamp = `${mtimeMs}:${size}:${ino}`;
+      if (known?.stamp === stamp) return false;
+      if (size > MAX_FILE_BYTES)
+        throw new ManifestFileError(name, 1, `the file is larger than ${MAX_FILE_BYTES} bytes`);
+      const text = await readFile(join(folder, name), 'utf8');
+      this.#files.set(name, { stamp, objects: checkedObjects(text, name), problem: '' });
+      if (known?.problem) log.info({ file: name }, 'the file can be read again');
+      return true;
+    } catch (error) {
+      const problem = error instanceof Error ? error.message : String(error);
+      if (known?.problem !== problem) {
+        log.error(
+          { file: name, problem, keepsLastGood: known !== undefined },
+          'a manifest file cannot be read; its last good version stays',
+        );
+      }
+      this.#files.set(name, { stamp, objects: known?.objects ?? [], problem });
+      return false;
+    }
+  }
+
+  #build(names: readonly string[]): void {
+    const { clusterDomain, log } = this.#options;
+    const builder = createWorldBuilder();
+    this.#own.clear();
+    for (const name of names) {
+      for (const object of this.#files.get(name)?.objects ?? []) {
+        const raw = this.#asStored(object);
+        // Checked when the file was read; an own object that does not fit becomes `invalid` here.
+        if (!addObject(builder, raw))
+          log.debug({ file: name, kind: raw['kind'] }, 'an object of another kind is passed over');
+      }
+    }
+    const world = buildWorld(builder, clusterDomain);
+    for (const model of [...world.serviceDependencies, ...world.resiliencePolicies]) {
+      const { namespace, name, uid, generation } = model.metadata;
+      const own = { kind: model.kind, namespace, name, uid, generation, content: { model }, status: undefined };
+      this.#own.set(ownKey(model.kind, namespace, name), own);
+    }
+    for (const invalid of world.invalid) this.#addInvalid(invalid);
+    this.#world = world;
+  }
+
+  #addInvalid(invalid: InvalidObject): void {
+    const { kind, namespace, name, generation, problems } = invalid;
+    const key = ownKey(kind, namespace, name);
+    this.#own.set(key, { kind, namespace, name, uid: '', generation, content: { invalid }, status: undefined });
+    this.#options.log.error(
+      { object: key, problems },
+      'an object does not fit its schema and has no effect; the API server would refuse it',
+    );
+  }
+
+  /** With the fields that the API server would have filled in: uid and generation. Pods count as injected: a sidecar runs for each. */
+  #asStored(object: object): Record<string, unknown> {
+    const raw = object as Record<string, unknown> & { metadata: Record<string, unknown> };
+    const { name, namespace } = raw.metadata;
+    const identity = `${String(raw['kind'])}/${typeof namespace === 'string' ? namespace : 'default'}/${String(name)}`;
+    const content = JSON.stringify(raw['spec'] ?? null);
+    const known = this.#generations.get(identity);
+    const generation = known === undefined ? 1 : known.content === content ? known.generation : known.generation + 1;
+    this.#generations.set(identity, { content, generation });
+    const uid = createHash('sha256').update(identity).digest('hex').slice(0, 32);
+    return { ...raw, metadata: { generation, uid, ...raw.metadata } };
+  }
+}
+
+/** Throws ManifestFileError, also for an object that its kind's schema cannot hold; an own object that does not fit passes. */
+function checkedObjects(text: string, file: string): object[] {
+  const scratch = createWorldBuilder();
+  return readManifestFile(text, file).map(({ raw, line }) => {
+    try {
+      addObject(scratch, raw);
+    } catch (error) {
+      if (error instanceof ManifestError) throw new ManifestFileError(file, line, error.message);
+      throw error;
+    }
+    return raw as object;
+  });
+}
+
+/** Relative paths of the manifests in the folder and below, sorted; hidden files and folders left out, as editors keep theirs there. */
+async function listManifests(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  return entries
+    .filter((entry) => !entry.isDirectory() && MANIFEST_NAME.test(entry.name))
+    .map((entry) => relative(folder, join(entry.parentPath, entry.name)))
+    .filter((name) => !name.split('/').some((part) => part.startsWith('.')))
+    .sort();
+}
