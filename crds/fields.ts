@@ -158,3 +158,24 @@ export function setList<S extends z.ZodType<string>>(
       ...(options.default === undefined ? {} : { [DOC_DEFAULT]: options.default }),
     });
 }
+
+/** A list of different objects, each of which is one value: changed whole, never field by field. */
+export function objectSet<S extends z.ZodType>(item: S, options: { description: string; min: number; max: number }) {
+  return z
+    .array(item.meta({ ...item.meta(), 'x-kubernetes-map-type': 'atomic' }))
+    .min(options.min)
+    .max(options.max)
+    .superRefine((items, context) => {
+      const seen = items.map((entry) => JSON.stringify(entry));
+      seen.forEach((value, index) => {
+        if (seen.indexOf(value) !== index) {
+          context.addIssue({
+            code: 'custom',
+            message: 'Duplicate value: it is listed twice; remove one',
+            path: [index],
+          });
+        }
+      });
+    })
+    .meta(listMeta(options.description, { type: 'set' }));
+}

@@ -2,7 +2,7 @@
 // has a default here; POLICY_DEFAULTS says what compile fills in after the merge.
 import { z } from 'zod';
 import { formatDuration } from './duration.ts';
-import { DOC_DEFAULT, dnsLabel, duration, integer, listMeta, mapList, setList, text } from './fields.ts';
+import { DOC_DEFAULT, dnsLabel, duration, integer, listMeta, mapList, objectSet, setList, text } from './fields.ts';
 import { commonStatus, type ObjectMeta, targetReference } from './kubernetes.ts';
 import { withRules } from './rules.ts';
 
@@ -386,26 +386,12 @@ const rule = z.object({
 });
 
 export const resiliencePolicySpec = z.object({
-  targetRefs: withRules(
-    z
-      .array(targetReference.meta({ ...targetReference.meta(), description: 'One target.' }))
-      .min(1)
-      .max(16)
-      .meta(
-        listMeta(
-          'What the policy acts on, in its own namespace. A narrower target overrides a wider one field by field: Service, ServiceDependency, one entry of it.',
-          { type: 'atomic' },
-        ),
-      ),
-    [
-      {
-        cel: "self.all(a, self.exists_one(b, a.kind == b.kind && a.name == b.name && a.?sectionName.orValue('') == b.?sectionName.orValue('')))",
-        message: 'a target is listed twice; remove one of the two',
-        holds: (refs) =>
-          new Set(refs.map((ref) => `${ref.kind}/${ref.name}/${ref.sectionName ?? ''}`)).size === refs.length,
-      },
-    ],
-  ),
+  targetRefs: objectSet(targetReference.meta({ ...targetReference.meta(), description: 'One target.' }), {
+    description:
+      'What the policy acts on, in its own namespace. A narrower target overrides a wider one field by field: Service, ServiceDependency, one entry of it.',
+    min: 1,
+    max: 16,
+  }),
   ...blocks,
   rules: mapList(
     withRules(rule.meta({ description: 'Other values for some requests.' }), [
