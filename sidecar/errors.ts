@@ -1,0 +1,109 @@
+// The one table of answers that the sidecar gives itself, in the place of the dependency. The code is the value of the header
+// `breakwater-reason`, the metric label `reason`, and a row of docs/errors.md (a test keeps page and table equal).
+
+export interface LocalAnswer {
+  code: string;
+  status: number;
+  /** Title of the problem document (RFC 9457). */
+  title: string;
+  /** What happened and what to look at, for the person who reads it at night. */
+  detail: string;
+  /** The connection cannot be used any more: what follows on it has no certain meaning. */
+  closes: boolean;
+}
+
+const answer = (code: string, status: number, title: string, detail: string, closes = false): LocalAnswer => ({
+  code,
+  status,
+  title,
+  detail,
+  closes,
+});
+
+export const LOCAL_ANSWERS = {
+  circuitOpen: answer(
+    'circuit-open',
+    503,
+    'The circuit of this dependency is open',
+    'Too many calls failed, so calls are refused until the next probe; see Retry-After and the status of the ServiceDependency.',
+  ),
+  bulkheadFull: answer(
+    'bulkhead-full',
+    503,
+    'The bulkhead and its queue are full',
+    'bulkhead.maxConcurrent calls are in progress and bulkhead.maxQueued wait; the dependency is slow, or the limit is too low.',
+  ),
+  queueTimeout: answer(
+    'queue-timeout',
+    503,
+    'No place in the bulkhead became free in time',
+    'The call waited for bulkhead.queueTimeout; the dependency is slow, or the limit is too low.',
+  ),
+  noEndpoints: answer(
+    'no-endpoints',
+    503,
+    'The dependency has no endpoint that can serve',
+    'No pod of the Service is ready; see kubectl get endpointslices for the Service.',
+  ),
+  shed: answer(
+    'shed',
+    503,
+    'The sidecar sheds load',
+    'The limits of the sidecar itself are reached; nothing was sent to the dependency.',
+  ),
+  deadline: answer(
+    'deadline',
+    504,
+    'The request did not finish within its deadline',
+    'timeouts.request passed, with all attempts, waits and backoffs included.',
+  ),
+  attemptTimeout: answer(
+    'attempt-timeout',
+    504,
+    'The dependency did not answer in time',
+    'timeouts.attempt passed for the last attempt, and no other attempt was allowed.',
+  ),
+  connectFailed: answer(
+    'connect-failed',
+    502,
+    'The dependency could not be reached',
+    'The connection was refused, unreachable, or not made within timeouts.connect; the request was not sent.',
+  ),
+  reset: answer(
+    'reset',
+    502,
+    'The dependency closed the connection before it answered',
+    'The request may have been executed; it was not repeated unless that is safe.',
+  ),
+  invalidResponse: answer(
+    'invalid-response',
+    502,
+    'The answer of the dependency is not valid HTTP/1.1',
+    'What was received could be read in two ways or not at all, so it was not passed on.',
+  ),
+  malformed: answer(
+    'malformed',
+    400,
+    'The request is not valid HTTP/1.1',
+    'The request could be read in two ways or not at all.',
+    true,
+  ),
+  headTooLarge: answer(
+    'head-too-large',
+    431,
+    'The head of the request is too large',
+    'At most 16 KiB and 100 fields are accepted.',
+    true,
+  ),
+  targetTooLong: answer(
+    'target-too-long',
+    414,
+    'The target of the request is too long',
+    'At most 8 KiB are accepted.',
+    true,
+  ),
+} as const satisfies Record<string, LocalAnswer>;
+
+export type LocalAnswerName = keyof typeof LOCAL_ANSWERS;
+
+export const LOCAL_ANSWER_NAMES = Object.keys(LOCAL_ANSWERS) as LocalAnswerName[];

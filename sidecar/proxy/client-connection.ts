@@ -1,0 +1,429 @@
+// The leg to the application: reads requests one after the other (what is pipelined waits), hands them to the exchange, and writes answers.
+//
+// A FIN inside a request is an abort; after a whole request it only says that no further one follows, and the answer is still given.
+// A response that ends before its request did is followed by a lingering close, so that the application can read it.
+import type { Socket } from 'node:net';
+import type { LocalAnswer } from '../errors.ts';
+import { LOCAL_ANSWERS } from '../errors.ts';
+import { ChunkedDecoder, ChunkedEvent } from '../http1/chunked.ts';
+import { HeadError, headErrorClass, headErrorDetail } from '../http1/errors.ts';
+import { MAX_HEAD_BYTES } from '../http1/limits.ts';
+import { parseRequestHead, RequestHead } from '../http1/request-head.ts';
+import type { ResponseHead } from '../http1/response-head.ts';
+import { reasonSlot } from '../metrics.ts';
+import type { TimerNode } from '../policies/timer-wheel.ts';
+import type { ProxyContext } from './context.ts';
+import type { DependencyRuntime } from './dependency.ts';
+import { Exchange } from './exchange.ts';
+import { type AnswerContext, renderLocalAnswer } from './local-answer.ts';
+import { Outbox } from './outbox.ts';
+
+/** A head that has begun must be whole within this time. */
+export const HEAD_TIMEOUT_MS = 10_000;
+/** How long what still comes in is read away after the last answer, so that a reset does not overtake it. */
+const LINGER_MS = 1_000;
+
+const State = { Head: 0, Body: 1, Waiting: 2, Tunnel: 3, Linger: 4, Closed: 5 } as const;
+
+export interface ClientConnectionOptions {
+  context: ProxyContext;
+  dependency: DependencyRuntime;
+  /** Where a captured connection was made to; null in capture `explicit`. */
+  originalDestination: { address: string; port: number } | null;
+  /** The port decides, and a Host that is an address or localhost becomes the dependency's name. */
+  rewriteHost: boolean;
+  onClosed(connection: ClientConnection): void;
+}
+
+export class ClientConnection implements TimerNode {
+  wheelSlot = -1;
+  wheelPrevious: TimerNode | null = null;
+  wheelNext: TimerNode | null = null;
+  wheelAtMs = 0;
+  readonly out: Outbox;
+  readonly dependency: DependencyRuntime;
+  readonly originalDestination: { address: string; port: number } | null;
+  readonly #socket: Socket;
+  readonly #options: ClientConnectionOptions;
+  readonly #context: ProxyContext;
+  readonly #head = new RequestHead();
+  readonly #exchange: Exchange;
+  #state: number = State.Head;
+  #pending: Buffer | null = null;
+  #paused = false;
+  #remaining = 0;
+  #decoder: ChunkedDecoder | null = null;
+  #clientEnded = false;
+  #keepAlive = true;
+  #consuming = false;
+  #leadingLineSkipped = false;
+  #released = false;
+
+  constructor(socket: Socket, options: ClientConnectionOptions) {
+    this.#socket = socket;
+    this.#options = options;
+    this.#context = options.context;
+    this.dependency = options.dependency;
+    this.originalDestination = options.originalDestination;
+    this.out = new Outbox(socket);
+    this.#exchange = new Exchange(this, options.context, options.dependency, this.#head);
+    this.#context.clientConnections++;
+    socket.on('data', (chunk: Buffer) => this.receive(chunk));
+    socket.on('drain', () => this.#exchange.clientDrained());
+    socket.on('end', () => this.#onEnd());
+    socket.on('error', () => {});
+    socket.on('close', () => this.#onClose());
+  }
+
+  get idle(): boolean {
+    return this.#state === State.Head && this.#pending === null;
+  }
+
+  receive(chunk: Buffer): void {
+    if (this.#state >= State.Linger) return;
+    const data = this.#pending ? Buffer.concat([this.#pending, chunk]) : chunk;
+    this.#pending = null;
+    this.#consume(data);
+  }
+
+  destroy(): void {
+    this.#socket.destroy();
+    this.#onClose();
+  }
+
+  destroyAfterFlush(): void {
+    this.#socket.destroySoon();
+  }
+
+  endWriting(): void {
+    this.#socket.end();
+  }
+
+  becomeTunnel(): void {
+    this.#state = State.Tunnel;
+    const pending = this.#pending;
+    this.#pending = null;
+    if (pending) this.#tunnel(pending);
+    if (this.#clientEnded) this.#exchange.tunnelClientEnded();
+    this.#resumeSocket();
+  }
+
+  /** The upstream takes body bytes (again). */
+  resumeBody(): void {
+    if (this.#state === State.Tunnel) {
+      this.#resumeSocket();
+      return;
+    }
+    if (this.#state !== State.Body || this.#consuming) return;
+    const pending = this.#pending;
+    this.#pending = null;
+    if (pending) this.#consume(pending);
+    if (this.#state === State.Body && this.#pending === null) this.#resumeSocket();
+  }
+
+  /** Writes the head of the response as far as it is ours to write. Returns whether its body has to be framed in chunks. */
+  beginResponse(head: ResponseHead, request: RequestHead, requestDone: boolean): boolean {
+    if (!requestDone || !request.keepAlive || this.#closing()) this.#keepAlive = false;
+    const bodyless = request.method === 'HEAD' || head.status === 204 || head.status === 304;
+    let text = `HTTP/1.1 ${head.status} ${head.reason}${head.fields}`;
+    let chunked = false;
+    if (head.contentLength >= 0) {
+      text += `\r\nContent-Length: ${head.contentLength}`;
+    } else if (head.chunked || !bodyless) {
+      // HTTP/1.0 has no chunks: there the end of the connection ends the body.
+      if (request.minorVersion === 0) this.#keepAlive = false;
+      else {
+        chunked = !bodyless;
+        text += '\r\nTransfer-Encoding: chunked';
+      }
+    }
+    if (head.upgrade !== '') text += `\r\nUpgrade: ${head.upgrade}`;
+    if (!this.#keepAlive) text += head.upgrade === '' ? '\r\nConnection: close' : '\r\nConnection: close, upgrade';
+    else if (request.minorVersion === 0) text += '\r\nConnection: keep-alive';
+    else if (head.upgrade !== '') text += '\r\nConnection: upgrade';
+    this.out.text(`${text}\r\n\r\n`);
+    return chunked;
+  }
+
+  /** The answer is written; on to the next request, or the end of the connection. */
+  responseDone(requestDone: boolean): void {
+    if (!requestDone) {
+      this.#linger();
+      return;
+    }
+    if (!this.#keepAlive || this.#clientEnded) {
+      this.#finish();
+      return;
+    }
+    this.#state = State.Head;
+    this.#leadingLineSkipped = false;
+    if (this.#consuming) return;
+    const pending = this.#pending;
+    this.#pending = null;
+    if (pending) this.#consume(pending);
+    if (this.#pending === null) this.#resumeSocket();
+  }
+
+  answerLocally(answer: LocalAnswer, context: AnswerContext, requestDone: boolean): void {
+    if (!requestDone || answer.closes || !this.#head.keepAlive || this.#closing()) this.#keepAlive = false;
+    const text = renderLocalAnswer(answer, context, !this.#keepAlive, this.#head.method !== 'HEAD');
+    this.out.text(text);
+    this.out.flush();
+    this.responseDone(requestDone);
+  }
+
+  expire(): void {
+    if (this.#state === State.Linger) {
+      this.destroy();
+      return;
+    }
+    // A head that never ends holds a connection and says nothing; there is no request to answer but this one.
+    this.#refuseHead(LOCAL_ANSWERS.malformed, 'the head was not complete within 10 s');
+  }
+
+  #closing(): boolean {
+    return this.#context.draining || !this.dependency.enforced;
+  }
+
+  #consume(data: Buffer): void {
+    this.#consuming = true;
+    let position = 0;
+    while (position < data.length && this.#state < State.Tunnel) {
+      let next: number;
+      if (this.#state === State.Head) next = this.#consumeHead(data, position);
+      else if (this.#state === State.Body) next = this.#consumeBody(data, position);
+      else next = -1;
+      if (next < 0) {
+        // Not to be taken now: a later request, or a body nobody can take yet.
+        if (this.#pending === null && this.#state < State.Tunnel) {
+          this.#pending = position === 0 ? data : data.subarray(position);
+          if (this.#state !== State.Head) this.#pauseSocket();
+        }
+        break;
+      }
+      position = next;
+    }
+    this.#consuming = false;
+    if (this.#state === State.Tunnel && position < data.length && this.#pending === null)
+      this.#tunnel(data.subarray(position));
+    else if (this.#state === State.Body && this.#exchange.acceptsBody && !this.#exchange.requestFlush())
+      this.#pauseSocket();
+    else if (this.#state === State.Waiting) this.#exchange.requestFlush();
+  }
+
+  /** Position after the head; -1: not complete, or refused. */
+  #consumeHead(data: Buffer, start: number): number {
+    let from = start;
+    // At most one empty line before a request is read over (RFC 9112, 2.2).
+    if (!this.#leadingLineSkipped && data[from] === 0x0d) {
+      if (from + 1 >= data.length) return -1;
+      if (data[from + 1] === 0x0a) {
+        this.#leadingLineSkipped = true;
+        from += 2;
+        if (from >= data.length) return from;
+      }
+    }
+    const end = data.indexOf('\r\n\r\n', from, 'latin1');
+    if (end < 0 || end + 4 - from > MAX_HEAD_BYTES) {
+      if (data.length - from > MAX_HEAD_BYTES) {
+        this.#refuseHead(this.#tooLarge(data, from), '');
+        return -1;
+      }
+      if (this.wheelSlot < 0) this.#context.ticker.arm(this, this.#context.ticker.nowMs() + HEAD_TIMEOUT_MS);
+      if (from > start) this.#pending = data.subarray(from);
+      return -1;
+    }
+    if (this.wheelSlot >= 0) this.#context.ticker.disarm(this);
+    const head = this.#head;
+    const detail = parseRequestHead(data.toString('latin1', from, end), head);
+    if (detail !== 0) {
+      const kind = headErrorClass(detail);
+      const answer =
+        kind === HeadError.TargetTooLong
+          ? LOCAL_ANSWERS.targetTooLong
+          : kind === HeadError.HeadTooLarge
+            ? LOCAL_ANSWERS.headTooLarge
+            : LOCAL_ANSWERS.malformed;
+      this.#refuseHead(answer, headErrorDetail(detail));
+      return -1;
+    }
+    this.#begin(head);
+    return end + 4;
+  }
+
+  /** A head beyond the limit whose first line never ends has a target beyond its own. */
+  #tooLarge(data: Buffer, from: number): LocalAnswer {
+    const lineEnd = data.indexOf('\r\n', from, 'latin1');
+    return lineEnd < 0 || lineEnd - from > MAX_HEAD_BYTES / 2
+      ? LOCAL_ANSWERS.targetTooLong
+      : LOCAL_ANSWERS.headTooLarge;
+  }
+
+  #begin(head: RequestHead): void {
+    this.#keepAlive = head.keepAlive;
+    this.#remaining = 0;
+    const hasBody = head.chunked || head.contentLength > 0;
+    if (head.chunked) {
+      this.#decoder ??= new ChunkedDecoder();
+      this.#decoder.reset();
+    } else if (head.contentLength > 0) {
+      this.#remaining = head.contentLength;
+    }
+    this.#state = hasBody ? State.Body : State.Waiting;
+    const correlationId = head.correlationId === '' ? this.#context.correlationId() : head.correlationId;
+    this.#exchange.begin(this.#requestText(head, correlationId), correlationId, hasBody);
+  }
+
+  #requestText(head: RequestHead, correlationId: string): string {
+    const host = this.#options.rewriteHost && namesNoService(head.host) ? this.dependency.plan.authority : head.host;
+    let text = `${head.method} ${head.target} HTTP/1.1\r\nHost: ${host}${head.fields}`;
+    if (head.correlationId === '') text += `\r\nX-Correlation-ID: ${correlationId}`;
+    if (head.chunked) text += '\r\nTransfer-Encoding: chunked';
+    else if (head.contentLength >= 0) text += `\r\nContent-Length: ${head.contentLength}`;
+    if (head.upgrade !== '')
+      text += `\r\nConnection: ${head.acceptsTrailers ? 'Upgrade, TE' : 'Upgrade'}\r\nUpgrade: ${head.upgrade}`;
+    else if (head.acceptsTrailers) text += '\r\nConnection: TE';
+    if (head.acceptsTrailers) text += '\r\nTE: trailers';
+    return `${text}\r\n\r\n`;
+  }
+
+  #consumeBody(data: Buffer, start: number): number {
+    if (!this.#exchange.acceptsBody) return -1;
+    if (this.#head.chunked) return this.#consumeChunks(data, start);
+    const take = Math.min(this.#remaining, data.length - start);
+    this.#exchange.requestData(data, start, start + take);
+    this.#remaining -= take;
+    if (this.#remaining === 0) this.#requestDone('');
+    return start + take;
+  }
+
+  #consumeChunks(data: Buffer, start: number): number {
+    const decoder = this.#decoder;
+    if (!decoder) return -1;
+    decoder.input(data, start, data.length);
+    for (;;) {
+      const event = decoder.next();
+      if (event === ChunkedEvent.Data) {
+        this.#exchange.requestData(data, decoder.dataStart, decoder.dataEnd);
+        continue;
+      }
+      if (event === ChunkedEvent.NeedMore) return data.length;
+      if (event === ChunkedEvent.End) {
+        this.#requestDone(decoder.trailers);
+        return decoder.position;
+      }
+      this.#refuseBody(headErrorDetail(decoder.detail));
+      return -1;
+    }
+  }
+
+  #requestDone(trailers: string): void {
+    this.#state = State.Waiting;
+    this.#exchange.requestEnd(trailers);
+  }
+
+  #refuseHead(answer: LocalAnswer, detail: string): void {
+    this.#context.ticker.disarm(this);
+    this.#keepAlive = false;
+    this.#head.method = 'GET';
+    this.dependency.policyFor('', '/').metrics.observe(answer.status, reasonSlot(answer.code), 0);
+    this.out.text(renderLocalAnswer(answer, this.#answerContext(detail), true, true));
+    this.out.flush();
+    this.#linger();
+  }
+
+  #refuseBody(detail: string): void {
+    const answered = this.#exchange.requestMalformed();
+    if (answered) {
+      this.destroy();
+      return;
+    }
+    this.out.text(renderLocalAnswer(LOCAL_ANSWERS.malformed, this.#answerContext(detail), true, true));
+    this.out.flush();
+    this.#linger();
+  }
+
+  #answerContext(detail: string): AnswerContext {
+    return {
+      dependency: this.dependency.plan.id,
+      rule: '',
+      policy: '',
+      attempts: 0,
+      endpoint: '',
+      correlationId: '',
+      retryAfterMs: 0,
+      detail: detail === '' ? '' : `Refused: ${detail}.`,
+    };
+  }
+
+  #tunnel(chunk: Buffer): void {
+    if (!this.#exchange.tunnelData(chunk)) this.#pauseSocket();
+  }
+
+  #finish(): void {
+    if (this.#clientEnded) {
+      this.#state = State.Closed;
+      this.#socket.end();
+      return;
+    }
+    this.#linger();
+  }
+
+  /** Says that nothing more comes, and reads away what does, for a moment. */
+  #linger(): void {
+    if (this.#state >= State.Linger) return;
+    this.#state = State.Linger;
+    this.#pending = null;
+    this.#socket.end();
+    this.#context.ticker.arm(this, this.#context.ticker.nowMs() + LINGER_MS);
+    this.#resumeSocket();
+  }
+
+  #onEnd(): void {
+    this.#clientEnded = true;
+    if (this.#state === State.Tunnel) {
+      this.#exchange.tunnelClientEnded();
+    } else if (this.#state === State.Body) {
+      this.#exchange.cancel();
+      this.destroy();
+    } else if (this.#state === State.Head || this.#state === State.Linger) {
+      this.#socket.end();
+    }
+  }
+
+  #onClose(): void {
+    this.#state = State.Closed;
+    this.#context.ticker.disarm(this);
+    this.#exchange.cancel();
+    if (this.#released) return;
+    this.#released = true;
+    this.#context.clientConnections--;
+    this.#options.onClosed(this);
+  }
+
+  #pauseSocket(): void {
+    this.#paused = true;
+    this.#socket.pause();
+  }
+
+  #resumeSocket(): void {
+    if (!this.#paused) return;
+    this.#paused = false;
+    this.#socket.resume();
+  }
+}
+
+/** A Host that an application writes when all it knows is a local port: an IP address or localhost. */
+function namesNoService(host: string): boolean {
+  const first = host.charCodeAt(0);
+  if (first === 0x5b) return true;
+  const colon = host.lastIndexOf(':');
+  const name = colon < 0 ? host : host.slice(0, colon);
+  if (name.length === 9 && name.toLowerCase() === 'localhost') return true;
+  if (first < 0x30 || first > 0x39) return host === '';
+  for (let i = 0; i < name.length; i++) {
+    const code = name.charCodeAt(i);
+    if (code !== 0x2e && (code < 0x30 || code > 0x39)) return false;
+  }
+  return true;
+}

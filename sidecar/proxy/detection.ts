@@ -1,0 +1,136 @@
+// Whose protocol is it? Waits for the first bytes of the application, and meanwhile dials where it wanted to go, so that a server which
+// speaks first loses no time. Ends in HTTP or in a tunnel, and never holds a byte back from either for longer than a bounded time.
+import net, { type Socket } from 'node:net';
+import type { TimerNode } from '../policies/timer-wheel.ts';
+import { classifyFirstBytes, FirstBytes } from './first-bytes.ts';
+import type { Ticker } from './ticker.ts';
+import type { TunnelTarget } from './tunnel.ts';
+
+/** The application usually speaks at once; only then the dial would be wasted. */
+const DIAL_AFTER_MS = 10;
+/** So long an unfinished method name may stay unfinished before it is taken for another protocol. */
+const UNDECIDED_LIMIT_MS = 1_000;
+
+export interface DetectionOptions {
+  socket: Socket;
+  ticker: Ticker;
+  /** Declared HTTP: nothing but HTTP/1.1 and the preface of HTTP/2 exists, and nothing is dialled ahead. */
+  declaredHttp: boolean;
+  target: TunnelTarget | null;
+  onHttp(first: Buffer): void;
+  onTunnel(cause: 'h2c' | 'opaque', first: Buffer | null, upstream: Socket | null): void;
+}
+
+export class Detection implements TimerNode {
+  wheelSlot = -1;
+  wheelPrevious: TimerNode | null = null;
+  wheelNext: TimerNode | null = null;
+  wheelAtMs = 0;
+  readonly #options: DetectionOptions;
+  #first: Buffer | null = null;
+  #upstream: Socket | null = null;
+  #decided = false;
+
+  readonly #onData = (chunk: Buffer): void => this.#take(chunk);
+  readonly #onEnd = (): void => this.#giveUp();
+  readonly #onClose = (): void => this.#abandon();
+  readonly #onUpstreamSpeaks = (chunk: Buffer): void => {
+    this.#upstream?.pause();
+    this.#upstream?.unshift(chunk);
+    this.#tunnel('opaque');
+  };
+  readonly #onUpstreamEnds = (): void => this.#tunnel('opaque');
+
+  constructor(options: DetectionOptions) {
+    this.#options = options;
+    const { socket, ticker, declaredHttp } = options;
+    socket.on('data', this.#onData);
+    socket.on('end', this.#onEnd);
+    socket.on('close', this.#onClose);
+    socket.on('error', this.#onClose);
+    if (!declaredHttp) ticker.arm(this, ticker.nowMs() + DIAL_AFTER_MS);
+  }
+
+  expire(nowMs: number): void {
+    if (this.#first) {
+      this.#tunnel('opaque');
+      return;
+    }
+    const { target } = this.#options;
+    if (this.#upstream || !target) return;
+    const upstream = net.connect({ host: target.address, port: target.port, noDelay: true, allowHalfOpen: true });
+    this.#upstream = upstream;
+    upstream.on('data', this.#onUpstreamSpeaks);
+    upstream.on('end', this.#onUpstreamEnds);
+    // A dial that fails ends in a tunnel that fails: one place resets the application.
+    upstream.on('error', this.#onUpstreamEnds);
+    void nowMs;
+  }
+
+  #take(chunk: Buffer): void {
+    const first = this.#first ? Buffer.concat([this.#first, chunk]) : chunk;
+    this.#first = first;
+    const kind = classifyFirstBytes(first);
+    if (kind === FirstBytes.H2c) {
+      this.#tunnel('h2c');
+    } else if (kind === FirstBytes.Http || (this.#options.declaredHttp && kind === FirstBytes.Opaque)) {
+      this.#decide();
+      this.#dropUpstream();
+      this.#options.onHttp(first);
+    } else if (kind === FirstBytes.Opaque) {
+      this.#tunnel('opaque');
+    } else if (!this.#options.declaredHttp) {
+      const { ticker } = this.#options;
+      ticker.arm(this, ticker.nowMs() + UNDECIDED_LIMIT_MS);
+    }
+  }
+
+  /** The application ended its side before it could be told what it speaks. */
+  #giveUp(): void {
+    if (this.#options.declaredHttp) {
+      this.#decide();
+      this.#options.socket.destroy();
+      return;
+    }
+    this.#tunnel('opaque');
+  }
+
+  #abandon(): void {
+    if (this.#decided) return;
+    this.#decide();
+    this.#dropUpstream();
+  }
+
+  #tunnel(cause: 'h2c' | 'opaque'): void {
+    if (this.#decided) return;
+    this.#decide();
+    const upstream = this.#upstream;
+    if (upstream) {
+      upstream.off('data', this.#onUpstreamSpeaks);
+      upstream.off('end', this.#onUpstreamEnds);
+      upstream.off('error', this.#onUpstreamEnds);
+      upstream.pause();
+    }
+    this.#options.socket.pause();
+    this.#options.onTunnel(cause, this.#first, upstream);
+  }
+
+  #dropUpstream(): void {
+    const upstream = this.#upstream;
+    this.#upstream = null;
+    if (!upstream) return;
+    upstream.removeAllListeners();
+    upstream.on('error', () => {});
+    upstream.destroy();
+  }
+
+  #decide(): void {
+    this.#decided = true;
+    const { socket, ticker } = this.#options;
+    ticker.disarm(this);
+    socket.off('data', this.#onData);
+    socket.off('end', this.#onEnd);
+    socket.off('close', this.#onClose);
+    socket.off('error', this.#onClose);
+  }
+}

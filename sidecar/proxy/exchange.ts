@@ -1,0 +1,738 @@
+// The conductor: one request of the application from its head to the end of its answer. It owns the order of the layers and drives the
+// pure state machines; it decides nothing that they can decide. One object per client connection, reused for every request on it, so
+// that a request allocates no promise, no closure and no object of its own.
+//
+//   observe        every path ends in #conclude, which counts the request exactly once
+//   rescue         #refuse turns every refusal into an answer that says who and why
+//   deadline       from the head on; queue, backoff and all attempts included
+//   attempts       #startAttempt … #failAttempt; the budget and the retry rule decide on another one
+//   breaker look   refuse early, before a place in the queue is taken
+//   bulkhead       held to the end of the body; a backoff holds no place
+//   breaker admit  it may have opened while the request waited
+//   pick           an endpoint, another one than the last where there is one
+//   attempt time   from the pick to the end of the answer
+//   forward        the connection, the request, the response
+
+import { LOCAL_ANSWERS, type LocalAnswer } from '../errors.ts';
+import { encodeChunkHead } from '../http1/chunked.ts';
+import type { RequestHead } from '../http1/request-head.ts';
+import type { ResponseHead } from '../http1/response-head.ts';
+import { AttemptResult, REASON_UPSTREAM, reasonSlot, Suppression } from '../metrics.ts';
+import { Admission, type Bulkhead, type BulkheadWaiter } from '../policies/bulkhead.ts';
+import { Outcome } from '../policies/circuit-breaker.ts';
+import { FailureBit, statusFailures } from '../policies/failures.ts';
+import { backoffMs, mayRunTwice } from '../policies/retry.ts';
+import type { TimerNode } from '../policies/timer-wheel.ts';
+import type { ClientConnection } from './client-connection.ts';
+import type { ProxyContext } from './context.ts';
+import type { DependencyRuntime, RoutePolicy } from './dependency.ts';
+import { ReplayBody } from './replay-body.ts';
+import type { UpstreamEndpoint } from './upstream.ts';
+import { FRESH_ENOUGH_MS, type ResponseReceiver, UpstreamConnection } from './upstream.ts';
+
+/** With less than this left no attempt begins. */
+const ATTEMPT_FLOOR_MS = 1;
+
+const Phase = {
+  Idle: 0,
+  Admitting: 7,
+  Queued: 1,
+  Backoff: 2,
+  Connecting: 3,
+  Waiting: 4,
+  Streaming: 5,
+  Tunnel: 6,
+} as const;
+
+export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
+  wheelSlot = -1;
+  wheelPrevious: TimerNode | null = null;
+  wheelNext: TimerNode | null = null;
+  wheelAtMs = 0;
+  bulkheadPrevious: BulkheadWaiter | null = null;
+  bulkheadNext: BulkheadWaiter | null = null;
+  bulkheadQueued = false;
+
+  readonly #client: ClientConnection;
+  readonly #context: ProxyContext;
+  readonly #replay: ReplayBody;
+  #dependency: DependencyRuntime;
+  #policy: RoutePolicy;
+  #request: RequestHead;
+  #requestText = '';
+  #correlationId = '';
+  #phase: number = Phase.Idle;
+  #startMs = 0;
+  #deadlineMs = 0;
+  #attemptStartMs = 0;
+  #phaseEndMs = 0;
+  #attempts = 0;
+  /** The one attempt that is allowed without any policy, after a request that was never sent. */
+  #unsentRetryUsed = false;
+  #permit = 0;
+  #bulkhead: Bulkhead | null = null;
+  #endpoint: UpstreamEndpoint | null = null;
+  #lastEndpoint: UpstreamEndpoint | null = null;
+  #upstream: UpstreamConnection | null = null;
+  #written = false;
+  #bodyDone = false;
+  #status = 0;
+  #failureBits = 0;
+  #responseMs = 0;
+  #slowReader = false;
+  #stream = false;
+  #chunkOut = false;
+  #continued = false;
+  #lastActivityMs = 0;
+
+  constructor(client: ClientConnection, context: ProxyContext, dependency: DependencyRuntime, request: RequestHead) {
+    this.#client = client;
+    this.#context = context;
+    this.#dependency = dependency;
+    this.#request = request;
+    this.#policy = dependency.policyFor('', '/');
+    this.#replay = new ReplayBody(context.replayPool);
+  }
+
+  get active(): boolean {
+    return this.#phase !== Phase.Idle;
+  }
+
+  get tunnelling(): boolean {
+    return this.#phase === Phase.Tunnel;
+  }
+
+  /** The head was read and is valid. `hasBody`: more of the request follows. */
+  begin(requestText: string, correlationId: string, hasBody: boolean): void {
+    const nowMs = this.#context.ticker.nowMs();
+    this.#policy = this.#dependency.policyFor(this.#request.method, this.#request.path);
+    this.#requestText = requestText;
+    this.#correlationId = correlationId;
+    this.#startMs = nowMs;
+    const { requestMs } = this.#policy.plan.timeouts;
+    this.#deadlineMs = requestMs > 0 ? nowMs + requestMs : Number.POSITIVE_INFINITY;
+    this.#attempts = 0;
+    this.#unsentRetryUsed = false;
+    this.#lastEndpoint = null;
+    this.#bodyDone = !hasBody;
+    this.#status = 0;
+    this.#continued = false;
+    this.#stream = false;
+    this.#slowReader = false;
+    this.#replay.begin(hasBody && this.#mayRepeat());
+    this.#context.active++;
+    this.#phase = Phase.Admitting;
+    this.#policy.budget?.recordRequest(nowMs);
+    this.#startAttempt(nowMs);
+  }
+
+  /** Whether body bytes can be taken now; false: keep them until `client.resumeBody()`. */
+  get acceptsBody(): boolean {
+    return this.#written;
+  }
+
+  /** Bytes of the request body; the buffer is the caller's gift. Returns whether the upstream keeps up. */
+  requestData(buffer: Buffer, start: number, end: number): void {
+    this.#replay.add(buffer, start, end);
+    const upstream = this.#upstream;
+    if (upstream) this.#writeBody(upstream, buffer, start, end);
+  }
+
+  requestEnd(trailers: string): void {
+    this.#bodyDone = true;
+    this.#replay.end(trailers);
+    if (this.#upstream && this.#request.chunked) this.#upstream.out.text(`0\r\n${trailerText(trailers)}\r\n`);
+  }
+
+  /** False: the upstream reads slower than the client writes. */
+  requestFlush(): boolean {
+    return this.#upstream ? this.#upstream.out.flush() : true;
+  }
+
+  /** The body cannot be read as one message: what was sent of it must not be taken for a whole. */
+  requestMalformed(): boolean {
+    const answered = this.#phase === Phase.Streaming;
+    this.#upstreamAbort();
+    this.#policy.metrics.observe(
+      answered ? this.#status : 400,
+      reasonSlot(LOCAL_ANSWERS.malformed.code),
+      this.#elapsedMs(),
+    );
+    this.#release(Outcome.Ignored, AttemptResult.cancelled);
+    this.#reset();
+    return answered;
+  }
+
+  /** The application is gone, or wants no answer any more. */
+  cancel(): void {
+    if (this.#phase === Phase.Idle) return;
+    const tunnel = this.#phase === Phase.Tunnel;
+    this.#upstreamAbort();
+    this.#release(Outcome.Ignored, AttemptResult.cancelled);
+    this.#policy.metrics.observe(tunnel ? this.#status : 0, REASON_UPSTREAM, -1);
+    this.#reset();
+  }
+
+  tunnelData(chunk: Buffer): boolean {
+    const upstream = this.#upstream;
+    if (!upstream) return true;
+    this.#lastActivityMs = this.#context.ticker.nowMs();
+    upstream.out.own(chunk, 0, chunk.length);
+    return upstream.out.flush();
+  }
+
+  tunnelClientEnded(): void {
+    this.#upstream?.socket.end();
+  }
+
+  clientDrained(): void {
+    this.#upstream?.resume();
+  }
+
+  // ---- attempts -------------------------------------------------------------------------------------------------------------------
+
+  #startAttempt(nowMs: number): void {
+    if (this.#deadlineMs - nowMs < ATTEMPT_FLOOR_MS) {
+      this.#refuse(LOCAL_ANSWERS.deadline, nowMs);
+      return;
+    }
+    const { breaker, bulkhead } = this.#policy;
+    if (breaker && !breaker.look(nowMs)) {
+      this.#refuseOpen(nowMs);
+      return;
+    }
+    if (bulkhead) {
+      const admission = bulkhead.acquire(this);
+      if (admission === Admission.Full) {
+        this.#refuse(LOCAL_ANSWERS.bulkheadFull, nowMs);
+        return;
+      }
+      if (admission === Admission.Queued) {
+        this.#enter(Phase.Queued, nowMs + (this.#policy.plan.bulkhead?.queueTimeoutMs ?? 0));
+        return;
+      }
+      this.#bulkhead = bulkhead;
+    }
+    this.#admitted(nowMs);
+  }
+
+  /** The bulkhead gave a place to this request, which waited for it. */
+  granted(): void {
+    this.#bulkhead = this.#policy.bulkhead;
+    const nowMs = this.#context.ticker.nowMs();
+    if (this.#phase === Phase.Queued) this.#admitted(nowMs);
+    else this.#releasePlace();
+  }
+
+  #admitted(nowMs: number): void {
+    const { breaker, plan } = this.#policy;
+    if (breaker) {
+      this.#permit = breaker.admit(nowMs);
+      if (this.#permit === 0) {
+        this.#refuseOpen(nowMs);
+        return;
+      }
+    }
+    const endpoint = this.#dependency.pick(this.#lastEndpoint, this.#client.originalDestination);
+    if (!endpoint) {
+      this.#release(Outcome.Ignored, -1);
+      this.#refuse(LOCAL_ANSWERS.noEndpoints, nowMs);
+      return;
+    }
+    this.#attempts++;
+    this.#endpoint = endpoint;
+    endpoint.inFlight++;
+    this.#attemptStartMs = nowMs;
+    this.#written = false;
+    this.#failureBits = 0;
+    const repeatable = mayRunTwice(this.#request.method, this.#request.hasIdempotencyKey, 'Idempotent');
+    const connection = endpoint.takeIdle(nowMs, repeatable ? Number.POSITIVE_INFINITY : FRESH_ENOUGH_MS);
+    if (connection) {
+      this.#upstream = connection;
+      connection.reused = true;
+      this.#send(connection);
+      return;
+    }
+    const { connectMs, attemptMs } = plan.timeouts;
+    const withinMs = Math.min(connectMs || Number.POSITIVE_INFINITY, attemptMs || Number.POSITIVE_INFINITY);
+    this.#enter(Phase.Connecting, nowMs + withinMs);
+    this.#upstream = new UpstreamConnection(endpoint, this);
+  }
+
+  onConnected(connection: UpstreamConnection): void {
+    this.#context.metrics.countConnect(this.#dependency.label, 'success');
+    this.#send(connection);
+  }
+
+  #send(connection: UpstreamConnection): void {
+    const { attemptMs } = this.#policy.plan.timeouts;
+    this.#enter(Phase.Waiting, attemptMs > 0 ? this.#attemptStartMs + attemptMs : Number.POSITIVE_INFINITY);
+    connection.expectResponse(this, this.#request.method === 'HEAD');
+    connection.out.text(this.#requestText);
+    this.#written = true;
+    if (this.#replay.used) {
+      for (const part of this.#replay.parts) this.#writeBody(connection, part, 0, part.length);
+      if (this.#bodyDone && this.#request.chunked)
+        connection.out.text(`0\r\n${trailerText(this.#replay.trailers)}\r\n`);
+    }
+    connection.out.flush();
+    if (!this.#bodyDone) this.#client.resumeBody();
+  }
+
+  #writeBody(upstream: UpstreamConnection, buffer: Buffer, start: number, end: number): void {
+    if (upstream.writesFailed()) return;
+    if (!this.#request.chunked) {
+      upstream.out.own(buffer, start, end);
+      return;
+    }
+    upstream.out.text(encodeChunkHead(end - start));
+    upstream.out.own(buffer, start, end);
+    upstream.out.text('\r\n');
+  }
+
+  /** The attempt failed before anything of its answer was passed on. */
+  #failAttempt(bit: number, result: number, unsent: boolean, answer: LocalAnswer, nowMs: number): void {
+    this.#responseMs = nowMs - this.#attemptStartMs;
+    const endpoint = this.#endpoint;
+    const connectFailed = result === AttemptResult.connectFailure;
+    // The endpoint may be gone without anybody having been able to say so: that is our ignorance, not a failure of the dependency.
+    const rerouted = connectFailed && endpoint !== null && this.#context.endpointsStale() && this.#reroute(endpoint);
+    const { breaker } = this.#policy;
+    const counts = !rerouted && breaker !== null && (breaker.failureMask & bit) !== 0;
+    this.#release(counts ? Outcome.Failure : Outcome.Ignored, result);
+    if (rerouted) {
+      this.#attempts--;
+      this.#lastEndpoint = endpoint;
+      this.#startAttempt(nowMs);
+      return;
+    }
+    this.#lastEndpoint = endpoint;
+    if (this.#retryAfterFailure(bit, result, unsent, nowMs)) return;
+    this.#refuse(answer, nowMs);
+  }
+
+  #reroute(endpoint: UpstreamEndpoint): boolean {
+    if (this.#dependency.distrustEndpoints(endpoint)) return true;
+    return (
+      this.#dependency.isClusterIp(endpoint) && this.#lastEndpoint === null && this.#dependency.endpoints.length > 0
+    );
+  }
+
+  /** True: another attempt is on its way. */
+  #retryAfterFailure(bit: number, result: number, unsent: boolean, nowMs: number): boolean {
+    const { retries, retryMask, metrics } = this.#policy;
+    if (!retries) {
+      if (!unsent || this.#unsentRetryUsed) return false;
+      this.#unsentRetryUsed = true;
+      metrics.retries[result] = (metrics.retries[result] ?? 0) + 1;
+      this.#startAttempt(nowMs);
+      return true;
+    }
+    if ((retryMask & bit) === 0) return false;
+    const suppression = this.#retrySuppressed(unsent, nowMs);
+    if (suppression >= 0) {
+      metrics.suppressed[suppression] = (metrics.suppressed[suppression] ?? 0) + 1;
+      return false;
+    }
+    const delayMs = backoffMs(retries, this.#attempts, this.#context.random());
+    if (nowMs + delayMs + ATTEMPT_FLOOR_MS > this.#deadlineMs) {
+      metrics.suppressed[Suppression.deadline] = (metrics.suppressed[Suppression.deadline] ?? 0) + 1;
+      return false;
+    }
+    metrics.retries[result] = (metrics.retries[result] ?? 0) + 1;
+    this.#enter(Phase.Backoff, nowMs + delayMs);
+    return true;
+  }
+
+  /** Slot of the reason why no retry may follow; -1: it may. The budget is asked last, since asking spends it. */
+  #retrySuppressed(unsent: boolean, nowMs: number): number {
+    const { retries, budget } = this.#policy;
+    if (!retries || this.#attempts >= retries.maxAttempts) return Suppression.attempts;
+    if (!unsent && !this.#mayRepeat()) return Suppression.unsafe;
+    if (!unsent && !this.#replay.complete) return Suppression.body;
+    if (budget && !budget.tryWithdraw(nowMs)) return Suppression.budget;
+    return -1;
+  }
+
+  #mayRepeat(): boolean {
+    const { retries } = this.#policy;
+    return retries !== null && mayRunTwice(this.#request.method, this.#request.hasIdempotencyKey, retries.methods);
+  }
+
+  // ---- the response ---------------------------------------------------------------------------------------------------------------
+
+  onInformational(head: ResponseHead): void {
+    // One 100 is enough for the application, whatever a second attempt hears.
+    if (head.status === 100 && this.#continued) return;
+    if (head.status === 100) this.#continued = true;
+    if (this.#request.minorVersion === 0) return;
+    this.#client.out.text(`HTTP/1.1 ${head.status} ${head.reason}${head.fields}\r\n\r\n`);
+    this.#client.out.flush();
+  }
+
+  onResponseHead(head: ResponseHead): boolean {
+    const nowMs = this.#context.ticker.nowMs();
+    if (head.status === 101) return this.#switchProtocols(head, nowMs);
+    const bits = statusFailures(head.status);
+    if (bits !== 0 && (bits & this.#policy.retryMask) !== 0 && this.#policy.retries) {
+      if (this.#retryInsteadOfForward(bits, nowMs)) return false;
+    }
+    this.#status = head.status;
+    this.#failureBits = bits;
+    this.#responseMs = nowMs - this.#attemptStartMs;
+    this.#stream = head.eventStream;
+    this.#lastActivityMs = nowMs;
+    if (this.#stream) {
+      this.#settleStream(nowMs);
+      this.#enterIdle(nowMs);
+    } else {
+      this.#phase = Phase.Streaming;
+    }
+    this.#chunkOut = this.#client.beginResponse(head, this.#request, this.#bodyDone);
+    return true;
+  }
+
+  /** A status that the policy retries, and a retry is allowed: the response is dropped with its connection. */
+  #retryInsteadOfForward(bits: number, nowMs: number): boolean {
+    const suppression = this.#retrySuppressed(false, nowMs);
+    const { retries, metrics, breaker } = this.#policy;
+    if (suppression >= 0 || !retries) {
+      if (suppression >= 0) metrics.suppressed[suppression] = (metrics.suppressed[suppression] ?? 0) + 1;
+      return false;
+    }
+    const delayMs = backoffMs(retries, this.#attempts, this.#context.random());
+    if (nowMs + delayMs + ATTEMPT_FLOOR_MS > this.#deadlineMs) {
+      metrics.suppressed[Suppression.deadline] = (metrics.suppressed[Suppression.deadline] ?? 0) + 1;
+      return false;
+    }
+    this.#responseMs = nowMs - this.#attemptStartMs;
+    const counts = breaker !== null && (breaker.failureMask & bits) !== 0;
+    this.#lastEndpoint = this.#endpoint;
+    this.#dropUpstream();
+    this.#release(counts ? Outcome.Failure : Outcome.Success, AttemptResult.failureStatus);
+    metrics.retries[AttemptResult.failureStatus] = (metrics.retries[AttemptResult.failureStatus] ?? 0) + 1;
+    this.#enter(Phase.Backoff, nowMs + delayMs);
+    return true;
+  }
+
+  onResponseData(buffer: Buffer, start: number, end: number): void {
+    const { out } = this.#client;
+    if (this.#stream) this.#lastActivityMs = this.#context.ticker.nowMs();
+    if (this.#chunkOut) out.text(encodeChunkHead(end - start));
+    out.copy(buffer, start, end);
+    if (this.#chunkOut) out.text('\r\n');
+  }
+
+  onResponseFlush(): boolean {
+    const flowing = this.#client.out.flush();
+    if (!flowing) this.#slowReader = true;
+    return flowing;
+  }
+
+  onResponseEnd(trailers: string): void {
+    const { out } = this.#client;
+    if (this.#chunkOut) out.text(`0\r\n${trailerText(trailers)}\r\n`);
+    out.flush();
+    const nowMs = this.#context.ticker.nowMs();
+    if (!this.#slowReader && !this.#stream) this.#responseMs = nowMs - this.#attemptStartMs;
+    const upstream = this.#upstream;
+    this.#upstream = null;
+    if (upstream) {
+      upstream.receiver = null;
+      if (this.#bodyDone && !upstream.writesFailed()) upstream.endpoint.giveIdle(upstream, nowMs);
+      else upstream.destroy();
+    }
+    const { breaker } = this.#policy;
+    const failed = breaker !== null && (breaker.failureMask & this.#failureBits) !== 0;
+    const result = this.#failureBits === 0 ? AttemptResult.success : AttemptResult.failureStatus;
+    this.#release(failed ? Outcome.Failure : Outcome.Success, result);
+    this.#policy.metrics.observe(this.#status, REASON_UPSTREAM, this.#stream ? -1 : nowMs - this.#startMs);
+    const bodyDone = this.#bodyDone;
+    this.#reset();
+    this.#client.responseDone(bodyDone);
+  }
+
+  onInvalidResponse(): void {
+    const nowMs = this.#context.ticker.nowMs();
+    this.#upstreamAbort();
+    if (this.#phase === Phase.Streaming || this.#stream)
+      this.#breakOff(Outcome.Failure, AttemptResult.invalidResponse, LOCAL_ANSWERS.invalidResponse);
+    else
+      this.#failAttempt(FailureBit.Reset, AttemptResult.invalidResponse, false, LOCAL_ANSWERS.invalidResponse, nowMs);
+  }
+
+  onUpstreamClosed(connected: boolean, timedOut: boolean): void {
+    this.#upstream = null;
+    if (this.#phase === Phase.Tunnel) {
+      this.#client.destroyAfterFlush();
+      this.#conclude(REASON_UPSTREAM, -1);
+      return;
+    }
+    const nowMs = this.#context.ticker.nowMs();
+    if (!connected) {
+      this.#context.metrics.countConnect(this.#dependency.label, timedOut ? 'timeout' : 'refused');
+      this.#failAttempt(
+        FailureBit.ConnectFailure,
+        AttemptResult.connectFailure,
+        true,
+        LOCAL_ANSWERS.connectFailed,
+        nowMs,
+      );
+      return;
+    }
+    if (this.#phase === Phase.Streaming) {
+      this.#breakOff(Outcome.Failure, AttemptResult.reset, LOCAL_ANSWERS.reset);
+      return;
+    }
+    this.#failAttempt(FailureBit.Reset, AttemptResult.reset, !this.#written, LOCAL_ANSWERS.reset, nowMs);
+  }
+
+  onUpstreamDrain(): void {
+    this.#client.resumeBody();
+  }
+
+  // ---- upgrades -------------------------------------------------------------------------------------------------------------------
+
+  #switchProtocols(head: ResponseHead, nowMs: number): boolean {
+    const upstream = this.#upstream;
+    if (!upstream || this.#request.upgrade === '' || head.upgrade === '' || !this.#bodyDone) {
+      this.onInvalidResponse();
+      return false;
+    }
+    this.#status = 101;
+    this.#failureBits = 0;
+    this.#responseMs = nowMs - this.#attemptStartMs;
+    this.#settleStream(nowMs);
+    this.#stream = true;
+    upstream.becomeTunnel();
+    this.#context.metrics.countTunnel('upgrade');
+    this.#client.out.text(
+      `HTTP/1.1 101 ${head.reason}\r\nConnection: Upgrade\r\nUpgrade: ${head.upgrade}${head.fields}\r\n\r\n`,
+    );
+    this.#client.out.flush();
+    this.#enterIdle(nowMs);
+    this.#phase = Phase.Tunnel;
+    this.#client.becomeTunnel();
+    return this.#upstream === upstream;
+  }
+
+  onTunnelData(buffer: Buffer, start: number, end: number): boolean {
+    this.#lastActivityMs = this.#context.ticker.nowMs();
+    this.#client.out.copy(buffer, start, end);
+    return this.#client.out.flush();
+  }
+
+  onTunnelEnd(): void {
+    this.#client.endWriting();
+  }
+
+  /** A stream has shown at its head whether the dependency works; its length says nothing. The place in the bulkhead stays taken. */
+  #settleStream(nowMs: number): void {
+    const { breaker } = this.#policy;
+    if (!breaker || this.#permit === 0) return;
+    const failed = (breaker.failureMask & this.#failureBits) !== 0;
+    breaker.settle(this.#permit, failed ? Outcome.Failure : Outcome.Success, this.#responseMs, nowMs);
+    this.#permit = 0;
+  }
+
+  // ---- time -----------------------------------------------------------------------------------------------------------------------
+
+  #enter(phase: number, phaseEndMs: number): void {
+    this.#phase = phase;
+    this.#phaseEndMs = phaseEndMs;
+    const atMs = Math.min(phaseEndMs, this.#deadlineMs);
+    if (atMs === Number.POSITIVE_INFINITY) this.#context.ticker.disarm(this);
+    else this.#context.ticker.arm(this, atMs);
+  }
+
+  /** From the head of a stream on only silence ends it. */
+  #enterIdle(nowMs: number): void {
+    this.#phase = Phase.Streaming;
+    this.#deadlineMs = Number.POSITIVE_INFINITY;
+    const { idleMs } = this.#policy.plan.timeouts;
+    this.#phaseEndMs = idleMs > 0 ? nowMs + idleMs : Number.POSITIVE_INFINITY;
+    if (idleMs > 0) this.#context.ticker.arm(this, this.#phaseEndMs);
+    else this.#context.ticker.disarm(this);
+  }
+
+  expire(nowMs: number): void {
+    if (this.#stream) {
+      this.#expireIdle(nowMs);
+      return;
+    }
+    const deadline = nowMs >= this.#deadlineMs;
+    switch (this.#phase) {
+      case Phase.Queued:
+        this.#policy.bulkhead?.cancel(this);
+        this.#refuse(deadline ? LOCAL_ANSWERS.deadline : LOCAL_ANSWERS.queueTimeout, nowMs);
+        break;
+      case Phase.Backoff:
+        if (deadline) this.#refuse(LOCAL_ANSWERS.deadline, nowMs);
+        else this.#startAttempt(nowMs);
+        break;
+      case Phase.Connecting:
+        if (deadline) this.#timeOut(nowMs, true);
+        else this.#upstream?.giveUpConnecting();
+        break;
+      case Phase.Waiting:
+        this.#timeOut(nowMs, deadline);
+        break;
+      case Phase.Streaming:
+        this.#upstreamAbort();
+        this.#breakOff(
+          this.#ranLongEnough(nowMs) ? Outcome.Failure : Outcome.Ignored,
+          AttemptResult.attemptTimeout,
+          LOCAL_ANSWERS.deadline,
+        );
+        break;
+    }
+  }
+
+  #expireIdle(nowMs: number): void {
+    const { idleMs } = this.#policy.plan.timeouts;
+    if (nowMs < this.#lastActivityMs + idleMs) {
+      this.#context.ticker.arm(this, this.#lastActivityMs + idleMs);
+      return;
+    }
+    this.#upstreamAbort();
+    this.#client.destroy();
+    this.#conclude(reasonSlot(LOCAL_ANSWERS.deadline.code), -1);
+  }
+
+  #timeOut(nowMs: number, deadline: boolean): void {
+    const unsent = !this.#written;
+    const counted = this.#ranLongEnough(nowMs);
+    this.#responseMs = nowMs - this.#attemptStartMs;
+    this.#upstreamAbort();
+    if (!deadline) {
+      this.#failAttempt(
+        FailureBit.AttemptTimeout,
+        AttemptResult.attemptTimeout,
+        unsent,
+        LOCAL_ANSWERS.attemptTimeout,
+        nowMs,
+      );
+      return;
+    }
+    const { breaker } = this.#policy;
+    const failed = counted && breaker !== null && (breaker.failureMask & FailureBit.AttemptTimeout) !== 0;
+    this.#release(failed ? Outcome.Failure : Outcome.Ignored, AttemptResult.attemptTimeout);
+    this.#refuse(LOCAL_ANSWERS.deadline, nowMs);
+  }
+
+  /** An attempt that the deadline cut short after a moment says nothing about the dependency; one that had half its time does. */
+  #ranLongEnough(nowMs: number): boolean {
+    const { attemptMs } = this.#policy.plan.timeouts;
+    return attemptMs === 0 || nowMs - this.#attemptStartMs >= attemptMs / 2;
+  }
+
+  // ---- ends -----------------------------------------------------------------------------------------------------------------------
+
+  #refuseOpen(nowMs: number): void {
+    this.#releasePlace();
+    const breaker = this.#policy.breaker;
+    this.#refuse(LOCAL_ANSWERS.circuitOpen, nowMs, breaker ? breaker.retryAfterMs(nowMs) : 0, breaker?.reason ?? '');
+  }
+
+  #refuse(answer: LocalAnswer, nowMs: number, retryAfterMs = 0, detail = ''): void {
+    const { plan } = this.#policy;
+    this.#context.ticker.disarm(this);
+    const source =
+      answer === LOCAL_ANSWERS.circuitOpen
+        ? plan.sources.circuitBreaker
+        : answer === LOCAL_ANSWERS.bulkheadFull || answer === LOCAL_ANSWERS.queueTimeout
+          ? plan.sources.bulkhead
+          : plan.sources.timeouts;
+    this.#policy.metrics.observe(answer.status, reasonSlot(answer.code), nowMs - this.#startMs);
+    const context = {
+      dependency: this.#dependency.plan.id,
+      rule: plan.rule,
+      policy: source ?? '',
+      attempts: this.#attempts,
+      endpoint: this.#lastEndpoint?.name ?? '',
+      correlationId: this.#correlationId,
+      retryAfterMs,
+      detail: detail ? `${answer.detail} Last: ${detail}.` : '',
+    };
+    const bodyDone = this.#bodyDone;
+    this.#reset();
+    this.#client.answerLocally(answer, context, bodyDone);
+  }
+
+  /** The answer had begun and cannot be finished: the application must see that it is cut. */
+  #breakOff(outcome: number, result: number, answer: LocalAnswer): void {
+    const { breaker } = this.#policy;
+    const bit = result === AttemptResult.attemptTimeout ? FailureBit.AttemptTimeout : FailureBit.Reset;
+    const counts = outcome === Outcome.Failure && breaker !== null && (breaker.failureMask & bit) !== 0;
+    this.#release(counts ? Outcome.Failure : Outcome.Ignored, result);
+    this.#policy.metrics.observe(this.#status, reasonSlot(answer.code), this.#elapsedMs());
+    this.#reset();
+    this.#client.destroy();
+  }
+
+  #conclude(reason: number, durationMs: number): void {
+    this.#release(Outcome.Ignored, this.#status === 101 ? AttemptResult.success : AttemptResult.reset);
+    this.#policy.metrics.observe(this.#status, reason, durationMs);
+    this.#reset();
+  }
+
+  /** Ends the attempt in all books: breaker, endpoint, bulkhead, metrics. `result` below zero: nothing was tried. */
+  #release(outcome: number, result: number): void {
+    if (this.#permit !== 0) {
+      this.#policy.breaker?.settle(this.#permit, outcome, this.#responseMs, this.#context.ticker.nowMs());
+      this.#permit = 0;
+    }
+    if (this.#endpoint) {
+      this.#endpoint.inFlight--;
+      this.#endpoint = null;
+      if (result >= 0) {
+        const { attempts } = this.#policy.metrics;
+        attempts[result] = (attempts[result] ?? 0) + 1;
+      }
+    }
+    this.#written = false;
+    this.#releasePlace();
+  }
+
+  #releasePlace(): void {
+    if (this.bulkheadQueued) this.#policy.bulkhead?.cancel(this);
+    const bulkhead = this.#bulkhead;
+    if (!bulkhead) return;
+    this.#bulkhead = null;
+    this.#context.grant(bulkhead.release());
+  }
+
+  #dropUpstream(): void {
+    const upstream = this.#upstream;
+    this.#upstream = null;
+    if (!upstream) return;
+    upstream.receiver = null;
+    upstream.destroy();
+  }
+
+  #upstreamAbort(): void {
+    const upstream = this.#upstream;
+    this.#upstream = null;
+    if (!upstream) return;
+    upstream.receiver = null;
+    upstream.abort();
+  }
+
+  #elapsedMs(): number {
+    return this.#context.ticker.nowMs() - this.#startMs;
+  }
+
+  #reset(): void {
+    this.#context.ticker.disarm(this);
+    if (this.#phase !== Phase.Idle) this.#context.active--;
+    this.#phase = Phase.Idle;
+    this.#written = false;
+    this.#requestText = '';
+    this.#replay.clear();
+  }
+}
+
+/** Trailer lines as they stand after the last chunk: each ended by CRLF. `trailers` has each preceded by it. */
+function trailerText(trailers: string): string {
+  return trailers === '' ? '' : `${trailers.slice(2)}\r\n`;
+}

@@ -1,0 +1,30 @@
+// What the first bytes of a connection say about its protocol. Pure.
+
+/** Http: a method and a space, for good. H2c: the preface of HTTP/2 without TLS. Opaque: anything else. NeedMore: it may still be HTTP. */
+export const FirstBytes = { NeedMore: 0, Http: 1, H2c: 2, Opaque: 3 } as const;
+
+const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n', 'latin1');
+/** Longer than every registered method. */
+const LONGEST_METHOD = 20;
+
+export function classifyFirstBytes(bytes: Buffer): number {
+  let start = 0;
+  // A client may send one empty line before its request.
+  if (bytes[0] === 0x0d) {
+    if (bytes.length === 1) return FirstBytes.NeedMore;
+    if (bytes[1] !== 0x0a) return FirstBytes.Opaque;
+    start = 2;
+  }
+  const compared = Math.min(PREFACE.length, bytes.length - start);
+  if (start === 0 && bytes.subarray(0, compared).equals(PREFACE.subarray(0, compared))) {
+    if (compared === PREFACE.length) return FirstBytes.H2c;
+    return FirstBytes.NeedMore;
+  }
+  for (let i = start; i < bytes.length; i++) {
+    const byte = bytes[i] ?? 0;
+    if (byte === 0x20) return i > start ? FirstBytes.Http : FirstBytes.Opaque;
+    const letter = (byte >= 0x41 && byte <= 0x5a) || byte === 0x2d || byte === 0x5f;
+    if (!letter || i - start >= LONGEST_METHOD) return FirstBytes.Opaque;
+  }
+  return FirstBytes.NeedMore;
+}

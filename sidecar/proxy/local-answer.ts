@@ -1,0 +1,60 @@
+// The answers that the sidecar gives itself: who says no, why, and when to come back (RFC 9457).
+import type { LocalAnswer } from '../errors.ts';
+
+export interface AnswerContext {
+  dependency: string;
+  rule: string;
+  /** The policy that refused, and its generation; empty where none did. */
+  policy: string;
+  attempts: number;
+  endpoint: string;
+  correlationId: string;
+  /** Zero or less: no Retry-After. */
+  retryAfterMs: number;
+  detail: string;
+}
+
+const STATUS_TEXT: Record<number, string> = {
+  400: 'Bad Request',
+  414: 'URI Too Long',
+  431: 'Request Header Fields Too Large',
+  502: 'Bad Gateway',
+  503: 'Service Unavailable',
+  504: 'Gateway Timeout',
+};
+
+/** The whole response as latin1 text. `withBody` is false in answers to HEAD. */
+export function renderLocalAnswer(
+  answer: LocalAnswer,
+  context: AnswerContext,
+  close: boolean,
+  withBody: boolean,
+): string {
+  const retryAfterSeconds = context.retryAfterMs > 0 ? Math.max(1, Math.ceil(context.retryAfterMs / 1000)) : 0;
+  const problem: Record<string, string | number> = {
+    type: `urn:breakwater:${answer.code}`,
+    title: answer.title,
+    status: answer.status,
+    detail: context.detail || answer.detail,
+  };
+  if (context.dependency) problem['dependency'] = context.dependency;
+  if (context.rule) problem['rule'] = context.rule;
+  if (context.policy) problem['policy'] = context.policy;
+  if (context.attempts > 0) problem['attempts'] = context.attempts;
+  if (context.endpoint) problem['endpoint'] = context.endpoint;
+  if (retryAfterSeconds > 0) problem['retryAfterSeconds'] = retryAfterSeconds;
+  if (context.correlationId) problem['correlationId'] = context.correlationId;
+  const body = asciiJson(problem);
+  let head = `HTTP/1.1 ${answer.status} ${STATUS_TEXT[answer.status] ?? ''}\r\nContent-Type: application/problem+json\r\n`;
+  head += `Breakwater-Reason: ${answer.code}\r\n`;
+  if (retryAfterSeconds > 0) head += `Retry-After: ${retryAfterSeconds}\r\n`;
+  if (context.correlationId) head += `X-Correlation-ID: ${context.correlationId}\r\n`;
+  if (close) head += 'Connection: close\r\n';
+  head += `Content-Length: ${body.length}\r\n\r\n`;
+  return withBody ? head + body : head;
+}
+
+/** JSON whose every character is ASCII, so that its length in characters is its length in bytes. */
+function asciiJson(value: unknown): string {
+  return `${JSON.stringify(value).replaceAll(/[\u0080-\uffff]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`)}\n`;
+}

@@ -1,0 +1,77 @@
+// What was sent of a request body, kept so that another attempt can send it again: up to 64 KiB for a request, and a cap for all
+// requests together. Beyond either the body streams on and the request is not repeated any more.
+
+export const REPLAY_LIMIT_BYTES = 65_536;
+export const REPLAY_POOL_BYTES = 16 * 1024 * 1024;
+
+/** The cap for all requests of a process. */
+export class ReplayPool {
+  readonly #limitBytes: number;
+  #usedBytes = 0;
+
+  constructor(limitBytes: number) {
+    this.#limitBytes = limitBytes;
+  }
+
+  get usedBytes(): number {
+    return this.#usedBytes;
+  }
+
+  take(bytes: number): boolean {
+    if (this.#usedBytes + bytes > this.#limitBytes) return false;
+    this.#usedBytes += bytes;
+    return true;
+  }
+
+  give(bytes: number): void {
+    this.#usedBytes -= bytes;
+  }
+}
+
+export class ReplayBody {
+  readonly #pool: ReplayPool;
+  readonly parts: Buffer[] = [];
+  trailers = '';
+  /** All that was sent so far is here. */
+  complete = true;
+  #keeping = false;
+  #bytes = 0;
+
+  constructor(pool: ReplayPool) {
+    this.#pool = pool;
+  }
+
+  get used(): boolean {
+    return this.#keeping;
+  }
+
+  /** `keep`: the request has a body and may run twice. */
+  begin(keep: boolean): void {
+    this.#keeping = keep;
+    this.complete = true;
+    this.trailers = '';
+  }
+
+  add(buffer: Buffer, start: number, end: number): void {
+    if (!this.complete) return;
+    const bytes = end - start;
+    if (!this.#keeping || this.#bytes + bytes > REPLAY_LIMIT_BYTES || !this.#pool.take(bytes)) {
+      this.clear();
+      this.complete = false;
+      return;
+    }
+    this.#bytes += bytes;
+    this.parts.push(buffer.subarray(start, end));
+  }
+
+  end(trailers: string): void {
+    this.trailers = trailers;
+  }
+
+  clear(): void {
+    if (this.#bytes > 0) this.#pool.give(this.#bytes);
+    this.#bytes = 0;
+    this.parts.length = 0;
+    this.#keeping = false;
+  }
+}
