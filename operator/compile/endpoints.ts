@@ -3,7 +3,11 @@
 // zero (an empty set); one without any slice has not been looked at yet by whoever makes them (no set, and the ClusterIP stands in).
 import type { Endpoint, EndpointSet } from '../../plan/endpoints.ts';
 import { PLAN_LIMITS } from '../../plan/plan.ts';
+import type { CompiledDependency } from './dependencies.ts';
+import { problem } from './problem.ts';
+import type { Problem } from './result.ts';
 import type { WorldEndpointSlice, WorldService, WorldServicePort } from './world.ts';
+import { keyOf, type WorldIndex } from './world-index.ts';
 
 type Family = 'IPv4' | 'IPv6';
 
@@ -63,4 +67,29 @@ function portNumber(slice: WorldEndpointSlice, port: WorldServicePort): number |
 function byAddress(a: Endpoint, b: Endpoint): number {
   if (a.address !== b.address) return a.address < b.address ? -1 : 1;
   return a.port - b.port;
+}
+
+/** The set of every dependency whose endpoints are known, by key in key order. */
+export function compileEndpointSets(
+  index: WorldIndex,
+  dependencies: readonly CompiledDependency[],
+): { sets: ReadonlyMap<string, EndpointSet>; problems: readonly Problem[] } {
+  const chosen = new Map<string, ChosenEndpoints | undefined>();
+  const problems: Problem[] = [];
+  for (const { owner, field, service, port, plan } of dependencies) {
+    const key = plan.endpointsKey;
+    if (!chosen.has(key)) chosen.set(key, chooseEndpoints(key, service, port, index.slices.get(keyOf(service)) ?? []));
+    const omitted = chosen.get(key)?.omitted ?? 0;
+    if (omitted > 0) {
+      const place = { kind: owner.kind, object: owner.metadata, field: `${field}.service` };
+      const details = { service: keyOf(service), limit: PLAN_LIMITS.endpointsPerSet, omitted };
+      problems.push(problem('TooManyEndpoints', place, details));
+    }
+  }
+  const sets = new Map<string, EndpointSet>();
+  for (const key of [...chosen.keys()].sort()) {
+    const found = chosen.get(key);
+    if (found) sets.set(key, found.set);
+  }
+  return { sets, problems };
 }

@@ -1,0 +1,142 @@
+// Resolved dependencies and attached policies → the finished dependency plans, and what their policies should be told.
+import type { ResiliencePolicy } from '../../crds/resilience-policy.ts';
+import { type DependencyPlan, PLAN_LIMITS, type PolicyPlan } from '../../plan/plan.ts';
+import { type Attachments, policiesFor, targetsOf } from './attach.ts';
+import { BLOCKS, type BlockName } from './merge.ts';
+import { problem } from './problem.ts';
+import type { ResolvedDependency } from './resolve.ts';
+import type { Problem } from './result.ts';
+import { createRouter, MAX_ROWS, type Routes, type RouteTable } from './routes.ts';
+import { keyOf } from './world-index.ts';
+
+export interface CompiledDependency extends ResolvedDependency {
+  plan: DependencyPlan;
+  /** Of the plan, as JSON. */
+  bytes: number;
+  /** The policies in force, widest first. */
+  policies: readonly ResiliencePolicy[];
+}
+
+export interface CompiledDependencies {
+  /** In the order of the resolution: owners oldest first. */
+  dependencies: readonly CompiledDependency[];
+  problems: readonly Problem[];
+}
+
+/** Blocks that only a codec can enforce; of an opaque connection nothing is known but its bytes. */
+const CODEC_BLOCKS: readonly BlockName[] = ['retries', 'circuitBreaker', 'bulkhead'];
+
+export function compileDependencies(
+  resolved: readonly ResolvedDependency[],
+  attachments: Attachments,
+): CompiledDependencies {
+  const route = createRouter();
+  const problems: Problem[] = [];
+  const dependencies = resolved.map((dependency): CompiledDependency => {
+    const { owner, base, service } = dependency;
+    const routes = route(policiesFor(attachments, targetsOf(owner.metadata, base.name, service)));
+    const opaque = base.protocol === 'Opaque';
+    problems.push(...routeProblems(base.id, routes, opaque));
+    for (const policy of routes.policies) {
+      if (opaque) problems.push(...noEffect(dependency, policy));
+      const place = { kind: policy.kind, object: policy.metadata, field: '' };
+      problems.push(...dependency.disabledBy.map((on) => problem('EnforcementDisabled', place, { on })));
+    }
+    const table = opaque ? opaqueTable(routes.table) : routes.table;
+    const plan = { ...base, ...table };
+    return { ...dependency, plan, bytes: sizeOf(plan), policies: routes.policies };
+  });
+  return { dependencies, problems };
+}
+
+/** What is enforced on an opaque connection: the timeouts beside the rules, for there are no requests that a rule could match. */
+function opaqueTable(table: RouteTable): RouteTable {
+  const row = baseRow(table);
+  const timeouts = row.sources.timeouts;
+  return {
+    levels: [],
+    combinations: [0],
+    policies: [
+      {
+        ...row,
+        retries: null,
+        circuitBreaker: null,
+        bulkhead: null,
+        sources: timeouts === undefined ? {} : { timeouts },
+      },
+    ],
+  };
+}
+
+/** The same dependency without its rules. */
+export function withoutRules(plan: DependencyPlan): DependencyPlan {
+  return { ...plan, levels: [], combinations: [0], policies: [baseRow(plan)] };
+}
+
+/** Bytes of the plan as JSON. */
+export function sizeOf(plan: DependencyPlan): number {
+  return Buffer.byteLength(JSON.stringify(plan));
+}
+
+function baseRow(table: RouteTable): PolicyPlan {
+  const row = table.policies[table.combinations[0] ?? 0];
+  if (row === undefined) throw new Error('a table has a row for requests that match no rule');
+  return row;
+}
+
+function routeProblems(dependency: string, routes: Routes, opaque: boolean): Problem[] {
+  const on = (policy: ResiliencePolicy, field: string) => ({ kind: policy.kind, object: policy.metadata, field });
+  const problems = routes.leftOut.map(({ policy, combinations }) =>
+    problem('TooManyRules', on(policy, 'spec.rules'), {
+      dependency,
+      combinations,
+      limit: PLAN_LIMITS.combinations,
+      rows: MAX_ROWS,
+    }),
+  );
+  // An opaque dependency enforces none of it, and says so.
+  if (opaque) return problems;
+  for (const { policy, field, contradiction } of routes.contradictions) {
+    const place = on(policy, field);
+    switch (contradiction.reason) {
+      case 'AttemptExceedsRequest':
+        problems.push(problem('AttemptExceedsRequest', place, { dependency, ...contradiction.details }));
+        break;
+      case 'BackoffExceedsMax':
+        problems.push(problem('BackoffExceedsMax', place, { dependency, ...contradiction.details }));
+        break;
+      case 'OpenForExceedsMax':
+        problems.push(problem('OpenForExceedsMax', place, { dependency, ...contradiction.details }));
+        break;
+      case 'RetriesCannotFinish':
+        problems.push(problem('RetriesCannotFinish', place, { dependency, ...contradiction.details }));
+        break;
+    }
+  }
+  for (const { policy, field, block, by } of routes.switchedOff) {
+    problems.push(problem('DisabledByWiderPolicy', on(policy, field), { dependency, block, by: keyOf(by.metadata) }));
+  }
+  return problems;
+}
+
+/** One warning per policy and dependency: what it says that an opaque connection cannot follow. */
+function noEffect(dependency: ResolvedDependency, policy: ResiliencePolicy): Problem[] {
+  const { spec } = policy;
+  const blocks: string[] = CODEC_BLOCKS.filter((block) => spec[block] !== undefined && spec[block].mode !== 'Disabled');
+  for (const name of ['request', 'attempt'] as const) {
+    if (spec.timeouts?.[name]) blocks.push(`timeouts.${name}`);
+  }
+  if (spec.rules?.some((rule) => BLOCKS.some((block) => rule[block] !== undefined))) blocks.push('rules');
+  const first = blocks[0];
+  if (first === undefined) return [];
+  const { port, service } = dependency;
+  const says = port.appProtocol ? `appProtocol ${port.appProtocol}` : `its name ${port.name}`;
+  const place = { kind: policy.kind, object: policy.metadata, field: `spec.${first}` };
+  return [
+    problem('NoEffect', place, {
+      dependency: dependency.base.id,
+      blocks,
+      protocol: `port ${port.port} of Service ${keyOf(service)} does not speak plain HTTP/1.1 by ${says}`,
+    }),
+  ];
+}

@@ -1,0 +1,33 @@
+// Policies merge as RFC 7386 merges: objects deep, everything else (lists too) whole, the narrower one wins. `mode` is a field like any
+// other: a block stays Disabled until a narrower one says Enforce.
+import type { ResiliencePolicySpec } from '../../crds/resilience-policy.ts';
+
+export const BLOCKS = ['timeouts', 'retries', 'circuitBreaker', 'bulkhead'] as const;
+export type BlockName = (typeof BLOCKS)[number];
+/** The part of a policy, or of one of its rules, that merges. */
+export type Blocks = Pick<ResiliencePolicySpec, BlockName>;
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** `narrow` over `wide`; neither is changed. A member that is undefined is absent. */
+export function mergePatch(wide: unknown, narrow: unknown): unknown {
+  if (narrow === undefined) return wide;
+  if (!isObject(wide) || !isObject(narrow)) return narrow;
+  const merged: Record<string, unknown> = { ...wide };
+  for (const [name, value] of Object.entries(narrow)) merged[name] = mergePatch(wide[name], value);
+  return merged;
+}
+
+/** Widest first. A block that no layer names is absent from the result. */
+export function mergeBlocks(layers: readonly Blocks[]): Blocks {
+  const merged: Record<string, unknown> = {};
+  for (const layer of layers) {
+    for (const block of BLOCKS) {
+      const value = layer[block];
+      if (value !== undefined) merged[block] = mergePatch(merged[block], value);
+    }
+  }
+  return merged;
+}

@@ -1,0 +1,242 @@
+// Every mistake that compile can find, and everything that a user should know: one list of reasons, each with the condition it belongs
+// to, its severity and a message that names what is wrong and what to change. `Error` turns the condition False; `Warning` adds words.
+
+import type { OwnKind, Problem } from './result.ts';
+import type { InvalidObject, ObjectKey } from './world.ts';
+
+function define<Details>(
+  condition: Problem['condition'],
+  severity: Problem['severity'],
+  message: (details: Details) => string,
+) {
+  return { condition, severity, message };
+}
+
+export const PROBLEMS = {
+  // The object itself.
+  Invalid: define('Accepted', 'Error', (it: { message: string }) => it.message),
+  InvalidEnforcementAnnotation: define(
+    'Accepted',
+    'Warning',
+    (it: { on: string; value: string }) =>
+      `annotation breakwater.dev/enforcement on ${it.on} is ${JSON.stringify(it.value)}, which means nothing, so policies stay enforced; write "disabled" to switch them off, or remove it`,
+  ),
+
+  // What a policy targets.
+  TargetNotFound: define(
+    'Accepted',
+    'Error',
+    (it: { target: string; namespace: string }) =>
+      `${it.target} does not exist in namespace ${it.namespace}; create it, correct the name, or put the policy into the namespace of its target`,
+  ),
+  TargetInvalid: define(
+    'Accepted',
+    'Error',
+    (it: { target: string }) =>
+      `${it.target} is invalid, so the policy cannot act on it; see the status of ${it.target}`,
+  ),
+  SectionNotFound: define(
+    'Accepted',
+    'Error',
+    (it: { target: string; section: string; present: readonly string[] }) =>
+      `${it.target} has no entry ${it.section} in dependsOn; name one of ${it.present.join(', ')}, or leave sectionName out`,
+  ),
+  Conflicted: define(
+    'Accepted',
+    'Error',
+    (it: { target: string; winner: string }) =>
+      `ResiliencePolicy ${it.winner} is older and targets ${it.target} too, so this one has no effect on it; merge the two, or delete one`,
+  ),
+  TooManyRules: define(
+    'Accepted',
+    'Error',
+    (it: { dependency: string; combinations: number; limit: number; rows: number }) =>
+      `on ${it.dependency} the rules of this policy combine with those of wider policies in ${it.combinations} ways, more than the ${it.limit} ways or ${it.rows} different outcomes a plan can hold, so this policy is left out there; use fewer rules, or put the rules into one policy`,
+  ),
+  PlanTooLarge: define(
+    'Programmed',
+    'Error',
+    (it: { dependency: string; workload: string; limit: number }) =>
+      `the plan of workload ${it.workload} would be larger than ${it.limit} bytes, so for ${it.dependency} only what stands beside rules is enforced; use fewer rules, or select fewer dependencies per pod`,
+  ),
+  TooManyDependencies: define(
+    'Programmed',
+    'Error',
+    (it: { dependency: string; limit: number }) =>
+      `a pod may have at most ${it.limit} dependencies over all ServiceDependencies that select it, so ${it.dependency} is left out; remove dependencies, or narrow consumer.selector`,
+  ),
+  PolicyOnServiceActsOnDeclaredCallsOnly: define(
+    'Accepted',
+    'Warning',
+    (it: { service: string }) =>
+      `acts only on calls to Service ${it.service} that a ServiceDependency declares; other callers are not concerned`,
+  ),
+  ActsOnNothing: define(
+    'Accepted',
+    'Warning',
+    (it: { target: string }) =>
+      `acts on nothing yet: no resolved dependency belongs to ${it.target}; declare one in a ServiceDependency`,
+  ),
+
+  // What merging shows.
+  AttemptExceedsRequest: define(
+    'Accepted',
+    'Warning',
+    (it: { dependency: string; attempt: string; request: string }) =>
+      `on ${it.dependency} the policies merge to an attempt timeout of ${it.attempt}, longer than the request timeout of ${it.request}, which therefore ends every attempt; shorten timeouts.attempt or lengthen timeouts.request`,
+  ),
+  BackoffExceedsMax: define(
+    'Accepted',
+    'Warning',
+    (it: { dependency: string; initial: string; max: string }) =>
+      `on ${it.dependency} the policies merge to retries.backoff.initial ${it.initial} above retries.backoff.max ${it.max}, so pauses are bounded by ${it.max}; lower initial or raise max`,
+  ),
+  OpenForExceedsMax: define(
+    'Accepted',
+    'Warning',
+    (it: { dependency: string; openFor: string; maxOpenFor: string }) =>
+      `on ${it.dependency} the policies merge to circuitBreaker.openFor ${it.openFor} above circuitBreaker.maxOpenFor ${it.maxOpenFor}, so the circuit stays open for ${it.maxOpenFor}; shorten openFor or lengthen maxOpenFor`,
+  ),
+  RetriesCannotFinish: define(
+    'Accepted',
+    'Warning',
+    (it: { dependency: string; maxAttempts: number; attempt: string; needed: string; request: string }) =>
+      `on ${it.dependency} ${it.maxAttempts} attempts of ${it.attempt} and their pauses may take ${it.needed}, longer than the request timeout of ${it.request}, so the last attempts are cut short or never made; lower retries.maxAttempts, shorten timeouts.attempt or lengthen timeouts.request`,
+  ),
+  DisabledByWiderPolicy: define(
+    'Accepted',
+    'Warning',
+    (it: { dependency: string; block: string; by: string }) =>
+      `${it.block} has no effect on ${it.dependency}: ResiliencePolicy ${it.by} says mode: Disabled; write mode: Enforce in ${it.block} to switch it on again`,
+  ),
+  NoEffect: define(
+    'Accepted',
+    'Warning',
+    (it: { dependency: string; blocks: readonly string[]; protocol: string }) =>
+      `${it.blocks.join(', ')} ${it.blocks.length === 1 ? 'has' : 'have'} no effect on ${it.dependency}: ${it.protocol}, so its bytes are passed on untouched and only timeouts.connect and timeouts.idle act; if it speaks HTTP/1.1, set appProtocol: http on the port of the Service`,
+  ),
+
+  // What a dependency refers to.
+  ServiceNotFound: define(
+    'ResolvedRefs',
+    'Error',
+    (it: { service: string }) =>
+      `Service ${it.service} does not exist, so its calls pass without policies; create it, or correct name and namespace`,
+  ),
+  PortNotFound: define(
+    'ResolvedRefs',
+    'Error',
+    (it: { service: string; port: string; present: readonly string[] }) =>
+      `Service ${it.service} has no port ${it.port}; use ${it.present.length === 0 ? 'a port after adding one to the Service' : `one of ${it.present.join(', ')}`}`,
+  ),
+  PortNotTcp: define(
+    'ResolvedRefs',
+    'Error',
+    (it: { service: string; port: string; protocol: string }) =>
+      `port ${it.port} of Service ${it.service} is ${it.protocol}; only TCP can be protected: name a TCP port, or remove the entry`,
+  ),
+  ExternalName: define(
+    'ResolvedRefs',
+    'Error',
+    (it: { service: string }) =>
+      `Service ${it.service} is of type ExternalName: an alias without address or endpoints; name the Service it stands for, or remove the entry`,
+  ),
+  Headless: define(
+    'ResolvedRefs',
+    'Warning',
+    (it: { service: string }) =>
+      `Service ${it.service} is headless: policies act, but each call goes to the pod that the application chose; for balancing give the Service a ClusterIP`,
+  ),
+  SessionAffinity: define(
+    'ResolvedRefs',
+    'Warning',
+    (it: { service: string }) =>
+      `Service ${it.service} has sessionAffinity: ClientIP, so it is called at its ClusterIP and Kubernetes chooses the pod; for balancing remove sessionAffinity`,
+  ),
+  InternalTrafficPolicyLocal: define(
+    'ResolvedRefs',
+    'Warning',
+    (it: { service: string }) =>
+      `Service ${it.service} has internalTrafficPolicy: Local, so it is called at its ClusterIP and Kubernetes chooses a pod of the same node; for balancing set it to Cluster`,
+  ),
+  TooManyEndpoints: define(
+    'ResolvedRefs',
+    'Warning',
+    (it: { service: string; limit: number; omitted: number }) =>
+      `Service ${it.service} has more than ${it.limit} endpoints; ${it.omitted} of them get no calls: split the Service`,
+  ),
+
+  // Who calls.
+  DuplicateDestination: define(
+    'Accepted',
+    'Warning',
+    (it: { destination: string; by: string }) =>
+      `${it.destination} is declared by ${it.by} too, for the same pods, and that declaration counts; remove one of the two`,
+  ),
+  DuplicateName: define(
+    'Accepted',
+    'Warning',
+    (it: { name: string; by: string }) =>
+      `${it.by} has an entry named ${it.name} too, for the same pods and another destination, so metrics cannot tell them apart; rename one of the two`,
+  ),
+  NoPodsSelected: define(
+    'Programmed',
+    'Warning',
+    (it: { namespace: string }) =>
+      `consumer.selector selects no pod of namespace ${it.namespace}; correct the selector, or start the pods`,
+  ),
+  PodsNotInjected: define(
+    'Programmed',
+    'Warning',
+    (it: { count: number; of: number; why: string }) => `${it.count} of ${it.of} pods have no sidecar: ${it.why}`,
+  ),
+  EnforcementDisabled: define(
+    'Programmed',
+    'Warning',
+    (it: { on: string }) =>
+      `annotation breakwater.dev/enforcement: disabled on ${it.on} switches all policies off; remove the annotation to enforce them again`,
+  ),
+} as const;
+
+export type Reason = keyof typeof PROBLEMS;
+type Details<R extends Reason> = Parameters<(typeof PROBLEMS)[R]['message']>[0];
+
+export interface Place {
+  kind: OwnKind;
+  object: ObjectKey;
+  /** Path of the field: "spec.dependsOn[0].service.name"; empty where it concerns the whole. */
+  field: string;
+}
+
+export function problem<R extends Reason>(reason: R, place: Place, details: Details<R>): Problem {
+  const { condition, severity, message } = PROBLEMS[reason];
+  const { namespace, name } = place.object;
+  return {
+    kind: place.kind,
+    object: { namespace, name },
+    field: place.field,
+    condition,
+    severity,
+    reason,
+    message: (message as (details: Details<R>) => string)(details),
+  };
+}
+
+/** Objects that could not be read: every field that is wrong, or the object as a whole. */
+export function invalidObjects(objects: readonly InvalidObject[]): Problem[] {
+  return objects.flatMap((object) => {
+    const wrong = object.problems.length > 0 ? object.problems : [{ path: '', message: 'the object cannot be read' }];
+    return wrong.map(({ path, message }) =>
+      problem('Invalid', { kind: object.kind, object, field: path }, { message }),
+    );
+  });
+}
+
+/** Each problem once, in an order that depends on nothing but the problems. */
+export function sortedProblems(problems: Iterable<Problem>): Problem[] {
+  const unique = new Map<string, Problem>();
+  for (const it of problems) {
+    unique.set([it.kind, it.object.namespace, it.object.name, it.field, it.reason, it.message].join('\u0000'), it);
+  }
+  return [...unique.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, it]) => it);
+}

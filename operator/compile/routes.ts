@@ -1,0 +1,223 @@
+// The policies of one dependency as the table that a sidecar reads: the rules of every level, and for each tuple of matched rules the
+// row that is enforced. Dependencies with the same policies share the work, which depends on nothing else.
+import type { PolicyRule, ResiliencePolicy } from '../../crds/resilience-policy.ts';
+import { type DependencyPlan, PLAN_LIMITS, type PolicyPlan, type RulePlan } from '../../plan/plan.ts';
+import { applyDefaults, type Contradiction } from './defaults.ts';
+import { canonicalJson, versionOf } from './identity.ts';
+import { BLOCKS, type BlockName, type Blocks, mergeBlocks } from './merge.ts';
+import { keyOf } from './world-index.ts';
+
+/** Different rows of one dependency; at about a kilobyte each, so many still leave room for others in the largest frame. */
+export const MAX_ROWS = 4096;
+
+export type RouteTable = Pick<DependencyPlan, 'levels' | 'combinations' | 'policies'>;
+
+/** A contradiction and who is told: the narrowest policy that wrote one of its fields. */
+export interface LocatedContradiction {
+  contradiction: Contradiction;
+  policy: ResiliencePolicy;
+  field: string;
+}
+
+/** A block that a policy sets, and that stays off because a wider policy switched it off. */
+export interface SwitchedOff {
+  policy: ResiliencePolicy;
+  field: string;
+  block: BlockName;
+  by: ResiliencePolicy;
+}
+
+export interface Routes {
+  table: RouteTable;
+  /** The policies in the table, widest first. */
+  policies: readonly ResiliencePolicy[];
+  /** Policies whose rules would make the table too large. */
+  leftOut: readonly { policy: ResiliencePolicy; combinations: number }[];
+  contradictions: readonly LocatedContradiction[];
+  switchedOff: readonly SwitchedOff[];
+}
+
+/** What one policy says for one request: its base, and the rule that matched over it. */
+interface Layer {
+  policy: ResiliencePolicy;
+  rule: PolicyRule | undefined;
+  /** Position of the rule in the policy. */
+  position: number;
+}
+
+/** The table of one list of policies, widest first; the same list gives the same object. */
+export function createRouter(): (policies: readonly ResiliencePolicy[]) => Routes {
+  const known = new Map<string, Routes>();
+  return (policies) => {
+    const key = policies.map((policy) => keyOf(policy.metadata)).join(' ');
+    const found = known.get(key) ?? routesOf(policies);
+    known.set(key, found);
+    return found;
+  };
+}
+
+function routesOf(policies: readonly ResiliencePolicy[]): Routes {
+  const kept: ResiliencePolicy[] = [];
+  const leftOut: { policy: ResiliencePolicy; combinations: number }[] = [];
+  let tabulated = tabulate(kept);
+  for (const policy of policies) {
+    const combinations = [...kept, policy].reduce((product, it) => product * (rulesOf(it).length + 1), 1);
+    const attempt = combinations > PLAN_LIMITS.combinations ? undefined : tabulate([...kept, policy]);
+    if (attempt === undefined) leftOut.push({ policy, combinations });
+    else {
+      kept.push(policy);
+      tabulated = attempt;
+    }
+  }
+  if (tabulated === undefined) throw new Error('a table without policies has one row');
+  return { ...tabulated, policies: kept, leftOut };
+}
+
+type Tabulated = Omit<Routes, 'policies' | 'leftOut'>;
+
+/** Undefined: more rows than a plan should hold. */
+function tabulate(policies: readonly ResiliencePolicy[]): Tabulated | undefined {
+  const rows = new Map<string, number>();
+  const rowPolicies: PolicyPlan[] = [];
+  const combinations: number[] = [];
+  const contradictions = new Map<string, LocatedContradiction>();
+  const switchedOff = new Map<string, SwitchedOff>();
+  for (const layers of tuples(policies)) {
+    const { row, found, off } = compileRow(layers);
+    const identity = canonicalJson(row);
+    let number = rows.get(identity);
+    if (number === undefined) {
+      if (rows.size === MAX_ROWS) return undefined;
+      number = rows.size;
+      rows.set(identity, number);
+      rowPolicies.push(row);
+    }
+    combinations.push(number);
+    for (const it of found)
+      contradictions.set(canonicalJson([keyOf(it.policy.metadata), it.field, it.contradiction]), it);
+    for (const it of off) switchedOff.set(`${keyOf(it.policy.metadata)} ${it.field}`, it);
+  }
+  return {
+    table: { levels: policies.map(levelOf), combinations, policies: rowPolicies },
+    contradictions: [...contradictions.values()],
+    switchedOff: [...switchedOff.values()],
+  };
+}
+
+/** Every tuple of matched rules in the order of `combinations`: no rule first, the narrowest level counting fastest. */
+function* tuples(
+  policies: readonly ResiliencePolicy[],
+  depth = 0,
+  chosen: readonly Layer[] = [],
+): Generator<readonly Layer[]> {
+  const policy = policies[depth];
+  if (policy === undefined) {
+    yield chosen;
+    return;
+  }
+  yield* tuples(policies, depth + 1, [...chosen, { policy, rule: undefined, position: -1 }]);
+  for (const [position, rule] of rulesOf(policy).entries()) {
+    yield* tuples(policies, depth + 1, [...chosen, { policy, rule, position }]);
+  }
+}
+
+function rulesOf(policy: ResiliencePolicy): readonly PolicyRule[] {
+  return policy.spec.rules ?? [];
+}
+
+function levelOf(policy: ResiliencePolicy): RulePlan[] {
+  return rulesOf(policy).map((rule) => ({
+    name: rule.name,
+    matches: rule.matches.map(({ method, path }) => ({
+      method: method ?? null,
+      path: path === undefined ? null : { type: path.type, value: path.value },
+    })),
+  }));
+}
+
+function blocksOf(layer: Layer): Blocks[] {
+  return layer.rule === undefined ? [layer.policy.spec] : [layer.policy.spec, layer.rule];
+}
+
+function compileRow(layers: readonly Layer[]) {
+  const merged = mergeBlocks(layers.flatMap(blocksOf));
+  const { timeouts, retries, circuitBreaker, bulkhead, contradictions } = applyDefaults(merged);
+  const row: PolicyPlan = {
+    rule: layers.findLast((layer) => layer.rule !== undefined)?.rule?.name ?? 'base',
+    timeouts,
+    retries: retries && { stateKey: stateKeyOf(layers, 'retries'), ...retries },
+    circuitBreaker: circuitBreaker && { stateKey: stateKeyOf(layers, 'circuitBreaker'), ...circuitBreaker },
+    bulkhead: bulkhead && { stateKey: stateKeyOf(layers, 'bulkhead'), ...bulkhead },
+    sources: {},
+  };
+  for (const block of BLOCKS) {
+    if (merged[block] !== undefined && merged[block].mode !== 'Disabled') row.sources[block] = sourceOf(layers, block);
+  }
+  return { row, found: contradictions.map((it) => locate(layers, it)), off: switchedOffIn(layers, merged) };
+}
+
+/**
+ * State outlives changed numbers: it belongs to the block and to the rules that set any of its fields, not to what they set. Rules are
+ * named with their policy, since two policies may name a rule alike.
+ */
+function stateKeyOf(layers: readonly Layer[], block: BlockName): string {
+  const rules: string[] = [];
+  for (const { policy, rule } of layers) {
+    if (rule !== undefined && Object.keys(rule[block] ?? {}).length > 0)
+      rules.push(`${keyOf(policy.metadata)}/${rule.name}`);
+  }
+  const name = rules.length === 0 ? 'base' : rules.join('+');
+  // Three long names may not fit; the hash of them is as stable.
+  return `${block}:${name.length <= 900 ? name : versionOf(name)}`;
+}
+
+/** Narrowest first; the narrowest alone where all would be too long. */
+function sourceOf(layers: readonly Layer[], block: BlockName): string {
+  const sources = layers
+    .filter(({ policy, rule }) => policy.spec[block] !== undefined || rule?.[block] !== undefined)
+    .map(({ policy }) => `ResiliencePolicy ${keyOf(policy.metadata)} generation ${policy.metadata.generation}`)
+    .reverse();
+  const all = sources.join(' over ');
+  return all.length <= 512 ? all : (sources[0] ?? '');
+}
+
+/** Where a policy writes its blocks, narrowest first: "spec.rules[2]", "spec". */
+function* places(layers: readonly Layer[]): Generator<{ policy: ResiliencePolicy; path: string; blocks: Blocks }> {
+  for (const { policy, rule, position } of layers.toReversed()) {
+    if (rule !== undefined) yield { policy, path: `spec.rules[${position}]`, blocks: rule };
+    yield { policy, path: 'spec', blocks: policy.spec };
+  }
+}
+
+function locate(layers: readonly Layer[], contradiction: Contradiction): LocatedContradiction {
+  for (const { policy, path, blocks } of places(layers)) {
+    for (const [block, field] of contradiction.fields) {
+      if (writes(blocks[block], field)) return { contradiction, policy, field: `${path}.${block}.${field}` };
+    }
+  }
+  throw new Error(`no policy writes what contradicts itself: ${contradiction.reason}`);
+}
+
+function writes(block: unknown, field: string): boolean {
+  let value = block;
+  for (const name of field.split('.')) value = (value as Record<string, unknown> | undefined)?.[name];
+  return value !== undefined;
+}
+
+/** Blocks that a narrower policy, or a rule, sets without `mode`, while a wider one has switched them off. */
+function switchedOffIn(layers: readonly Layer[], merged: Blocks): SwitchedOff[] {
+  const found: SwitchedOff[] = [];
+  for (const block of BLOCKS) {
+    if (merged[block]?.mode !== 'Disabled') continue;
+    const inVain: { policy: ResiliencePolicy; field: string }[] = [];
+    for (const { policy, path, blocks } of places(layers)) {
+      if (blocks[block] === undefined) continue;
+      if (blocks[block].mode === 'Disabled') {
+        found.push(...inVain.map((it) => ({ ...it, block, by: policy })));
+        break;
+      }
+      inVain.push({ policy, field: `${path}.${block}` });
+    }
+  }
+  return found;
+}

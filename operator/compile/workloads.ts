@@ -1,0 +1,172 @@
+// Pods → workloads: a namespace and the set of ServiceDependencies that select a pod. Each distinct set gets one plan, the union of what
+// its members declare.
+import type { ServiceDependency } from '../../crds/service-dependency.ts';
+import { type DependencyPlan, PLAN_FORMAT_VERSION, PLAN_LIMITS, type WorkloadPlan } from '../../plan/plan.ts';
+import { type CompiledDependency, sizeOf, withoutRules } from './dependencies.ts';
+import { versionOf } from './identity.ts';
+import { missedPods } from './injection.ts';
+import { problem } from './problem.ts';
+import type { CompiledWorkload, Problem } from './result.ts';
+import { createSelection } from './selector.ts';
+import type { WorldPod } from './world.ts';
+import { compareAge, compareText, groupBy, keyOf, type WorldIndex } from './world-index.ts';
+
+/** Room for what a frame holds besides the plan. */
+const FRAME_OVERHEAD_BYTES = 4096;
+
+export interface Workloads {
+  /** By id. */
+  workloads: readonly CompiledWorkload[];
+  problems: readonly Problem[];
+}
+
+/** "<namespace>/<names, sorted, joined by +>": what a workload is. No name for a pod that no ServiceDependency selects. */
+export function workloadId(namespace: string, serviceDependencies: readonly string[]): string {
+  return `${namespace}/${[...serviceDependencies].sort().join('+')}`;
+}
+
+/** The id of the workload that a pod with these labels belongs to; the ServiceDependencies may be of any namespace. */
+export function workloadIdOfPod(
+  pod: { namespace: string; labels: Readonly<Record<string, string>> },
+  serviceDependencies: Iterable<ServiceDependency>,
+): string {
+  const own = [...serviceDependencies].filter((it) => it.metadata.namespace === pod.namespace);
+  const selected = createSelection(own)(pod.labels).map((it) => it.metadata.name);
+  return workloadId(pod.namespace, selected);
+}
+
+interface Group {
+  namespace: string;
+  /** Oldest first. */
+  members: readonly ServiceDependency[];
+  pods: WorldPod[];
+}
+
+export function compileWorkloads(index: WorldIndex, dependencies: readonly CompiledDependency[]): Workloads {
+  const problems: Problem[] = [];
+  const byOwner = groupBy(dependencies, (dependency) => keyOf(dependency.owner.metadata));
+  const workloads = groupPods(index, problems).map((group) => compileWorkload(group, byOwner, problems));
+  return { workloads: workloads.sort((a, b) => compareText(a.id, b.id)), problems };
+}
+
+/**
+ * Every set of ServiceDependencies that selects a pod, and each that selects none on its own, so that it has a plan before its first pod.
+ * Pods without any are a workload of their own only where they have a sidecar, which waits for a plan.
+ */
+function groupPods(index: WorldIndex, problems: Problem[]): Group[] {
+  const groups = new Map<string, Group>();
+  const selectedPods = new Map<ServiceDependency, WorldPod[]>();
+  const declared = groupBy(index.serviceDependencies.values(), (dependency) => dependency.metadata.namespace);
+  const add = (namespace: string, members: readonly ServiceDependency[]): Group => {
+    const id = workloadId(
+      namespace,
+      members.map((member) => member.metadata.name),
+    );
+    const group = groups.get(id) ?? { namespace, members, pods: [] };
+    groups.set(id, group);
+    return group;
+  };
+  for (const [namespace, pods] of index.pods) {
+    const select = createSelection(declared.get(namespace) ?? []);
+    for (const pod of pods) {
+      const members = select(pod.labels).sort(compareAge);
+      if (members.length === 0 && !pod.injected) continue;
+      add(namespace, members).pods.push(pod);
+      for (const member of members) {
+        const selected = selectedPods.get(member);
+        if (selected) selected.push(pod);
+        else selectedPods.set(member, [pod]);
+      }
+    }
+  }
+  for (const dependency of index.serviceDependencies.values()) {
+    const { namespace } = dependency.metadata;
+    const place = { kind: dependency.kind, object: dependency.metadata, field: 'spec.consumer.selector' };
+    const pods = selectedPods.get(dependency);
+    if (pods === undefined) {
+      add(namespace, [dependency]);
+      problems.push(problem('NoPodsSelected', place, { namespace }));
+    } else problems.push(...missedPods(index, place, pods));
+  }
+  return [...groups.values()];
+}
+
+function compileWorkload(
+  group: Group,
+  byOwner: ReadonlyMap<string, readonly CompiledDependency[]>,
+  problems: Problem[],
+): CompiledWorkload {
+  const { namespace, members } = group;
+  const names = members.map((member) => member.metadata.name).sort();
+  const id = workloadId(namespace, names);
+  const dependencies = union(
+    members.flatMap((member) => byOwner.get(keyOf(member.metadata)) ?? []),
+    problems,
+  );
+  const plan: WorkloadPlan = {
+    formatVersion: PLAN_FORMAT_VERSION,
+    namespace,
+    serviceDependencies: names,
+    dependencies: fit(dependencies, id, problems).sort((a, b) => compareText(a.id, b.id)),
+  };
+  return {
+    id,
+    namespace,
+    plan,
+    version: versionOf(plan),
+    endpointKeys: [...new Set(plan.dependencies.map((dependency) => dependency.endpointsKey))].sort(),
+    pods: group.pods.map(keyOf).sort(),
+  };
+}
+
+/** Of two entries with one destination the first counts: that of the older ServiceDependency, in one of them the upper. */
+function union(candidates: readonly CompiledDependency[], problems: Problem[]): CompiledDependency[] {
+  const byDestination = new Map<string, CompiledDependency>();
+  const byName = new Map<string, CompiledDependency>();
+  for (const candidate of candidates) {
+    const { owner, field, plan } = candidate;
+    const place = { kind: owner.kind, object: owner.metadata, field };
+    const known = byDestination.get(plan.endpointsKey);
+    if (known !== undefined) {
+      const by = `${describe(known)} of ServiceDependency ${keyOf(known.owner.metadata)}`;
+      problems.push(problem('DuplicateDestination', place, { destination: plan.endpointsKey, by }));
+      continue;
+    }
+    if (byDestination.size === PLAN_LIMITS.dependencies) {
+      const details = { dependency: plan.id, limit: PLAN_LIMITS.dependencies };
+      problems.push(problem('TooManyDependencies', place, details));
+      continue;
+    }
+    byDestination.set(plan.endpointsKey, candidate);
+    const namesake = byName.get(plan.name);
+    if (namesake === undefined) byName.set(plan.name, candidate);
+    else {
+      const by = `ServiceDependency ${keyOf(namesake.owner.metadata)}`;
+      problems.push(problem('DuplicateName', { ...place, field: `${field}.name` }, { name: plan.name, by }));
+    }
+  }
+  return [...byDestination.values()];
+}
+
+function describe(dependency: CompiledDependency): string {
+  return `entry ${dependency.plan.name}`;
+}
+
+/** A sidecar refuses a frame beyond the limit whole; so the largest tables lose their rules, the largest first, until the plan fits. */
+function fit(dependencies: readonly CompiledDependency[], workload: string, problems: Problem[]): DependencyPlan[] {
+  const limit = PLAN_LIMITS.frameBytes - FRAME_OVERHEAD_BYTES;
+  let total = dependencies.reduce((sum, dependency) => sum + dependency.bytes + 1, 0);
+  const reduced = new Map<CompiledDependency, DependencyPlan>();
+  for (const dependency of [...dependencies].sort((a, b) => b.bytes - a.bytes || compareText(a.plan.id, b.plan.id))) {
+    if (total <= limit) break;
+    const plan = withoutRules(dependency.plan);
+    reduced.set(dependency, plan);
+    total += sizeOf(plan) - dependency.bytes;
+    for (const policy of dependency.policies) {
+      if (!policy.spec.rules?.length) continue;
+      const place = { kind: policy.kind, object: policy.metadata, field: 'spec.rules' };
+      problems.push(problem('PlanTooLarge', place, { dependency: dependency.plan.id, workload, limit }));
+    }
+  }
+  return dependencies.map((dependency) => reduced.get(dependency) ?? dependency.plan);
+}
