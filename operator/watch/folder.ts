@@ -8,10 +8,12 @@ import { join, relative } from 'node:path';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/log.ts';
 import { addObject, buildWorld, createWorldBuilder, ManifestError } from '../compile/objects.ts';
+import { matchesSelector } from '../compile/selector.ts';
+import { workloadId } from '../compile/workloads.ts';
 import type { InvalidObject, World, WorldPod } from '../compile/world.ts';
 import { Debounce } from './debounce.ts';
 import { ManifestFileError, readManifestFile } from './manifest-file.ts';
-import { type OwnObject, ownKey, type SourceListener, type WorldSource } from './world-source.ts';
+import { type OwnObject, ownKey, type SourceListener, type StandIn, type WorldSource } from './world-source.ts';
 
 const DEBOUNCE = { quietMs: 50, maxMs: 200 };
 /** The net under fs.watch, which misses changes on some file systems and behind symbolic links. */
@@ -30,8 +32,18 @@ interface KnownFile {
 export interface FolderSourceOptions {
   folder: string;
   clusterDomain: string;
+  /** Where the statuses of objects are kept, since files cannot hold them; by ownKey. */
+  statuses: { get(key: string): unknown };
   clock: Clock;
   log: Logger;
+}
+
+/** One sidecar that a folder asks for: beside a Pod of it, or in the place of the pods that a ServiceDependency does not find there. */
+export interface FolderSidecar {
+  kind: 'Pod' | 'ServiceDependency';
+  namespace: string;
+  name: string;
+  uid: string;
 }
 
 export class FolderSource implements WorldSource {
@@ -48,6 +60,7 @@ export class FolderSource implements WorldSource {
   #hasSynced = false;
   #folderProblem = 'not read yet';
   #world: World;
+  #sidecars: readonly FolderSidecar[] = [];
 
   constructor(options: FolderSourceOptions) {
     this.#options = options;
@@ -88,12 +101,21 @@ export class FolderSource implements WorldSource {
   }
 
   own(key: string): OwnObject | undefined {
-    return this.#own.get(key);
+    const object = this.#own.get(key);
+    return object === undefined ? undefined : { ...object, status: this.#options.statuses.get(key) };
   }
 
-  pod(namespace: string, name: string, uid: string): Promise<WorldPod | undefined> {
-    const pod = this.#world.pods.find((one) => one.namespace === namespace && one.name === name && one.uid === uid);
-    return Promise.resolve(pod);
+  /** All of them, of the newest world. */
+  sidecars(): readonly FolderSidecar[] {
+    return this.#sidecars;
+  }
+
+  pod(namespace: string, name: string, uid: string): Promise<WorldPod | StandIn | undefined> {
+    const is = (one: { namespace: string; name: string; uid: string }) =>
+      one.namespace === namespace && one.name === name && one.uid === uid;
+    const sidecar = this.#sidecars.find(is);
+    if (sidecar?.kind === 'ServiceDependency') return Promise.resolve({ workloadId: workloadId(namespace, [name]) });
+    return Promise.resolve(this.#world.pods.find(is));
   }
 
   /** Reads what changed, now; resolves when the world is up to date with it. Never rejects. */
@@ -188,7 +210,9 @@ export class FolderSource implements WorldSource {
           log.debug({ file: name, kind: raw['kind'] }, 'an object of another kind is passed over');
       }
     }
-    const world = buildWorld(builder, clusterDomain);
+    const built = buildWorld(builder, clusterDomain);
+    // A sidecar runs beside each.
+    const world = { ...built, pods: built.pods.map((pod) => ({ ...pod, injected: true })) };
     for (const model of [...world.serviceDependencies, ...world.resiliencePolicies]) {
       const { namespace, name, uid, generation } = model.metadata;
       const own = { kind: model.kind, namespace, name, uid, generation, content: { model }, status: undefined };
@@ -196,6 +220,7 @@ export class FolderSource implements WorldSource {
     }
     for (const invalid of world.invalid) this.#addInvalid(invalid);
     this.#world = world;
+    this.#sidecars = sidecarsOf(world);
   }
 
   #addInvalid(invalid: InvalidObject): void {
@@ -208,7 +233,7 @@ export class FolderSource implements WorldSource {
     );
   }
 
-  /** With the fields that the API server would have filled in: uid and generation. Pods count as injected: a sidecar runs for each. */
+  /** With the fields that the API server would have filled in: uid and generation. */
   #asStored(object: object): Record<string, unknown> {
     const raw = object as Record<string, unknown> & { metadata: Record<string, unknown> };
     const { name, namespace } = raw.metadata;
@@ -220,6 +245,17 @@ export class FolderSource implements WorldSource {
     const uid = createHash('sha256').update(identity).digest('hex').slice(0, 32);
     return { ...raw, metadata: { generation, uid, ...raw.metadata } };
   }
+}
+
+function sidecarsOf(world: World): FolderSidecar[] {
+  const pods = world.pods.filter((pod) => pod.phase !== 'Succeeded' && pod.phase !== 'Failed');
+  const alone = world.serviceDependencies.filter(({ metadata, spec }) =>
+    pods.every((pod) => pod.namespace !== metadata.namespace || !matchesSelector(spec.consumer.selector, pod.labels)),
+  );
+  return [
+    ...pods.map(({ namespace, name, uid }) => ({ kind: 'Pod' as const, namespace, name, uid })),
+    ...alone.map(({ kind, metadata: { namespace, name, uid } }) => ({ kind, namespace, name, uid })),
+  ];
 }
 
 /** Throws ManifestFileError, also for an object that its kind's schema cannot hold; an own object that does not fit passes. */

@@ -41,7 +41,12 @@ export interface WorldSource {
   own(key: string): OwnObject | undefined;
   /**
    * The pod of this name and uid; asks the API server where the cache does not have it yet. Undefined where there is none.
-   * Throws where the API server cannot be asked.
+   * Rejects where the API server cannot be asked.
    */
-  pod(namespace: string, name: string, uid: string): Promise<WorldPod | undefined>;
+  pod(namespace: string, name: string, uid: string): Promise<WorldPod | StandIn | undefined>;
+}
+
+/** Standalone: what runs for a ServiceDependency that selects no pod, in the place of one. */
+export interface StandIn {
+  workloadId: string;
 }

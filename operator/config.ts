@@ -1,0 +1,121 @@
+// Everything that the operator can be told. In a cluster it comes from the environment (the chart sets it); standalone mode builds it.
+import { z } from 'zod';
+import { readEnvironment } from '../runtime/environment.ts';
+import type { LogLevel } from '../runtime/log.ts';
+
+export interface Listen {
+  host: string;
+  /** 0: any free port. */
+  port: number;
+}
+
+/** The containers that injection adds. */
+export interface SidecarSettings {
+  image: string;
+  imagePullPolicy: 'Always' | 'IfNotPresent' | 'Never';
+  logLevel: LogLevel;
+  /** As in a container of a pod. */
+  resources: Readonly<Record<string, Readonly<Record<string, string | number>>>>;
+  outboundPort: number;
+  adminPort: number;
+  controlPort: number;
+}
+
+export interface ClusterConfig {
+  kind: 'cluster';
+  /** File; where absent KUBECONFIG, ~/.kube/config or the service account of the pod. */
+  kubeconfig: string | undefined;
+  /** Of the operator itself. */
+  namespace: string;
+  podName: string;
+  /** Name of the operator's Service: what sidecars and the API server call. */
+  serviceName: string;
+  certificateSecret: string;
+  webhookConfiguration: string;
+  sidecar: SidecarSettings;
+}
+
+export interface FolderConfig {
+  kind: 'folder';
+  /** Manifests: *.yaml, *.yml, *.json, at any depth. */
+  folder: string;
+  /** For certificates; made where absent, readable by the owner alone. */
+  stateFolder: string;
+}
+
+export interface OperatorConfig {
+  source: ClusterConfig | FolderConfig;
+  clusterDomain: string;
+  /** HTTPS: the streams of sidecars and the webhook. */
+  https: Listen;
+  /** HTTP: /livez /readyz /metrics. */
+  admin: Listen;
+  logLevel: LogLevel;
+}
+
+const port = (fallback: number) =>
+  z
+    .string()
+    .regex(/^\d{1,5}$/, 'must be a port number')
+    .transform(Number)
+    .refine((value) => value <= 65_535, 'must be at most 65535')
+    .default(fallback);
+
+const name = (what: string) => z.string(`must be ${what}`).min(1).max(253);
+
+const resources = z.string().transform((text, context) => {
+  try {
+    return z.record(z.string(), z.record(z.string(), z.union([z.string(), z.number()]))).parse(JSON.parse(text));
+  } catch {
+    context.addIssue({ code: 'custom', message: 'must be JSON such as {"requests":{"cpu":"20m"}}' });
+    return z.NEVER;
+  }
+});
+
+const environment = z.object({
+  BREAKWATER_NAMESPACE: name('the namespace of the operator'),
+  BREAKWATER_POD_NAME: name('the name of this pod'),
+  BREAKWATER_SERVICE_NAME: name("the name of the operator's Service"),
+  BREAKWATER_CERTIFICATE_SECRET: name('the name of the Secret that holds the certificates'),
+  BREAKWATER_WEBHOOK_CONFIGURATION: name('the name of the MutatingWebhookConfiguration'),
+  BREAKWATER_CLUSTER_DOMAIN: z.string().max(253).default('cluster.local'),
+  BREAKWATER_HTTPS_PORT: port(8443),
+  BREAKWATER_ADMIN_PORT: port(8080),
+  BREAKWATER_LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
+  BREAKWATER_SIDECAR_IMAGE: z.string('must be the image of the sidecar').min(1),
+  BREAKWATER_SIDECAR_IMAGE_PULL_POLICY: z.enum(['Always', 'IfNotPresent', 'Never']).default('IfNotPresent'),
+  BREAKWATER_SIDECAR_LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
+  BREAKWATER_SIDECAR_RESOURCES: resources.default({}),
+  BREAKWATER_SIDECAR_OUTBOUND_PORT: port(15_101),
+  BREAKWATER_SIDECAR_ADMIN_PORT: port(15_102),
+  BREAKWATER_SIDECAR_CONTROL_PORT: port(15_103),
+});
+
+/** The configuration of an operator in a cluster. Throws EnvironmentError that names every bad variable. */
+export function readOperatorConfig(source?: NodeJS.ProcessEnv): OperatorConfig {
+  const read = readEnvironment(environment, source);
+  return {
+    source: {
+      kind: 'cluster',
+      kubeconfig: undefined,
+      namespace: read.BREAKWATER_NAMESPACE,
+      podName: read.BREAKWATER_POD_NAME,
+      serviceName: read.BREAKWATER_SERVICE_NAME,
+      certificateSecret: read.BREAKWATER_CERTIFICATE_SECRET,
+      webhookConfiguration: read.BREAKWATER_WEBHOOK_CONFIGURATION,
+      sidecar: {
+        image: read.BREAKWATER_SIDECAR_IMAGE,
+        imagePullPolicy: read.BREAKWATER_SIDECAR_IMAGE_PULL_POLICY,
+        logLevel: read.BREAKWATER_SIDECAR_LOG_LEVEL,
+        resources: read.BREAKWATER_SIDECAR_RESOURCES,
+        outboundPort: read.BREAKWATER_SIDECAR_OUTBOUND_PORT,
+        adminPort: read.BREAKWATER_SIDECAR_ADMIN_PORT,
+        controlPort: read.BREAKWATER_SIDECAR_CONTROL_PORT,
+      },
+    },
+    clusterDomain: read.BREAKWATER_CLUSTER_DOMAIN,
+    https: { host: '::', port: read.BREAKWATER_HTTPS_PORT },
+    admin: { host: '::', port: read.BREAKWATER_ADMIN_PORT },
+    logLevel: read.BREAKWATER_LOG_LEVEL,
+  };
+}

@@ -1,0 +1,164 @@
+// Kubernetes Events (events.k8s.io/v1). The name of an Event is made of what it says, so that the same Event told again, by this operator
+// or by the one that replaces it, becomes a series of the first one instead of another line in `kubectl events`.
+// Events inform and decide nothing: they are sent one after the other, never waited for, and dropped where there are too many.
+import { createHash } from 'node:crypto';
+import type { Clock, MonotonicMs } from '../../runtime/clock.ts';
+import type { Logger } from '../../runtime/log.ts';
+import type { OperatorMetrics } from '../metrics.ts';
+import { type ApiClient, ApiError, CONTENT_TYPES } from '../watch/api-client.ts';
+
+const REPORTING_CONTROLLER = 'breakwater.dev/operator';
+/** The same Event again within this time is not told. */
+const REPEAT_MS = 10_000;
+const REMEMBERED = 4_096;
+const WAITING_LIMIT = 1_000;
+/** Sent at most: this many at once, then so many per second. */
+const BURST = 50;
+const PER_SECOND = 5;
+const NOTE_MAX = 1_024;
+
+export interface EventInput {
+  regarding: { apiVersion: string; kind: string; namespace: string; name: string; uid: string };
+  type: 'Normal' | 'Warning';
+  /** CamelCase: CircuitOpened. */
+  reason: string;
+  /** What was done or observed: ObserveCircuit. */
+  action: string;
+  note: string;
+}
+
+export interface EventSink {
+  /** Returns at once; never throws. */
+  record(event: EventInput): void;
+}
+
+export interface EventRecorderOptions {
+  api: Pick<ApiClient, 'request'>;
+  /** Name of this replica's pod. */
+  instance: string;
+  clock: Clock;
+  log: Logger;
+  metrics: OperatorMetrics;
+}
+
+export class EventRecorder implements EventSink {
+  readonly #options: EventRecorderOptions;
+  readonly #told = new Map<string, { atMs: MonotonicMs; count: number }>();
+  readonly #waiting: EventInput[] = [];
+  readonly #stop = new AbortController();
+  #sending: Promise<void> | undefined;
+  #tokens = BURST;
+  #refilledMs: MonotonicMs;
+
+  constructor(options: EventRecorderOptions) {
+    this.#options = options;
+    this.#refilledMs = options.clock.monotonicMs();
+    for (const result of ['created', 'repeated', 'throttled', 'error']) options.metrics.events.inc({ result }, 0);
+  }
+
+  record(event: EventInput): void {
+    const { clock, metrics } = this.#options;
+    const name = eventName(event);
+    const nowMs = clock.monotonicMs();
+    const told = this.#told.get(name);
+    const tooSoon = told !== undefined && nowMs - told.atMs < REPEAT_MS;
+    if (tooSoon || this.#waiting.length >= WAITING_LIMIT || this.#stop.signal.aborted) {
+      metrics.events.inc({ result: 'throttled' });
+      return;
+    }
+    this.#told.delete(name);
+    this.#told.set(name, { atMs: nowMs, count: (told?.count ?? 0) + 1 });
+    if (this.#told.size > REMEMBERED) {
+      const oldest = this.#told.keys().next().value;
+      if (oldest !== undefined) this.#told.delete(oldest);
+    }
+    this.#waiting.push(event);
+    this.#sending ??= this.#sendAll().finally(() => {
+      this.#sending = undefined;
+    });
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort(new Error('the operator stops'));
+    await this.#sending;
+  }
+
+  async #sendAll(): Promise<void> {
+    const { log, metrics } = this.#options;
+    for (let event = this.#waiting.shift(); event !== undefined; event = this.#waiting.shift()) {
+      try {
+        await this.#takeToken();
+        metrics.events.inc({ result: await this.#send(event) });
+      } catch (error) {
+        if (this.#stop.signal.aborted) return;
+        metrics.events.inc({ result: 'error' });
+        log.warn({ err: error, reason: event.reason, regarding: event.regarding }, 'an Event could not be written');
+      }
+    }
+  }
+
+  async #takeToken(): Promise<void> {
+    const { clock } = this.#options;
+    const refill = () => {
+      const nowMs = clock.monotonicMs();
+      this.#tokens = Math.min(BURST, this.#tokens + ((nowMs - this.#refilledMs) / 1000) * PER_SECOND);
+      this.#refilledMs = nowMs;
+    };
+    refill();
+    while (this.#tokens < 1) {
+      await clock.sleep(Math.ceil(((1 - this.#tokens) / PER_SECOND) * 1000), this.#stop.signal);
+      refill();
+    }
+    this.#tokens -= 1;
+  }
+
+  async #send(event: EventInput): Promise<'created' | 'repeated'> {
+    const { api, clock, instance } = this.#options;
+    const { regarding, type, reason, action } = event;
+    const path = `/apis/events.k8s.io/v1/namespaces/${regarding.namespace}/events`;
+    const name = eventName(event);
+    const now = microTime(clock.unixMs());
+    const signal = this.#stop.signal;
+    try {
+      await api.request('POST', path, {
+        signal,
+        body: {
+          apiVersion: 'events.k8s.io/v1',
+          kind: 'Event',
+          metadata: { name, namespace: regarding.namespace },
+          eventTime: now,
+          reportingController: REPORTING_CONTROLLER,
+          reportingInstance: instance.slice(0, 128),
+          type,
+          reason,
+          action,
+          regarding,
+          note: event.note.slice(0, NOTE_MAX),
+        },
+      });
+      return 'created';
+    } catch (error) {
+      if (!(error instanceof ApiError && error.status === 409)) throw error;
+    }
+    // An Event that the operator before this one told has at least been told twice by now; reading the number is not worth a right.
+    const count = Math.max(2, this.#told.get(name)?.count ?? 2);
+    await api.request('PATCH', `${path}/${name}`, {
+      signal,
+      contentType: CONTENT_TYPES.mergePatch,
+      body: { series: { count, lastObservedTime: now } },
+    });
+    return 'repeated';
+  }
+}
+
+/** RFC 3339 with six digits: the API server refuses the three of `toISOString` for a MicroTime. */
+export function microTime(unixMs: number): string {
+  return new Date(unixMs).toISOString().replace('Z', '000Z');
+}
+
+function eventName({ regarding, type, reason, note }: EventInput): string {
+  const said = createHash('sha256')
+    .update(JSON.stringify([regarding.kind, regarding.uid, type, reason, note]))
+    .digest('hex');
+  return `${regarding.name.slice(0, 200)}.${said.slice(0, 16)}`;
+}

@@ -1,0 +1,103 @@
+// World → compile → publish. Runs on every replica: each serves the streams of its own sidecars. What only one replica may do, writing
+// statuses and Events, is the status keeper's.
+import type { Clock } from '../../runtime/clock.ts';
+import type { Logger } from '../../runtime/log.ts';
+import type { CompiledWorkload, CompileResult } from '../compile/result.ts';
+import type { World } from '../compile/world.ts';
+import type { OperatorMetrics } from '../metrics.ts';
+import type { WorldSource } from '../watch/world-source.ts';
+import { Controller } from './controller.ts';
+
+/** The one key of the queue: a world is compiled whole. */
+const WORLD = 'world';
+
+export interface ReconcilerOptions {
+  source: WorldSource;
+  compile: (world: World) => CompileResult;
+  publish: (result: CompileResult) => void;
+  /** The workload of a pod that no ServiceDependency selects. */
+  emptyWorkload: (namespace: string) => CompiledWorkload;
+  /** Called after each publication. Must not throw. */
+  onResult: (result: CompileResult, world: World) => void;
+  clock: Clock;
+  log: Logger;
+  metrics: OperatorMetrics;
+}
+
+export class Reconciler {
+  readonly #options: ReconcilerOptions;
+  readonly #controller: Controller;
+  #compiled: World | undefined;
+  #result: CompileResult | undefined;
+  #workloadById: ReadonlyMap<string, CompiledWorkload> = new Map();
+  #workloadByPod: ReadonlyMap<string, CompiledWorkload> = new Map();
+
+  constructor(options: ReconcilerOptions) {
+    this.#options = options;
+    const { clock, log, metrics } = options;
+    this.#controller = new Controller({
+      name: 'world',
+      workers: 1,
+      reconcile: () => {
+        this.#compile();
+        return Promise.resolve({ kind: 'done' });
+      },
+      clock,
+      log,
+      metrics,
+    });
+  }
+
+  /** The newest result; undefined until everything was read once and compiled. */
+  get result(): CompileResult | undefined {
+    return this.#result;
+  }
+
+  start(): void {
+    this.#controller.start();
+  }
+
+  stop(): Promise<void> {
+    return this.#controller.stop();
+  }
+
+  observe(): void {
+    this.#controller.observe();
+  }
+
+  worldChanged(): void {
+    this.#controller.add(WORLD);
+  }
+
+  /**
+   * The workload of a pod by its present labels; undefined where there is no pod of that name and uid. A pod that is newer than the cache
+   * is looked up, and the world compiled with it. Rejects where the API server cannot be asked, and before the first result.
+   */
+  async workloadOfPod(pod: { namespace: string; name: string; uid: string }): Promise<CompiledWorkload | undefined> {
+    if (this.#result === undefined) throw new Error('the world is not known yet');
+    const { source, emptyWorkload } = this.#options;
+    const found = await source.pod(pod.namespace, pod.name, pod.uid);
+    if (found === undefined) return undefined;
+    if ('workloadId' in found) return this.#workloadById.get(found.workloadId);
+    const key = `${found.namespace}/${found.name}`;
+    if (!this.#workloadByPod.has(key) && source.world() !== this.#compiled) this.#compile();
+    return this.#workloadByPod.get(key) ?? emptyWorkload(found.namespace);
+  }
+
+  #compile(): void {
+    const { source, compile, publish, onResult, clock, metrics } = this.#options;
+    if (!source.hasSynced) return;
+    const world = source.world();
+    const startedMs = clock.monotonicMs();
+    const result = compile(world);
+    metrics.compileSeconds.observe((clock.monotonicMs() - startedMs) / 1000);
+    this.#compiled = world;
+    this.#result = result;
+    this.#workloadById = new Map(result.workloads.map((workload) => [workload.id, workload]));
+    this.#workloadByPod = new Map(
+      result.workloads.flatMap((workload) => workload.pods.map((pod) => [pod, workload] as const)),
+    );
+    publish(result);
+    onResult(result, world);
+  }
+}

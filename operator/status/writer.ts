@@ -1,0 +1,93 @@
+// Writes a status by server-side apply on the status subresource: no read before, no fight over fields that others own, and an object that
+// was deleted meanwhile is not created again.
+import { isDeepStrictEqual } from 'node:util';
+import type { OperatorMetrics } from '../metrics.ts';
+import { type ApiClient, ApiError, CONTENT_TYPES } from '../watch/api-client.ts';
+import type { OwnObject } from '../watch/world-source.ts';
+
+export const FIELD_MANAGER = 'breakwater-operator';
+const API_VERSION = 'breakwater.dev/v1alpha1';
+const PLURALS = { ServiceDependency: 'servicedependencies', ResiliencePolicy: 'resiliencepolicies' } as const;
+
+/** Where statuses go: into the objects of a cluster; in standalone mode, where nothing can hold them, into the log. */
+export interface StatusSink {
+  /** Writes where something differs from what stands there; says whether it wrote. Rejects where it could not. */
+  write(object: OwnObject, status: object, signal: AbortSignal): Promise<boolean>;
+  /** The object is gone. */
+  forget(key: string): void;
+}
+
+interface Written {
+  uid: string;
+  wanted: object;
+  /** What the API server made of it: it may hold fields of other writers beside ours. */
+  stored: unknown;
+}
+
+export class StatusWriter implements StatusSink {
+  readonly #api: Pick<ApiClient, 'request'>;
+  readonly #metrics: OperatorMetrics;
+  readonly #written = new Map<string, Written>();
+
+  constructor(api: Pick<ApiClient, 'request'>, metrics: OperatorMetrics) {
+    this.#api = api;
+    this.#metrics = metrics;
+    for (const kind of Object.keys(PLURALS)) {
+      for (const result of ['success', 'error']) metrics.statusWrites.inc({ kind, result }, 0);
+    }
+  }
+
+  async write(object: OwnObject, status: object, signal: AbortSignal): Promise<boolean> {
+    const { kind, namespace, name, uid } = object;
+    const key = `${kind}/${namespace}/${name}`;
+    if (!this.#isNeeded(key, object, status)) return false;
+    const path = `/apis/${API_VERSION}/namespaces/${namespace}/${PLURALS[kind]}/${name}/status`;
+    try {
+      const answer = await this.#api.request<{ status?: unknown }>('PATCH', path, {
+        query: { fieldManager: FIELD_MANAGER, force: true },
+        contentType: CONTENT_TYPES.apply,
+        // With the uid, an object that was deleted and made again under the same name is a conflict, not the target.
+        body: { apiVersion: API_VERSION, kind, metadata: { name, namespace, uid }, status },
+        signal,
+      });
+      this.#written.set(key, { uid, wanted: status, stored: answer.status });
+      this.#metrics.statusWrites.inc({ kind, result: 'success' });
+      return true;
+    } catch (error) {
+      // Gone, or another one by now: whoever watches brings the new state.
+      if (error instanceof ApiError && (error.status === 404 || error.status === 409)) {
+        this.#written.delete(key);
+        return false;
+      }
+      if (!signal.aborted) this.#metrics.statusWrites.inc({ kind, result: 'error' });
+      throw error;
+    }
+  }
+
+  forget(key: string): void {
+    this.#written.delete(key);
+  }
+
+  #isNeeded(key: string, object: OwnObject, wanted: object): boolean {
+    if (isSameStatus(object.status, wanted)) return false;
+    const written = this.#written.get(key);
+    if (written?.uid !== object.uid || !isSameStatus(written.wanted, wanted)) return true;
+    // A field that another writer put into the status is not ours to remove, and no reason to write for ever.
+    return !isSameStatus(written.stored, object.status);
+  }
+}
+
+/** Lists in a status are maps by key, and the API server keeps an order of its own: order does not count. Absent equals undefined. */
+export function isSameStatus(a: unknown, b: unknown): boolean {
+  return isDeepStrictEqual(normalised(a), normalised(b));
+}
+
+function normalised(value: unknown): unknown {
+  if (Array.isArray(value)) {
+    return value.map((item) => JSON.stringify(normalised(item))).sort();
+  }
+  if (typeof value !== 'object' || value === null) return value;
+  const entries = Object.entries(value).filter(([, field]) => field !== undefined);
+  entries.sort(([x], [y]) => (x < y ? -1 : 1));
+  return Object.fromEntries(entries.map(([name, field]) => [name, normalised(field)]));
+}
