@@ -1,0 +1,178 @@
+// Keeps the certificates: reads them, renews what is due, and tells who serves and who trusts when something changed.
+import type { Server } from 'node:https';
+import { createSecureContext } from 'node:tls';
+import type { Clock } from '../../runtime/clock.ts';
+import type { Logger } from '../../runtime/log.ts';
+import { type CertificateState, nextStep, type PartialState, type Step } from './decide.ts';
+import { createAuthority, issueServing, parseState } from './issue.ts';
+import { messageOf } from './kubernetes-api.ts';
+import type { CertificateStore, StoredDocument } from './store.ts';
+
+/** How often the store is read again: for renewals, and for what another replica wrote. */
+const CHECK_INTERVAL_MS = 60_000;
+const RETRY_DELAY_MS = 1_000;
+/** Rounds against other writers before a check gives up until the next one. */
+const MAX_ATTEMPTS = 8;
+
+export interface ServingPair {
+  certificate: string;
+  privateKey: string;
+}
+
+export interface Certificates {
+  /** Resolves when there are certificates to serve; retries for as long as the store cannot be read. Rejects only when stopped meanwhile. */
+  start(): Promise<void>;
+  stop(): void;
+  /** Reads the store and renews now; what the timer does. Rejects where the store fails. */
+  check(): Promise<void>;
+  /** PEM of every trusted authority, newest first. */
+  trustBundle(): string;
+  /** What to serve now. */
+  serving(): ServingPair;
+  /** Called after each change of the bundle or of what is served. The returned function removes the listener. */
+  onChange(listener: () => void): () => void;
+  /** Keeps a running HTTPS server on the certificate of the day; connections that are open stay as they are. */
+  attach(server: Pick<Server, 'setSecureContext'>): () => void;
+}
+
+export interface CertificatesOptions {
+  store: CertificateStore;
+  /** DNS names and addresses under which clients know the operator. */
+  names: readonly string[];
+  clock: Clock;
+  log: Logger;
+}
+
+const bundleOf = (state: CertificateState) => `${state.authorities.map((one) => one.certificate.trim()).join('\n')}\n`;
+
+async function perform(
+  state: PartialState,
+  step: Step,
+  names: readonly string[],
+  nowUnixMs: number,
+): Promise<PartialState> {
+  if (step.kind === 'AddAuthority') {
+    return { ...state, authorities: [await createAuthority(nowUnixMs), ...state.authorities] };
+  }
+  if (step.kind === 'DropAuthority') {
+    return { ...state, authorities: state.authorities.filter((one) => one.id !== step.id) };
+  }
+  const issuer = state.authorities.find((one) => one.id === step.issuer);
+  if (!issuer) throw new Error(`there is no authority ${step.issuer}`);
+  return { ...state, serving: await issueServing(issuer, names, nowUnixMs) };
+}
+
+export function createCertificates({ store, names, clock, log }: CertificatesOptions): Certificates {
+  const listeners = new Set<() => void>();
+  let current: CertificateState | undefined;
+  let stopped = false;
+  let cancelTimer = () => {};
+
+  const known = (): CertificateState => {
+    if (!current) throw new Error('the certificates were asked for before they were there');
+    return current;
+  };
+
+  function adopt(next: CertificateState): void {
+    const changed =
+      current === undefined ||
+      bundleOf(current) !== bundleOf(next) ||
+      current.serving.certificate !== next.serving.certificate;
+    if (!changed) return;
+    // Refuses a key that does not belong to its certificate, before anybody serves it.
+    createSecureContext({ cert: next.serving.certificate, key: next.serving.privateKey });
+    current = next;
+    log.info(
+      {
+        authorities: next.authorities.length,
+        servingUntilUnixMs: next.serving.notAfterUnixMs,
+        serial: next.serving.id,
+      },
+      'certificates loaded',
+    );
+    for (const listener of listeners) {
+      try {
+        listener();
+      } catch (error) {
+        log.error({ err: error }, 'a listener for certificates failed');
+      }
+    }
+  }
+
+  /** What is stored; where it vanished, what this process still holds, so that no sidecar loses the authority it trusts. */
+  function startingPoint(document: StoredDocument | undefined): PartialState {
+    if (document !== undefined && document.text !== '') return parseState(document.text);
+    return current ?? { authorities: [], serving: undefined };
+  }
+
+  async function round(): Promise<boolean> {
+    const document = await store.read();
+    const now = clock.unixMs();
+    let state = startingPoint(document);
+    let changed = document === undefined || document.text === '';
+    for (let step = nextStep(state, names, now); step; step = nextStep(state, names, now)) {
+      log.info({ step: step.kind, because: step.because }, 'certificates change');
+      state = await perform(state, step, names, now);
+      changed = true;
+    }
+    if (!state.serving) throw new Error('no serving certificate was issued');
+    const complete: CertificateState = {
+      formatVersion: 1,
+      authorities: [...state.authorities],
+      serving: state.serving,
+    };
+    if (changed && !(await store.write(JSON.stringify(complete), bundleOf(complete), document))) return false;
+    adopt(complete);
+    return true;
+  }
+
+  async function check(): Promise<void> {
+    for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
+      if (await round()) return;
+    }
+    throw new Error(`${store.name} was changed by others ${MAX_ATTEMPTS} times in a row`);
+  }
+
+  function schedule(): void {
+    if (stopped) return;
+    cancelTimer = clock.after(CHECK_INTERVAL_MS, () => {
+      check()
+        .catch((error: unknown) => log.warn({ err: error, store: store.name }, 'certificates could not be checked'))
+        .finally(schedule);
+    });
+  }
+
+  return {
+    async start() {
+      for (;;) {
+        if (stopped) throw new Error('stopped before there were certificates');
+        try {
+          await check();
+          break;
+        } catch (error) {
+          log.warn({ reason: messageOf(error), store: store.name }, 'no certificates yet, trying again');
+          await clock.sleep(RETRY_DELAY_MS);
+        }
+      }
+      schedule();
+    },
+    stop() {
+      stopped = true;
+      cancelTimer();
+    },
+    check,
+    trustBundle: () => bundleOf(known()),
+    serving: () => ({ certificate: known().serving.certificate, privateKey: known().serving.privateKey }),
+    onChange(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    attach(server) {
+      const apply = () =>
+        server.setSecureContext({ cert: known().serving.certificate, key: known().serving.privateKey });
+      apply();
+      listeners.add(apply);
+      return () => listeners.delete(apply);
+    },
+  };
+}

@@ -1,0 +1,117 @@
+// Keeps `caBundle` of the webhook's configuration equal to our trust bundle. The chart leaves the field out, so that no two writers fight
+// over it. Until the API server holds our bundle no pod can be injected; `live` says so, and readiness waits for it.
+import type { Clock } from '../../runtime/clock.ts';
+import type { Logger } from '../../runtime/log.ts';
+import { type KubernetesApi, messageOf, statusOf } from './kubernetes-api.ts';
+
+const RETRY_DELAY_MS = 2_000;
+const CHECK_INTERVAL_MS = 60_000;
+
+interface WebhookConfiguration {
+  webhooks?: { name: string; clientConfig: { caBundle?: string } }[];
+}
+
+export interface WebhookBundle {
+  /** Begins to work; returns at once. */
+  start(): void;
+  stop(): void;
+  /** Compares and patches now. Rejects where the API server refuses or does not answer. */
+  check(): Promise<void>;
+  /**
+   * True when, by the last answer of the API server, every webhook of the configuration carries our bundle. An API server that does not
+   * answer changes nothing: what it knew it still knows, and readiness must not fall with it.
+   */
+  live(): boolean;
+  /** Why it is not live; empty when it is. */
+  problem(): string;
+}
+
+export interface WebhookBundleOptions {
+  api: KubernetesApi;
+  /** Name of the MutatingWebhookConfiguration; needs `get` and `patch` on it. */
+  name: string;
+  certificates: { trustBundle(): string; onChange(listener: () => void): () => void };
+  clock: Clock;
+  log: Logger;
+}
+
+/** JSON Patch that puts the bundle where it is missing or another; the tests keep it from hitting a list that changed meanwhile. */
+export function bundlePatch(configuration: WebhookConfiguration, caBundle: string): object[] {
+  return (configuration.webhooks ?? []).flatMap((webhook, index) =>
+    webhook.clientConfig.caBundle === caBundle
+      ? []
+      : [
+          { op: 'test', path: `/webhooks/${index}/name`, value: webhook.name },
+          { op: 'add', path: `/webhooks/${index}/clientConfig/caBundle`, value: caBundle },
+        ],
+  );
+}
+
+class NotLiveError extends Error {
+  override name = 'NotLiveError';
+}
+
+/** Whether a failed check tells how things are, rather than that nobody could be asked. */
+function isKnowledge(error: unknown): boolean {
+  const status = statusOf(error);
+  return error instanceof NotLiveError || (status !== undefined && status >= 400 && status < 500 && status !== 429);
+}
+
+export function createWebhookBundle({ api, name, certificates, clock, log }: WebhookBundleOptions): WebhookBundle {
+  const path = `/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/${name}`;
+  let problem = 'not looked at yet';
+  let stopped = false;
+  let cancelTimer = () => {};
+  let removeListener = () => {};
+
+  async function check(): Promise<void> {
+    const wanted = Buffer.from(certificates.trustBundle()).toString('base64');
+    let configuration = await api.request<WebhookConfiguration>('GET', path);
+    const patch = bundlePatch(configuration, wanted);
+    if (patch.length > 0) {
+      configuration = await api.request<WebhookConfiguration>('PATCH', path, {
+        query: { fieldManager: 'breakwater-operator' },
+        body: patch,
+        contentType: 'application/json-patch+json',
+      });
+      log.info({ configuration: name }, 'caBundle of the webhook updated');
+    }
+    const webhooks = configuration.webhooks ?? [];
+    if (webhooks.length === 0) throw new NotLiveError(`the MutatingWebhookConfiguration ${name} has no webhooks`);
+    if (bundlePatch(configuration, wanted).length > 0)
+      throw new NotLiveError('the API server did not keep the caBundle');
+  }
+
+  function run(): void {
+    cancelTimer();
+    let failed = false;
+    check()
+      .then(() => {
+        problem = '';
+      })
+      .catch((error: unknown) => {
+        failed = true;
+        log.warn({ err: error, configuration: name }, 'the caBundle of the webhook could not be checked');
+        if (problem !== '' || isKnowledge(error)) problem = messageOf(error);
+      })
+      .finally(() => {
+        cancelTimer();
+        if (!stopped) cancelTimer = clock.after(failed ? RETRY_DELAY_MS : CHECK_INTERVAL_MS, run);
+      });
+  }
+
+  return {
+    start() {
+      removeListener = certificates.onChange(run);
+      run();
+    },
+    stop() {
+      stopped = true;
+      removeListener();
+      cancelTimer();
+    },
+    check,
+    live: () => problem === '',
+    problem: () => problem,
+  };
+}

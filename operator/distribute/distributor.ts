@@ -1,0 +1,459 @@
+// Gives every sidecar its own workload's plan and endpoints, and nothing else; collects what the sidecars report.
+import type { AcknowledgementReport, CircuitReport } from '../../plan/wire.ts';
+import { HEARTBEAT_INTERVAL_MS } from '../../plan/wire.ts';
+import type { Clock } from '../../runtime/clock.ts';
+import type { Logger } from '../../runtime/log.ts';
+import type { CompiledWorkload, CompileResult } from '../compile/result.ts';
+import { type AppliedSummary, type CircuitSummary, Sessions } from './acknowledgements.ts';
+import type { Authenticator, PodIdentity, Refusal } from './authenticate.ts';
+import type { DistributorMetrics, StreamKind } from './metrics.ts';
+import { type EndpointsSnapshot, type PlanSnapshot, Snapshots } from './snapshots.ts';
+import { type Sink, type Source, Stream } from './stream.ts';
+
+/** A reader that takes nothing for this long is cut off; it will come back and ask for what is true then. */
+const SLOW_READER_MS = 60_000;
+/** Timers of the runtime end at 2^31 ms; a stream that lives longer is looked at in between. */
+const MAX_TIMER_MS = 86_400_000;
+/** How often the answer to "which workload" is asked anew because a publication came in between. */
+const MAX_ADMISSION_ROUNDS = 5;
+
+export interface DistributorOptions {
+  clock: Clock;
+  log: Logger;
+  authenticator: Authenticator;
+  /**
+   * The workload of a pod by its present labels, `emptyWorkload(namespace)` where no ServiceDependency selects it; undefined where no such
+   * pod exists (or its name belongs to another uid by now). Rejects where that cannot be known at the moment.
+   */
+  workloadOfPod: (pod: PodIdentity) => Promise<CompiledWorkload | undefined>;
+  /** The CA bundle that sidecars are to trust. */
+  trust?: { trustBundle(): string; onChange(listener: () => void): () => void };
+  metrics?: DistributorMetrics;
+  snapshots?: Snapshots;
+}
+
+export interface Summaries {
+  /** Key: id of the workload. Only workloads with sidecars, or with a plan that cannot be sent. */
+  applied: ReadonlyMap<string, AppliedSummary>;
+  circuits: readonly CircuitSummary[];
+}
+
+export type EndReason = 'TokenExpired' | 'PodGone' | 'WorkloadChanged' | 'Replaced' | 'Shutdown';
+
+/** A pod that proved who it is, and its workload. */
+export interface Admitted {
+  ok: true;
+  pod: PodIdentity;
+  plan: PlanSnapshot;
+  endpoints: EndpointsSnapshot;
+  expiresUnixMs: number;
+}
+
+/** An open stream, for whoever owns its connection. */
+export interface StreamHandle {
+  drained(): void;
+  closed(): void;
+}
+
+interface OpenStream {
+  kind: StreamKind;
+  pod: PodIdentity;
+  workloadId: string;
+  stream: Stream;
+  source: PlanSource | EndpointsSource;
+  cancelTimers: Set<() => void>;
+  /** The frames of the end are on their way; nothing more is to be said. */
+  over: boolean;
+}
+
+const refuse = (status: Refusal['status'], reason: string, message: string): Refusal => ({
+  ok: false,
+  status,
+  reason,
+  message,
+});
+
+type Sent = (frame: Buffer, publishedAtMs: number | undefined) => void;
+
+/** Trust first, for the next connection may need it; then the plan, or the word that nothing changed. */
+class PlanSource implements Source {
+  #target: PlanSnapshot;
+  #sentVersion: string | undefined;
+  #unchanged: boolean;
+  #trust: string | undefined;
+  #sentTrust: string | undefined;
+  readonly #sent: Sent;
+
+  constructor(target: PlanSnapshot, resumeVersion: string | undefined, trust: string | undefined, sent: Sent) {
+    this.#target = target;
+    this.#trust = trust;
+    this.#sent = sent;
+    this.#unchanged = resumeVersion === target.version;
+  }
+
+  /** True when the version before was never sent. */
+  retarget(target: PlanSnapshot): boolean {
+    if (target === this.#target) return false;
+    const skipped = this.#sentVersion !== this.#target.version;
+    this.#target = target;
+    this.#unchanged = false;
+    return skipped;
+  }
+
+  setTrust(trust: string): void {
+    this.#trust = trust;
+  }
+
+  next(): Buffer | undefined {
+    if (this.#trust !== undefined && this.#trust !== this.#sentTrust) {
+      this.#sentTrust = this.#trust;
+      return Buffer.from(`${JSON.stringify({ kind: 'trust', bundle: this.#trust })}\n`);
+    }
+    const { version, frame, publishedAtMs } = this.#target;
+    if (this.#sentVersion === version) return undefined;
+    const news = this.#sentVersion !== undefined;
+    this.#sentVersion = version;
+    if (this.#unchanged) return Buffer.from(`${JSON.stringify({ kind: 'unchanged', version })}\n`);
+    this.#sent(frame, news ? publishedAtMs : undefined);
+    return frame;
+  }
+}
+
+/** Everything first, or the word that nothing changed; then what changed. Frames of one version are finished before the next begins. */
+class EndpointsSource implements Source {
+  #target: EndpointsSnapshot;
+  #sentSnapshot: EndpointsSnapshot | undefined;
+  #unchanged: boolean;
+  #frames: readonly Buffer[] = [];
+  #nextFrame = 0;
+  readonly #framesBetween: (from: EndpointsSnapshot | undefined, to: EndpointsSnapshot) => readonly Buffer[];
+  readonly #sent: Sent;
+
+  constructor(
+    target: EndpointsSnapshot,
+    resumeVersion: string | undefined,
+    framesBetween: (from: EndpointsSnapshot | undefined, to: EndpointsSnapshot) => readonly Buffer[],
+    sent: Sent,
+  ) {
+    this.#target = target;
+    this.#unchanged = resumeVersion === target.version;
+    this.#framesBetween = framesBetween;
+    this.#sent = sent;
+  }
+
+  retarget(target: EndpointsSnapshot): boolean {
+    if (target === this.#target) return false;
+    const skipped = this.#sentSnapshot !== this.#target;
+    this.#target = target;
+    // A stream that resumed has, without a frame, what it was told to be unchanged; one that was not told yet gets everything.
+    this.#unchanged = false;
+    return skipped;
+  }
+
+  next(): Buffer | undefined {
+    const started = this.#frames[this.#nextFrame];
+    if (started) {
+      this.#nextFrame += 1;
+      this.#sent(started, undefined);
+      return started;
+    }
+    if (this.#sentSnapshot?.version === this.#target.version) return undefined;
+    const from = this.#sentSnapshot;
+    this.#sentSnapshot = this.#target;
+    if (this.#unchanged)
+      return Buffer.from(`${JSON.stringify({ kind: 'unchanged', version: this.#target.version })}\n`);
+    this.#frames = this.#framesBetween(from, this.#target);
+    this.#nextFrame = 1;
+    const first = this.#frames[0];
+    if (first) this.#sent(first, from ? this.#target.publishedAtMs : undefined);
+    return first;
+  }
+}
+
+export class Distributor {
+  readonly #options: DistributorOptions;
+  readonly #snapshots: Snapshots;
+  readonly #sessions = new Sessions();
+  readonly #streams = new Set<OpenStream>();
+  readonly #byPod = new Map<string, OpenStream>();
+  readonly #listeners = new Set<() => void>();
+  readonly #stopTrust: () => void;
+  #toldTooLarge: ReadonlyMap<string, string> = new Map();
+  #cancelExpiry = () => {};
+  #closed = false;
+
+  constructor(options: DistributorOptions) {
+    this.#options = options;
+    this.#snapshots = options.snapshots ?? new Snapshots();
+    this.#stopTrust = options.trust?.onChange(() => this.#trustChanged()) ?? (() => {});
+    this.#scheduleExpiry();
+  }
+
+  /** Takes over a result of the compiler and sends each stream what is new for it. Call it after every compilation, also an equal one. */
+  publish(result: CompileResult): void {
+    this.#snapshots.publish(result, this.#options.clock.monotonicMs());
+    for (const open of this.#streams) this.#advance(open);
+    for (const [workload, reason] of this.#snapshots.tooLarge) {
+      // Publications are frequent; each such plan is told once.
+      if (this.#toldTooLarge.get(workload) === reason) continue;
+      this.#options.log.error({ workload, reason }, 'a plan cannot be sent; its sidecars keep the one before');
+    }
+    this.#toldTooLarge = this.#snapshots.tooLarge;
+  }
+
+  /** Called when an acknowledgement or a circuit changed. The returned function removes the listener. */
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  summaries(): Summaries {
+    const planOf = (workloadId: string) => this.#snapshots.plan(workloadId);
+    return {
+      applied: this.#sessions.applied(planOf, this.#snapshots.tooLarge),
+      circuits: this.#sessions.circuits(planOf),
+    };
+  }
+
+  /** Number of open streams. */
+  get openStreams(): number {
+    return this.#streams.size;
+  }
+
+  /** Ends every stream with `Shutdown` and refuses new ones. */
+  close(): void {
+    this.#closed = true;
+    this.#stopTrust();
+    this.#cancelExpiry();
+    for (const open of this.#streams) this.#end(open, 'Shutdown');
+  }
+
+  /**
+   * Finds out who asks and what is theirs. `claimedWorkload` is what a client says of itself; it is never believed, and refused when it is
+   * not true, so that a misconfigured client learns of it.
+   */
+  async admit(authorization: string | undefined, claimedWorkload: string | undefined): Promise<Admitted | Refusal> {
+    const answer = await this.#decide(authorization, claimedWorkload);
+    if (!answer.ok) {
+      this.#options.metrics?.refusals.inc({ reason: answer.reason });
+      this.#options.log.debug({ reason: answer.reason, status: answer.status }, 'a request was refused');
+    }
+    return answer;
+  }
+
+  /** Opens a stream for an admitted pod; an older one of the same pod and kind ends. */
+  open(kind: StreamKind, admitted: Admitted, resumeVersion: string | undefined, sink: Sink): StreamHandle {
+    const { pod, plan } = admitted;
+    const { clock, metrics, trust } = this.#options;
+    const key = `${kind} ${pod.uid}`;
+    const older = this.#byPod.get(key);
+    if (older) this.#end(older, 'Replaced');
+
+    const sent: Sent = (frame, publishedAtMs) => {
+      metrics?.pushes.inc({ stream: kind });
+      metrics?.pushedBytes.inc({ stream: kind }, frame.length);
+      if (publishedAtMs !== undefined) {
+        metrics?.pushSeconds.observe({ stream: kind }, Math.max(0, clock.monotonicMs() - publishedAtMs) / 1000);
+      }
+    };
+    const source =
+      kind === 'plan'
+        ? new PlanSource(plan, resumeVersion, trust?.trustBundle(), sent)
+        : new EndpointsSource(
+            admitted.endpoints,
+            resumeVersion,
+            (from, to) => this.#snapshots.endpointFrames(from, to),
+            sent,
+          );
+    const stream = new Stream(sink, source, () => clock.monotonicMs());
+    const open: OpenStream = {
+      kind,
+      pod,
+      workloadId: plan.workloadId,
+      stream,
+      source,
+      cancelTimers: new Set(),
+      over: false,
+    };
+    this.#streams.add(open);
+    this.#byPod.set(key, open);
+    metrics?.streamsOpen.inc({ stream: kind });
+    this.#sessions.opened(pod, plan.workloadId);
+    if (resumeVersion !== undefined && this.#sessions.resumed(pod, kind, resumeVersion)) this.#changed();
+    this.#every(open, HEARTBEAT_INTERVAL_MS, () => this.#beat(open));
+    this.#endAt(open, admitted.expiresUnixMs);
+    this.#advance(open);
+    return {
+      drained: () => stream.drained(),
+      closed: () => this.#remove(open, 'Closed'),
+    };
+  }
+
+  acknowledge(admitted: Admitted, report: AcknowledgementReport): void {
+    const { clock, log, metrics } = this.#options;
+    const { pod, plan } = admitted;
+    const nowMs = clock.monotonicMs();
+    metrics?.acknowledgements.inc({ stream: report.stream, result: report.applied ? 'applied' : 'refused' });
+    if (!this.#sessions.acknowledge(pod, plan.workloadId, report, nowMs)) return;
+    if (report.applied) this.#observeApplied(admitted, report, nowMs);
+    else {
+      const fields = { pod: `${pod.namespace}/${pod.name}`, stream: report.stream, version: report.version };
+      log.warn({ ...fields, reason: report.message }, 'a sidecar could not apply what it was sent');
+    }
+    this.#changed();
+  }
+
+  reportCircuits(admitted: Admitted, report: CircuitReport): void {
+    this.#options.metrics?.circuitReports.inc();
+    if (this.#sessions.report(admitted.pod, admitted.plan, report, this.#options.clock.monotonicMs())) this.#changed();
+  }
+
+  async #decide(authorization: string | undefined, claimedWorkload: string | undefined): Promise<Admitted | Refusal> {
+    if (this.#closed) return refuse(503, 'ShuttingDown', 'this replica of the operator is stopping; try again');
+    const authentication = await this.#options.authenticator.authenticate(authorization);
+    if (!authentication.ok) return authentication;
+    const { pod, expiresUnixMs } = authentication;
+    for (let round = 0; round < MAX_ADMISSION_ROUNDS; round += 1) {
+      const generation = this.#snapshots.generation;
+      if (generation === 0) return refuse(503, 'NotSynced', 'the operator has not read the cluster yet; try again');
+      let workload: CompiledWorkload | undefined;
+      try {
+        workload = await this.#options.workloadOfPod(pod);
+      } catch (error) {
+        this.#options.log.warn(
+          { err: error, pod: `${pod.namespace}/${pod.name}` },
+          'the workload of a pod could not be found out',
+        );
+        return refuse(503, 'PodUnknown', 'the pod could not be looked up at the moment; try again');
+      }
+      if (this.#snapshots.generation !== generation) continue;
+      if (!workload)
+        return refuse(404, 'PodNotFound', `there is no pod ${pod.namespace}/${pod.name} with the uid of the token`);
+      if (claimedWorkload !== undefined && claimedWorkload !== workload.id) {
+        const whose = `the token belongs to pod ${pod.namespace}/${pod.name} of workload "${workload.id}"`;
+        return refuse(403, 'NotYourWorkload', `${whose}; it may not ask for "${claimedWorkload.slice(0, 256)}"`);
+      }
+      this.#snapshots.adopt(workload, this.#options.clock.monotonicMs());
+      const plan = this.#snapshots.plan(workload.id);
+      const endpoints = this.#snapshots.endpoints(workload.id);
+      if (!plan || !endpoints)
+        return refuse(503, 'PlanTooLarge', this.#snapshots.tooLarge.get(workload.id) ?? 'there is no plan yet');
+      return { ok: true, pod, plan, endpoints, expiresUnixMs };
+    }
+    return refuse(503, 'Busy', 'the cluster changes faster than the question could be answered; try again');
+  }
+
+  /** Brings one stream up to date with what was published: its pod may have moved to another workload, or be gone. */
+  #advance(open: OpenStream): void {
+    const inResult = this.#snapshots.workloadOfPod(`${open.pod.namespace}/${open.pod.name}`);
+    if (inResult !== open.workloadId) this.#recheck(open);
+    const plan = this.#snapshots.plan(open.workloadId);
+    const endpoints = this.#snapshots.endpoints(open.workloadId);
+    let skipped = false;
+    if (open.source instanceof PlanSource) skipped = plan !== undefined && open.source.retarget(plan);
+    else skipped = endpoints !== undefined && open.source.retarget(endpoints);
+    if (skipped) this.#options.metrics?.coalesced.inc({ stream: open.kind });
+    open.stream.pump();
+  }
+
+  #recheck(open: OpenStream): void {
+    this.#options.workloadOfPod(open.pod).then(
+      (workload) => {
+        if (open.over) return;
+        if (!workload) {
+          this.#end(open, 'PodGone');
+          this.#sessions.gone(open.pod);
+          this.#changed();
+        } else if (workload.id !== open.workloadId) this.#end(open, 'WorkloadChanged');
+      },
+      // Not knowing is no reason to end anything.
+      (error: unknown) => this.#options.log.debug({ err: error }, 'the workload of a pod could not be found out'),
+    );
+  }
+
+  #beat(open: OpenStream): void {
+    if (open.stream.blockedForMs() < SLOW_READER_MS) {
+      open.stream.heartbeat();
+      return;
+    }
+    const pod = `${open.pod.namespace}/${open.pod.name}`;
+    this.#options.log.warn({ pod, stream: open.kind }, 'a sidecar does not read its stream and is cut off');
+    this.#remove(open, 'SlowReader');
+    open.stream.cut();
+  }
+
+  #end(open: OpenStream, reason: EndReason): void {
+    if (open.over) return;
+    this.#remove(open, reason);
+    open.stream.end(reason);
+  }
+
+  #remove(open: OpenStream, reason: EndReason | 'Closed' | 'SlowReader'): void {
+    if (open.over) return;
+    open.over = true;
+    for (const cancel of open.cancelTimers) cancel();
+    this.#streams.delete(open);
+    const key = `${open.kind} ${open.pod.uid}`;
+    if (this.#byPod.get(key) === open) this.#byPod.delete(key);
+    this.#sessions.closed(open.pod, this.#options.clock.monotonicMs());
+    this.#options.metrics?.streamsOpen.dec({ stream: open.kind });
+    this.#options.metrics?.streamsEnded.inc({ stream: open.kind, reason });
+  }
+
+  #endAt(open: OpenStream, unixMs: number): void {
+    if (unixMs === Number.POSITIVE_INFINITY) return;
+    const leftMs = unixMs - this.#options.clock.unixMs();
+    if (leftMs <= 0) this.#end(open, 'TokenExpired');
+    else this.#after(open, Math.min(leftMs, MAX_TIMER_MS), () => this.#endAt(open, unixMs));
+  }
+
+  #every(open: OpenStream, delayMs: number, callback: () => void): void {
+    this.#after(open, delayMs, () => {
+      callback();
+      if (!open.over) this.#every(open, delayMs, callback);
+    });
+  }
+
+  #after(open: OpenStream, delayMs: number, callback: () => void): void {
+    const cancel = this.#options.clock.after(delayMs, () => {
+      open.cancelTimers.delete(cancel);
+      callback();
+    });
+    open.cancelTimers.add(cancel);
+  }
+
+  #observeApplied({ plan, endpoints, pod }: Admitted, report: AcknowledgementReport, nowMs: number): void {
+    const current = report.stream === 'plan' ? plan : endpoints;
+    const open = this.#byPod.get(`${report.stream} ${pod.uid}`);
+    if (!open || current.version !== report.version || !open.stream.wasOpenAt(current.publishedAtMs)) return;
+    const seconds = Math.max(0, nowMs - current.publishedAtMs) / 1000;
+    this.#options.metrics?.appliedSeconds.observe({ stream: report.stream }, seconds);
+  }
+
+  #trustChanged(): void {
+    const bundle = this.#options.trust?.trustBundle();
+    if (bundle === undefined) return;
+    for (const open of this.#streams) {
+      if (!(open.source instanceof PlanSource)) continue;
+      open.source.setTrust(bundle);
+      open.stream.pump();
+    }
+  }
+
+  #scheduleExpiry(): void {
+    this.#cancelExpiry = this.#options.clock.after(HEARTBEAT_INTERVAL_MS, () => {
+      if (this.#sessions.expire(this.#options.clock.monotonicMs())) this.#changed();
+      if (!this.#closed) this.#scheduleExpiry();
+    });
+  }
+
+  #changed(): void {
+    for (const listener of this.#listeners) {
+      try {
+        listener();
+      } catch (error) {
+        this.#options.log.error({ err: error }, 'a listener for acknowledgements failed');
+      }
+    }
+  }
+}

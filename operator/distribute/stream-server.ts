@@ -1,0 +1,126 @@
+// The wire: HTTP requests of sidecars to calls of the distributor, and its streams to responses.
+import type { ServerResponse } from 'node:http';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { z } from 'zod';
+import { acknowledgementReport, circuitReport, PATHS } from '../../plan/wire.ts';
+import type { Refusal } from './authenticate.ts';
+import { Distributor, type DistributorOptions } from './distributor.ts';
+import type { StreamKind } from './metrics.ts';
+import type { Sink } from './stream.ts';
+
+/** A plan of the largest size has 2048 circuits; a report of all of them fits. */
+const MAX_CIRCUITS_BYTES = 4 * 1024 * 1024;
+const MAX_ACKNOWLEDGEMENT_BYTES = 16 * 1024;
+
+const query = z.object({
+  version: z.string().min(1).max(128).optional(),
+  workload: z.string().max(4096).optional(),
+});
+
+interface ErrorBody {
+  status: number;
+  reason: string;
+  message: string;
+}
+
+function answer(reply: FastifyReply, { status, reason, message }: ErrorBody): FastifyReply {
+  if (status === 401) void reply.header('www-authenticate', `Bearer realm="breakwater", error="${reason}"`);
+  if (status === 503) void reply.header('retry-after', '1');
+  return reply
+    .code(status)
+    .header('cache-control', 'no-store')
+    .send({ status, reason, message } satisfies ErrorBody);
+}
+
+function firstProblem(error: z.ZodError): string {
+  const issue = error.issues[0];
+  return `${issue?.path.join('.') || 'the whole'}: ${issue?.message ?? 'does not fit'}`;
+}
+
+const badRequest = (reason: string, message: string): Refusal => ({ ok: false, status: 400, reason, message });
+
+/** `write` answers false while more is buffered than the socket takes; what comes after waits in the stream, not here. */
+function sinkOf(response: ServerResponse): Sink {
+  return {
+    write: (frame) => response.write(frame),
+    end: (frame) => response.end(frame),
+    destroy: () => response.destroy(),
+  };
+}
+
+async function openStream(
+  distributor: Distributor,
+  kind: StreamKind,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<FastifyReply> {
+  const asked = query.safeParse(request.query);
+  if (!asked.success) return answer(reply, badRequest('BadQuery', firstProblem(asked.error)));
+  const admitted = await distributor.admit(request.headers.authorization, asked.data.workload);
+  if (!admitted.ok) return answer(reply, admitted);
+  const response = reply.raw;
+  // The client may have gone while it was looked up; nothing would ever tell us again.
+  if (response.destroyed) return reply;
+  reply.hijack();
+  response.writeHead(200, { 'content-type': 'application/x-ndjson', 'cache-control': 'no-store' });
+  response.socket?.setKeepAlive(true, 15_000);
+  const handle = distributor.open(kind, admitted, asked.data.version, sinkOf(response));
+  response.on('drain', () => handle.drained());
+  response.on('close', () => handle.closed());
+  response.on('error', () => handle.closed());
+  return reply;
+}
+
+function takeReport<T>(
+  distributor: Distributor,
+  schema: z.ZodType<T>,
+  take: (admitted: Parameters<Distributor['acknowledge']>[0], report: T) => void,
+) {
+  return async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
+    const admitted = await distributor.admit(request.headers.authorization, undefined);
+    if (!admitted.ok) return answer(reply, admitted);
+    const report = schema.safeParse(request.body);
+    if (!report.success) return answer(reply, badRequest('BadReport', firstProblem(report.error)));
+    take(admitted, report.data);
+    return reply.code(204).send();
+  };
+}
+
+/** Adds the routes of plan/wire.ts to the server. */
+function register(distributor: Distributor, fastify: FastifyInstance): void {
+  void fastify.register((scope, _options, done) => {
+    scope.setErrorHandler((error: { statusCode?: number; code?: string; message: string }, _request, reply) => {
+      const status = error.statusCode ?? 500;
+      const message = status < 500 ? error.message : 'the operator failed; its log says why';
+      if (status >= 500) scope.log.error({ err: error }, 'a request of a sidecar failed');
+      return answer(reply, { status, reason: status < 500 ? 'BadRequest' : 'InternalError', message });
+    });
+    scope.get(PATHS.plan, { exposeHeadRoute: false }, (request, reply) =>
+      openStream(distributor, 'plan', request, reply),
+    );
+    scope.get(PATHS.endpoints, { exposeHeadRoute: false }, (request, reply) =>
+      openStream(distributor, 'endpoints', request, reply),
+    );
+    scope.post(
+      PATHS.acknowledgements,
+      { bodyLimit: MAX_ACKNOWLEDGEMENT_BYTES },
+      takeReport(distributor, acknowledgementReport, (admitted, report) => distributor.acknowledge(admitted, report)),
+    );
+    scope.post(
+      PATHS.circuits,
+      { bodyLimit: MAX_CIRCUITS_BYTES },
+      takeReport(distributor, circuitReport, (admitted, report) => distributor.reportCircuits(admitted, report)),
+    );
+    done();
+  });
+}
+
+export interface DistributorServer extends Distributor {
+  /** Adds the routes of plan/wire.ts to an HTTPS server. */
+  register(fastify: FastifyInstance): void;
+}
+
+export function createDistributor(options: DistributorOptions): DistributorServer {
+  const distributor = new Distributor(options);
+  return Object.assign(distributor, { register: (fastify: FastifyInstance) => register(distributor, fastify) });
+}

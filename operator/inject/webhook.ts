@@ -1,0 +1,222 @@
+// The admission webhook. It answers from what is already known, within the API server's patience, and never refuses a pod: whatever goes
+// wrong, the pod starts without a sidecar and somebody is told.
+import type { FastifyInstance } from 'fastify';
+import { Counter, Histogram, type Registry } from 'prom-client';
+import { z } from 'zod';
+import type { Clock } from '../../runtime/clock.ts';
+import type { Logger } from '../../runtime/log.ts';
+import { type Decision, type DecisionContext, decide, QUIET_REASONS, type SkipReason } from './decide.ts';
+import { type AddOperation, type PatchContext, patchFor } from './patch.ts';
+import type { Pod, PodNamespace } from './pod.ts';
+import type { Settings } from './settings.ts';
+
+export const INJECT_PATH = '/inject';
+/** The API server takes requests of 3 MiB; the review wraps the object. */
+const MAX_REVIEW_BYTES = 4 * 1024 * 1024;
+/** Kubernetes cuts each warning at 256 characters. */
+const MAX_WARNING_LENGTH = 256;
+/** A namespace that was just made may reach our cache a moment after its first pod reaches us. */
+const NAMESPACE_WAIT_MS = 1_000;
+const NAMESPACE_POLL_MS = 25;
+
+const admissionReview = z.object({
+  request: z.object({
+    uid: z.string().min(1).max(256),
+    kind: z.object({ group: z.string(), version: z.string(), kind: z.string() }).optional(),
+    operation: z.string().optional(),
+    subResource: z.string().optional(),
+    namespace: z.string().optional(),
+    name: z.string().optional(),
+    dryRun: z.boolean().nullish(),
+    object: z.unknown(),
+  }),
+});
+type AdmissionRequest = z.infer<typeof admissionReview>['request'];
+
+/** What became of one pod; for Events and status. */
+export interface InjectionReport {
+  namespace: string;
+  /** Of the pod, or the prefix that its name will have. */
+  name: string;
+  /** Its controller, which exists already. */
+  owner: { apiVersion: string; kind: string; name: string; uid: string } | undefined;
+  injected: boolean;
+  reason: SkipReason | 'Injected' | 'InternalError';
+  message: string;
+  dryRun: boolean;
+}
+
+export interface InjectionMetrics {
+  reviews: Counter<'result'>;
+  seconds: Histogram;
+}
+
+export function createInjectionMetrics(registry: Registry): InjectionMetrics {
+  const registers = [registry];
+  return {
+    reviews: new Counter({
+      name: 'breakwater_inject_reviews_total',
+      help: 'Admission reviews of pods by result: Injected, InternalError, or why the pod was left alone',
+      labelNames: ['result'],
+      registers,
+    }),
+    seconds: new Histogram({
+      name: 'breakwater_inject_duration_seconds',
+      help: 'How long the answer to an admission review took',
+      buckets: [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5],
+      registers,
+    }),
+  };
+}
+
+export interface InjectorOptions {
+  clock: Clock;
+  log: Logger;
+  /** From a cache; undefined where it does not hold the namespace. */
+  namespaceOf: (name: string) => PodNamespace | undefined;
+  /** Today's authorities, PEM. */
+  caBundle: () => string;
+  operatorUrl: string;
+  /** Of the operator. */
+  version: string;
+  defaults: Settings;
+  imagePullPolicy?: PatchContext['imagePullPolicy'];
+  podSecurityDefault?: DecisionContext['podSecurityDefault'];
+  /** Told of each pod whose injection was decided. */
+  report?: (report: InjectionReport) => void;
+  metrics?: InjectionMetrics;
+}
+
+/** `response` of an AdmissionReview; always allowed. */
+export interface AdmissionResponse {
+  uid: string;
+  allowed: true;
+  patchType?: 'JSONPatch';
+  /** Base64. */
+  patch?: string;
+  warnings?: string[];
+  auditAnnotations: Record<string, string>;
+}
+
+const isPod = (request: AdmissionRequest) =>
+  (request.kind === undefined || (request.kind.group === '' && request.kind.kind === 'Pod')) &&
+  (request.operation ?? 'CREATE') === 'CREATE' &&
+  (request.subResource ?? '') === '';
+
+function ownerOf(pod: Pod): InjectionReport['owner'] {
+  const owner = pod.metadata?.ownerReferences?.find((reference) => reference.controller === true);
+  return owner && { apiVersion: owner.apiVersion, kind: owner.kind, name: owner.name, uid: owner.uid };
+}
+
+export class Injector {
+  readonly #options: InjectorOptions;
+
+  constructor(options: InjectorOptions) {
+    this.#options = options;
+  }
+
+  /** Answers one request; never throws, never refuses. */
+  async review(request: AdmissionRequest): Promise<AdmissionResponse> {
+    const { clock, log, metrics } = this.#options;
+    const startedMs = clock.monotonicMs();
+    const response: AdmissionResponse = { uid: request.uid, allowed: true, auditAnnotations: {} };
+    if (!isPod(request)) return response;
+    const pod = (request.object ?? {}) as Pod;
+    const namespace = request.namespace ?? pod.metadata?.namespace ?? '';
+    const result = await this.#decide(pod, namespace);
+    const reason = result.decision.inject ? 'Injected' : result.decision.reason;
+    response.auditAnnotations = { injection: reason };
+    const warnings = [...result.decision.warnings];
+    if (result.patch.length > 0) {
+      response.patchType = 'JSONPatch';
+      response.patch = Buffer.from(JSON.stringify(result.patch)).toString('base64');
+    } else if (!result.decision.inject && !isQuiet(result.decision.reason)) {
+      warnings.unshift(`not injected by Breakwater (${reason}): ${result.decision.message}`);
+      log.info({ namespace, pod: nameOf(pod, request), reason }, 'a pod is not injected');
+    }
+    if (warnings.length > 0)
+      response.warnings = warnings.map((warning) => `breakwater: ${warning}`.slice(0, MAX_WARNING_LENGTH));
+    metrics?.reviews.inc({ result: reason });
+    metrics?.seconds.observe((clock.monotonicMs() - startedMs) / 1000);
+    this.#report(pod, request, namespace, result.decision);
+    return response;
+  }
+
+  async #decide(pod: Pod, namespaceName: string): Promise<{ decision: Decision | Failure; patch: AddOperation[] }> {
+    const {
+      defaults,
+      podSecurityDefault = 'privileged',
+      caBundle,
+      operatorUrl,
+      version,
+      imagePullPolicy,
+    } = this.#options;
+    try {
+      const namespace = await this.#namespace(namespaceName);
+      const decision = decide(pod, { namespace, defaults, podSecurityDefault });
+      if (!decision.inject) return { decision, patch: [] };
+      const context: PatchContext = {
+        settings: decision.settings,
+        operatorUrl,
+        caBundle: caBundle(),
+        version,
+        imagePullPolicy: imagePullPolicy ?? 'IfNotPresent',
+      };
+      return { decision, patch: patchFor(pod, context) };
+    } catch (error) {
+      this.#options.log.error({ err: error, namespace: namespaceName }, 'a pod could not be injected');
+      const message = 'the operator failed, and its log says why; the pod starts without a sidecar';
+      return { decision: { inject: false, reason: 'InternalError', message, warnings: [] }, patch: [] };
+    }
+  }
+
+  async #namespace(name: string): Promise<PodNamespace | undefined> {
+    const { clock, namespaceOf } = this.#options;
+    const deadlineMs = clock.monotonicMs() + NAMESPACE_WAIT_MS;
+    for (;;) {
+      const namespace = namespaceOf(name);
+      if (namespace || clock.monotonicMs() >= deadlineMs) return namespace;
+      await clock.sleep(NAMESPACE_POLL_MS);
+    }
+  }
+
+  #report(pod: Pod, request: AdmissionRequest, namespace: string, decision: Decision | Failure): void {
+    try {
+      this.#options.report?.({
+        namespace,
+        name: nameOf(pod, request),
+        owner: ownerOf(pod),
+        injected: decision.inject,
+        reason: decision.inject ? 'Injected' : decision.reason,
+        message: decision.inject ? '' : decision.message,
+        dryRun: request.dryRun === true,
+      });
+    } catch (error) {
+      this.#options.log.error({ err: error }, 'the report of an injection failed');
+    }
+  }
+}
+
+type Failure = { inject: false; reason: 'InternalError'; message: string; warnings: readonly string[] };
+
+const isQuiet = (reason: SkipReason | 'InternalError') => reason !== 'InternalError' && QUIET_REASONS.has(reason);
+
+function nameOf(pod: Pod, request: AdmissionRequest): string {
+  return request.name || pod.metadata?.name || pod.metadata?.generateName || '';
+}
+
+/** Adds POST /inject to the server. */
+export function registerInjector(fastify: FastifyInstance, options: InjectorOptions): void {
+  const injector = new Injector(options);
+  fastify.post(INJECT_PATH, { bodyLimit: MAX_REVIEW_BYTES }, async (request, reply) => {
+    const review = admissionReview.safeParse(request.body);
+    if (!review.success) {
+      // Without a uid there is nothing that could be answered; the API server then goes by the failurePolicy.
+      const issue = review.error.issues[0];
+      const message = `this is not an AdmissionReview of admission.k8s.io/v1: ${issue?.path.join('.')}: ${issue?.message}`;
+      return reply.code(400).send({ status: 400, reason: 'BadReview', message });
+    }
+    const response = await injector.review(review.data.request);
+    return reply.send({ apiVersion: 'admission.k8s.io/v1', kind: 'AdmissionReview', response });
+  });
+}
