@@ -1,0 +1,66 @@
+// The local kill switch: this sidecar forwards everything without policies until it is told otherwise. It needs neither operator nor API
+// server; a marker in the state directory keeps it over restarts of the container.
+import { access, mkdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+export const MARKER = 'disabled';
+
+/** Whether the marker is there; false where there is no state directory. */
+export async function readMarker(stateDirectory: string | null): Promise<boolean> {
+  if (stateDirectory === null) return false;
+  return access(join(stateDirectory, MARKER)).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** Throws what the file system throws. */
+export async function writeMarker(stateDirectory: string, disabled: boolean): Promise<void> {
+  const path = join(stateDirectory, MARKER);
+  if (disabled) {
+    await mkdir(stateDirectory, { recursive: true });
+    await writeFile(path, 'All policies of this sidecar are switched off: `breakwater enable` ends it.\n', {
+      mode: 0o600,
+    });
+  } else {
+    await rm(path, { force: true });
+  }
+}
+
+export class KillSwitch {
+  readonly #stateDirectory: string | null;
+  readonly #onChange: (disabled: boolean) => void;
+  #disabled = false;
+
+  /** `onChange` is called with every change, and by `restore` when the switch is thrown. */
+  constructor(stateDirectory: string | null, onChange: (disabled: boolean) => void) {
+    this.#stateDirectory = stateDirectory;
+    this.#onChange = onChange;
+  }
+
+  get isDisabled(): boolean {
+    return this.#disabled;
+  }
+
+  async restore(): Promise<void> {
+    if (await readMarker(this.#stateDirectory)) this.#change(true);
+  }
+
+  /** Acts at once, then persists. The text says why it will not outlive the process; empty: it will. */
+  async set(disabled: boolean): Promise<string> {
+    this.#change(disabled);
+    if (this.#stateDirectory === null) return 'this sidecar has no state directory';
+    try {
+      await writeMarker(this.#stateDirectory, disabled);
+      return '';
+    } catch (error) {
+      return (error as Error).message;
+    }
+  }
+
+  #change(disabled: boolean): void {
+    if (disabled === this.#disabled) return;
+    this.#disabled = disabled;
+    this.#onChange(disabled);
+  }
+}

@@ -1,0 +1,134 @@
+// The composition root of the running sidecar: builds the parts, wires them, starts them in order. Nothing is decided here.
+import { systemClock as clock } from '../runtime/clock.ts';
+import { Lifecycle } from '../runtime/lifecycle.ts';
+import type { Logger } from '../runtime/log.ts';
+import { systemRandom as random } from '../runtime/random.ts';
+import { startAdminServer } from './admin/admin-server.ts';
+import { ReadinessGate } from './admin/readiness.ts';
+import { serverPart } from './admin/server.ts';
+import { loadOriginalDestination } from './capture/original-destination.ts';
+import type { SidecarConfig } from './config.ts';
+import { Announcer, announceToParent } from './control/announcer.ts';
+import { startControlServer } from './control/control-server.ts';
+import { KillSwitch } from './control/kill-switch.ts';
+import { drainDataPlane } from './control/shutdown.ts';
+import { statusLines } from './control/status.ts';
+import type { DataPlane } from './data-plane.ts';
+import { createSidecarMetrics } from './metrics.ts';
+import type { DataPlaneOptions } from './proxy/data-plane.ts';
+import { createSubscribeMetrics } from './subscribe/metrics.ts';
+import { Subscriber } from './subscribe/subscriber.ts';
+
+export interface RunningSidecar {
+  dataPlane: DataPlane;
+  adminPort: number;
+  controlPort: number;
+  /** Requests in progress go on, up to the configured bound or until the signal; false when some were left. */
+  drain(signal: AbortSignal): Promise<boolean>;
+  stop(): Promise<void>;
+}
+
+/** Starts everything and resolves when it serves; what could not start is thrown, and then nothing is left running. */
+export async function startSidecar(
+  config: SidecarConfig,
+  log: Logger,
+  parts: { createDataPlane(options: DataPlaneOptions): DataPlane },
+): Promise<RunningSidecar> {
+  const { capture, outboundPort, stateDirectory } = config;
+  const metrics = createSidecarMetrics();
+  const ours = createSubscribeMetrics(metrics.registry, () => clock.monotonicMs());
+  const originalDestination = capture === 'iptables' ? await loadOriginalDestination() : null;
+  const bindHost = '127.0.0.1';
+  const dataPlane = parts.createDataPlane({
+    capture,
+    outboundPort,
+    bindHost,
+    originalDestination,
+    clock,
+    random,
+    log,
+    metrics,
+  });
+  const killSwitch = new KillSwitch(stateDirectory, (disabled) => {
+    log.warn(
+      { disabled },
+      disabled ? 'policies are switched off in this sidecar' : 'policies act again in this sidecar',
+    );
+    dataPlane.setLocallyDisabled(disabled);
+    ours.setLocallyDisabled(disabled);
+    subscriber.localSwitchChanged();
+  });
+  const subscriber: Subscriber = new Subscriber({
+    ...config,
+    dataPlane,
+    metrics: ours,
+    clock,
+    random,
+    log,
+    locallyDisabled: () => killSwitch.isDisabled,
+    onPlanApplied: () => announcer.look(),
+  });
+  const gate = new ReadinessGate(clock, () => subscriber.status().planVersion);
+  const ports = { admin: 0, control: 0 };
+  const announcer = new Announcer({
+    admin: () =>
+      capture === 'explicit' && ports.admin !== 0 && gate.judge().ready ? `http://127.0.0.1:${ports.admin}` : null,
+    addresses: () => dataPlane.addresses(),
+    expected: () => subscriber.plan?.dependencies.length ?? 0,
+    announce: announceToParent,
+    clock,
+  });
+  const facts = () => ({
+    ...subscriber.status(),
+    ...gate.judge(),
+    locallyDisabled: killSwitch.isDisabled,
+    circuits: dataPlane.circuits(),
+  });
+  const onWaitOver = () => {
+    log.warn(
+      { waitMs: config.firstPlanWaitMs },
+      'no plan came in time: everything is forwarded without policies until one does',
+    );
+    ours.setFirstPlanWaitOver();
+    announcer.look();
+  };
+
+  const lifecycle = new Lifecycle(log);
+  await lifecycle.start([
+    // What was in force before a restart is in force again before the first connection is accepted.
+    { name: 'last known good', start: () => killSwitch.restore().then(() => subscriber.restore()), stop: () => {} },
+    { name: 'data path', start: () => dataPlane.listen(), stop: () => dataPlane.close() },
+    { name: 'readiness', start: () => gate.listening(config.firstPlanWaitMs, onWaitOver), stop: () => gate.close() },
+    { name: 'subscription', start: () => subscriber.start(), stop: () => subscriber.stop() },
+    serverPart('admin server', ports, 'admin', () =>
+      startAdminServer({
+        host: config.adminHost,
+        port: config.adminPort,
+        readiness: () => gate.judge(),
+        registry: metrics.registry,
+      }),
+    ),
+    serverPart('control server', ports, 'control', () =>
+      startControlServer({
+        port: config.controlPort,
+        stateDirectory,
+        status: () => statusLines(facts(), clock.unixMs()),
+        plan: () => ({ ...facts(), plan: subscriber.plan }),
+        isDisabled: () => killSwitch.isDisabled,
+        setDisabled: (disabled) => killSwitch.set(disabled),
+        log,
+      }),
+    ),
+    { name: 'announcer', start: () => announcer.look(), stop: () => announcer.close() },
+  ]);
+  return {
+    dataPlane,
+    adminPort: ports.admin,
+    controlPort: ports.control,
+    drain(signal) {
+      gate.draining();
+      return drainDataPlane(dataPlane, config.drainTimeoutMs, clock, signal);
+    },
+    stop: () => lifecycle.stop(),
+  };
+}

@@ -1,0 +1,121 @@
+// Sends to the operator what the sidecar has to tell: what was applied, and which circuits are not closed.
+import { PLAN_LIMITS } from '../../plan/plan.ts';
+import { type AcknowledgementReport, type CircuitReport, PATHS } from '../../plan/wire.ts';
+import type { Clock } from '../../runtime/clock.ts';
+import type { Logger } from '../../runtime/log.ts';
+import type { Random } from '../../runtime/random.ts';
+import type { CircuitView } from '../data-plane.ts';
+import { OperatorError } from './operator-client.ts';
+import type { Verdict } from './plan-follower.ts';
+import { type ReportKind, ReportQueue } from './report-queue.ts';
+import type { FailureReason } from './stream-machine.ts';
+
+export interface ReporterOptions {
+  post(path: string, body: unknown): Promise<void>;
+  circuits(): CircuitView[];
+  locallyDisabled(): boolean;
+  clock: Clock;
+  random: Random;
+  log: Logger;
+}
+
+/** Circuits of one failing dependency change together; endpoints change all day and nobody waits for that answer. */
+const DELAY_MS: Record<ReportKind, number> = { plan: 0, circuits: 100, endpoints: 1000 };
+const BACKOFF = { initialMs: 500, maxMs: 10_000 };
+
+export class Reporter {
+  readonly #options: ReporterOptions;
+  readonly #queue: ReportQueue;
+  readonly #verdicts = new Map<'plan' | 'endpoints', Verdict>();
+  #cancelTimer: () => void = () => {};
+  #reported: FailureReason | null = null;
+  #closed = false;
+
+  constructor(options: ReporterOptions) {
+    this.#options = options;
+    this.#queue = new ReportQueue(BACKOFF, options.random);
+  }
+
+  verdict(stream: 'plan' | 'endpoints', verdict: Verdict): void {
+    this.#verdicts.set(stream, verdict);
+    this.#add(stream, DELAY_MS[stream]);
+  }
+
+  circuitsChanged(): void {
+    this.#add('circuits', DELAY_MS.circuits);
+  }
+
+  /** The plan stream came up, perhaps to an operator that knows nothing of us. */
+  operatorIsBack(): void {
+    this.#queue.resume();
+    this.#add('circuits', 0);
+  }
+
+  localSwitchChanged(): void {
+    if (this.#verdicts.has('plan')) this.#add('plan', DELAY_MS.plan);
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#cancelTimer();
+  }
+
+  #add(kind: ReportKind, delayMs: number): void {
+    this.#queue.add(kind, this.#options.clock.monotonicMs(), delayMs);
+    this.#schedule();
+  }
+
+  #schedule(): void {
+    this.#cancelTimer();
+    const { clock } = this.#options;
+    const deadlineMs = this.#queue.deadlineMs;
+    if (this.#closed || deadlineMs === Number.POSITIVE_INFINITY) return;
+    this.#cancelTimer = clock.after(Math.max(0, Math.ceil(deadlineMs - clock.monotonicMs())), () => {
+      const kind = this.#queue.next(clock.monotonicMs());
+      if (kind === null) this.#schedule();
+      else void this.#send(kind);
+    });
+  }
+
+  async #send(kind: ReportKind): Promise<void> {
+    try {
+      const report = kind === 'circuits' ? this.#circuitReport() : this.#acknowledgement(kind);
+      if (report !== null)
+        await this.#options.post(kind === 'circuits' ? PATHS.circuits : PATHS.acknowledgements, report);
+      this.#queue.sent();
+      this.#reported = null;
+    } catch (error) {
+      this.#onFailure(kind, error);
+    }
+    this.#schedule();
+  }
+
+  #onFailure(kind: ReportKind, error: unknown): void {
+    const reason = error instanceof OperatorError ? error.reason : 'lost';
+    const detail = error instanceof Error ? error.message : String(error);
+    if (reason !== this.#reported)
+      this.#options.log.warn({ kind, reason, detail }, 'the operator did not take a report');
+    this.#reported = reason;
+    // What it finds wrong in a report stays wrong: it is dropped, and the next change is told anew.
+    if (reason === 'unexpected-answer') this.#queue.sent();
+    else this.#queue.failed(this.#options.clock.monotonicMs());
+  }
+
+  #acknowledgement(stream: 'plan' | 'endpoints'): AcknowledgementReport | null {
+    const verdict = this.#verdicts.get(stream);
+    return verdict ? { stream, ...verdict, locallyDisabled: this.#options.locallyDisabled() } : null;
+  }
+
+  #circuitReport(): CircuitReport {
+    const open = this.#options.circuits().filter((circuit) => circuit.state !== 'Closed');
+    return {
+      circuits: open.slice(0, PLAN_LIMITS.dependencies * 4).map((circuit) => ({
+        dependency: circuit.dependency,
+        stateKey: circuit.stateKey,
+        state: circuit.state,
+        since: Math.max(0, Math.round(circuit.sinceUnixMs)),
+        reason: circuit.reason.slice(0, 256),
+      })),
+    };
+  }
+}
