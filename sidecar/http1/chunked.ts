@@ -246,7 +246,7 @@ export class ChunkedDecoder {
       if (code === CR || code === LF) break;
       index += 1;
     }
-    if (this.#section.length + (index - start) + 4 > MAX_TRAILER_BYTES) {
+    if (this.#section.length + (index - start) + 2 > MAX_TRAILER_BYTES) {
       this.#fail(HeadDetail.TrailerTooLong);
       return;
     }

@@ -75,6 +75,20 @@ export class FieldCursor {
     return this.#name() && this.#value();
   }
 
+  /**
+   * Whether a tab stands around the value. Allowed, but parsers in wide use skip spaces only there, and then read "chunked" + tab as
+   * another coding: not for fields that decide about the connection or the framing.
+   */
+  hasTabAroundValue(): boolean {
+    for (let index = this.nameEnd + 1; index < this.valueStart; index += 1) {
+      if (this.#text.charCodeAt(index) === HTAB) return true;
+    }
+    for (let index = this.valueEnd; index < this.lineEnd; index += 1) {
+      if (this.#text.charCodeAt(index) === HTAB) return true;
+    }
+    return false;
+  }
+
   #name(): boolean {
     const text = this.#text;
     let index = this.nameStart;

@@ -3,6 +3,7 @@ import { equalsIgnoringCase, isDigit, isTokenCharacter } from './characters.ts';
 import { HeadDetail } from './errors.ts';
 import { isBlank } from './fields.ts';
 
+const SP = 0x20;
 const COMMA = 0x2c;
 const SLASH = 0x2f;
 
@@ -40,14 +41,14 @@ export class ConnectionOptions {
     let index = start;
     while (index < end) {
       const code = text.charCodeAt(index);
-      if (code === COMMA || isBlank(code)) {
+      if (code === COMMA || code === SP) {
         index += 1;
         continue;
       }
       const optionStart = index;
       while (index < end && isTokenCharacter(text.charCodeAt(index))) index += 1;
       const optionEnd = index;
-      while (index < end && isBlank(text.charCodeAt(index))) index += 1;
+      while (index < end && text.charCodeAt(index) === SP) index += 1;
       if (optionEnd === optionStart || (index < end && text.charCodeAt(index) !== COMMA))
         return HeadDetail.BadConnection;
       this.#option(text, optionStart, optionEnd);

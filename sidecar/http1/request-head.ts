@@ -259,7 +259,7 @@ function parseFields(text: string, lineEnd: number, head: RequestHead): number {
       runEnd = cursor.lineEnd;
       continue;
     }
-    const detail = endingField(text, id, head);
+    const detail = cursor.hasTabAroundValue() ? HeadDetail.TabAroundValue : endingField(text, id, head);
     if (detail !== HeadDetail.None) return detail;
     if (runEnd > runStart) fields += text.slice(runStart, runEnd);
     runStart = cursor.lineEnd;
