@@ -22,26 +22,25 @@ interface DurationOptions {
 export function duration(options: DurationOptions) {
   const { minMs, maxMs, zero } = options;
   const [min, max] = [formatDuration(minMs), formatDuration(maxMs)];
+  const range = `between ${min} and ${max}${zero ? `, or 0s for ${zero}` : ''}`;
   const inRange = `duration(self) >= duration('${min}') && duration(self) <= duration('${max}')`;
-  const range: Rule<string> = {
-    cel: zero ? `duration(self) == duration('0s') || (${inRange})` : inRange,
-    message: `set a duration between ${min} and ${max}${zero ? `, or 0s for ${zero}` : ''}`,
+  // The form stands in the rule and not in a pattern, whose message would only show a regular expression.
+  const rule: Rule<string> = {
+    cel: `self.matches('${DURATION_PATTERN}') && ${zero ? `(duration(self) == duration('0s') || ${inRange})` : inRange}`,
+    message: `write a duration such as 250ms, 5s or 1m30s, ${range}`,
     holds: (text) => {
       const ms = parseDuration(text);
       return ms !== undefined && ((zero !== undefined && ms === 0) || (ms >= minMs && ms <= maxMs));
     },
   };
-  const text = z.string().max(DURATION_MAX_LENGTH, { abort: true }).regex(new RegExp(DURATION_PATTERN), {
-    abort: true,
-    error: 'write a duration as whole numbers with the units h, m, s or ms, such as 250ms, 5s or 1m30s',
-  });
-  return withRules(text, [range])
+  const text = withRules(z.string().max(DURATION_MAX_LENGTH, { abort: true }), [rule]);
+  return text
     .transform((value): Milliseconds => parseDuration(value) ?? 0)
     .meta({
-      ...withRules(text, [range]).meta(),
+      ...text.meta(),
       description: options.description,
       [DOC_TYPE]: 'duration',
-      [DOC_RANGE]: `${min} to ${max}${zero ? `, or 0s for ${zero}` : ''}`,
+      [DOC_RANGE]: range.replace('between ', '').replace(' and ', ' to '),
       ...(options.default ? { [DOC_DEFAULT]: options.default } : {}),
     });
 }
@@ -72,8 +71,8 @@ export function integer(options: IntegerOptions) {
 export function dnsLabel(description: string) {
   return z
     .string()
-    .min(1)
-    .max(63)
+    .min(1, { abort: true })
+    .max(63, { abort: true })
     .regex(/^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/)
     .meta({ description, [DOC_TYPE]: 'DNS label' });
 }
@@ -82,8 +81,8 @@ export function dnsLabel(description: string) {
 export function dnsSubdomain(description: string) {
   return z
     .string()
-    .min(1)
-    .max(253)
+    .min(1, { abort: true })
+    .max(253, { abort: true })
     .regex(/^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/)
     .meta({ description, [DOC_TYPE]: 'DNS name' });
 }

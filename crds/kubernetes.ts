@@ -1,6 +1,7 @@
 // What our kinds share with every Kubernetes object: metadata, label selectors, conditions, references to targets.
 import { z } from 'zod';
 import { dnsLabel, dnsSubdomain, integer, listMeta, mapList, text } from './fields.ts';
+import { tooMany } from './messages.ts';
 import { withRules } from './rules.ts';
 
 /**
@@ -61,11 +62,17 @@ const labelRequirement = withRules(
   ],
 );
 
+const MAX_LABELS = 64;
+
 const matchLabels = withRules(
   z
     .record(z.string(), labelValue.meta({ description: 'The value that the label must have.' }))
-    .refine((labels) => Object.keys(labels).length <= 64, { error: 'Too many: must have at most 64 labels' })
-    .meta({ maxProperties: 64, description: 'Labels that a pod must have, each with exactly this value.' }),
+
+    .superRefine((labels, context) => {
+      const count = Object.keys(labels).length;
+      if (count > MAX_LABELS) context.addIssue({ code: 'custom', message: tooMany(count, MAX_LABELS) });
+    })
+    .meta({ maxProperties: MAX_LABELS, description: 'Labels that a pod must have, each with exactly this value.' }),
   [
     {
       cel: `self.all(key, key.matches('${LABEL_KEY}'))`,

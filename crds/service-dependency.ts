@@ -19,10 +19,10 @@ const servicePort = withRules(
   }),
   [
     {
-      cel: "type(self) == int || self.matches('[a-z]')",
+      cel: "type(self) == int || !self.matches('^[0-9-]+$')",
       message:
         'a port written as text is the name of a Service port and has a letter; write a port number without quotes',
-      holds: (port) => typeof port === 'number' || /[a-z]/.test(port),
+      holds: (port) => typeof port === 'number' || !/^[0-9-]+$/.test(port),
     },
   ],
 );

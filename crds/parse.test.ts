@@ -1,0 +1,201 @@
+import * as fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { parse as parseYaml } from 'yaml';
+import { invalidCrdCases, validCrdCases } from '../test/harness/crd-cases.ts';
+import { type ParseResult, parseResiliencePolicy, parseServiceDependency } from './parse.ts';
+import type { ResiliencePolicy } from './resilience-policy.ts';
+import type { ServiceDependency } from './service-dependency.ts';
+
+function parse(value: unknown): ParseResult<ServiceDependency | ResiliencePolicy> {
+  return (value as { kind: string }).kind === 'ServiceDependency'
+    ? parseServiceDependency(value)
+    : parseResiliencePolicy(value);
+}
+
+function model<M>(result: ParseResult<M>): M {
+  if (!result.ok) throw new Error(JSON.stringify(result.problems));
+  return result.model;
+}
+
+const dependency = () => ({
+  apiVersion: 'breakwater.dev/v1alpha1',
+  kind: 'ServiceDependency',
+  metadata: { name: 'checkout', namespace: 'shop' } as Record<string, unknown>,
+  spec: {
+    consumer: { selector: { matchLabels: { app: 'checkout' } } },
+    dependsOn: [{ name: 'payments', service: { name: 'payments', port: 8080 } }],
+  },
+});
+
+test.each(validCrdCases())('accepts $name', ({ text }) => {
+  expect(parse(parseYaml(text))).toMatchObject({ ok: true });
+});
+
+test.each(invalidCrdCases())('refuses $name', ({ text, path, message }) => {
+  const result = parse(parseYaml(text));
+  expect(result).toMatchObject({ ok: false });
+  if (!result.ok) expect(result.problems).toContainEqual({ path, message: expect.stringContaining(message) });
+});
+
+describe('the model', () => {
+  test('of a policy keeps the names of the fields and holds durations in milliseconds', () => {
+    const text = validCrdCases().find(({ name }) => name === 'resiliencepolicy-reference')?.text ?? '';
+    expect(model(parseResiliencePolicy(parseYaml(text)))).toEqual({
+      kind: 'ResiliencePolicy',
+      metadata: {
+        name: 'payments',
+        namespace: 'shop',
+        uid: '',
+        generation: 1,
+        creationTimestamp: '1970-01-01T00:00:00Z',
+        labels: {},
+        annotations: {},
+      },
+      spec: {
+        targetRefs: [{ group: 'breakwater.dev', kind: 'ServiceDependency', name: 'checkout', sectionName: 'payments' }],
+        timeouts: { request: 5_000, attempt: 2_000, connect: 1_000, idle: 60_000 },
+        retries: {
+          maxAttempts: 3,
+          retryOn: ['ConnectFailure', 'Reset', 'AttemptTimeout', 'GatewayError'],
+          methods: 'Idempotent',
+          backoff: { initial: 25, max: 250 },
+          budget: { percent: 20, minPerSecond: 10 },
+        },
+        circuitBreaker: {
+          failureOn: ['ConnectFailure', 'Reset', 'AttemptTimeout', 'ServerError'],
+          consecutiveFailures: 5,
+          failureRate: { percent: 50, minimumCalls: 20 },
+          slowCalls: { percent: 80, threshold: 1_000, minimumCalls: 20 },
+          window: 10_000,
+          openFor: 30_000,
+          maxOpenFor: 300_000,
+          halfOpen: { maxProbes: 2, successes: 2 },
+        },
+        bulkhead: { maxConcurrent: 20, maxQueued: 100, queueTimeout: 500 },
+        rules: [
+          {
+            name: 'charge',
+            matches: [{ method: 'POST', path: { type: 'PathPrefix', value: '/charges' } }],
+            timeouts: { request: 10_000 },
+            retries: { maxAttempts: 1 },
+          },
+        ],
+      },
+    });
+  });
+
+  test('holds no default of a field that merges', () => {
+    const text = validCrdCases().find(({ name }) => name === 'resiliencepolicy-empty-blocks')?.text ?? '';
+    expect(model(parseResiliencePolicy(parseYaml(text))).spec).toEqual({
+      targetRefs: [{ group: 'breakwater.dev', kind: 'ServiceDependency', name: 'checkout' }],
+      timeouts: {},
+      retries: { backoff: {}, budget: {} },
+      circuitBreaker: { failureRate: {}, halfOpen: {} },
+      bulkhead: {},
+      rules: [],
+    });
+  });
+
+  test('has the metadata of an object from the API server', () => {
+    const metadata = {
+      name: 'checkout',
+      namespace: 'shop',
+      uid: '6b1d',
+      generation: 7,
+      creationTimestamp: '2026-11-21T08:00:00Z',
+      labels: { team: 'shop' },
+      annotations: { 'breakwater.dev/enforcement': 'disabled' },
+    };
+    const value = {
+      ...dependency(),
+      metadata: { ...metadata, resourceVersion: '12', managedFields: [{ manager: 'kubectl' }] },
+    };
+    expect(model(parseServiceDependency(value)).metadata).toEqual(metadata);
+  });
+
+  test('is in the namespace default where the file names none', () => {
+    expect(model(parseServiceDependency({ ...dependency(), metadata: { name: 'checkout' } })).metadata.namespace).toBe(
+      'default',
+    );
+  });
+
+  test('ignores fields it does not know, wherever they are', () => {
+    const value = dependency();
+    const future = {
+      ...value,
+      spec: { ...value.spec, undeclared: 'Warn', dependsOn: value.spec.dependsOn.map((it) => ({ ...it, host: {} })) },
+    };
+    expect(parseServiceDependency(future)).toEqual(parseServiceDependency(value));
+  });
+
+  test('reads a field that is null as absent', () => {
+    const value = { ...dependency(), metadata: { name: 'checkout', labels: null, annotations: null, uid: null } };
+    expect(model(parseServiceDependency(value)).metadata).toMatchObject({ labels: {}, annotations: {}, uid: '' });
+  });
+
+  test('has the status that the operator wrote', () => {
+    const status = {
+      observedGeneration: 3,
+      summary: '1 of 1 resolved, 12/12 sidecars',
+      conditions: [
+        { type: 'Ready', status: 'True', lastTransitionTime: '2026-11-21T08:00:00Z', reason: 'Ready', message: '' },
+      ],
+      circuits: [{ dependency: 'payments', rule: 'base', state: 'Open', sidecars: 2 }],
+    };
+    expect(model(parseServiceDependency({ ...dependency(), status })).status).toEqual(status);
+  });
+
+  test('survives a status that somebody else wrote', () => {
+    expect(model(parseServiceDependency({ ...dependency(), status: { conditions: 'fine' } })).status).toBeUndefined();
+  });
+});
+
+describe('what is no object of the kind', () => {
+  test.each([null, undefined, 1, 'text', [], {}, { kind: 'ServiceDependency' }])('%j is refused', (value) => {
+    expect(parseServiceDependency(value)).toMatchObject({ ok: false });
+  });
+
+  test('another version is named', () => {
+    expect(parseServiceDependency({ ...dependency(), apiVersion: 'breakwater.dev/v1' })).toEqual({
+      ok: false,
+      problems: [
+        {
+          path: 'apiVersion',
+          message: 'Unsupported value: "breakwater.dev/v1": supported values: "breakwater.dev/v1alpha1"',
+        },
+      ],
+    });
+  });
+
+  test('every problem is told at once', () => {
+    const value = {
+      ...dependency(),
+      spec: { consumer: {}, dependsOn: [{ name: 'A', service: { name: 'a', port: 0 } }] },
+    };
+    const result = parseServiceDependency(value);
+    expect(result.ok ? [] : result.problems.map(({ path }) => path)).toEqual([
+      'spec.consumer.selector',
+      'spec.dependsOn[0].name',
+      'spec.dependsOn[0].service.port',
+    ]);
+  });
+
+  test('a nesting that would exhaust the stack is refused', () => {
+    let nested: unknown = {};
+    for (let depth = 0; depth < 100_000; depth++) nested = { nested };
+    expect(parseServiceDependency({ ...dependency(), spec: nested })).toEqual({
+      ok: false,
+      problems: [{ path: '', message: 'is nested more than 64 levels deep' }],
+    });
+  });
+
+  test('nothing makes it throw', () => {
+    fc.assert(
+      fc.property(fc.anything(), fc.anything(), (spec, metadata) => {
+        parseServiceDependency({ ...dependency(), spec, metadata });
+        parseResiliencePolicy({ apiVersion: 'breakwater.dev/v1alpha1', kind: 'ResiliencePolicy', metadata, spec });
+        parseResiliencePolicy(spec);
+      }),
+    );
+  });
+});
