@@ -19,7 +19,9 @@ export class CommandError extends Error {
   readonly stderr: string;
 
   constructor(command: readonly string[], exitCode: number | null, stdout: string, stderr: string) {
-    super(`${command.join(' ').slice(0, 400)}: ended with ${exitCode ?? 'a signal'}\n${stderr.slice(-4000) || stdout.slice(-4000)}`);
+    super(
+      `${command.join(' ').slice(0, 400)}: ended with ${exitCode ?? 'a signal'}\n${stderr.slice(-4000) || stdout.slice(-4000)}`,
+    );
     this.exitCode = exitCode;
     this.stdout = stdout;
     this.stderr = stderr;

@@ -68,7 +68,13 @@ async function buildRootFilesystem(directory: string): Promise<void> {
   const root = join(directory, 'rootfs');
   if (!existsSync(join(root, 'usr', 'bin', 'apt-get'))) {
     await rm(root, { recursive: true, force: true });
-    await run('debootstrap', ['--variant=minbase', '--include=ca-certificates,libatomic1', 'bookworm', root, await debianMirror()]);
+    await run('debootstrap', [
+      '--variant=minbase',
+      '--include=ca-certificates,libatomic1',
+      'bookworm',
+      root,
+      await debianMirror(),
+    ]);
   }
   await run('sh', ['-c', 'rm -rf "$1"/var/cache/apt/archives/*.deb "$1"/var/lib/apt/lists/*', 'sh', root]);
   const npm = join(directory, 'npm');

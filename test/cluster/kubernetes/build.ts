@@ -68,7 +68,8 @@ async function goVersion(go: string): Promise<readonly [number, number]> {
  * a Go module, whose files lose their executable bit on the way.
  */
 async function findGo(log: Log): Promise<string> {
-  const wanted = ([major, minor]: readonly [number, number]) => major > NEEDED_GO[0] || (major === NEEDED_GO[0] && minor >= NEEDED_GO[1]);
+  const wanted = ([major, minor]: readonly [number, number]) =>
+    major > NEEDED_GO[0] || (major === NEEDED_GO[0] && minor >= NEEDED_GO[1]);
   for (const candidate of ['go', '/usr/local/go/bin/go']) if (wanted(await goVersion(candidate))) return candidate;
   if (!(await succeeds('go', ['version']))) await ensureDebianPackages(['golang-go', 'git'], log);
   const platform = `linux-${process.arch === 'arm64' ? 'arm64' : 'amd64'}`;
@@ -94,7 +95,10 @@ class Builder {
 
   async #runGo(directory: string, ...args: string[]): Promise<string> {
     this.#go ??= await findGo(this.#log);
-    return run(this.#go, args, { cwd: directory, env: { CGO_ENABLED: '0', GOFLAGS: '-mod=mod', GOTOOLCHAIN: 'local' } });
+    return run(this.#go, args, {
+      cwd: directory,
+      env: { CGO_ENABLED: '0', GOFLAGS: '-mod=mod', GOTOOLCHAIN: 'local' },
+    });
   }
 
   async #build(name: string, directory: string, packagePath: string, flags: readonly string[]): Promise<void> {
@@ -115,7 +119,9 @@ class Builder {
     await mkdir(join(directory, 'kubectl'), { recursive: true });
     const downloaded = await this.#runGo('/', 'mod', 'download', '-json', `k8s.io/kubernetes@v${KUBERNETES}`);
     const { GoMod: goMod } = JSON.parse(downloaded) as { GoMod: string };
-    const libraries = [...(await readFile(goMod, 'utf8')).matchAll(/^\s+(k8s\.io\/\S+) => \.\/staging/gm)].map((match) => match[1]);
+    const libraries = [...(await readFile(goMod, 'utf8')).matchAll(/^\s+(k8s\.io\/\S+) => \.\/staging/gm)].map(
+      (match) => match[1],
+    );
     const replacements = libraries.map((library) => `\t${library} => ${library} ${KUBERNETES_LIBRARIES}`);
     await writeFile(
       join(directory, 'go.mod'),
@@ -139,7 +145,13 @@ class Builder {
     await this.#build(name, await this.#kubernetesModule(), packagePath, ['-ldflags', `-s -w ${stamps.join(' ')}`]);
   }
 
-  async tool(name: string, packagePath: string, module: string, version: string, flags: readonly string[] = []): Promise<void> {
+  async tool(
+    name: string,
+    packagePath: string,
+    module: string,
+    version: string,
+    flags: readonly string[] = [],
+  ): Promise<void> {
     if (existsSync(join(this.#cache.bin, name))) return;
     const directory = join(this.#cache.build, module.replaceAll('/', '_'));
     await mkdir(directory, { recursive: true });
@@ -160,7 +172,11 @@ async function buildApiServer(builder: Builder): Promise<void> {
 }
 
 /** Builds what is missing: the API server and its tools alone, or the whole cluster. */
-export async function buildKubernetes(scope: 'api' | 'all', log: Log = () => undefined, cache = cacheLayout()): Promise<void> {
+export async function buildKubernetes(
+  scope: 'api' | 'all',
+  log: Log = () => undefined,
+  cache = cacheLayout(),
+): Promise<void> {
   await mkdir(cache.bin, { recursive: true });
   await mkdir(cache.build, { recursive: true });
   const builder = new Builder(cache, log);

@@ -1,5 +1,5 @@
 // The certificates and kubeconfigs of a throw-away cluster: one CA, one certificate for each component.
-import { generateKeyPair as generateRsa, webcrypto, type webcrypto as WebCrypto } from 'node:crypto';
+import { generateKeyPair as generateRsa, type webcrypto as WebCrypto, webcrypto } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -12,7 +12,8 @@ const DAY_MS = 86_400_000;
 
 type KeyPair = { publicKey: WebCrypto.CryptoKey; privateKey: WebCrypto.CryptoKey };
 
-const newKeys = async (): Promise<KeyPair> => (await webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify'])) as KeyPair;
+const newKeys = async (): Promise<KeyPair> =>
+  (await webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify'])) as KeyPair;
 
 async function privateKeyPem(key: WebCrypto.CryptoKey): Promise<string> {
   return x509.PemConverter.encode(await webcrypto.subtle.exportKey('pkcs8', key), 'PRIVATE KEY');
@@ -79,7 +80,9 @@ export class ClusterAuthority {
       ],
     });
     await writeFile(join(this.#directory, `${subject.file}.crt`), certificate.toString('pem'));
-    await writeFile(join(this.#directory, `${subject.file}.key`), await privateKeyPem(keys.privateKey), { mode: 0o600 });
+    await writeFile(join(this.#directory, `${subject.file}.key`), await privateKeyPem(keys.privateKey), {
+      mode: 0o600,
+    });
   }
 }
 
@@ -102,7 +105,12 @@ export async function writeKubeconfig(directory: string, user: string, server: s
     'current-context': 'breakwater-test',
     contexts: [{ name: 'breakwater-test', context: { cluster: 'breakwater-test', user } }],
     clusters: [{ name: 'breakwater-test', cluster: { server, 'certificate-authority': join(directory, 'ca.crt') } }],
-    users: [{ name: user, user: { 'client-certificate': join(directory, `${user}.crt`), 'client-key': join(directory, `${user}.key`) } }],
+    users: [
+      {
+        name: user,
+        user: { 'client-certificate': join(directory, `${user}.crt`), 'client-key': join(directory, `${user}.key`) },
+      },
+    ],
   };
   await writeFile(join(directory, `${user}.kubeconfig`), JSON.stringify(config), { mode: 0o600 });
 }

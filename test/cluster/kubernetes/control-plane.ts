@@ -5,7 +5,15 @@ import { join } from 'node:path';
 import { eventually, run } from '../shell.ts';
 import { ClusterAuthority, writeKubeconfig, writeServiceAccountKeys } from './certificates.ts';
 import { daemonRuns, endDaemon, startDaemon } from './daemons.ts';
-import { adminKubeconfig, API_SERVICE_ADDRESS, type Cache, cacheLayout, NODE_ADDRESS, NODE_NAME, SERVICE_CIDR } from './layout.ts';
+import {
+  API_SERVICE_ADDRESS,
+  adminKubeconfig,
+  type Cache,
+  cacheLayout,
+  NODE_ADDRESS,
+  NODE_NAME,
+  SERVICE_CIDR,
+} from './layout.ts';
 
 export interface ControlPlaneOptions {
   state: string;
@@ -28,7 +36,13 @@ const USERS = [
   { file: 'controllers', commonName: 'system:kube-controller-manager' },
   { file: 'scheduler', commonName: 'system:kube-scheduler' },
   { file: 'proxy', commonName: 'system:kube-proxy' },
-  { file: 'kubelet', commonName: `system:node:${NODE_NAME}`, organization: 'system:nodes', addresses: [NODE_ADDRESS], names: [NODE_NAME] },
+  {
+    file: 'kubelet',
+    commonName: `system:node:${NODE_NAME}`,
+    organization: 'system:nodes',
+    addresses: [NODE_ADDRESS],
+    names: [NODE_NAME],
+  },
 ];
 
 async function writeIdentities(state: string, apiPort: number): Promise<void> {
@@ -103,7 +117,10 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     }),
   );
   const kubeconfig = adminKubeconfig(state);
-  const kubectl = [...inside, join(bin, 'kubectl'), '--kubeconfig', kubeconfig, 'get', '--raw', '/readyz'] as [string, ...string[]];
+  const kubectl = [...inside, join(bin, 'kubectl'), '--kubeconfig', kubeconfig, 'get', '--raw', '/readyz'] as [
+    string,
+    ...string[],
+  ];
   await eventually(`the API server is ready (its log: ${state}/kube-apiserver.log)`, 90_000, async () => {
     if (!daemonRuns(state, 'etcd') || !daemonRuns(state, 'kube-apiserver')) return undefined;
     return await run(kubectl[0], kubectl.slice(1));

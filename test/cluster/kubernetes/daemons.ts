@@ -90,7 +90,9 @@ export async function endDaemon(state: string, name: string): Promise<void> {
 }
 
 /** Ids of the processes whose command line the test accepts. */
-export async function findProcesses(accept: (commandLine: readonly string[], pid: number) => boolean): Promise<number[]> {
+export async function findProcesses(
+  accept: (commandLine: readonly string[], pid: number) => boolean,
+): Promise<number[]> {
   const found: number[] = [];
   for (const entry of await readdir('/proc')) {
     if (!/^\d+$/.test(entry)) continue;

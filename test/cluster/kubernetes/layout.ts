@@ -11,8 +11,16 @@ export interface Cache {
   containerd: string;
 }
 
-export function cacheLayout(root = process.env['BREAKWATER_CLUSTER_CACHE'] ?? join(homedir(), '.cache', 'breakwater-cluster')): Cache {
-  return { root, bin: join(root, 'bin'), build: join(root, 'build'), images: join(root, 'images'), containerd: join(root, 'containerd') };
+export function cacheLayout(
+  root = process.env['BREAKWATER_CLUSTER_CACHE'] ?? join(homedir(), '.cache', 'breakwater-cluster'),
+): Cache {
+  return {
+    root,
+    bin: join(root, 'bin'),
+    build: join(root, 'build'),
+    images: join(root, 'images'),
+    containerd: join(root, 'containerd'),
+  };
 }
 
 /** Holds certificates, logs, process ids and etcd's data of the running cluster; thrown away with it. */

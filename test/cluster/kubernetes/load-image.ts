@@ -13,25 +13,54 @@ interface ArchivedImage {
 }
 
 async function imagesIn(archive: string): Promise<ArchivedImage[]> {
-  const manifest = JSON.parse(await run('tar', ['-xOf', archive, 'manifest.json'])) as { RepoTags: string[]; Config: string }[];
-  return manifest.map((image) => ({ tag: image.RepoTags[0] ?? '', config: image.Config.replace(/\.json$/, '').replace(/^blobs\/sha256\//, '') }));
+  const manifest = JSON.parse(await run('tar', ['-xOf', archive, 'manifest.json'])) as {
+    RepoTags: string[];
+    Config: string;
+  }[];
+  return manifest.map((image) => ({
+    tag: image.RepoTags[0] ?? '',
+    config: image.Config.replace(/\.json$/, '').replace(/^blobs\/sha256\//, ''),
+  }));
 }
 
-/** containerd's store outlives the cluster; an archive whose images it holds already is not unpacked again. */
-export async function loadImages(archivePaths: readonly string[], state = stateDirectory(), cache: Cache = cacheLayout()): Promise<void> {
-  const ctr = (...args: string[]) => run(join(cache.bin, 'ctr'), ['-a', join(state, 'containerd.sock'), '-n', 'k8s.io', ...args]);
-  const held = new Set((await ctr('images', 'ls', '-q')).split('\n'));
-  await mkdir(cache.containerd, { recursive: true });
-  for (const archive of archivePaths) {
+/** One cluster's containerd, and what it holds. Its store outlives the cluster, so that an image is unpacked once. */
+export class ImageStore {
+  readonly #cache: Cache;
+  readonly #socket: string;
+
+  constructor(state = stateDirectory(), cache: Cache = cacheLayout()) {
+    this.#cache = cache;
+    this.#socket = join(state, 'containerd.sock');
+  }
+
+  #ctr(...args: string[]): Promise<string> {
+    return run(join(this.#cache.bin, 'ctr'), ['-a', this.#socket, '-n', 'k8s.io', ...args]);
+  }
+
+  /** containerd names an image by the digest of a manifest that the import made: which configuration was behind it, we note ourselves. */
+  #noteOf(tag: string): string {
+    return join(this.#cache.containerd, `config-of-${tag.replaceAll('/', '_')}`);
+  }
+
+  async holds(tag: string, config: string): Promise<boolean> {
+    const digest = config.replace(/^sha256:/, '');
+    const noted = await readFile(this.#noteOf(tag), 'utf8').catch(() => '');
+    if (noted.trim() !== digest) return false;
+    const held = new Set((await this.#ctr('images', 'ls', '-q')).split('\n'));
+    return held.has(tag) && held.has(`sha256:${digest}`);
+  }
+
+  async load(archive: string): Promise<void> {
     if (!existsSync(archive)) throw new Error(`no such file: ${archive}`);
     const images = await imagesIn(archive);
-    const note = (image: ArchivedImage) => join(cache.containerd, `config-of-${image.tag.replaceAll('/', '_')}`);
-    const isHeld = async (image: ArchivedImage) =>
-      held.has(image.tag) && held.has(`sha256:${image.config}`) && (await readFile(note(image), 'utf8').catch(() => '')).trim() === image.config;
-    if ((await Promise.all(images.map(isHeld))).every(Boolean)) continue;
-    await ctr('images', 'import', archive);
-    for (const image of images) await writeFile(note(image), image.config);
+    if ((await Promise.all(images.map((image) => this.holds(image.tag, image.config)))).every(Boolean)) return;
+    await this.#ctr('images', 'import', archive);
+    await mkdir(this.#cache.containerd, { recursive: true });
+    for (const image of images) await writeFile(this.#noteOf(image.tag), image.config);
   }
 }
 
-if (import.meta.main) await loadImages(process.argv.slice(2));
+if (import.meta.main) {
+  const store = new ImageStore();
+  for (const archive of process.argv.slice(2)) await store.load(archive);
+}

@@ -17,13 +17,13 @@ import {
   CLUSTER_CIDR,
   cacheLayout,
   DNS_SERVICE_ADDRESS,
-  networkNamespace,
   NODE_ADDRESS,
   NODE_NAME,
+  networkNamespace,
   POD_CIDR,
   stateDirectory,
 } from './layout.ts';
-import { loadImages } from './load-image.ts';
+import { ImageStore } from './load-image.ts';
 
 export interface Cluster {
   state: string;
@@ -44,7 +44,13 @@ export function thisCluster(): Cluster {
 export const clusterExists = (): boolean => existsSync(stateDirectory());
 
 export async function kubectlOf(cluster: Cluster, ...args: string[]): Promise<string> {
-  const [command = '', ...rest] = [...cluster.inside, join(cluster.bin, 'kubectl'), '--kubeconfig', cluster.kubeconfig, ...args];
+  const [command = '', ...rest] = [
+    ...cluster.inside,
+    join(cluster.bin, 'kubectl'),
+    '--kubeconfig',
+    cluster.kubeconfig,
+    ...args,
+  ];
   return run(command, rest);
 }
 
@@ -60,10 +66,18 @@ async function createNetwork(cluster: Cluster): Promise<void> {
 
 async function writeConfiguration(state: string, cache: Cache): Promise<void> {
   await mkdir(join(state, 'cni'), { recursive: true });
-  const ipam = { type: 'host-local', dataDir: join(state, 'ipam'), ranges: [[{ subnet: POD_CIDR }]], routes: [{ dst: '0.0.0.0/0' }] };
+  const ipam = {
+    type: 'host-local',
+    dataDir: join(state, 'ipam'),
+    ranges: [[{ subnet: POD_CIDR }]],
+    routes: [{ dst: '0.0.0.0/0' }],
+  };
   const bridge = { type: 'bridge', bridge: 'cni0', isGateway: true, hairpinMode: true, ipam };
   const portmap = { type: 'portmap', capabilities: { portMappings: true } };
-  await writeFile(join(state, 'cni', '10-bridge.conflist'), JSON.stringify({ cniVersion: '1.0.0', name: 'pods', plugins: [bridge, portmap] }));
+  await writeFile(
+    join(state, 'cni', '10-bridge.conflist'),
+    JSON.stringify({ cniVersion: '1.0.0', name: 'pods', plugins: [bridge, portmap] }),
+  );
   await writeFile(
     join(state, 'containerd.toml'),
     `version = 3
@@ -87,7 +101,11 @@ state = "${state}/containerd"
     clusterDNS: [DNS_SERVICE_ADDRESS],
     clusterDomain: 'cluster.local',
     resolvConf: join(state, 'resolv.conf'),
-    authentication: { anonymous: { enabled: false }, webhook: { enabled: true }, x509: { clientCAFile: join(state, 'ca.crt') } },
+    authentication: {
+      anonymous: { enabled: false },
+      webhook: { enabled: true },
+      x509: { clientCAFile: join(state, 'ca.crt') },
+    },
     authorization: { mode: 'Webhook' },
     containerRuntimeEndpoint: `unix://${state}/containerd.sock`,
     cgroupDriver: 'cgroupfs',
@@ -99,14 +117,20 @@ state = "${state}/containerd"
     imageGCHighThresholdPercent: 100,
     // More pods than one would give two cores: they are small, and the tests run side by side.
     maxPods: 200,
-    evictionHard: { 'memory.available': '1Mi', 'nodefs.available': '1%', 'imagefs.available': '1%', 'nodefs.inodesFree': '1%' },
+    evictionHard: {
+      'memory.available': '1Mi',
+      'nodefs.available': '1%',
+      'imagefs.available': '1%',
+      'nodefs.inodesFree': '1%',
+    },
   };
   await writeFile(join(state, 'kubelet.json'), JSON.stringify(kubelet));
 }
 
 async function startNode(cluster: Cluster, cache: Cache): Promise<void> {
   const { state, inside, bin } = cluster;
-  const start = (name: string, command: string, args: string[]) => startDaemon(state, name, inside, join(bin, command), args, bin);
+  const start = (name: string, command: string, args: string[]) =>
+    startDaemon(state, name, inside, join(bin, command), args, bin);
   const config = (user: string) => join(state, `${user}.kubeconfig`);
   start(
     'kube-controller-manager',
@@ -124,8 +148,14 @@ async function startNode(cluster: Cluster, cache: Cache): Promise<void> {
   start('kube-scheduler', 'kube-scheduler', flags({ kubeconfig: config('scheduler'), 'leader-elect': 'false' }));
   await writeConfiguration(state, cache);
   start('containerd', 'containerd', ['-c', 'containerd.toml']);
-  await eventually('containerd answers', 20_000, () => run(join(bin, 'ctr'), ['-a', join(state, 'containerd.sock'), 'version']), 100);
-  await loadImages(baseArchives(cache), state, cache);
+  await eventually(
+    'containerd answers',
+    20_000,
+    () => run(join(bin, 'ctr'), ['-a', join(state, 'containerd.sock'), 'version']),
+    100,
+  );
+  const store = new ImageStore(state, cache);
+  for (const archive of baseArchives(cache)) await store.load(archive);
   start(
     'kubelet',
     'kubelet',
@@ -178,7 +208,9 @@ export async function startCluster(): Promise<Cluster> {
 /** Kills what runs in the pods: the children of this cluster's shims, and the shims. */
 async function endPods(state: string): Promise<void> {
   const socket = join(state, 'containerd.sock');
-  const shims = await findProcesses((command) => (command[0] ?? '').endsWith('containerd-shim-runc-v2') && command.includes(socket));
+  const shims = await findProcesses(
+    (command) => (command[0] ?? '').endsWith('containerd-shim-runc-v2') && command.includes(socket),
+  );
   const children = await findProcesses((_command, pid) => shims.includes(processStat(pid)?.parent ?? -1));
   for (const pid of [...children, ...shims]) {
     try {
@@ -191,14 +223,16 @@ async function endPods(state: string): Promise<void> {
 
 async function unmountBelow(directory: string): Promise<void> {
   const mounts = (await readFile('/proc/mounts', 'utf8')).split('\n').map((line) => line.split(' ')[1] ?? '');
-  for (const mount of mounts.filter((point) => point.startsWith(`${directory}/`)).reverse()) await succeeds('umount', ['-l', mount]);
+  for (const mount of mounts.filter((point) => point.startsWith(`${directory}/`)).reverse())
+    await succeeds('umount', ['-l', mount]);
 }
 
 /** Ends what startCluster started: pods, daemons, mounts, network namespaces. Nothing else; and nothing at all where nothing runs. */
 export async function stopCluster(): Promise<void> {
   const state = stateDirectory();
   if (!existsSync(state)) return;
-  for (const name of ['kubelet', 'kube-proxy', 'kube-scheduler', 'kube-controller-manager', 'kube-apiserver']) await endDaemon(state, name);
+  for (const name of ['kubelet', 'kube-proxy', 'kube-scheduler', 'kube-controller-manager', 'kube-apiserver'])
+    await endDaemon(state, name);
   await endPods(state);
   for (const name of ['containerd', 'etcd']) await endDaemon(state, name);
   await sleep(200);

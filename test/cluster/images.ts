@@ -1,0 +1,74 @@
+// The images of the tests: Breakwater's own two, from the Dockerfiles of this tree, and the workloads that are put beside them.
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { run } from './shell.ts';
+
+export const REPOSITORY_ROOT = resolve(import.meta.dirname, '..', '..');
+
+/** Built for the tests under a tag of their own, so that no published image is ever meant. */
+export const IMAGE_TAG = 'test';
+export const WORKLOADS_IMAGE = 'docker.io/breakwater-test/workloads:local';
+export const DEBIAN_IMAGE = 'docker.io/breakwater-test/debian:local';
+
+export interface BuiltImage {
+  name: string;
+  dockerfile: string;
+}
+
+export const OPERATOR_IMAGE: BuiltImage = {
+  name: `docker.io/breakwater/operator:${IMAGE_TAG}`,
+  dockerfile: 'Dockerfile.operator',
+};
+export const SIDECAR_IMAGE: BuiltImage = {
+  name: `docker.io/breakwater/sidecar:${IMAGE_TAG}`,
+  dockerfile: 'Dockerfile.sidecar',
+};
+const WORKLOADS: BuiltImage = { name: WORKLOADS_IMAGE, dockerfile: 'test/cluster/workloads/Dockerfile' };
+const DEBIAN: BuiltImage = { name: DEBIAN_IMAGE, dockerfile: 'test/cluster/workloads/debian.Dockerfile' };
+export const ALL_IMAGES: readonly BuiltImage[] = [OPERATOR_IMAGE, SIDECAR_IMAGE, WORKLOADS, DEBIAN];
+
+/** Builds one image with buildah, from layers that are kept; no registry is asked for a newer base. Resolves to the id of the image. */
+export async function buildImage(image: BuiltImage): Promise<string> {
+  const ignoreFile = join(
+    REPOSITORY_ROOT,
+    image.dockerfile.startsWith('test/') ? 'test/cluster/workloads/.dockerignore' : '.dockerignore',
+  );
+  const options = ['--layers', '--pull=never', '--format=docker', '--quiet', `--ignorefile=${ignoreFile}`];
+  const args = ['bud', ...options, '-t', image.name, '-f', join(REPOSITORY_ROOT, image.dockerfile), REPOSITORY_ROOT];
+  const printed = await run('buildah', args, { env: { BUILDAH_ISOLATION: 'chroot' } });
+  return printed.trim().split('\n').at(-1) ?? '';
+}
+
+export interface ImageTarget {
+  /** Whether the cluster holds this very image already. */
+  holds(name: string, id: string): Promise<boolean>;
+  load(archive: string): Promise<void>;
+}
+
+/** Builds the images and gives the cluster those that it does not hold. */
+export async function buildAndLoad(
+  images: readonly BuiltImage[],
+  target: ImageTarget,
+  log: (line: string) => void,
+): Promise<void> {
+  const directory = await mkdtemp(join(tmpdir(), 'breakwater-images-'));
+  try {
+    for (const image of images) {
+      const started = performance.now();
+      const id = await buildImage(image);
+      const isThere = await target.holds(image.name, id);
+      if (!isThere) {
+        const archive = join(directory, 'image.tar');
+        await run('buildah', ['push', '-q', image.name, `docker-archive:${archive}:${image.name}`]);
+        await target.load(archive);
+        await rm(archive);
+      }
+      log(
+        `${image.name}: ${isThere ? 'unchanged' : 'built and loaded'} (${((performance.now() - started) / 1000).toFixed(1)} s)`,
+      );
+    }
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+}

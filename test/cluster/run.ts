@@ -1,0 +1,88 @@
+// `npm run test:cluster`: the cluster tests. With KUBECONFIG set they run against that cluster, else against one that is built and started
+// here and removed afterwards, however the tests end. Arguments go to vitest: `npm run test:cluster -- breaker`.
+//
+// Another cluster needs a way to get images into it: BREAKWATER_LOAD_IMAGE is a command that is given the path of an archive as its last
+// argument, `kind load image-archive` for example.
+import { spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { ALL_IMAGES, buildAndLoad, type ImageTarget, REPOSITORY_ROOT } from './images.ts';
+import { inCluster, installBreakwater } from './install.ts';
+import { buildKubernetes } from './kubernetes/build.ts';
+import { ImageStore } from './kubernetes/load-image.ts';
+import { clusterExists, stopCluster, thisCluster } from './kubernetes/node.ts';
+import { takeLock } from './lock.ts';
+import { run } from './shell.ts';
+import { bringUp } from './up.ts';
+
+const log = (line: string) => console.error(line);
+
+interface Target {
+  kubeconfig: string;
+  inside: readonly string[];
+  end(): Promise<void>;
+}
+
+/** A command from the environment as the way to load images into a cluster that is not ours. */
+function foreignTarget(): ImageTarget {
+  const [command, ...args] = (process.env['BREAKWATER_LOAD_IMAGE'] ?? '').split(/\s+/).filter(Boolean);
+  if (command === undefined) {
+    throw new Error(
+      'set BREAKWATER_LOAD_IMAGE to the command that loads an image archive, such as "kind load image-archive"',
+    );
+  }
+  return {
+    holds: () => Promise.resolve(false),
+    load: async (archive) => void (await run(command, [...args, archive])),
+  };
+}
+
+async function useGiven(kubeconfig: string): Promise<Target> {
+  const ours = thisCluster();
+  const isOurs = kubeconfig === ours.kubeconfig;
+  await buildKubernetes('all', log); // kubectl, helm and buildah are needed in any case.
+  const inside = isOurs ? ours.inside : [];
+  await buildAndLoad(ALL_IMAGES, isOurs ? new ImageStore() : foreignTarget(), log);
+  await installBreakwater(inCluster(kubeconfig, inside, ours.bin));
+  return { kubeconfig, inside, end: () => Promise.resolve() };
+}
+
+async function useOwn(): Promise<Target> {
+  if (clusterExists()) {
+    throw new Error(
+      `a cluster runs here already: set KUBECONFIG=${thisCluster().kubeconfig} to use it, or "npm run cluster:down"`,
+    );
+  }
+  try {
+    const cluster = await bringUp(log);
+    return { kubeconfig: cluster.kubeconfig, inside: cluster.inside, end: stopCluster };
+  } catch (error) {
+    await stopCluster();
+    throw error;
+  }
+}
+
+function runVitest(target: Target, args: readonly string[]): Promise<number> {
+  const vitest = join(REPOSITORY_ROOT, 'node_modules', 'vitest', 'vitest.mjs');
+  const config = join(import.meta.dirname, 'vitest.config.ts');
+  const [command = '', ...rest] = [...target.inside, process.execPath, vitest, 'run', '--config', config, ...args];
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, rest, {
+      stdio: ['ignore', 'inherit', 'inherit'],
+      cwd: REPOSITORY_ROOT,
+      env: { ...process.env, KUBECONFIG: target.kubeconfig, PATH: `${thisCluster().bin}:${process.env['PATH'] ?? ''}` },
+    });
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => child.kill(signal));
+    child.on('error', reject);
+    child.on('exit', (code) => resolve(code ?? 1));
+  });
+}
+
+const release = takeLock();
+const given = process.env['KUBECONFIG'];
+const target = given === undefined || given === '' ? await useOwn() : await useGiven(given);
+try {
+  process.exitCode = await runVitest(target, process.argv.slice(2));
+} finally {
+  await target.end();
+  release();
+}

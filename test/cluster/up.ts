@@ -1,0 +1,53 @@
+// `npm run cluster`: a real Kubernetes on this machine with Breakwater installed by its chart, left running.
+import { join } from 'node:path';
+import { ALL_IMAGES, buildAndLoad } from './images.ts';
+import { inCluster, installBreakwater, SYSTEM_NAMESPACE } from './install.ts';
+import { buildKubernetes } from './kubernetes/build.ts';
+import { ImageStore } from './kubernetes/load-image.ts';
+import { type Cluster, startCluster } from './kubernetes/node.ts';
+import { takeLock } from './lock.ts';
+
+/** Builds what is missing, starts the cluster, loads the images of this tree and installs Breakwater. */
+export async function bringUp(
+  log: (line: string) => void,
+  options: { install: boolean } = { install: true },
+): Promise<Cluster> {
+  const step = async <T>(name: string, work: () => Promise<T>): Promise<T> => {
+    const started = performance.now();
+    const result = await work();
+    log(`${name}: ${((performance.now() - started) / 1000).toFixed(1)} s`);
+    return result;
+  };
+  await step('Kubernetes built', () => buildKubernetes('all', log));
+  const cluster = await step('cluster started', startCluster);
+  await buildAndLoad(ALL_IMAGES, new ImageStore(), log);
+  if (options.install) {
+    await step('Breakwater installed', () =>
+      installBreakwater(inCluster(cluster.kubeconfig, cluster.inside, cluster.bin)),
+    );
+  }
+  return cluster;
+}
+
+export function howToReach(cluster: Cluster): string {
+  const inside = cluster.inside.join(' ');
+  return `
+The cluster runs, with Breakwater in namespace ${SYSTEM_NAMESPACE}. Everything in it lives in one network namespace.
+
+  a shell in its network   ${inside} env KUBECONFIG=${cluster.kubeconfig} PATH=${cluster.bin}:$PATH bash
+  kubectl                  ${inside} ${join(cluster.bin, 'kubectl')} --kubeconfig ${cluster.kubeconfig} get pods -A
+  helm                     ${inside} ${join(cluster.bin, 'helm')} --kubeconfig ${cluster.kubeconfig} list -A
+  load an image            buildah push NAME docker-archive:FILE:NAME && node test/cluster/kubernetes/load-image.ts FILE
+                           (then imagePullPolicy: Never or IfNotPresent)
+  run the tests on it      KUBECONFIG=${cluster.kubeconfig} npm run test:cluster
+  logs of its daemons      ${cluster.state}/*.log
+  remove it                npm run cluster:down
+`;
+}
+
+if (import.meta.main) {
+  const release = takeLock();
+  const cluster = await bringUp((line) => console.error(line));
+  release();
+  console.log(howToReach(cluster));
+}

@@ -1,0 +1,25 @@
+import { defineConfig } from 'vitest/config';
+import { BaseSequencer, type TestSpecification } from 'vitest/node';
+
+/** By name, so that a run can be compared with another; the uninstallation last, for nothing can be tested after it. */
+class InOrder extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const rank = (file: TestSpecification) => `${file.moduleId.includes('uninstall') ? 1 : 0}${file.moduleId}`;
+    return files.toSorted((a, b) => rank(a).localeCompare(rank(b)));
+  }
+}
+
+export default defineConfig({
+  test: {
+    name: 'cluster',
+    root: import.meta.dirname,
+    include: ['**/*.test.ts'],
+    // One after the other: they measure times on a machine that may have two cores.
+    fileParallelism: false,
+    sequence: { sequencer: InOrder },
+    testTimeout: 60_000,
+    hookTimeout: 120_000,
+    // A test that failed is a finding: it is not tried again until it passes.
+    retry: 0,
+  },
+});
