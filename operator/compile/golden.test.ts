@@ -28,7 +28,13 @@ function readWorld(file: string): World {
 /** Versions are hashes: they would only repeat that something else changed. identity.test.ts is about them. */
 function readable({ workloads, endpointSets, problems, facts }: CompileResult) {
   return {
-    workloads: workloads.map(({ id, plan, endpointKeys, pods }) => ({ id, plan, endpointKeys, pods })),
+    workloads: workloads.map(({ id, plan, endpointKeys, pods, sidecars }) => ({
+      id,
+      plan,
+      endpointKeys,
+      pods,
+      sidecars,
+    })),
     endpointSets: [...endpointSets.values()],
     problems,
     facts: { dependencies: Object.fromEntries(facts.dependencies), policies: Object.fromEntries(facts.policies) },

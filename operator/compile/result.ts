@@ -32,6 +32,8 @@ export interface CompiledWorkload {
   endpointKeys: readonly string[];
   /** "namespace/name" of the pods selected, present and not finished. */
   pods: readonly string[];
+  /** Those of them that run a sidecar now, and so are expected to apply the plan. */
+  sidecars?: readonly string[];
 }
 
 export interface CompileResult {

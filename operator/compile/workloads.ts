@@ -116,7 +116,17 @@ function compileWorkload(
     version: versionOf(plan),
     endpointKeys: [...new Set(plan.dependencies.map((dependency) => dependency.endpointsKey))].sort(),
     pods: group.pods.map(keyOf).sort(),
+    sidecars: group.pods.filter(runsSidecar).map(keyOf).sort(),
   };
+}
+
+function runsSidecar(pod: WorldPod): boolean {
+  return pod.injected && !pod.terminating && pod.phase === 'Running';
+}
+
+/** The workload of a pod that no ServiceDependency selects: everything it sends passes untouched. */
+export function emptyWorkload(namespace: string): CompiledWorkload {
+  return compileWorkload({ namespace, members: [], pods: [] }, new Map(), []);
 }
 
 /** Of two entries with one destination the first counts: that of the older ServiceDependency, in one of them the upper. */
