@@ -75,13 +75,13 @@ function unresolved(
   const at = (name: string) => ({ kind: policy.kind, object: policy.metadata, field: `${field}.${name}` });
   const target = `${reference.kind} ${key}`;
   if (reference.kind === 'Service') {
-    return index.services.has(key) ? undefined : problem('TargetNotFound', at('name'), { target, namespace });
+    return index.services.has(key) ? undefined : problem('TargetNotFound', at('name'), { target });
   }
   const dependency = index.serviceDependencies.get(key);
   if (dependency === undefined) {
     return index.invalidKeys.has(target)
       ? problem('TargetInvalid', at('name'), { target })
-      : problem('TargetNotFound', at('name'), { target, namespace });
+      : problem('TargetNotFound', at('name'), { target });
   }
   const section = reference.sectionName;
   const present = dependency.spec.dependsOn.map((entry) => entry.name);

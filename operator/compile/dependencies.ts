@@ -40,7 +40,9 @@ export function compileDependencies(
     for (const policy of routes.policies) {
       if (opaque) problems.push(...noEffect(dependency, policy));
       const place = { kind: policy.kind, object: policy.metadata, field: '' };
-      problems.push(...dependency.disabledBy.map((on) => problem('EnforcementDisabled', place, { on })));
+      problems.push(
+        ...dependency.disabledBy.map((on) => problem('EnforcementDisabledThere', place, { dependency: base.id, on })),
+      );
     }
     const table = opaque ? opaqueTable(routes.table) : routes.table;
     const plan = { ...base, ...table };

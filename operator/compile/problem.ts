@@ -26,8 +26,8 @@ export const PROBLEMS = {
   TargetNotFound: define(
     'Accepted',
     'Error',
-    (it: { target: string; namespace: string }) =>
-      `${it.target} does not exist in namespace ${it.namespace}; create it, correct the name, or put the policy into the namespace of its target`,
+    (it: { target: string }) =>
+      `${it.target} does not exist; create it, correct the name, or put the policy into the namespace of its target`,
   ),
   TargetInvalid: define(
     'Accepted',
@@ -195,6 +195,12 @@ export const PROBLEMS = {
     'Warning',
     (it: { on: string }) =>
       `annotation breakwater.dev/enforcement: disabled on ${it.on} switches all policies off; remove the annotation to enforce them again`,
+  ),
+  EnforcementDisabledThere: define(
+    'Programmed',
+    'Warning',
+    (it: { dependency: string; on: string }) =>
+      `has no effect on ${it.dependency}: annotation breakwater.dev/enforcement: disabled on ${it.on} switches all policies off there`,
   ),
 } as const;
 

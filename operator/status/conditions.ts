@@ -283,7 +283,7 @@ function judgeProgrammed(invalid: boolean, problems: readonly Problem[], scope: 
     return tell('False', 'Refused', `applied by ${count}; the others keep what they had before: ${refusals}`);
   }
   if (!scope.compiled) return tell('Unknown', 'Pending', 'not compiled yet');
-  if (!scope.concernsAny) return tell('True', 'NothingToProgram', 'it concerns no dependency that is resolved');
+  if (!scope.concernsAny) return tell('True', 'NothingToProgram', 'no plan has a dependency that it concerns');
   if (applied.of > 0) {
     if (applied.appliedBy >= applied.of) return tell('True', 'Programmed', `applied by ${count}`);
     const reason = applied.appliedBy === 0 ? 'Pending' : 'PartiallyProgrammed';
