@@ -30,6 +30,9 @@ export interface ClusterConfig {
   podName: string;
   /** Name of the operator's Service: what sidecars and the API server call. */
   serviceName: string;
+  servicePort: number;
+  /** The PodSecurity level of namespaces whose labels name none. */
+  podSecurityDefault: 'privileged' | 'baseline' | 'restricted';
   certificateSecret: string;
   webhookConfiguration: string;
   sidecar: SidecarSettings;
@@ -76,6 +79,8 @@ const environment = z.object({
   BREAKWATER_NAMESPACE: name('the namespace of the operator'),
   BREAKWATER_POD_NAME: name('the name of this pod'),
   BREAKWATER_SERVICE_NAME: name("the name of the operator's Service"),
+  BREAKWATER_SERVICE_PORT: port(8443),
+  BREAKWATER_POD_SECURITY_DEFAULT: z.enum(['privileged', 'baseline', 'restricted']).default('privileged'),
   BREAKWATER_CERTIFICATE_SECRET: name('the name of the Secret that holds the certificates'),
   BREAKWATER_WEBHOOK_CONFIGURATION: name('the name of the MutatingWebhookConfiguration'),
   BREAKWATER_CLUSTER_DOMAIN: z.string().max(253).default('cluster.local'),
@@ -101,6 +106,8 @@ export function readOperatorConfig(source?: NodeJS.ProcessEnv): OperatorConfig {
       namespace: read.BREAKWATER_NAMESPACE,
       podName: read.BREAKWATER_POD_NAME,
       serviceName: read.BREAKWATER_SERVICE_NAME,
+      servicePort: read.BREAKWATER_SERVICE_PORT,
+      podSecurityDefault: read.BREAKWATER_POD_SECURITY_DEFAULT,
       certificateSecret: read.BREAKWATER_CERTIFICATE_SECRET,
       webhookConfiguration: read.BREAKWATER_WEBHOOK_CONFIGURATION,
       sidecar: {

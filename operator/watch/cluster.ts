@@ -108,6 +108,11 @@ export class ClusterSource implements WorldSource {
     return cache.store.get(`${namespace}/${name}`);
   }
 
+  /** Undefined where the cache does not hold it. */
+  namespace(name: string): WorldNamespace | undefined {
+    return this.#caches.namespaces.store.get(name);
+  }
+
   async pod(namespace: string, name: string, uid: string): Promise<WorldPod | undefined> {
     const { store } = this.#caches.pods;
     const known = store.get(`${namespace}/${name}`);

@@ -52,6 +52,7 @@ export class FolderSource implements WorldSource {
   readonly #generations = new Map<string, { content: string; generation: number }>();
   readonly #own = new Map<string, OwnObject>();
   readonly #debounce: Debounce;
+  readonly #onChange = new Set<() => void>();
   #listener: SourceListener | undefined;
   #watcher: FSWatcher | undefined;
   #cancelPoll: () => void = () => undefined;
@@ -103,6 +104,12 @@ export class FolderSource implements WorldSource {
   own(key: string): OwnObject | undefined {
     const object = this.#own.get(key);
     return object === undefined ? undefined : { ...object, status: this.#options.statuses.get(key) };
+  }
+
+  /** Called after each new world. Must not throw. The returned function removes the listener. */
+  onChange(listener: () => void): () => void {
+    this.#onChange.add(listener);
+    return () => this.#onChange.delete(listener);
   }
 
   /** All of them, of the newest world. */
@@ -168,6 +175,7 @@ export class FolderSource implements WorldSource {
     this.#build(names);
     this.#hasSynced = true;
     this.#listener?.onWorld();
+    for (const listener of this.#onChange) listener();
   }
 
   /** True where the file's objects are others than before. */

@@ -1,0 +1,169 @@
+// What differs between a cluster and a folder of manifests: where worlds come from, who proves who asks, where certificates, statuses and
+// Events go. Everything else of the operator is the same in both.
+import type { Clock } from '../runtime/clock.ts';
+import type { Logger } from '../runtime/log.ts';
+import { systemRandom } from '../runtime/random.ts';
+import type { Certificates } from './certificates/certificates.ts';
+import { createFolderStore } from './certificates/folder-store.ts';
+import { createSecretStore } from './certificates/secret-store.ts';
+import type { CertificateStore } from './certificates/store.ts';
+import { createWebhookBundle } from './certificates/webhook-bundle.ts';
+import type { ClusterConfig, FolderConfig, OperatorConfig } from './config.ts';
+import { type Authenticator, createTokenReviewer } from './distribute/authenticate.ts';
+import { createStaticAuthenticator, type TokenTable } from './distribute/static-tokens.ts';
+import { defaultSettings, resourceSettings } from './inject/settings.ts';
+import { createInjectionMetrics, registerInjector } from './inject/webhook.ts';
+import type { OperatorMetrics } from './metrics.ts';
+import { EventRecorder, type EventSink } from './reconcile/events.ts';
+import { reportInjection } from './reconcile/injection-events.ts';
+import { StatusLog } from './status/log.ts';
+import { type StatusSink, StatusWriter } from './status/writer.ts';
+import { OPERATOR_VERSION } from './version.ts';
+import { ApiClient, loadKubeConfig } from './watch/api-client.ts';
+import { ClusterSource } from './watch/cluster.ts';
+import { type FolderSidecar, FolderSource } from './watch/folder.ts';
+import type { WorldSource } from './watch/world-source.ts';
+
+type HttpsInstance = Parameters<typeof registerInjector>[0];
+
+export interface Webhook {
+  register(server: HttpsInstance): void;
+  start(): void;
+  stop(): void;
+  /** For people; empty: pods can be injected. */
+  waitingFor(): readonly string[];
+}
+
+/** How standalone mode steers its operator. */
+export interface FolderHandle {
+  /** One for each Pod of the folder, and for each ServiceDependency that selects none there. */
+  sidecars(): readonly FolderSidecar[];
+  /** Called after every change of the folder's content. The returned function removes the listener. */
+  onChange(listener: () => void): () => void;
+  /** Files whose last version is not in force, and why. */
+  problems(): readonly string[];
+  /** Which token belongs to which sidecar; replaces all before. */
+  setTokens(table: TokenTable): void;
+  /** The status of an object of ours, "ServiceDependency/shop/checkout"; undefined before it was first computed. */
+  status(key: string): object | undefined;
+}
+
+export interface Platform {
+  source: WorldSource;
+  authenticator: Authenticator;
+  certificates: { store: CertificateStore; names: readonly string[] };
+  statuses: StatusSink;
+  events: EventSink;
+  createWebhook(certificates: Certificates): Webhook;
+  folder: FolderHandle | undefined;
+  close(): Promise<void>;
+}
+
+interface Tools {
+  clock: Clock;
+  log: Logger;
+  metrics: OperatorMetrics;
+}
+
+export function createPlatform(config: OperatorConfig, tools: Tools): Platform {
+  return config.source.kind === 'cluster'
+    ? clusterPlatform(config, config.source, tools)
+    : folderPlatform(config, config.source, tools);
+}
+
+function clusterPlatform(config: OperatorConfig, cluster: ClusterConfig, { clock, log, metrics }: Tools): Platform {
+  const { namespace, serviceName } = cluster;
+  const random = systemRandom;
+  const api: ApiClient = new ApiClient({
+    kubeConfig: loadKubeConfig(cluster.kubeconfig),
+    clock,
+    random,
+    onRequest: (method, code) => metrics.restClientRequests.inc({ code, method, host: api.host }),
+  });
+  const source = new ClusterSource({ api, clusterDomain: config.clusterDomain, clock, random, log, metrics });
+  const events = new EventRecorder({ api, instance: cluster.podName, clock, log, metrics });
+  const host = `${serviceName}.${namespace}.svc`;
+  return {
+    source,
+    authenticator: createTokenReviewer({ api, clock }),
+    certificates: {
+      store: createSecretStore({ api, namespace, name: cluster.certificateSecret }),
+      names: [host, `${serviceName}.${namespace}`, `${host}.${config.clusterDomain}`],
+    },
+    statuses: new StatusWriter(api, metrics),
+    events,
+    createWebhook(certificates) {
+      const { sidecar } = cluster;
+      const bundle = createWebhookBundle({ api, name: cluster.webhookConfiguration, certificates, clock, log });
+      const injector = {
+        clock,
+        log,
+        namespaceOf: (name: string) => source.namespace(name),
+        caBundle: () => certificates.trustBundle(),
+        operatorUrl: `https://${host}:${cluster.servicePort}`,
+        version: OPERATOR_VERSION,
+        defaults: defaultSettings({
+          ...resourceSettings(sidecar.resources),
+          image: sidecar.image,
+          logLevel: sidecar.logLevel,
+          outboundPort: sidecar.outboundPort,
+          adminPort: sidecar.adminPort,
+          controlPort: sidecar.controlPort,
+        }),
+        imagePullPolicy: sidecar.imagePullPolicy,
+        podSecurityDefault: cluster.podSecurityDefault,
+        report: reportInjection(events),
+        metrics: createInjectionMetrics(metrics.registry),
+      };
+      return {
+        register: (server) => registerInjector(server, injector),
+        start: () => bundle.start(),
+        stop: () => bundle.stop(),
+        waitingFor: () => (bundle.live() ? [] : [`the webhook's caBundle (${bundle.problem()})`]),
+      };
+    },
+    folder: undefined,
+    async close() {
+      await events.stop();
+      await api.close();
+    },
+  };
+}
+
+function folderPlatform(
+  config: OperatorConfig,
+  { folder, stateFolder }: FolderConfig,
+  { clock, log }: Tools,
+): Platform {
+  const statuses = new StatusLog(log);
+  const source = new FolderSource({ folder, clusterDomain: config.clusterDomain, statuses, clock, log });
+  const authenticator = createStaticAuthenticator([]);
+  return {
+    source,
+    authenticator,
+    certificates: { store: createFolderStore(stateFolder), names: ['localhost', '127.0.0.1'] },
+    statuses,
+    events: {
+      record: ({ regarding, type, reason, note }) => {
+        const fields = { object: `${regarding.kind}/${regarding.namespace}/${regarding.name}`, reason, note };
+        if (type === 'Warning') log.warn(fields, 'event');
+        else log.info(fields, 'event');
+      },
+    },
+    // Nothing is injected: whoever runs the folder starts the sidecars.
+    createWebhook: () => ({
+      register: () => undefined,
+      start: () => undefined,
+      stop: () => undefined,
+      waitingFor: () => [],
+    }),
+    folder: {
+      sidecars: () => source.sidecars(),
+      onChange: (listener) => source.onChange(listener),
+      problems: () => source.problems(),
+      setTokens: (table) => authenticator.replace(table),
+      status: (key) => statuses.get(key),
+    },
+    close: () => Promise.resolve(),
+  };
+}
