@@ -1,0 +1,248 @@
+import * as fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { type TimerNode, TimerWheel } from './timer-wheel.ts';
+
+class Timer implements TimerNode {
+  wheelSlot = -1;
+  wheelPrevious: TimerNode | null = null;
+  wheelNext: TimerNode | null = null;
+  wheelAtMs = 0;
+  readonly expiredAtMs: number[] = [];
+  readonly onExpire: ((nowMs: number) => void) | undefined;
+
+  constructor(onExpire?: (nowMs: number) => void) {
+    this.onExpire = onExpire;
+  }
+
+  expire(nowMs: number): void {
+    this.expiredAtMs.push(nowMs);
+    this.onExpire?.(nowMs);
+  }
+}
+
+const SLOT_MS = 10;
+const SLOTS = 8;
+const wheelAt = (nowMs: number) => new TimerWheel(nowMs, SLOT_MS, SLOTS);
+
+/** Advances in steps of 1 ms. */
+function run(wheel: TimerWheel, fromMs: number, toMs: number): void {
+  for (let nowMs = fromMs + 1; nowMs <= toMs; nowMs += 1) wheel.advance(nowMs);
+}
+
+describe('TimerWheel', () => {
+  it('expires a node once, never early, at most one slot late', () => {
+    for (let delay = 0; delay < 200; delay += 3) {
+      const wheel = wheelAt(1003);
+      const timer = new Timer();
+      wheel.arm(timer, 1003 + delay);
+      run(wheel, 1003, 1300);
+      expect(timer.expiredAtMs).toHaveLength(1);
+      const [at = 0] = timer.expiredAtMs;
+      expect(at - (1003 + delay)).toBeGreaterThanOrEqual(0);
+      expect(at - (1003 + delay)).toBeLessThanOrEqual(SLOT_MS);
+      expect(wheel.size).toBe(0);
+    }
+  });
+
+  it('counts the nodes that are armed', () => {
+    const wheel = wheelAt(0);
+    const [a, b] = [new Timer(), new Timer()];
+    wheel.arm(a, 50);
+    wheel.arm(b, 50);
+    wheel.arm(a, 60);
+    expect(wheel.size).toBe(2);
+    wheel.disarm(b);
+    wheel.disarm(b);
+    expect([wheel.size, b.wheelSlot]).toEqual([1, -1]);
+    run(wheel, 0, 100);
+    expect([wheel.size, a.expiredAtMs, b.expiredAtMs]).toEqual([0, [60], []]);
+  });
+
+  it('moves a node that is armed again', () => {
+    const wheel = wheelAt(0);
+    const timer = new Timer();
+    wheel.arm(timer, 20);
+    run(wheel, 0, 15);
+    wheel.arm(timer, 500);
+    run(wheel, 15, 499);
+    expect(timer.expiredAtMs).toEqual([]);
+    run(wheel, 499, 520);
+    expect(timer.expiredAtMs).toEqual([500]);
+  });
+
+  it('keeps nodes further away than one turn', () => {
+    const wheel = wheelAt(0);
+    const timers = [1, 2, 3, 10].map((turns) => {
+      const timer = new Timer();
+      wheel.arm(timer, turns * SLOT_MS * SLOTS);
+      return timer;
+    });
+    run(wheel, 0, 1000);
+    expect(timers.map(({ expiredAtMs }) => expiredAtMs)).toEqual([[80], [160], [240], [800]]);
+  });
+
+  it('loses nothing in a pause and runs nothing twice', () => {
+    const wheel = wheelAt(0);
+    const timers = Array.from({ length: 50 }, (_, index) => {
+      const timer = new Timer();
+      wheel.arm(timer, index * 7);
+      return timer;
+    });
+    const later = new Timer();
+    wheel.arm(later, 30_005);
+    wheel.advance(30_000);
+    for (const { expiredAtMs } of timers) expect(expiredAtMs).toEqual([30_000]);
+    expect(later.expiredAtMs).toEqual([]);
+    wheel.advance(30_010);
+    expect(later.expiredAtMs).toEqual([30_010]);
+    expect(wheel.size).toBe(0);
+  });
+
+  it('lets a node arm itself again, and runs it in a later advance', () => {
+    const wheel = wheelAt(0);
+    const timer: Timer = new Timer((nowMs) => wheel.arm(timer, nowMs));
+    wheel.arm(timer, 5);
+    wheel.advance(1000);
+    expect(timer.expiredAtMs).toEqual([1000]);
+    wheel.advance(1010);
+    expect(timer.expiredAtMs).toEqual([1000, 1010]);
+    wheel.disarm(timer);
+    expect(wheel.size).toBe(0);
+  });
+
+  it('lets a node disarm and arm others, those of its own slot too', () => {
+    const wheel = wheelAt(0);
+    const victims = [new Timer(), new Timer(), new Timer()];
+    const moved = new Timer();
+    const killer = new Timer((nowMs) => {
+      for (const victim of victims) wheel.disarm(victim);
+      wheel.arm(moved, nowMs + 40);
+    });
+    const [before, next, far] = victims;
+    if (before === undefined || next === undefined || far === undefined) throw new Error('three victims');
+    wheel.arm(killer, 20);
+    wheel.arm(next, 20);
+    wheel.arm(moved, 20);
+    wheel.arm(far, 20 + SLOT_MS * SLOTS);
+    wheel.arm(before, 30);
+    run(wheel, 0, 300);
+    expect(victims.map(({ expiredAtMs }) => expiredAtMs)).toEqual([[], [], []]);
+    expect(moved.expiredAtMs).toEqual([60]);
+    expect(wheel.size).toBe(0);
+  });
+
+  it('ignores time that goes back, and an advance from within', () => {
+    const wheel = wheelAt(1000);
+    const inner = new Timer();
+    const outer = new Timer((nowMs) => wheel.advance(nowMs + 500));
+    wheel.arm(outer, 1010);
+    wheel.arm(inner, 1100);
+    wheel.advance(500);
+    wheel.advance(1020);
+    expect([outer.expiredAtMs, inner.expiredAtMs]).toEqual([[1020], []]);
+    wheel.advance(1100);
+    expect(inner.expiredAtMs).toEqual([1100]);
+  });
+
+  it('goes on after an expire that threw', () => {
+    const wheel = wheelAt(0);
+    const bad = new Timer(() => {
+      throw new Error('broken');
+    });
+    const good = new Timer();
+    const far = new Timer();
+    wheel.arm(bad, 10);
+    wheel.arm(good, 10);
+    wheel.arm(far, 10 + SLOT_MS * SLOTS);
+    expect(() => wheel.advance(10)).toThrow('broken');
+    run(wheel, 10, 100);
+    expect([good.expiredAtMs, far.expiredAtMs, wheel.size]).toEqual([[20], [90], 0]);
+  });
+});
+
+interface Model {
+  nowMs: number;
+  /** Armed timers and when they are due: a time that has passed is due at once. */
+  armed: Map<Timer, number>;
+  timers: Timer[];
+  /** What has expired since it was last looked at. */
+  expired: Timer[];
+}
+
+class Arm implements fc.Command<Model, TimerWheel> {
+  readonly index: number;
+  readonly delayMs: number;
+  constructor(index: number, delayMs: number) {
+    this.index = index;
+    this.delayMs = delayMs;
+  }
+  check = () => true;
+  run(model: Model, wheel: TimerWheel): void {
+    const timer = model.timers[this.index % model.timers.length];
+    if (timer === undefined) return;
+    model.armed.set(timer, model.nowMs + Math.max(this.delayMs, 0));
+    wheel.arm(timer, model.nowMs + this.delayMs);
+    expect(wheel.size).toBe(model.armed.size);
+  }
+  toString = () => `arm ${this.index} +${this.delayMs}`;
+}
+
+class Disarm implements fc.Command<Model, TimerWheel> {
+  readonly index: number;
+  constructor(index: number) {
+    this.index = index;
+  }
+  check = () => true;
+  run(model: Model, wheel: TimerWheel): void {
+    const timer = model.timers[this.index % model.timers.length];
+    if (timer === undefined) return;
+    model.armed.delete(timer);
+    wheel.disarm(timer);
+    expect(wheel.size).toBe(model.armed.size);
+  }
+  toString = () => `disarm ${this.index}`;
+}
+
+class Advance implements fc.Command<Model, TimerWheel> {
+  readonly ms: number;
+  constructor(ms: number) {
+    this.ms = ms;
+  }
+  check = () => true;
+  run(model: Model, wheel: TimerWheel): void {
+    model.nowMs += this.ms;
+    model.expired = [];
+    wheel.advance(model.nowMs);
+    for (const timer of model.expired) {
+      expect(model.armed.get(timer)).toBeLessThanOrEqual(model.nowMs);
+      expect(model.armed.delete(timer)).toBe(true);
+    }
+    // Whoever is a whole slot overdue has expired.
+    for (const dueMs of model.armed.values()) expect(dueMs).toBeGreaterThan(model.nowMs - SLOT_MS);
+    expect(wheel.size).toBe(model.armed.size);
+  }
+  toString = () => `advance ${this.ms}`;
+}
+
+it('does as its model does', () => {
+  const commands = [
+    fc.tuple(fc.nat({ max: 9 }), fc.integer({ min: -50, max: 300 })).map(([index, delayMs]) => new Arm(index, delayMs)),
+    fc
+      .tuple(fc.nat({ max: 9 }), fc.double({ min: 0, max: 40, noNaN: true }))
+      .map(([index, delayMs]) => new Arm(index, delayMs)),
+    fc.nat({ max: 9 }).map((index) => new Disarm(index)),
+    fc.integer({ min: 0, max: 30 }).map((ms) => new Advance(ms)),
+    fc.double({ min: 0, max: 400, noNaN: true }).map((ms) => new Advance(ms)),
+  ];
+  fc.assert(
+    fc.property(fc.commands(commands, { maxCommands: 100 }), (commandsRun) => {
+      const model: Model = { nowMs: 1000, armed: new Map(), timers: [], expired: [] };
+      for (let count = 0; count < 10; count += 1) {
+        const timer: Timer = new Timer(() => model.expired.push(timer));
+        model.timers.push(timer);
+      }
+      fc.modelRun(() => ({ model, real: wheelAt(1000) }), commandsRun);
+    }),
+    { numRuns: 500 },
+  );
+});
