@@ -11,8 +11,8 @@ const PARENT_FD = 3;
 export interface FollowingChildOptions {
   /** Added to the environment of this process. */
   environment?: Record<string, string>;
-  /** Standard output: into a pipe, to this process's own standard error, or nowhere. Standard error is always shared. */
-  output?: 'pipe' | 'stderr' | 'ignore';
+  /** Standard output: into a pipe, shared, or to this process's standard error (default). Standard error is always shared. */
+  output?: 'pipe' | 'inherit' | 'stderr';
   /** Opens an IPC channel. */
   ipc?: boolean;
 }
@@ -23,7 +23,7 @@ export function startFollowingChild(
   args: readonly string[],
   options: FollowingChildOptions = {},
 ): ChildProcess {
-  const output = { pipe: 'pipe', stderr: 2, ignore: 'ignore' } as const;
+  const output = { pipe: 'pipe', inherit: 'inherit', stderr: 2 } as const;
   return spawn(process.execPath, ['--import', followParent, join(projectRoot, script), ...args], {
     env: { ...process.env, ...options.environment, BREAKWATER_PARENT_FD: String(PARENT_FD) },
     stdio: [
