@@ -62,7 +62,7 @@ export function integer(options: IntegerOptions) {
     .max(max)
     .meta({
       description: options.description,
-      [DOC_RANGE]: `${min}${zero ? ` (${zero})` : ''} to ${max}`,
+      [DOC_RANGE]: `${min}${zero ? ` (${zero})` : ''} ${max === Number.MAX_SAFE_INTEGER ? 'or more' : `to ${max}`}`,
       ...(options.default === undefined ? {} : { [DOC_DEFAULT]: String(options.default) }),
     });
 }

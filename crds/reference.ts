@@ -92,6 +92,7 @@ function range(node: SchemaNode): string {
   const values = node.enum ?? node.items?.enum;
   if (values) return values.map((value) => `\`${value === '' ? '""' : String(value)}\``).join(', ');
   if (node.items) return `${Number(node['minItems'] ?? 0)} to ${Number(node['maxItems'])} entries`;
+  if (typeof node['maxProperties'] === 'number') return `0 to ${node['maxProperties']} entries`;
   if (typeof node['maxLength'] === 'number') return `at most ${node['maxLength']} characters`;
   return '';
 }

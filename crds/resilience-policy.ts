@@ -87,7 +87,8 @@ export const timeouts = withRules(
         default: 'as request',
       }).optional(),
       connect: duration({
-        description: 'Until a connection to an endpoint stands.',
+        description:
+          'Until a connection to an endpoint stands. Holds with its default also where no policy sets timeouts.',
         minMs: 1,
         maxMs: 75 * SECOND,
         zero: 'none',
@@ -187,7 +188,10 @@ export const retries = z
       })
       .optional(),
   })
-  .meta({ description: 'When a failed attempt is followed by another one.' });
+  .meta({
+    description:
+      'When a failed attempt is followed by another one. Where no policy sets retries, a request that was never sent is tried once more, and nothing else.',
+  });
 
 const minimumCalls = integer({
   description: 'Below this number of calls in the window it does not trip.',
@@ -296,7 +300,7 @@ export const bulkhead = z
       default: defaults.bulkhead.maxConcurrent,
     }).optional(),
     maxQueued: integer({
-      description: 'Requests that may wait for a place.',
+      description: 'Requests that may wait for a place; 0 refuses at once.',
       min: 0,
       max: 100_000,
       default: 'as maxConcurrent',

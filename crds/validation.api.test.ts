@@ -1,11 +1,12 @@
 // What a real API server makes of our definitions, beside what our own parser makes of the same objects: standalone mode and the operator
 // read by the parser what kubectl users write through the server, so the two must agree, and not only on the cases that somebody thought of.
-import { readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { request } from 'node:https';
+import { join } from 'node:path';
 import { json as readJson } from 'node:stream/consumers';
 import * as fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { parse as parseYaml } from 'yaml';
+import { parseAllDocuments, parse as parseYaml } from 'yaml';
 import { type ControlPlane, startControlPlane } from '../test/harness/control-plane.ts';
 import { invalidCrdCases, validCrdCases } from '../test/harness/crd-cases.ts';
 import { type ParseResult, parseResiliencePolicy, parseServiceDependency } from './parse.ts';
@@ -85,6 +86,19 @@ describe('kubectl', () => {
     const { stdout } = await plane.kubectl(['explain', 'rpol.spec.timeouts.request']);
     expect(stdout.replaceAll(/\s+/g, ' ')).toContain('Range: 1ms to 1h, or 0s for none. Default: 5s.');
   });
+});
+
+test('kubectl takes every object of our kinds in the examples and the demo', async () => {
+  const objects = shippedObjects();
+  expect(objects.length).toBeGreaterThan(1);
+  for (const namespace of new Set(objects.map(({ metadata }) => metadata.namespace ?? 'default'))) {
+    await plane.kubectl(['create', 'namespace', namespace]);
+  }
+  for (const object of objects) {
+    const { stderr } = await plane.kubectl(['create', '--dry-run=server', '-f', '-'], JSON.stringify(object));
+    expect({ object, stderr }).toEqual({ object, stderr: '' });
+    expect(parse(object)).toMatchObject({ ok: true });
+  }
 });
 
 describe('a field that the schema does not know', () => {
@@ -262,6 +276,28 @@ describe('the parser and the API server', () => {
     expect(seen.refused).toBeGreaterThan(20);
   });
 });
+
+interface Shipped {
+  apiVersion: string;
+  metadata: { namespace?: string };
+}
+
+function shippedObjects(): Shipped[] {
+  const root = join(import.meta.dirname, '..');
+  const files = ['examples', 'cli/demo']
+    .filter((folder) => existsSync(join(root, folder)))
+    .flatMap((folder) =>
+      readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' }).map((file) => join(root, folder, file)),
+    );
+  const documents = files
+    .filter((file) => /\.ya?ml$/.test(file))
+    .flatMap((file) =>
+      parseAllDocuments(readFileSync(file, 'utf8')).map((document) => document.toJS() as Shipped | null),
+    );
+  return documents
+    .filter((object) => object !== null)
+    .filter(({ apiVersion }) => apiVersion.startsWith('breakwater.dev/'));
+}
 
 type Path = readonly (string | number)[];
 
