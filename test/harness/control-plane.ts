@@ -3,7 +3,7 @@
 // one temporary folder and goes with it. It imports nothing of ours, so that every part may use it (it is a TypeScript project of its own).
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
-import { existsSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:net';
 import { homedir, tmpdir } from 'node:os';
@@ -171,24 +171,35 @@ async function untilReady(kubectl: Kubectl, daemons: readonly Daemon[]): Promise
   }
 }
 
-/** A process that ends with us, at the latest when ours exits. */
+/**
+ * Runs a command until standard input closes, which happens however our own process ends: a test runner that is killed would otherwise
+ * leave it behind.
+ */
+const WHILE_STDIN_IS_OPEN =
+  'exec 3<&0; "$@" 3<&- & child=$!; { cat <&3; kill -TERM $child; } >/dev/null 2>&1 & wait $child';
+
 class Daemon {
   readonly #command: string;
   readonly #logFile: string;
   readonly #child: ChildProcess;
   readonly #ended: Promise<void>;
-  readonly #kill = () => void this.#child.kill('SIGKILL');
 
   constructor(command: string, args: readonly string[], folder: string) {
     this.#command = command;
     this.#logFile = join(folder, `${command.split('/').at(-1) ?? 'daemon'}.log`);
     const log = openSync(this.#logFile, 'w');
-    this.#child = spawn(command, args, { cwd: folder, stdio: ['ignore', log, log] });
+    // A group of its own: it can be ended as a whole, and a Ctrl-C is for us to answer.
+    this.#child = spawn('sh', ['-c', WHILE_STDIN_IS_OPEN, 'sh', command, ...args], {
+      cwd: folder,
+      stdio: ['pipe', log, log],
+      detached: true,
+    });
+    closeSync(log);
+    this.#child.stdin?.on('error', () => undefined);
     this.#ended = new Promise((resolve) => {
       this.#child.once('exit', () => resolve());
       this.#child.once('error', () => resolve());
     });
-    process.once('exit', this.#kill);
   }
 
   /** Throws where it has ended by itself. */
@@ -204,11 +215,14 @@ class Daemon {
   }
 
   async stop(): Promise<void> {
-    this.#child.kill('SIGTERM');
-    const timer = setTimeout(this.#kill, STOPPED_WITHIN_MS);
+    this.#child.stdin?.end();
+    const timer = setTimeout(() => this.#killGroup(), STOPPED_WITHIN_MS);
     await this.#ended;
     clearTimeout(timer);
-    process.off('exit', this.#kill);
+  }
+
+  #killGroup(): void {
+    if (this.#child.pid !== undefined) process.kill(-this.#child.pid, 'SIGKILL');
   }
 }
 
