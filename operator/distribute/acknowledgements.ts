@@ -87,6 +87,17 @@ export class Sessions {
     return changed;
   }
 
+  /** Forgets pods without a stream that do not exist any more, so that a rollout does not leave its dead behind for the grace. */
+  forgetIdle(exists: (pod: PodIdentity) => boolean): boolean {
+    let changed = false;
+    for (const [uid, session] of this.#byUid) {
+      if (session.streams > 0 || exists(session.pod)) continue;
+      this.#byUid.delete(uid);
+      changed = true;
+    }
+    return changed;
+  }
+
   /** The version that a sidecar names when it opens a stream is one that it applied. True when that is news. */
   resumed(pod: PodIdentity, stream: StreamKind, version: string): boolean {
     const session = this.#byUid.get(pod.uid);

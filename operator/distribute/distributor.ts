@@ -13,7 +13,7 @@ import { type Sink, type Source, Stream } from './stream.ts';
 /** A reader that takes nothing for this long is cut off; it will come back and ask for what is true then. */
 const SLOW_READER_MS = 60_000;
 /** Timers of the runtime end at 2^31 ms; a stream that lives longer is looked at in between. */
-const MAX_TIMER_MS = 86_400_000;
+const MAX_TIMER_MS = 3_600_000;
 /** How often the answer to "which workload" is asked anew because a publication came in between. */
 const MAX_ADMISSION_ROUNDS = 5;
 
@@ -22,7 +22,7 @@ export interface DistributorOptions {
   log: Logger;
   authenticator: Authenticator;
   /**
-   * The workload of a pod by its present labels, `emptyWorkload(namespace)` where no ServiceDependency selects it; undefined where no such
+   * The workload of a pod by its present labels, one without dependencies where no ServiceDependency selects it; undefined where no such
    * pod exists (or its name belongs to another uid by now). Rejects where that cannot be known at the moment.
    */
   workloadOfPod: (pod: PodIdentity) => Promise<CompiledWorkload | undefined>;
@@ -193,6 +193,8 @@ export class Distributor {
   publish(result: CompileResult): void {
     this.#snapshots.publish(result, this.#options.clock.monotonicMs());
     for (const open of this.#streams) this.#advance(open);
+    const exists = (pod: PodIdentity) => this.#snapshots.workloadOfPod(`${pod.namespace}/${pod.name}`) !== undefined;
+    if (this.#sessions.forgetIdle(exists)) this.#changed();
     for (const [workload, reason] of this.#snapshots.tooLarge) {
       // Publications are frequent; each such plan is told once.
       if (this.#toldTooLarge.get(workload) === reason) continue;
@@ -346,7 +348,7 @@ export class Distributor {
   /** Brings one stream up to date with what was published: its pod may have moved to another workload, or be gone. */
   #advance(open: OpenStream): void {
     const inResult = this.#snapshots.workloadOfPod(`${open.pod.namespace}/${open.pod.name}`);
-    if (inResult !== open.workloadId) this.#recheck(open);
+    if (inResult !== open.workloadId) void this.#recheck(open);
     const plan = this.#snapshots.plan(open.workloadId);
     const endpoints = this.#snapshots.endpoints(open.workloadId);
     let skipped = false;
@@ -356,19 +358,21 @@ export class Distributor {
     open.stream.pump();
   }
 
-  #recheck(open: OpenStream): void {
-    this.#options.workloadOfPod(open.pod).then(
-      (workload) => {
-        if (open.over) return;
-        if (!workload) {
-          this.#end(open, 'PodGone');
-          this.#sessions.gone(open.pod);
-          this.#changed();
-        } else if (workload.id !== open.workloadId) this.#end(open, 'WorkloadChanged');
-      },
+  async #recheck(open: OpenStream): Promise<void> {
+    let workload: CompiledWorkload | undefined;
+    try {
+      workload = await this.#options.workloadOfPod(open.pod);
+    } catch (error) {
       // Not knowing is no reason to end anything.
-      (error: unknown) => this.#options.log.debug({ err: error }, 'the workload of a pod could not be found out'),
-    );
+      this.#options.log.debug({ err: error }, 'the workload of a pod could not be found out');
+      return;
+    }
+    if (open.over) return;
+    if (!workload) {
+      this.#end(open, 'PodGone');
+      this.#sessions.gone(open.pod);
+      this.#changed();
+    } else if (workload.id !== open.workloadId) this.#end(open, 'WorkloadChanged');
   }
 
   #beat(open: OpenStream): void {

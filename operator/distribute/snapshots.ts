@@ -5,7 +5,7 @@
 // stream remembers what it sent by reference.
 import { createHash } from 'node:crypto';
 import type { EndpointSet } from '../../plan/endpoints.ts';
-import { PLAN_FORMAT_VERSION, PLAN_LIMITS } from '../../plan/plan.ts';
+import { PLAN_LIMITS } from '../../plan/plan.ts';
 import type { CompiledWorkload, CompileResult } from '../compile/result.ts';
 
 /** What a stream of plans sends. */
@@ -37,19 +37,6 @@ const hash = (text: string) => createHash('sha256').update(text).digest('base64u
 
 const NO_SETS: ReadonlyMap<string, EndpointSet> = new Map();
 const MAX_CACHED_DELTAS = 256;
-
-/** The workload of pods that no ServiceDependency selects: a plan without dependencies, so that one may come later. */
-export function emptyWorkload(namespace: string): CompiledWorkload {
-  const plan = { formatVersion: PLAN_FORMAT_VERSION, namespace, serviceDependencies: [], dependencies: [] } as const;
-  return {
-    id: `${namespace}/`,
-    namespace,
-    plan: { ...plan, serviceDependencies: [], dependencies: [] },
-    version: `empty-${hash(JSON.stringify(plan))}`,
-    endpointKeys: [],
-    pods: [],
-  };
-}
 
 /**
  * Splits serialised sets into frames below the size limit. All but the last carry a version of their own, so that a sidecar that was cut

@@ -3,7 +3,7 @@
 // Ours come first, so that the init containers of the user find their connections captured too: the rules are set, then the sidecar
 // starts and is ready, then everything else. Each part is added only if nothing of its name is there, so that a second pass adds nothing.
 import { containersOf, initContainersOf, type Pod } from './pod.ts';
-import { INJECTED_ANNOTATION, type Settings } from './settings.ts';
+import { INJECTED_ANNOTATION, INJECTED_LABEL, type Settings } from './settings.ts';
 
 export const CAPTURE_CONTAINER = 'breakwater-capture';
 export const SIDECAR_CONTAINER = 'breakwater';
@@ -162,22 +162,33 @@ function addToList(
   return missing.map((value, index) => ({ op: 'add', path: `${path}/${where === 'front' ? index : '-'}`, value }));
 }
 
-function addAnnotations(pod: Pod, version: string): AddOperation[] {
-  const annotations = pod.metadata?.annotations;
+/** Sets the keys that are missing or differ. */
+function addToMap(
+  path: string,
+  map: Readonly<Record<string, string>> | null | undefined,
+  wanted: Readonly<Record<string, string>>,
+): AddOperation[] {
+  if (!map) return [{ op: 'add', path, value: wanted }];
+  return Object.entries(wanted)
+    .filter(([key, value]) => map[key] !== value)
+    .map(([key, value]) => ({ op: 'add', path: `${path}/${escape(key)}`, value }));
+}
+
+/** `kubectl logs` and `exec` go on finding the application: where nobody chose a container, its first one is named. */
+function annotationsFor(pod: Pod, version: string): Record<string, string> {
+  const chosen = pod.metadata?.annotations?.[DEFAULT_CONTAINER_ANNOTATION];
   const first = containersOf(pod)[0]?.name;
-  const wanted: [string, string][] = [[INJECTED_ANNOTATION, version]];
-  if (first !== undefined) wanted.push([DEFAULT_CONTAINER_ANNOTATION, first]);
-  const missing = wanted.filter(([key]) => key === INJECTED_ANNOTATION || annotations?.[key] === undefined);
-  if (!annotations) return [{ op: 'add', path: '/metadata/annotations', value: Object.fromEntries(missing) }];
-  return missing
-    .filter(([key, value]) => annotations[key] !== value)
-    .map(([key, value]) => ({ op: 'add', path: `/metadata/annotations/${escape(key)}`, value }));
+  return {
+    [INJECTED_ANNOTATION]: version,
+    ...(chosen === undefined && first !== undefined ? { [DEFAULT_CONTAINER_ANNOTATION]: first } : {}),
+  };
 }
 
 /** The patch that injects a pod that `decide` found fit for it. Applying it and asking again gives an empty one. */
 export function patchFor(pod: Pod, context: PatchContext): AddOperation[] {
   return [
-    ...addAnnotations(pod, context.version),
+    ...addToMap('/metadata/labels', pod.metadata?.labels, { [INJECTED_LABEL]: 'true' }),
+    ...addToMap('/metadata/annotations', pod.metadata?.annotations, annotationsFor(pod, context.version)),
     ...addToList(
       '/spec/volumes',
       pod.spec?.volumes,

@@ -5,6 +5,8 @@ export const ANNOTATION_PREFIX = 'breakwater.dev/';
 export const INJECTION_LABEL = 'breakwater.dev/injection';
 /** Written on every injected pod: the version of the operator that did it. */
 export const INJECTED_ANNOTATION = 'breakwater.dev/injected';
+/** On every injected pod, "true": to select them by. */
+export const INJECTED_LABEL = 'breakwater.dev/injected';
 /** Annotations of ours that are not settings of injection, and may stand on a pod. */
 const OTHER_ANNOTATIONS: ReadonlySet<string> = new Set([INJECTED_ANNOTATION, 'breakwater.dev/enforcement']);
 

@@ -1,0 +1,153 @@
+import { expect, test } from 'vitest';
+import type { AcknowledgementReport, CircuitReport } from '../../plan/wire.ts';
+import { SESSION_GRACE_MS, Sessions } from './acknowledgements.ts';
+import { podA, podB, result, workload } from './fixtures.ts';
+import { type PlanSnapshot, Snapshots } from './snapshots.ts';
+
+const CHECKOUT = 'shop/checkout';
+
+function published(version: string): { planOf: (id: string) => PlanSnapshot | undefined; plan: PlanSnapshot } {
+  const snapshots = new Snapshots();
+  snapshots.publish(result([workload(version, ['payments'], [podA, podB])]), 0);
+  const plan = snapshots.plan(CHECKOUT);
+  if (!plan) throw new Error('no plan');
+  return { planOf: (id) => snapshots.plan(id), plan };
+}
+
+const ack = (version: string, more: Partial<AcknowledgementReport> = {}): AcknowledgementReport => ({
+  stream: 'plan',
+  version,
+  applied: true,
+  message: '',
+  locallyDisabled: false,
+  ...more,
+});
+
+const circuit = (more: Partial<CircuitReport['circuits'][number]> = {}): CircuitReport['circuits'][number] => ({
+  dependency: 'shop/checkout/payments',
+  stateKey: 'base',
+  state: 'Open',
+  since: 1000,
+  reason: 'ConsecutiveFailures',
+  ...more,
+});
+
+const none = new Map<string, string>();
+
+test('only the current version counts as applied', () => {
+  const sessions = new Sessions();
+  const { planOf } = published('v2');
+  sessions.opened(podA, CHECKOUT);
+  sessions.opened(podB, CHECKOUT);
+  expect(sessions.acknowledge(podA, CHECKOUT, ack('v2'), 0)).toBe(true);
+  expect(sessions.acknowledge(podB, CHECKOUT, ack('v1'), 0)).toBe(true);
+  expect(sessions.acknowledge(podA, CHECKOUT, ack('v2'), 0)).toBe(false);
+  expect(sessions.applied(planOf, none).get(CHECKOUT)).toEqual({
+    applied: 1,
+    of: 2,
+    nacks: [],
+    locallyDisabled: [],
+    appliedPods: ['checkout-a'],
+  });
+});
+
+test('an acknowledgement of endpoints says nothing about the plan', () => {
+  const sessions = new Sessions();
+  sessions.opened(podA, CHECKOUT);
+  sessions.acknowledge(podA, CHECKOUT, ack('v1', { stream: 'endpoints' }), 0);
+  expect(sessions.applied(published('v1').planOf, none).get(CHECKOUT)).toMatchObject({ applied: 0, of: 1 });
+});
+
+test('the version with which a sidecar resumes is one it applied', () => {
+  const sessions = new Sessions();
+  sessions.opened(podA, CHECKOUT);
+  expect(sessions.resumed(podA, 'plan', 'v1')).toBe(true);
+  expect(sessions.resumed(podA, 'plan', 'v1')).toBe(false);
+  expect(sessions.applied(published('v1').planOf, none).get(CHECKOUT)).toMatchObject({ applied: 1, of: 1 });
+});
+
+test('refusals and local switches name their pods; a message is one line', () => {
+  const sessions = new Sessions();
+  sessions.opened(podA, CHECKOUT);
+  sessions.opened(podB, CHECKOUT);
+  sessions.acknowledge(podA, CHECKOUT, ack('v1', { applied: false, message: 'no such\n\u001b[31mfield' }), 0);
+  sessions.acknowledge(podB, CHECKOUT, ack('v1', { locallyDisabled: true }), 0);
+  expect(sessions.applied(published('v1').planOf, none).get(CHECKOUT)).toMatchObject({
+    applied: 1,
+    of: 2,
+    nacks: [{ pod: 'checkout-a', message: 'no such [31mfield' }],
+    locallyDisabled: ['checkout-b'],
+  });
+});
+
+test('a plan that cannot be sent is applied by nobody, and says so', () => {
+  const sessions = new Sessions();
+  sessions.opened(podA, CHECKOUT);
+  sessions.acknowledge(podA, CHECKOUT, ack('v1'), 0);
+  const summary = sessions.applied(published('v1').planOf, new Map([[CHECKOUT, 'too large']])).get(CHECKOUT);
+  expect(summary).toMatchObject({ applied: 0, of: 1, nacks: [{ pod: '*', message: 'too large' }], appliedPods: [] });
+});
+
+test('a pod is forgotten a while after its last stream, and keeps its acknowledgement when it is back earlier', () => {
+  const sessions = new Sessions();
+  const { planOf } = published('v1');
+  sessions.opened(podA, CHECKOUT);
+  sessions.opened(podA, CHECKOUT);
+  sessions.acknowledge(podA, CHECKOUT, ack('v1'), 0);
+  sessions.closed(podA, 0);
+  expect(sessions.expire(SESSION_GRACE_MS * 10)).toBe(false);
+  sessions.closed(podA, 100);
+  expect(sessions.expire(100 + SESSION_GRACE_MS - 1)).toBe(false);
+  sessions.opened(podA, CHECKOUT);
+  expect(sessions.expire(100 + SESSION_GRACE_MS)).toBe(false);
+  expect(sessions.applied(planOf, none).get(CHECKOUT)).toMatchObject({ applied: 1, of: 1 });
+  sessions.closed(podA, 200);
+  expect(sessions.expire(200 + SESSION_GRACE_MS)).toBe(true);
+  expect(sessions.applied(planOf, none).size).toBe(0);
+});
+
+test('of pods that do not exist any more, only those without a stream are forgotten at once', () => {
+  const sessions = new Sessions();
+  sessions.opened(podA, CHECKOUT);
+  sessions.opened(podB, CHECKOUT);
+  sessions.closed(podB, 0);
+  expect(sessions.forgetIdle(() => true)).toBe(false);
+  expect(sessions.forgetIdle(() => false)).toBe(true);
+  expect(sessions.applied(published('v1').planOf, none).get(CHECKOUT)).toMatchObject({ of: 1 });
+});
+
+test('a pod that moves to another workload starts over there', () => {
+  const sessions = new Sessions();
+  sessions.opened(podA, 'shop/other');
+  sessions.acknowledge(podA, 'shop/other', ack('v1'), 0);
+  sessions.opened(podA, CHECKOUT);
+  const applied = sessions.applied(published('v1').planOf, none);
+  expect([...applied.keys()]).toEqual([CHECKOUT]);
+  expect(applied.get(CHECKOUT)).toMatchObject({ applied: 0, of: 1 });
+});
+
+test('circuits add up over pods; closed ones and those of foreign dependencies do not count', () => {
+  const sessions = new Sessions();
+  const { plan, planOf } = published('v1');
+  sessions.opened(podA, CHECKOUT);
+  sessions.opened(podB, CHECKOUT);
+  const foreign = circuit({ dependency: 'billing/ledger/database' });
+  expect(sessions.report(podA, plan, { circuits: [circuit(), foreign] }, 0)).toBe(true);
+  expect(sessions.report(podA, plan, { circuits: [circuit(), foreign] }, 0)).toBe(false);
+  const earlier = circuit({ since: 500, reason: 'FailureRate' });
+  sessions.report(podB, plan, { circuits: [earlier, circuit({ stateKey: 'charge', state: 'Closed' })] }, 0);
+  expect(sessions.circuits(planOf)).toEqual([
+    {
+      dependencyId: 'shop/checkout/payments',
+      stateKey: 'base',
+      state: 'Open',
+      sidecars: 2,
+      sinceUnixMs: 500,
+      reason: 'FailureRate',
+    },
+  ]);
+  sessions.report(podA, plan, { circuits: [] }, 0);
+  expect(sessions.circuits(planOf)).toMatchObject([{ sidecars: 1 }]);
+  sessions.gone(podB);
+  expect(sessions.circuits(planOf)).toEqual([]);
+});

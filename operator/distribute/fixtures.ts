@@ -1,0 +1,72 @@
+// Small complete values for the tests of this folder.
+import type { EndpointSet } from '../../plan/endpoints.ts';
+import { type DependencyPlan, PLAN_FORMAT_VERSION } from '../../plan/plan.ts';
+import type { CompiledWorkload, CompileResult } from '../compile/result.ts';
+import type { PodIdentity } from './authenticate.ts';
+
+export const podA: PodIdentity = { namespace: 'shop', name: 'checkout-a', uid: 'uid-a' };
+export const podB: PodIdentity = { namespace: 'shop', name: 'checkout-b', uid: 'uid-b' };
+
+export function dependency(name: string): DependencyPlan {
+  return {
+    id: `shop/checkout/${name}`,
+    name,
+    namespace: 'shop',
+    serviceDependency: 'checkout',
+    criticality: 'Required',
+    enforcement: 'Enabled',
+    service: { namespace: 'billing', name, port: 8080 },
+    authority: `${name}.billing:8080`,
+    protocol: 'Http',
+    destinations: [{ address: '198.19.0.7', port: 8080 }],
+    balancing: 'Endpoints',
+    endpointsKey: `billing/${name}:8080`,
+    levels: [],
+    combinations: [0],
+    policies: [
+      {
+        rule: 'base',
+        timeouts: { requestMs: 0, attemptMs: 0, connectMs: 2000, idleMs: 300_000, opaqueIdleMs: 3_600_000 },
+        retries: null,
+        circuitBreaker: null,
+        bulkhead: null,
+        sources: {},
+      },
+    ],
+  };
+}
+
+export function workload(
+  version: string,
+  names: readonly string[],
+  pods: readonly PodIdentity[],
+  owner = 'checkout',
+): CompiledWorkload {
+  const dependencies = names.map(dependency);
+  return {
+    id: `shop/${owner}`,
+    namespace: 'shop',
+    plan: {
+      formatVersion: PLAN_FORMAT_VERSION,
+      namespace: 'shop',
+      serviceDependencies: owner === '' ? [] : [owner],
+      dependencies,
+    },
+    version,
+    endpointKeys: dependencies.map((one) => one.endpointsKey),
+    pods: pods.map((pod) => `${pod.namespace}/${pod.name}`),
+  };
+}
+
+export function endpoints(name: string, ...addresses: readonly string[]): EndpointSet {
+  return { key: `billing/${name}:8080`, endpoints: addresses.map((address) => ({ address, port: 8080 })) };
+}
+
+export function result(workloads: readonly CompiledWorkload[], sets: readonly EndpointSet[] = []): CompileResult {
+  return {
+    workloads,
+    endpointSets: new Map(sets.map((set) => [set.key, set])),
+    problems: [],
+    facts: { dependencies: new Map(), policies: new Map() },
+  };
+}
