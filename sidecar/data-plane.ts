@@ -1,7 +1,8 @@
 // What the rest of the sidecar sees of the data path. `proxy/` implements it; `subscribe/`, `admin/` and `main.ts` drive it.
-import type { CircuitState } from '../plan/wire.ts';
+
 import type { EndpointSet } from '../plan/endpoints.ts';
 import type { WorkloadPlan } from '../plan/plan.ts';
+import type { CircuitState } from '../plan/wire.ts';
 
 /** A circuit as status, metrics and the admin page show it. */
 export interface CircuitView {
@@ -34,5 +35,6 @@ export interface DataPlane {
   /** Where each dependency listens in capture `explicit`: name of the entry → "127.0.0.1:PORT". Empty under `iptables`. */
   addresses(): Record<string, string>;
   listen(): Promise<void>;
-  close(): Promise<void>;
+  /** Stops listening and ends every connection. */
+  close(): Promise<void> | void;
 }

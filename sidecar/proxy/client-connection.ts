@@ -17,6 +17,7 @@ import type { DependencyRuntime } from './dependency.ts';
 import { Exchange } from './exchange.ts';
 import { type AnswerContext, renderLocalAnswer } from './local-answer.ts';
 import { Outbox } from './outbox.ts';
+import { shareReads } from './shared-read.ts';
 
 /** A head that has begun must be whole within this time. */
 export const HEAD_TIMEOUT_MS = 10_000;
@@ -58,21 +59,23 @@ export class ClientConnection implements TimerNode {
   #consuming = false;
   #leadingLineSkipped = false;
   #released = false;
+  #shared = false;
 
   constructor(socket: Socket, options: ClientConnectionOptions) {
-    this.#socket = socket;
+    // Reads go into the buffer of the process where that works: a request then allocates nothing to be read.
+    this.#socket = shareReads(socket, (buffer, bytes) => this.#receiveShared(buffer, bytes)) ?? socket;
+    if (this.#socket === socket) socket.on('data', (chunk: Buffer) => this.receive(chunk));
     this.#options = options;
     this.#context = options.context;
     this.dependency = options.dependency;
     this.originalDestination = options.originalDestination;
-    this.out = new Outbox(socket);
+    this.out = new Outbox(this.#socket);
     this.#exchange = new Exchange(this, options.context, options.dependency, this.#head);
     this.#context.clientConnections++;
-    socket.on('data', (chunk: Buffer) => this.receive(chunk));
-    socket.on('drain', () => this.#exchange.clientDrained());
-    socket.on('end', () => this.#onEnd());
-    socket.on('error', () => {});
-    socket.on('close', () => this.#onClose());
+    this.#socket.on('drain', () => this.#exchange.clientDrained());
+    this.#socket.on('end', () => this.#onEnd());
+    this.#socket.on('error', () => {});
+    this.#socket.on('close', () => this.#onClose());
   }
 
   get idle(): boolean {
@@ -83,7 +86,18 @@ export class ClientConnection implements TimerNode {
     if (this.#state >= State.Linger) return;
     const data = this.#pending ? Buffer.concat([this.#pending, chunk]) : chunk;
     this.#pending = null;
-    this.#consume(data);
+    this.#consume(data, data.length);
+  }
+
+  /** As `receive`, but the bytes are gone after the call: all that is kept has to be copied. Heads, the usual case, are not kept. */
+  #receiveShared(buffer: Buffer, bytes: number): void {
+    if (this.#state === State.Head && this.#pending === null) {
+      this.#shared = true;
+      this.#consume(buffer, bytes);
+      this.#shared = false;
+      return;
+    }
+    this.receive(Buffer.from(buffer.subarray(0, bytes)));
   }
 
   destroy(): void {
@@ -117,7 +131,7 @@ export class ClientConnection implements TimerNode {
     if (this.#state !== State.Body || this.#consuming) return;
     const pending = this.#pending;
     this.#pending = null;
-    if (pending) this.#consume(pending);
+    if (pending) this.#consume(pending, pending.length);
     if (this.#state === State.Body && this.#pending === null) this.#resumeSocket();
   }
 
@@ -160,7 +174,7 @@ export class ClientConnection implements TimerNode {
     if (this.#consuming) return;
     const pending = this.#pending;
     this.#pending = null;
-    if (pending) this.#consume(pending);
+    if (pending) this.#consume(pending, pending.length);
     if (this.#pending === null) this.#resumeSocket();
   }
 
@@ -185,18 +199,28 @@ export class ClientConnection implements TimerNode {
     return this.#context.draining || !this.dependency.enforced;
   }
 
-  #consume(data: Buffer): void {
+  #consume(input: Buffer, bytes: number): void {
     this.#consuming = true;
+    let data = input;
+    let end = bytes;
     let position = 0;
-    while (position < data.length && this.#state < State.Tunnel) {
+    while (position < end && this.#state < State.Tunnel) {
       let next: number;
-      if (this.#state === State.Head) next = this.#consumeHead(data, position);
-      else if (this.#state === State.Body) next = this.#consumeBody(data, position);
+      if (this.#state === State.Head) {
+        next = this.#consumeHead(data, position, end);
+        if (this.#shared && next >= 0 && next < end) {
+          // What follows the head may have to wait, or to be sent again.
+          this.#shared = false;
+          data = Buffer.from(data.subarray(next, end));
+          end = data.length;
+          next = 0;
+        }
+      } else if (this.#state === State.Body) next = this.#consumeBody(data, position);
       else next = -1;
       if (next < 0) {
         // Not to be taken now: a later request, or a body nobody can take yet.
         if (this.#pending === null && this.#state < State.Tunnel) {
-          this.#pending = position === 0 ? data : data.subarray(position);
+          this.#pending = this.#shared ? Buffer.from(data.subarray(position, end)) : data.subarray(position, end);
           if (this.#state !== State.Head) this.#pauseSocket();
         }
         break;
@@ -204,33 +228,32 @@ export class ClientConnection implements TimerNode {
       position = next;
     }
     this.#consuming = false;
-    if (this.#state === State.Tunnel && position < data.length && this.#pending === null)
-      this.#tunnel(data.subarray(position));
+    if (this.#state === State.Tunnel && position < end && this.#pending === null) this.#tunnel(data.subarray(position, end));
     else if (this.#state === State.Body && this.#exchange.acceptsBody && !this.#exchange.requestFlush())
       this.#pauseSocket();
     else if (this.#state === State.Waiting) this.#exchange.requestFlush();
   }
 
   /** Position after the head; -1: not complete, or refused. */
-  #consumeHead(data: Buffer, start: number): number {
+  #consumeHead(data: Buffer, start: number, bytes: number): number {
     let from = start;
     // At most one empty line before a request is read over (RFC 9112, 2.2).
     if (!this.#leadingLineSkipped && data[from] === 0x0d) {
-      if (from + 1 >= data.length) return -1;
+      if (from + 1 >= bytes) return -1;
       if (data[from + 1] === 0x0a) {
         this.#leadingLineSkipped = true;
         from += 2;
-        if (from >= data.length) return from;
+        if (from >= bytes) return from;
       }
     }
     const end = data.indexOf('\r\n\r\n', from, 'latin1');
-    if (end < 0 || end + 4 - from > MAX_HEAD_BYTES) {
-      if (data.length - from > MAX_HEAD_BYTES) {
-        this.#refuseHead(this.#tooLarge(data, from), '');
+    if (end < 0 || end + 4 > bytes || end + 4 - from > MAX_HEAD_BYTES) {
+      if (bytes - from > MAX_HEAD_BYTES) {
+        this.#refuseHead(this.#tooLarge(data.subarray(from, bytes)), '');
         return -1;
       }
       if (this.wheelSlot < 0) this.#context.ticker.arm(this, this.#context.ticker.nowMs() + HEAD_TIMEOUT_MS);
-      if (from > start) this.#pending = data.subarray(from);
+      if (from > start) this.#pending = Buffer.from(data.subarray(from, bytes));
       return -1;
     }
     if (this.wheelSlot >= 0) this.#context.ticker.disarm(this);
@@ -252,11 +275,9 @@ export class ClientConnection implements TimerNode {
   }
 
   /** A head beyond the limit whose first line never ends has a target beyond its own. */
-  #tooLarge(data: Buffer, from: number): LocalAnswer {
-    const lineEnd = data.indexOf('\r\n', from, 'latin1');
-    return lineEnd < 0 || lineEnd - from > MAX_HEAD_BYTES / 2
-      ? LOCAL_ANSWERS.targetTooLong
-      : LOCAL_ANSWERS.headTooLarge;
+  #tooLarge(head: Buffer): LocalAnswer {
+    const lineEnd = head.indexOf('\r\n', 0, 'latin1');
+    return lineEnd < 0 || lineEnd > MAX_HEAD_BYTES / 2 ? LOCAL_ANSWERS.targetTooLong : LOCAL_ANSWERS.headTooLarge;
   }
 
   #begin(head: RequestHead): void {

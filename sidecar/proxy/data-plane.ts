@@ -10,6 +10,7 @@ import type { LiveMetrics, SidecarMetrics } from '../metrics.ts';
 import { ProxyContext } from './context.ts';
 import { type CircuitEntry, type DependencyEnvironment, DependencyRuntime } from './dependency.ts';
 import { Intake } from './intake.ts';
+import { testSharedReads } from './shared-read.ts';
 import { Ticker } from './ticker.ts';
 
 export interface DataPlaneOptions {
@@ -154,6 +155,7 @@ class ProxyDataPlane implements DataPlane {
   async listen(): Promise<void> {
     const { capture, outboundPort, bindHost } = this.#options;
     this.#listening = true;
+    if (!(await testSharedReads())) this.#options.log.warn('reads cannot share a buffer in this Node: they cost more');
     this.#sweep();
     if (capture === 'explicit') {
       await this.#openListeners();
@@ -168,13 +170,13 @@ class ProxyDataPlane implements DataPlane {
     }
   }
 
-  async close(): Promise<void> {
+  close(): void {
     this.#listening = false;
     this.#cancelSweep?.();
-    const servers = [...this.#captured, ...Array.from(this.#listeners.values(), ({ server }) => server)];
+    for (const server of this.#captured) server.close();
+    for (const { server } of this.#listeners.values()) server.close();
     this.#intake.destroy();
     for (const dependency of this.#dependencies.values()) dependency.remove();
-    await Promise.all(servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve()))));
   }
 
   #applySet(dependency: DependencyRuntime): void {

@@ -170,12 +170,8 @@ export class UpstreamConnection {
     this.socket.on('end', () => this.#onEnd());
     this.socket.on('error', () => {});
     this.socket.on('close', () => this.#onClose());
-    this.socket.connect({
-      host: endpoint.address,
-      port: endpoint.port,
-      noDelay: true,
-      onread,
-    } as net.SocketConnectOpts);
+    this.socket.connect({ host: endpoint.address, port: endpoint.port });
+    this.socket.setNoDelay(true);
   }
 
   usable(): boolean {
