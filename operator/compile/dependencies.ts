@@ -1,16 +1,19 @@
 // Resolved dependencies and attached policies → the finished dependency plans, and what their policies should be told.
 import type { ResiliencePolicy } from '../../crds/resilience-policy.ts';
-import { type DependencyPlan, PLAN_LIMITS, type PolicyPlan } from '../../plan/plan.ts';
+import { type DependencyPlan, PLAN_LIMITS } from '../../plan/plan.ts';
 import { type Attachments, policiesFor, targetsOf } from './attach.ts';
+import { versionOf } from './identity.ts';
 import { BLOCKS, type BlockName } from './merge.ts';
 import { problem } from './problem.ts';
 import type { ResolvedDependency } from './resolve.ts';
 import type { Problem } from './result.ts';
-import { createRouter, MAX_ROWS, type Routes, type RouteTable } from './routes.ts';
+import { MAX_ROWS, type Routes, routesOf } from './routes.ts';
 import { keyOf } from './world-index.ts';
 
 export interface CompiledDependency extends ResolvedDependency {
   plan: DependencyPlan;
+  /** Of the plan: equal plans have equal ones. */
+  version: string;
   /** Of the plan, as JSON. */
   bytes: number;
   /** The policies in force, widest first. */
@@ -30,11 +33,10 @@ export function compileDependencies(
   resolved: readonly ResolvedDependency[],
   attachments: Attachments,
 ): CompiledDependencies {
-  const route = createRouter();
   const problems: Problem[] = [];
   const dependencies = resolved.map((dependency): CompiledDependency => {
     const { owner, base, service } = dependency;
-    const routes = route(policiesFor(attachments, targetsOf(owner.metadata, base.name, service)));
+    const routes = routesOf(policiesFor(attachments, targetsOf(owner.metadata, base.name, service)));
     const opaque = base.protocol === 'Opaque';
     problems.push(...routeProblems(base.id, routes, opaque));
     for (const policy of routes.policies) {
@@ -44,46 +46,16 @@ export function compileDependencies(
         ...dependency.disabledBy.map((on) => problem('EnforcementDisabledThere', place, { dependency: base.id, on })),
       );
     }
-    const table = opaque ? opaqueTable(routes.table) : routes.table;
-    const plan = { ...base, ...table };
-    return { ...dependency, plan, bytes: sizeOf(plan), policies: routes.policies };
+    const { table, version, bytes } = opaque ? routes.opaque : routes.http;
+    return {
+      ...dependency,
+      plan: { ...base, ...table },
+      version: versionOf([base, version]),
+      bytes: bytes + Buffer.byteLength(JSON.stringify(base)),
+      policies: routes.policies,
+    };
   });
   return { dependencies, problems };
-}
-
-/** What is enforced on an opaque connection: the timeouts beside the rules, for there are no requests that a rule could match. */
-function opaqueTable(table: RouteTable): RouteTable {
-  const row = baseRow(table);
-  const timeouts = row.sources.timeouts;
-  return {
-    levels: [],
-    combinations: [0],
-    policies: [
-      {
-        ...row,
-        retries: null,
-        circuitBreaker: null,
-        bulkhead: null,
-        sources: timeouts === undefined ? {} : { timeouts },
-      },
-    ],
-  };
-}
-
-/** The same dependency without its rules. */
-export function withoutRules(plan: DependencyPlan): DependencyPlan {
-  return { ...plan, levels: [], combinations: [0], policies: [baseRow(plan)] };
-}
-
-/** Bytes of the plan as JSON. */
-export function sizeOf(plan: DependencyPlan): number {
-  return Buffer.byteLength(JSON.stringify(plan));
-}
-
-function baseRow(table: RouteTable): PolicyPlan {
-  const row = table.policies[table.combinations[0] ?? 0];
-  if (row === undefined) throw new Error('a table has a row for requests that match no rule');
-  return row;
 }
 
 function routeProblems(dependency: string, routes: Routes, opaque: boolean): Problem[] {

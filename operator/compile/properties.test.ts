@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { endpointSet } from '../../plan/endpoints.ts';
 import { workloadPlan } from '../../plan/plan.ts';
 import { compile } from './compile.ts';
+import { canonicalJson } from './identity.ts';
 import type { CompileResult } from './result.ts';
 import { endpointSlice, type Manifest, pod, policy, serviceDependency, TARGETS, world } from './testing.ts';
 
@@ -217,6 +218,22 @@ describe('compile, for every world,', () => {
         expect(versions(compile(world([...manifests, ...twins])))).toEqual(known);
       }),
       { numRuns: 100 },
+    );
+  });
+
+  it('gives equal plans equal versions, and different plans different ones', () => {
+    fc.assert(
+      fc.property(objects, objects, (one, other) => {
+        const plans = new Map<string, string>();
+        const versions = new Map<string, string>();
+        for (const { plan, version } of [one, other].flatMap((manifests) => compile(world(manifests)).workloads)) {
+          const said = canonicalJson(plan);
+          expect(plans.get(version) ?? said).toBe(said);
+          expect(versions.get(said) ?? version).toBe(version);
+          plans.set(version, said);
+          versions.set(said, version);
+        }
+      }),
     );
   });
 

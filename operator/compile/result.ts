@@ -26,7 +26,7 @@ export interface CompiledWorkload {
   id: string;
   namespace: string;
   plan: WorkloadPlan;
-  /** Hash of the canonical plan. */
+  /** Equal where the plans are equal, different where they differ. */
   version: string;
   /** Keys of the endpoint sets that its dependencies need. */
   endpointKeys: readonly string[];

@@ -4,7 +4,7 @@ import { PLAN_LIMITS, workloadPlan } from '../../plan/plan.ts';
 import { compile } from './compile.ts';
 import { applyDefaults } from './defaults.ts';
 import { type Blocks, mergePatch } from './merge.ts';
-import { createRouter, MAX_ROWS } from './routes.ts';
+import { MAX_ROWS, routesOf } from './routes.ts';
 import { type Manifest, pod, policy, service, serviceDependency, TARGETS, world } from './testing.ts';
 
 const dependency = (entries = ['payments']) =>
@@ -53,7 +53,7 @@ describe('the table of a dependency', () => {
             }),
           ),
         );
-        const { table } = createRouter()(resiliencePolicies);
+        const { table } = routesOf(resiliencePolicies).http;
         const walk = (depth: number, index: number, merged: Blocks, name: string): void => {
           const policyHere = resiliencePolicies[depth];
           if (policyHere === undefined) {

@@ -1,5 +1,5 @@
 // The policies of one dependency as the table that a sidecar reads: the rules of every level, and for each tuple of matched rules the
-// row that is enforced. Dependencies with the same policies share the work, which depends on nothing else.
+// row that is enforced. Dependencies with the same policies share the work.
 import type { PolicyRule, ResiliencePolicy } from '../../crds/resilience-policy.ts';
 import { type DependencyPlan, PLAN_LIMITS, type PolicyPlan, type RulePlan } from '../../plan/plan.ts';
 import { applyDefaults, type Contradiction } from './defaults.ts';
@@ -7,10 +7,21 @@ import { canonicalJson, versionOf } from './identity.ts';
 import { BLOCKS, type BlockName, type Blocks, mergeBlocks } from './merge.ts';
 import { keyOf } from './world-index.ts';
 
-/** Different rows of one dependency; at about a kilobyte each, so many still leave room for others in the largest frame. */
+/**
+ * Different outcomes of one dependency's rules; at about a kilobyte each, so many still leave room for others in the largest frame, and
+ * take milliseconds to compute.
+ */
 export const MAX_ROWS = 4096;
 
 export type RouteTable = Pick<DependencyPlan, 'levels' | 'combinations' | 'policies'>;
+
+/** A table with what would be too costly to compute for each dependency and plan that holds it. */
+export interface MeasuredTable {
+  table: RouteTable;
+  version: string;
+  /** As JSON. */
+  bytes: number;
+}
 
 /** A contradiction and who is told: the narrowest policy that wrote one of its fields. */
 export interface LocatedContradiction {
@@ -28,7 +39,9 @@ export interface SwitchedOff {
 }
 
 export interface Routes {
-  table: RouteTable;
+  http: MeasuredTable;
+  /** What is enforced on an opaque connection: the timeouts beside the rules, for there are no requests that a rule could match. */
+  opaque: MeasuredTable;
   /** The policies in the table, widest first. */
   policies: readonly ResiliencePolicy[];
   /** Policies whose rules would make the table too large. */
@@ -45,18 +58,33 @@ interface Layer {
   position: number;
 }
 
-/** The table of one list of policies, widest first; the same list gives the same object. */
-export function createRouter(): (policies: readonly ResiliencePolicy[]) => Routes {
-  const known = new Map<string, Routes>();
-  return (policies) => {
-    const key = policies.map((policy) => keyOf(policy.metadata)).join(' ');
-    const found = known.get(key) ?? routesOf(policies);
-    known.set(key, found);
-    return found;
-  };
+/** One step of the cache per policy; a policy that changed is another object, and what was known of the old one is collected with it. */
+interface Known {
+  routes?: Routes;
+  narrower: WeakMap<ResiliencePolicy, Known>;
 }
 
-function routesOf(policies: readonly ResiliencePolicy[]): Routes {
+const root: Known = { narrower: new WeakMap() };
+
+/**
+ * The table of a list of policies, widest first. A function of its argument alone; the same policies, as objects, give the same result
+ * without the work, since most changes of a world (pods, endpoints) change no policy.
+ */
+export function routesOf(policies: readonly ResiliencePolicy[]): Routes {
+  let known = root;
+  for (const policy of policies) {
+    let next = known.narrower.get(policy);
+    if (next === undefined) {
+      next = { narrower: new WeakMap() };
+      known.narrower.set(policy, next);
+    }
+    known = next;
+  }
+  known.routes ??= compileRoutes(policies);
+  return known.routes;
+}
+
+function compileRoutes(policies: readonly ResiliencePolicy[]): Routes {
   const kept: ResiliencePolicy[] = [];
   const leftOut: { policy: ResiliencePolicy; combinations: number }[] = [];
   let tabulated = tabulate(kept);
@@ -70,38 +98,97 @@ function routesOf(policies: readonly ResiliencePolicy[]): Routes {
     }
   }
   if (tabulated === undefined) throw new Error('a table without policies has one row');
-  return { ...tabulated, policies: kept, leftOut };
+  const { table, contradictions, switchedOff } = tabulated;
+  return {
+    http: measured(table),
+    opaque: measured(opaqueTable(table)),
+    policies: kept,
+    leftOut,
+    contradictions,
+    switchedOff,
+  };
 }
 
-type Tabulated = Omit<Routes, 'policies' | 'leftOut'>;
+function measured(table: RouteTable): MeasuredTable {
+  const json = canonicalJson(table);
+  return { table, version: versionOf(table), bytes: Buffer.byteLength(json) };
+}
 
-/** Undefined: more rows than a plan should hold. */
+function opaqueTable(table: RouteTable): RouteTable {
+  const row = baseRow(table);
+  const { timeouts } = row.sources;
+  const sources = timeouts === undefined ? {} : { timeouts };
+  return onlyRow({ ...row, retries: null, circuitBreaker: null, bulkhead: null, sources });
+}
+
+/** The same without its rules. */
+export function withoutRules(table: RouteTable): RouteTable {
+  return onlyRow(baseRow(table));
+}
+
+function onlyRow(row: PolicyPlan): RouteTable {
+  return { levels: [], combinations: [0], policies: [row] };
+}
+
+function baseRow(table: RouteTable): PolicyPlan {
+  const row = table.policies[table.combinations[0] ?? 0];
+  if (row === undefined) throw new Error('a table has a row for requests that match no rule');
+  return row;
+}
+
+interface Tabulated {
+  table: RouteTable;
+  contradictions: readonly LocatedContradiction[];
+  switchedOff: readonly SwitchedOff[];
+}
+
+/** Undefined: more outcomes than a plan should hold. */
 function tabulate(policies: readonly ResiliencePolicy[]): Tabulated | undefined {
-  const rows = new Map<string, number>();
-  const rowPolicies: PolicyPlan[] = [];
+  const numberByOutcome = new Map<string, number>();
+  const numberByRow = new Map<string, number>();
+  const rows: PolicyPlan[] = [];
   const combinations: number[] = [];
   const contradictions = new Map<string, LocatedContradiction>();
   const switchedOff = new Map<string, SwitchedOff>();
   for (const layers of tuples(policies)) {
-    const { row, found, off } = compileRow(layers);
-    const identity = canonicalJson(row);
-    let number = rows.get(identity);
+    const outcome = outcomeOf(layers);
+    let number = numberByOutcome.get(outcome);
     if (number === undefined) {
-      if (rows.size === MAX_ROWS) return undefined;
-      number = rows.size;
-      rows.set(identity, number);
-      rowPolicies.push(row);
+      if (numberByOutcome.size === MAX_ROWS) return undefined;
+      const { row, found, off } = compileRow(layers);
+      const identity = canonicalJson(row);
+      number = numberByRow.get(identity) ?? rows.push(row) - 1;
+      numberByRow.set(identity, number);
+      numberByOutcome.set(outcome, number);
+      for (const it of found) {
+        contradictions.set(canonicalJson([keyOf(it.policy.metadata), it.field, it.contradiction]), it);
+      }
+      for (const it of off) switchedOff.set(`${keyOf(it.policy.metadata)} ${it.field}`, it);
     }
     combinations.push(number);
-    for (const it of found)
-      contradictions.set(canonicalJson([keyOf(it.policy.metadata), it.field, it.contradiction]), it);
-    for (const it of off) switchedOff.set(`${keyOf(it.policy.metadata)} ${it.field}`, it);
   }
   return {
-    table: { levels: policies.map(levelOf), combinations, policies: rowPolicies },
+    table: { levels: policies.map(levelOf), combinations, policies: rows },
     contradictions: [...contradictions.values()],
     switchedOff: [...switchedOff.values()],
   };
+}
+
+/**
+ * What a row depends on: the name of the narrowest rule, and for each block the rules that name it. Tuples that are alike in that share
+ * their row without computing it.
+ */
+function outcomeOf(layers: readonly Layer[]): string {
+  let outcome = ruleOf(layers);
+  for (const block of BLOCKS) {
+    outcome += ' ';
+    for (const { rule, position } of layers) outcome += `,${rule?.[block] === undefined ? '' : position}`;
+  }
+  return outcome;
+}
+
+function ruleOf(layers: readonly Layer[]): string {
+  return layers.findLast((layer) => layer.rule !== undefined)?.rule?.name ?? 'base';
 }
 
 /** Every tuple of matched rules in the order of `combinations`: no rule first, the narrowest level counting fastest. */
@@ -143,7 +230,7 @@ function compileRow(layers: readonly Layer[]) {
   const merged = mergeBlocks(layers.flatMap(blocksOf));
   const { timeouts, retries, circuitBreaker, bulkhead, contradictions } = applyDefaults(merged);
   const row: PolicyPlan = {
-    rule: layers.findLast((layer) => layer.rule !== undefined)?.rule?.name ?? 'base',
+    rule: ruleOf(layers),
     timeouts,
     retries: retries && { stateKey: stateKeyOf(layers, 'retries'), ...retries },
     circuitBreaker: circuitBreaker && { stateKey: stateKeyOf(layers, 'circuitBreaker'), ...circuitBreaker },

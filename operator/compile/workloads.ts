@@ -1,12 +1,13 @@
 // Pods → workloads: a namespace and the set of ServiceDependencies that select a pod. Each distinct set gets one plan, the union of what
 // its members declare.
 import type { ServiceDependency } from '../../crds/service-dependency.ts';
-import { type DependencyPlan, PLAN_FORMAT_VERSION, PLAN_LIMITS, type WorkloadPlan } from '../../plan/plan.ts';
-import { type CompiledDependency, sizeOf, withoutRules } from './dependencies.ts';
+import { PLAN_FORMAT_VERSION, PLAN_LIMITS, type WorkloadPlan } from '../../plan/plan.ts';
+import type { CompiledDependency } from './dependencies.ts';
 import { versionOf } from './identity.ts';
 import { missedPods } from './injection.ts';
 import { problem } from './problem.ts';
 import type { CompiledWorkload, Problem } from './result.ts';
+import { withoutRules } from './routes.ts';
 import { createSelection } from './selector.ts';
 import type { WorldPod } from './world.ts';
 import { compareAge, compareText, groupBy, keyOf, type WorldIndex } from './world-index.ts';
@@ -103,17 +104,15 @@ function compileWorkload(
     members.flatMap((member) => byOwner.get(keyOf(member.metadata)) ?? []),
     problems,
   );
-  const plan: WorkloadPlan = {
-    formatVersion: PLAN_FORMAT_VERSION,
-    namespace,
-    serviceDependencies: names,
-    dependencies: fit(dependencies, id, problems).sort((a, b) => compareText(a.id, b.id)),
-  };
+  const parts = fit(dependencies, id, problems).sort((a, b) => compareText(a.plan.id, b.plan.id));
+  const head = { formatVersion: PLAN_FORMAT_VERSION, namespace, serviceDependencies: names } as const;
+  const plan: WorkloadPlan = { ...head, dependencies: parts.map((part) => part.plan) };
   return {
     id,
     namespace,
     plan,
-    version: versionOf(plan),
+    // Made of the versions of its parts, which are shared by many plans.
+    version: versionOf([head, parts.map((part) => part.version)]),
     endpointKeys: [...new Set(plan.dependencies.map((dependency) => dependency.endpointsKey))].sort(),
     pods: group.pods.map(keyOf).sort(),
     sidecars: group.pods.filter(runsSidecar).map(keyOf).sort(),
@@ -162,21 +161,24 @@ function describe(dependency: CompiledDependency): string {
   return `entry ${dependency.plan.name}`;
 }
 
+type Part = Pick<CompiledDependency, 'plan' | 'version'>;
+
 /** A sidecar refuses a frame beyond the limit whole; so the largest tables lose their rules, the largest first, until the plan fits. */
-function fit(dependencies: readonly CompiledDependency[], workload: string, problems: Problem[]): DependencyPlan[] {
+function fit(dependencies: readonly CompiledDependency[], workload: string, problems: Problem[]): Part[] {
   const limit = PLAN_LIMITS.frameBytes - FRAME_OVERHEAD_BYTES;
-  let total = dependencies.reduce((sum, dependency) => sum + dependency.bytes + 1, 0);
-  const reduced = new Map<CompiledDependency, DependencyPlan>();
+  let total = dependencies.reduce((sum, dependency) => sum + dependency.bytes, 0);
+  if (total <= limit) return [...dependencies];
+  const reduced = new Map<CompiledDependency, Part>();
   for (const dependency of [...dependencies].sort((a, b) => b.bytes - a.bytes || compareText(a.plan.id, b.plan.id))) {
     if (total <= limit) break;
-    const plan = withoutRules(dependency.plan);
-    reduced.set(dependency, plan);
-    total += sizeOf(plan) - dependency.bytes;
+    const plan = { ...dependency.plan, ...withoutRules(dependency.plan) };
+    reduced.set(dependency, { plan, version: versionOf(plan) });
+    total += Buffer.byteLength(JSON.stringify(plan)) - dependency.bytes;
     for (const policy of dependency.policies) {
       if (!policy.spec.rules?.length) continue;
       const place = { kind: policy.kind, object: policy.metadata, field: 'spec.rules' };
       problems.push(problem('PlanTooLarge', place, { dependency: dependency.plan.id, workload, limit }));
     }
   }
-  return dependencies.map((dependency) => reduced.get(dependency) ?? dependency.plan);
+  return dependencies.map((dependency) => reduced.get(dependency) ?? dependency);
 }
