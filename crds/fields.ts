@@ -158,23 +158,17 @@ export function setList<S extends z.ZodType<string>>(
     });
 }
 
-/** A list of different objects, each of which is one value: changed whole, never field by field. */
+/**
+ * A list of different objects, each of which is one value. The list is changed whole: a `set` of objects is accepted in a definition, but
+ * no server-side apply of such an object, its status included, would succeed.
+ */
 export function objectSet<S extends z.ZodType>(item: S, options: { description: string; min: number; max: number }) {
-  return z
-    .array(item.meta({ ...item.meta(), 'x-kubernetes-map-type': 'atomic' }))
-    .min(options.min)
-    .max(options.max)
-    .superRefine((items, context) => {
-      const seen = items.map((entry) => JSON.stringify(entry));
-      seen.forEach((value, index) => {
-        if (seen.indexOf(value) !== index) {
-          context.addIssue({
-            code: 'custom',
-            message: 'Duplicate value: it is listed twice; remove one',
-            path: [index],
-          });
-        }
-      });
-    })
-    .meta(listMeta(options.description, { type: 'set' }));
+  const list = z.array(item).min(options.min).max(options.max).meta(listMeta(options.description, { type: 'atomic' }));
+  return withRules(list, [
+    {
+      cel: 'self.all(one, self.exists_one(other, other == one))',
+      message: 'Duplicate value: an entry is listed twice; remove one',
+      holds: (items) => new Set(items.map((entry) => JSON.stringify(entry))).size === items.length,
+    },
+  ]);
 }

@@ -135,7 +135,7 @@ const circuit = z.object({
     'Which dependency: the name of the entry; "<namespace>/<ServiceDependency>/<entry>" in the status of a policy.',
     768,
   ),
-  rule: text('Rule whose breaker it is, or base.', 253),
+  rule: text('Rule whose breaker it is, or base; "<namespace>/<policy>/<rule>" where several policies name one.', 512),
   state: z
     .enum(['Open', 'HalfOpen'])
     .meta({ description: 'Open: refuses every call. HalfOpen: lets a few probes through.' }),

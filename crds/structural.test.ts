@@ -55,12 +55,12 @@ describe('what must not be committed ends the generation', () => {
       'spec.field: key name is no plain field',
     ],
     [
-      'a set of objects that are not atomic',
+      'a set of objects',
       z
         .array(z.object({ id: short }).meta({ description: 'x' }))
         .max(3)
         .meta(listMeta('x', { type: 'set' })),
-      'spec.field: objects in a set are atomic',
+      'spec.field: a set holds plain values',
     ],
     [
       'a map without a bound',

@@ -163,10 +163,8 @@ function array(node: SchemaNode, path: string): SchemaNode {
     case 'atomic':
       break;
     case 'set':
-      if (items.type === 'array') throw new SchemaError(`${path}: a set holds no lists`);
-      if (items.type === 'object' && items['x-kubernetes-map-type'] !== 'atomic') {
-        throw new SchemaError(`${path}: objects in a set are atomic`);
-      }
+      // The API server accepts a definition with a set of atomic objects, and then fails every server-side apply of its objects.
+      if (items.type === 'array' || items.type === 'object') throw new SchemaError(`${path}: a set holds plain values`);
       break;
     case 'map':
       if (keys.length === 0) throw new SchemaError(`${path}: a list of type map needs keys`);
