@@ -163,7 +163,11 @@ export function setList<S extends z.ZodType<string>>(
  * no server-side apply of such an object, its status included, would succeed.
  */
 export function objectSet<S extends z.ZodType>(item: S, options: { description: string; min: number; max: number }) {
-  const list = z.array(item).min(options.min).max(options.max).meta(listMeta(options.description, { type: 'atomic' }));
+  const list = z
+    .array(item)
+    .min(options.min)
+    .max(options.max)
+    .meta(listMeta(options.description, { type: 'atomic' }));
   return withRules(list, [
     {
       cel: 'self.all(one, self.exists_one(other, other == one))',

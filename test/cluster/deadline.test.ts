@@ -1,0 +1,57 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type Load, type Report, Shop } from './harness/shop.ts';
+
+// The deadline is 500 ms; no call may outlive it by more than 100 ms, whatever the dependency does.
+const LIMIT_MS = 600;
+let shop: Shop;
+
+beforeAll(async () => {
+  shop = await Shop.open('deadline', {
+    policy: {
+      timeouts: { request: '500ms', connect: '200ms' },
+      retries: {
+        maxAttempts: 10,
+        retryOn: ['ConnectFailure', 'Reset', 'AttemptTimeout', 'GatewayError', 'ServerError'],
+        backoff: { initial: '50ms', max: '400ms' },
+        budget: { percent: 100, minPerSecond: 1000 },
+      },
+      bulkhead: { maxConcurrent: 5, maxQueued: 1000, queueTimeout: '1m' },
+    },
+  });
+});
+afterAll(() => shop?.close());
+
+async function withinDeadline(load: Partial<Load> = {}): Promise<Report> {
+  const report = await shop.load({ requests: 60, concurrency: 10, ...load });
+  expect(report.maxMs).toBeLessThan(LIMIT_MS);
+  return report;
+}
+
+test('a dependency that does not answer', async () => {
+  await shop.behave({ delayMs: 30_000 });
+  expect((await withinDeadline()).reasons).toEqual({ deadline: 60 });
+});
+
+test('a dependency that stops in the midst of its answer', async () => {
+  await shop.behave({ bodyDelayMs: 30_000 });
+  const report = await withinDeadline();
+  // The head had gone to the application already: what is left is to end the connection.
+  expect(report.calls - Object.values(report.errors).reduce((sum, count) => sum + count, 0)).toBe(
+    report.reasons['deadline'] ?? 0,
+  );
+});
+
+test('a dependency that fails again and again, with backoffs between', async () => {
+  await shop.behave({ status: 503 });
+  await withinDeadline();
+});
+
+test('a dependency that resets every connection', async () => {
+  await shop.behave({ reset: 'executed' });
+  await withinDeadline();
+});
+
+test('a request whose body is slow to be taken', async () => {
+  await shop.behave({ delayMs: 30_000 });
+  await withinDeadline({ method: 'POST', body: 'x'.repeat(300_000) });
+});
