@@ -90,8 +90,8 @@ export class ClusterSource implements WorldSource {
 
   waitingFor(): readonly string[] {
     const waiting: string[] = [];
-    for (const [name, cache] of Object.entries(this.#caches)) {
-      if (!cache.hasSynced) waiting.push(cache.lastFailure === '' ? name : `${name} (${cache.lastFailure})`);
+    for (const { resource, hasSynced, lastFailure } of Object.values(this.#caches)) {
+      if (!hasSynced) waiting.push(lastFailure === '' ? resource : `${resource} (${lastFailure})`);
     }
     return waiting;
   }

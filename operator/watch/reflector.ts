@@ -83,6 +83,10 @@ export class Reflector<T> {
     this.#backoff = new Backoff({ initialMs: 800, maxMs: 30_000, resetAfterMs: 120_000 }, options.random);
   }
 
+  get resource(): string {
+    return this.#options.resource;
+  }
+
   /** A complete list has been in the store; stays true from then on. */
   get hasSynced(): boolean {
     return this.#hasSynced;

@@ -1,0 +1,402 @@
+// The whole operator against a real API server: what kubectl writes comes out as plans, endpoints, statuses and Events. A sidecar is
+// played by this test, with a real token of a real service account.
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { Agent, request } from 'undici';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import type { EndpointsFrame, PlanFrame } from '../plan/wire.ts';
+import { silentLogger } from '../runtime/log.ts';
+import { type ControlPlane, startControlPlane } from '../test/harness/control-plane.ts';
+import { type RunningOperator, startOperator } from './main.ts';
+
+const SYSTEM = 'breakwater-system';
+const SERVICE_NAME = 'breakwater-operator';
+const WEBHOOK = 'breakwater-injector';
+
+let plane: ControlPlane;
+let operator: RunningOperator;
+let agent: Agent;
+
+beforeAll(async () => {
+  plane = await startControlPlane();
+  await apply(
+    { apiVersion: 'v1', kind: 'Namespace', metadata: { name: SYSTEM } },
+    { apiVersion: 'v1', kind: 'Secret', metadata: { name: 'breakwater-certificates', namespace: SYSTEM } },
+    webhookConfiguration(),
+    ...shop(),
+  );
+  await patchStatus('pod', 'checkout-1', { phase: 'Running' });
+  operator = await startOperator(
+    {
+      source: {
+        kind: 'cluster',
+        kubeconfig: plane.kubeconfigPath,
+        namespace: SYSTEM,
+        podName: 'breakwater-operator-0',
+        serviceName: SERVICE_NAME,
+        servicePort: 8443,
+        podSecurityDefault: 'privileged',
+        certificateSecret: 'breakwater-certificates',
+        webhookConfiguration: WEBHOOK,
+        sidecar: {
+          image: 'breakwater/sidecar:test',
+          imagePullPolicy: 'Never',
+          logLevel: 'info',
+          resources: {},
+          outboundPort: 15_101,
+          adminPort: 15_102,
+          controlPort: 15_103,
+        },
+      },
+      clusterDomain: 'cluster.local',
+      https: { host: '127.0.0.1', port: 0 },
+      admin: { host: '127.0.0.1', port: 0 },
+      logLevel: 'silent',
+    },
+    undefined,
+    silentLogger,
+  );
+  agent = new Agent({ connect: { ca: operator.trustBundle(), servername: `${SERVICE_NAME}.${SYSTEM}.svc` } });
+});
+
+afterAll(async () => {
+  await agent?.destroy();
+  await operator?.stop();
+  await plane?.stop();
+});
+
+async function apply(...objects: object[]): Promise<void> {
+  for (const object of objects) {
+    const { code, stderr } = await plane.kubectl(['apply', '--server-side', '-f', '-'], JSON.stringify(object));
+    expect(stderr).toBe('');
+    expect(code).toBe(0);
+  }
+}
+
+async function get<T>(...names: string[]): Promise<T> {
+  const { stdout, stderr } = await plane.kubectl(['get', '--namespace', 'shop', '--output', 'json', ...names]);
+  expect(stderr).toBe('');
+  return JSON.parse(stdout) as T;
+}
+
+/** Gives what the API server made of it. */
+async function patchStatus(kind: string, name: string, status: object): Promise<string> {
+  const { stdout, stderr } = await plane.kubectl([
+    ...['patch', kind, name, '--namespace', 'shop', '--subresource', 'status', '--type', 'merge', '--output', 'json'],
+    ...['--patch', JSON.stringify({ status })],
+  ]);
+  expect(stderr).toBe('');
+  return stdout;
+}
+
+interface Status {
+  observedGeneration: number;
+  summary: string;
+  programmed: string;
+  openCircuits: string;
+  conditions: { type: string; status: string; reason: string; message: string; lastTransitionTime: string }[];
+}
+
+async function statusOf(kind: string, name: string): Promise<Status> {
+  const { status } = await get<{ status?: Status }>(kind, name);
+  if (status === undefined) throw new Error(`${kind} ${name} has no status yet`);
+  return status;
+}
+
+async function condition(kind: string, name: string, type: string) {
+  const found = (await statusOf(kind, name)).conditions.find((one) => one.type === type);
+  if (found === undefined) throw new Error(`${kind} ${name} has no condition ${type}`);
+  return found;
+}
+
+const soon = <T>(check: () => Promise<T>) => vi.waitFor(check, { timeout: 15_000, interval: 100 });
+
+function webhookConfiguration() {
+  return {
+    apiVersion: 'admissionregistration.k8s.io/v1',
+    kind: 'MutatingWebhookConfiguration',
+    metadata: { name: WEBHOOK },
+    webhooks: [
+      {
+        name: 'injector.breakwater.dev',
+        clientConfig: { service: { name: SERVICE_NAME, namespace: SYSTEM, path: '/inject', port: 8443 } },
+        rules: [{ apiGroups: [''], apiVersions: ['v1'], resources: ['pods'], operations: ['CREATE'] }],
+        failurePolicy: 'Ignore',
+        sideEffects: 'None',
+        timeoutSeconds: 1,
+        admissionReviewVersions: ['v1'],
+        namespaceSelector: { matchLabels: { 'breakwater.dev/injection': 'enabled' } },
+      },
+    ],
+  };
+}
+
+function pod(name: string, containers: string[], labels: Record<string, string>) {
+  return {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name, namespace: 'shop', labels },
+    spec: {
+      serviceAccountName: 'default',
+      containers: containers.map((container) => ({ name: container, image: 'example/none' })),
+    },
+  };
+}
+
+function shop(): object[] {
+  return [
+    { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'shop' } },
+    { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: 'default', namespace: 'shop' } },
+    {
+      apiVersion: 'v1',
+      kind: 'Service',
+      metadata: { name: 'payments', namespace: 'shop' },
+      spec: { selector: { app: 'payments' }, ports: [{ name: 'http', port: 8080, targetPort: 9090 }] },
+    },
+    slice(['198.18.0.1']),
+    pod('checkout-1', ['app', 'breakwater'], { app: 'checkout' }),
+  ];
+}
+
+function slice(addresses: string[]) {
+  return {
+    apiVersion: 'discovery.k8s.io/v1',
+    kind: 'EndpointSlice',
+    metadata: { name: 'payments-1', namespace: 'shop', labels: { 'kubernetes.io/service-name': 'payments' } },
+    addressType: 'IPv4',
+    ports: [{ name: 'http', port: 9090, protocol: 'TCP' }],
+    endpoints: addresses.map((address) => ({ addresses: [address], conditions: { ready: true } })),
+  };
+}
+
+const dependency = {
+  apiVersion: 'breakwater.dev/v1alpha1',
+  kind: 'ServiceDependency',
+  metadata: { name: 'checkout', namespace: 'shop' },
+  spec: {
+    consumer: { selector: { matchLabels: { app: 'checkout' } } },
+    dependsOn: [{ name: 'payments', service: { name: 'payments', port: 8080 } }],
+  },
+};
+
+function policy(name: string, target: string, spec: object) {
+  return {
+    apiVersion: 'breakwater.dev/v1alpha1',
+    kind: 'ResiliencePolicy',
+    metadata: { name, namespace: 'shop' },
+    spec: { targetRefs: [{ group: 'breakwater.dev', kind: 'ServiceDependency', name: target }], ...spec },
+  };
+}
+
+async function tokenOf(podName: string): Promise<string> {
+  const { metadata } = await get<{ metadata: { uid: string } }>('pod', podName);
+  const { stdout, stderr } = await plane.kubectl([
+    ...['create', 'token', 'default', '--namespace', 'shop', '--audience', 'breakwater'],
+    ...['--bound-object-kind', 'Pod', '--bound-object-name', podName, '--bound-object-uid', metadata.uid],
+  ]);
+  expect(stderr).toBe('');
+  return stdout.trim();
+}
+
+/** A sidecar's side of one stream: frames as they come. */
+async function openStream<F extends { kind: string }>(path: string, token: string) {
+  const { statusCode, body } = await request(`https://127.0.0.1:${operator.httpsPort}${path}`, {
+    dispatcher: agent,
+    headers: { authorization: `Bearer ${token}` },
+    bodyTimeout: 0,
+  });
+  expect(statusCode).toBe(200);
+  const frames: F[] = [];
+  const lines = createInterface({ input: body });
+  lines.on('line', (line) => frames.push(JSON.parse(line) as F));
+  const ended = once(lines, 'close');
+  // That we hang up ourselves is no failure.
+  for (const emitter of [body, lines]) emitter.on('error', () => undefined);
+  ended.catch(() => undefined);
+  return { frames, body, ended };
+}
+
+async function report(path: string, token: string, body: object): Promise<void> {
+  const { statusCode } = await request(`https://127.0.0.1:${operator.httpsPort}${path}`, {
+    method: 'POST',
+    dispatcher: agent,
+    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+    body: JSON.stringify(body),
+  });
+  expect(statusCode).toBe(204);
+}
+
+const admin = async (path: string) => {
+  const { statusCode, body } = await request(`http://127.0.0.1:${operator.adminPort}${path}`);
+  return { statusCode, text: await body.text() };
+};
+
+describe('an operator', () => {
+  test('waits for the definitions of its kinds, alive and not ready', async () => {
+    expect((await admin('/livez')).statusCode).toBe(200);
+    await soon(async () => expect((await admin('/readyz')).text).toContain('servicedependencies (404'));
+    expect((await admin('/readyz')).statusCode).toBe(503);
+  });
+
+  test('is ready once they are there and the API server trusts the webhook', async () => {
+    const applied = await plane.kubectl(['apply', '--server-side', '-f', `${import.meta.dirname}/../crds/manifests`]);
+    expect(applied).toMatchObject({ code: 0 });
+    await soon(async () => expect(await admin('/readyz')).toEqual({ statusCode: 200, text: 'ok\n' }));
+    const { stdout } = await plane.kubectl(['get', 'mutatingwebhookconfiguration', WEBHOOK, '--output', 'json']);
+    const { webhooks } = JSON.parse(stdout) as { webhooks: { clientConfig: { caBundle: string } }[] };
+    expect(Buffer.from(webhooks[0]?.clientConfig.caBundle ?? '', 'base64').toString()).toBe(operator.trustBundle());
+  });
+
+  test('tells in the status that a sidecar has not applied the plan yet', async () => {
+    await apply(dependency, policy('payments', 'checkout', { circuitBreaker: {} }));
+    await soon(async () => {
+      expect(await condition('sdep', 'checkout', 'ResolvedRefs')).toMatchObject({ status: 'True' });
+      expect(await condition('sdep', 'checkout', 'Programmed')).toMatchObject({ status: 'False' });
+      expect((await statusOf('sdep', 'checkout')).programmed).toBe('0/1');
+      expect(await condition('rpol', 'payments', 'Accepted')).toMatchObject({ status: 'True' });
+    });
+  });
+
+  test('gives a pod its plan, and counts what it applied', async () => {
+    const token = await tokenOf('checkout-1');
+    const stream = await openStream<PlanFrame>('/v1/plan', token);
+    const plan = await soon(() => Promise.resolve(mustHave(stream.frames.find((frame) => frame.kind === 'plan'))));
+    expect(plan.plan.dependencies.map(({ id }) => id)).toEqual(['shop/checkout/payments']);
+    expect(plan.plan.dependencies[0]?.policies[0]?.circuitBreaker).not.toBeNull();
+    await report('/v1/acknowledgements', token, { stream: 'plan', version: plan.version, applied: true });
+    await soon(async () => {
+      const status = await statusOf('sdep', 'checkout');
+      expect(status.programmed).toBe('1/1');
+      expect(status.conditions.map(({ status }) => status)).toEqual(['True', 'True', 'True', 'True']);
+    });
+    stream.body.destroy();
+  });
+
+  test('brings a change of a policy and of an EndpointSlice to the sidecar within a second', async () => {
+    const token = await tokenOf('checkout-1');
+    const plans = await openStream<PlanFrame>('/v1/plan', token);
+    const endpoints = await openStream<EndpointsFrame>('/v1/endpoints', token);
+    const addressesSeen = () =>
+      endpoints.frames.flatMap((frame) =>
+        frame.kind === 'snapshot' || frame.kind === 'update'
+          ? frame.sets.flatMap((set) => set.endpoints.map((endpoint) => endpoint.address))
+          : [],
+      );
+    await soon(() => Promise.resolve(expect(addressesSeen()).toContain('198.18.0.1')));
+
+    let writtenMs = performance.now();
+    await apply(slice(['198.18.0.1', '198.18.0.2']));
+    await soon(() => Promise.resolve(expect(addressesSeen()).toContain('198.18.0.2')));
+    expect(performance.now() - writtenMs).toBeLessThan(1_500);
+
+    const seenBefore = plans.frames.length;
+    writtenMs = performance.now();
+    await apply(policy('payments', 'checkout', { circuitBreaker: { consecutiveFailures: 7 } }));
+    await soon(() => {
+      const [news] = plans.frames.slice(seenBefore).filter((frame) => frame.kind === 'plan');
+      expect(news?.plan.dependencies[0]?.policies[0]?.circuitBreaker?.consecutiveFailures).toBe(7);
+      return Promise.resolve();
+    });
+    expect(performance.now() - writtenMs).toBeLessThan(1_500);
+    plans.body.destroy();
+    endpoints.body.destroy();
+  });
+
+  test('shows an open circuit in the status of both kinds and as an Event, and its closing', async () => {
+    const token = await tokenOf('checkout-1');
+    const stream = await openStream<PlanFrame>('/v1/plan', token);
+    const plan = await soon(() => Promise.resolve(mustHave(stream.frames.find((frame) => frame.kind === 'plan'))));
+    await report('/v1/acknowledgements', token, { stream: 'plan', version: plan.version, applied: true });
+    const stateKey = mustHave(plan.plan.dependencies[0]?.policies[0]?.circuitBreaker).stateKey;
+    const circuit = {
+      dependency: 'shop/checkout/payments',
+      stateKey,
+      state: 'Open',
+      since: 1,
+      reason: '5 failures in a row',
+    };
+    await report('/v1/circuits', token, { circuits: [circuit] });
+    await soon(async () => {
+      expect((await statusOf('sdep', 'checkout')).openCircuits).toBe('payments Open in 1');
+      expect((await statusOf('rpol', 'payments')).openCircuits).toBe('payments Open in 1');
+    });
+    await report('/v1/circuits', token, { circuits: [] });
+    await soon(async () => expect((await statusOf('sdep', 'checkout')).openCircuits).toBe(''));
+    await soon(async () => {
+      const { items } = await get<{ items: { reason: string; note: string; regarding: { name: string } }[] }>(
+        'events.events.k8s.io',
+      );
+      const told = items.filter(({ regarding }) => regarding.name === 'checkout');
+      expect(told.map(({ reason }) => reason).sort()).toEqual(['CircuitClosed', 'CircuitOpened']);
+      expect(told.find(({ reason }) => reason === 'CircuitOpened')?.note).toContain('5 failures in a row');
+    });
+    stream.body.destroy();
+  });
+
+  test('writes no status while nothing changes', async () => {
+    const version = async () =>
+      (await get<{ metadata: { resourceVersion: string } }>('sdep', 'checkout')).metadata.resourceVersion;
+    let before = await version();
+    await soon(async () => {
+      const now = await version();
+      const isStill = now === before;
+      before = now;
+      expect(isStill).toBe(true);
+    });
+    const writes = async () => (await admin('/metrics')).text.match(/breakwater_status_writes_total.*/g);
+    const written = await writes();
+    await apply(slice(['198.18.0.3']));
+    await new Promise((resolve) => setTimeout(resolve, 1_500));
+    expect(await version()).toBe(before);
+    expect(await writes()).toEqual(written);
+  });
+
+  test('says of a policy without a target what is missing', async () => {
+    await apply(policy('lost', 'nowhere', { timeouts: { request: '1s' } }));
+    await soon(async () => {
+      const accepted = await condition('rpol', 'lost', 'Accepted');
+      expect(accepted).toMatchObject({ status: 'False', reason: 'TargetNotFound' });
+      expect(accepted.message).toContain('nowhere');
+    });
+  });
+
+  test('mends a status that somebody else wrote', async () => {
+    const patched = await patchStatus('sdep', 'checkout', { summary: 'all is well' });
+    expect(patched).toContain('"summary": "all is well"');
+    await soon(async () => expect((await statusOf('sdep', 'checkout')).summary).toContain('1/1 resolved'));
+  });
+
+  test('reports pods that were missed, on the pod and in the status', async () => {
+    await plane.kubectl(['label', 'namespace', 'shop', 'breakwater.dev/injection=enabled']);
+    await apply(pod('checkout-2', ['app'], { app: 'checkout' }));
+    await soon(async () => {
+      expect((await condition('sdep', 'checkout', 'Programmed')).message).toContain('kubectl rollout restart');
+      const { items } = await get<{ items: { reason: string; note: string; regarding: { name: string } }[] }>(
+        'events.events.k8s.io',
+      );
+      const told = items.find(({ regarding }) => regarding.name === 'checkout-2');
+      expect(told).toMatchObject({ reason: 'NotInjected' });
+      expect(told?.note).toContain('kubectl delete pod checkout-2 --namespace shop');
+    });
+  });
+
+  test('ends the stream of a pod that is gone', async () => {
+    const token = await tokenOf('checkout-1');
+    const stream = await openStream<PlanFrame>('/v1/plan', token);
+    await plane.kubectl(['delete', 'pod', 'checkout-1', '--namespace', 'shop', '--force', '--grace-period=0']);
+    await stream.ended;
+    expect(stream.frames.at(-1)).toEqual({ kind: 'end', reason: 'PodGone' });
+  });
+
+  test('sends a pod that is newer than everything its plan at once', async () => {
+    await apply(pod('checkout-3', ['app', 'breakwater'], { app: 'checkout' }));
+    const stream = await openStream<PlanFrame>('/v1/plan', await tokenOf('checkout-3'));
+    await soon(() => Promise.resolve(mustHave(stream.frames.find((frame) => frame.kind === 'plan'))));
+    stream.body.destroy();
+  });
+});
+
+function mustHave<T>(value: T | null | undefined): T {
+  if (value === undefined || value === null) throw new Error('it is not there yet');
+  return value;
+}
