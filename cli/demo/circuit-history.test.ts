@@ -19,6 +19,8 @@ describe('history of a circuit', () => {
       [400, 'half-open', 2],
     );
     expect(history.openIntervals()).toEqual([{ from: 103, to: 300 }]);
+    expect(history.openIntervals(50)).toEqual([{ from: 153, to: 300 }]);
+    expect(history.openIntervals(200)).toEqual([]);
   });
 
   it('does not take two open times for one', () => {

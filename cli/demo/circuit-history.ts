@@ -35,9 +35,9 @@ export class CircuitHistory {
     return change;
   }
 
-  /** Times at which it was open for certain. */
-  openIntervals(): readonly { from: number; to: number }[] {
-    return this.#open;
+  /** Times at which it was open for certain, and had been for `sinceMs` at least. */
+  openIntervals(sinceMs = 0): readonly { from: number; to: number }[] {
+    return this.#open.map(({ from, to }) => ({ from: from + sinceMs, to })).filter(({ from, to }) => from <= to);
   }
 
   /** Whether it was ever seen open. */

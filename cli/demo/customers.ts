@@ -49,13 +49,13 @@ export class Customers {
   #next(): void {
     const dueMs = this.#startMs + (this.#sent * 1000) / CUSTOMERS_PER_SECOND;
     this.#stop = this.#clock.after(Math.max(0, dueMs - this.#clock.monotonicMs()), () => {
-      this.#visit(this.#sent % ORDER_EVERY === 0);
+      this.#visit(dueMs - this.#startMs, this.#sent % ORDER_EVERY === 0);
       this.#sent++;
       this.#next();
     });
   }
 
-  #visit(order: boolean): void {
+  #visit(atMs: number, order: boolean): void {
     const begunMs = this.#clock.monotonicMs();
     this.#pending++;
     const outgoing = request(this.#url + (order ? '/orders' : '/basket'), {
@@ -70,7 +70,7 @@ export class Customers {
       cancel();
       this.#pending--;
       const durationMs = this.#clock.monotonicMs() - begunMs;
-      this.visits.push({ atMs: begunMs - this.#startMs, ok: status > 0 && status < 500, durationMs, order, status });
+      this.visits.push({ atMs, ok: status > 0 && status < 500, durationMs, order, status });
     };
     const cancel = this.#clock.after(PATIENCE_MS, () => {
       settle(0);
