@@ -1,0 +1,220 @@
+import { fastify } from 'fastify';
+import { Registry } from 'prom-client';
+import { describe, expect, test } from 'vitest';
+import { silentLogger } from '../../runtime/log.ts';
+import { ManualClock, settle } from '../watch/manual-clock.ts';
+import { applyPatch } from './apply-patch.ts';
+import type { Pod, PodNamespace } from './pod.ts';
+import { defaultSettings } from './settings.ts';
+import {
+  type AdmissionResponse,
+  createInjectionMetrics,
+  type InjectionReport,
+  type InjectorOptions,
+  registerInjector,
+} from './webhook.ts';
+
+const namespaces = new Map<string, PodNamespace>([
+  ['shop', { labels: {}, annotations: {} }],
+  ['locked', { labels: { 'pod-security.kubernetes.io/enforce': 'restricted' }, annotations: {} }],
+]);
+
+const pod = (over: Partial<Pod> = {}): Pod => ({
+  metadata: {
+    generateName: 'checkout-',
+    ownerReferences: [
+      { apiVersion: 'apps/v1', kind: 'ReplicaSet', name: 'checkout-1', uid: 'rs-uid', controller: true },
+    ],
+  },
+  spec: { containers: [{ name: 'app', image: 'shop/checkout:1' }] },
+  ...over,
+});
+
+function setUp(over: Partial<InjectorOptions> = {}) {
+  const clock = new ManualClock();
+  const registry = new Registry();
+  const reports: InjectionReport[] = [];
+  const server = fastify();
+  registerInjector(server, {
+    clock,
+    log: silentLogger,
+    namespaceOf: (name) => namespaces.get(name),
+    caBundle: () => 'PEM',
+    operatorUrl: 'https://breakwater-operator.breakwater-system.svc:8443',
+    version: '0.1.0',
+    defaults: defaultSettings(),
+    report: (report) => reports.push(report),
+    metrics: createInjectionMetrics(registry),
+    ...over,
+  });
+  const post = async (payload: unknown) => {
+    const answer = await server.inject({ method: 'POST', url: '/inject', payload: payload as object });
+    return { status: answer.statusCode, body: answer.json<{ response: AdmissionResponse }>() };
+  };
+  const review = async (request: object) => {
+    const { status, body } = await post({
+      apiVersion: 'admission.k8s.io/v1',
+      kind: 'AdmissionReview',
+      request: {
+        uid: 'review-1',
+        kind: { group: '', version: 'v1', kind: 'Pod' },
+        operation: 'CREATE',
+        namespace: 'shop',
+        object: pod(),
+        ...request,
+      },
+    });
+    expect(status).toBe(200);
+    expect(body).toMatchObject({
+      apiVersion: 'admission.k8s.io/v1',
+      kind: 'AdmissionReview',
+      response: { uid: 'review-1', allowed: true },
+    });
+    return body.response;
+  };
+  return { clock, registry, reports, server, post, review };
+}
+
+function patched(response: AdmissionResponse): Pod {
+  expect(response.patchType).toBe('JSONPatch');
+  const operations = JSON.parse(Buffer.from(response.patch ?? '', 'base64').toString()) as Parameters<
+    typeof applyPatch
+  >[1];
+  return applyPatch(pod(), operations) as Pod;
+}
+
+describe('a pod', () => {
+  test('is injected, and reported with its controller', async () => {
+    const { review, reports } = setUp();
+    const response = await review({});
+    expect(patched(response).spec?.initContainers?.map(({ name }) => name)).toEqual([
+      'breakwater-capture',
+      'breakwater',
+    ]);
+    expect(response.auditAnnotations).toEqual({ injection: 'Injected' });
+    expect(response.warnings).toBeUndefined();
+    expect(reports).toEqual([
+      {
+        namespace: 'shop',
+        name: 'checkout-',
+        owner: { apiVersion: 'apps/v1', kind: 'ReplicaSet', name: 'checkout-1', uid: 'rs-uid' },
+        injected: true,
+        reason: 'Injected',
+        message: '',
+        dryRun: false,
+      },
+    ]);
+  });
+
+  test('that cannot be injected is allowed with a warning that Kubernetes does not cut', async () => {
+    const { review, reports } = setUp();
+    const response = await review({ namespace: 'locked', dryRun: true });
+    expect(response.patch).toBeUndefined();
+    expect(response.warnings?.[0]).toContain(
+      'not injected by Breakwater (PodSecurity): the namespace enforces PodSecurity restricted',
+    );
+    expect(response.warnings?.every((warning) => warning.length <= 256)).toBe(true);
+    expect(response.auditAnnotations).toEqual({ injection: 'PodSecurity' });
+    expect(reports).toMatchObject([{ injected: false, reason: 'PodSecurity', dryRun: true }]);
+  });
+
+  test('that opted out is not talked about', async () => {
+    const { review } = setUp();
+    const response = await review({
+      object: pod({ metadata: { labels: { 'breakwater.dev/injection': 'disabled' } } }),
+    });
+    expect(response.warnings).toBeUndefined();
+    expect(response.patch).toBeUndefined();
+  });
+
+  test('with a misspelt annotation is injected and warned about', async () => {
+    const { review } = setUp();
+    const response = await review({
+      object: pod({ metadata: { annotations: { 'breakwater.dev/captur': 'iptables' } } }),
+    });
+    expect(response.patch).toBeDefined();
+    expect(response.warnings).toEqual([
+      'breakwater: the annotation breakwater.dev/captur is not known to Breakwater and has no effect',
+    ]);
+  });
+
+  test('of a namespace that is not known yet waits for it, for a second', async () => {
+    const late = new Map<string, PodNamespace>();
+    const { review, clock } = setUp({ namespaceOf: (name) => late.get(name) });
+    const first = review({});
+    await settle();
+    await clock.advance(500);
+    late.set('shop', { labels: {}, annotations: {} });
+    await clock.advance(25);
+    expect((await first).patch).toBeDefined();
+    const second = review({ namespace: 'other' });
+    await settle();
+    await clock.advance(1_000);
+    expect((await second).warnings?.[0]).toContain('NamespaceUnknown');
+  });
+});
+
+describe('never refuses', () => {
+  test.each([
+    ['a pod without a spec', { object: {} }],
+    ['a pod that is none', { object: 'pod' }],
+    ['no object', { object: null }],
+    ['lists that are none', { object: { metadata: { annotations: 7 }, spec: { containers: 'x', volumes: 3 } } }],
+  ])('%s', async (_name, request) => {
+    const { review } = setUp();
+    await review(request);
+  });
+
+  test('when the operator fails, and then warns', async () => {
+    const { review, registry } = setUp({
+      caBundle: () => {
+        throw new Error('no certificates');
+      },
+    });
+    const response = await review({});
+    expect(response.patch).toBeUndefined();
+    expect(response.warnings?.[0]).toContain('the operator failed');
+    expect(await registry.getSingleMetricAsString('breakwater_inject_reviews_total')).toContain(
+      'result="InternalError"} 1',
+    );
+  });
+
+  test('when the report fails', async () => {
+    const { review } = setUp({
+      report: () => {
+        throw new Error('no room');
+      },
+    });
+    expect((await review({})).patch).toBeDefined();
+  });
+});
+
+describe('leaves alone', () => {
+  test.each([
+    ['other kinds', { kind: { group: 'apps', version: 'v1', kind: 'Deployment' } }],
+    ['other operations', { operation: 'UPDATE' }],
+    ['subresources', { subResource: 'ephemeralcontainers' }],
+  ])('%s', async (_name, request) => {
+    const { review, reports } = setUp();
+    expect((await review(request)).patch).toBeUndefined();
+    expect(reports).toEqual([]);
+  });
+
+  test.each([{}, { request: {} }, { request: { uid: '' } }, []])('what is no review: %j', async (payload) => {
+    const { post } = setUp();
+    const answer = await post(payload);
+    expect(answer).toMatchObject({ status: 400, body: { reason: 'BadReview' } });
+  });
+
+  test('what is far too large', async () => {
+    const { server } = setUp();
+    const payload = JSON.stringify({ request: { uid: 'x', object: 'x'.repeat(5 * 1024 * 1024) } });
+    const answer = await server.inject({
+      method: 'POST',
+      url: '/inject',
+      headers: { 'content-type': 'application/json' },
+      payload,
+    });
+    expect(answer.statusCode).toBe(413);
+  });
+});
