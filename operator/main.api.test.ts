@@ -81,10 +81,8 @@ async function get<T>(...names: string[]): Promise<T> {
 
 /** Gives what the API server made of it. */
 async function patchStatus(kind: string, name: string, status: object): Promise<string> {
-  const { stdout, stderr } = await plane.kubectl([
-    ...['patch', kind, name, '--namespace', 'shop', '--subresource', 'status', '--type', 'merge', '--output', 'json'],
-    ...['--patch', JSON.stringify({ status })],
-  ]);
+  const patch = ['patch', kind, name, '--namespace', 'shop', '--subresource', 'status', '--type', 'merge'];
+  const { stdout, stderr } = await plane.kubectl([...patch, '--output', 'json', '--patch', JSON.stringify({ status })]);
   expect(stderr).toBe('');
   return stdout;
 }
@@ -190,25 +188,24 @@ function policy(name: string, target: string, spec: object) {
 
 async function tokenOf(podName: string): Promise<string> {
   const { metadata } = await get<{ metadata: { uid: string } }>('pod', podName);
-  const { stdout, stderr } = await plane.kubectl([
-    ...['create', 'token', 'default', '--namespace', 'shop', '--audience', 'breakwater'],
-    ...['--bound-object-kind', 'Pod', '--bound-object-name', podName, '--bound-object-uid', metadata.uid],
-  ]);
+  const create = ['create', 'token', 'default', '--namespace', 'shop', '--audience', 'breakwater'];
+  const bound = ['--bound-object-kind', 'Pod', '--bound-object-name', podName, '--bound-object-uid', metadata.uid];
+  const { stdout, stderr } = await plane.kubectl([...create, ...bound]);
   expect(stderr).toBe('');
   return stdout.trim();
 }
 
 /** A sidecar's side of one stream: frames as they come. */
-async function openStream<F extends { kind: string }>(path: string, token: string) {
+async function openStream(path: string, token: string) {
   const { statusCode, body } = await request(`https://127.0.0.1:${operator.httpsPort}${path}`, {
     dispatcher: agent,
     headers: { authorization: `Bearer ${token}` },
     bodyTimeout: 0,
   });
   expect(statusCode).toBe(200);
-  const frames: F[] = [];
+  const frames: (PlanFrame | EndpointsFrame)[] = [];
   const lines = createInterface({ input: body });
-  lines.on('line', (line) => frames.push(JSON.parse(line) as F));
+  lines.on('line', (line) => frames.push(JSON.parse(line) as PlanFrame | EndpointsFrame));
   const ended = once(lines, 'close');
   // That we hang up ourselves is no failure.
   for (const emitter of [body, lines]) emitter.on('error', () => undefined);
@@ -259,7 +256,7 @@ describe('an operator', () => {
 
   test('gives a pod its plan, and counts what it applied', async () => {
     const token = await tokenOf('checkout-1');
-    const stream = await openStream<PlanFrame>('/v1/plan', token);
+    const stream = await openStream('/v1/plan', token);
     const plan = await soon(() => Promise.resolve(mustHave(stream.frames.find((frame) => frame.kind === 'plan'))));
     expect(plan.plan.dependencies.map(({ id }) => id)).toEqual(['shop/checkout/payments']);
     expect(plan.plan.dependencies[0]?.policies[0]?.circuitBreaker).not.toBeNull();
@@ -274,8 +271,8 @@ describe('an operator', () => {
 
   test('brings a change of a policy and of an EndpointSlice to the sidecar within a second', async () => {
     const token = await tokenOf('checkout-1');
-    const plans = await openStream<PlanFrame>('/v1/plan', token);
-    const endpoints = await openStream<EndpointsFrame>('/v1/endpoints', token);
+    const plans = await openStream('/v1/plan', token);
+    const endpoints = await openStream('/v1/endpoints', token);
     const addressesSeen = () =>
       endpoints.frames.flatMap((frame) =>
         frame.kind === 'snapshot' || frame.kind === 'update'
@@ -304,7 +301,7 @@ describe('an operator', () => {
 
   test('shows an open circuit in the status of both kinds and as an Event, and its closing', async () => {
     const token = await tokenOf('checkout-1');
-    const stream = await openStream<PlanFrame>('/v1/plan', token);
+    const stream = await openStream('/v1/plan', token);
     const plan = await soon(() => Promise.resolve(mustHave(stream.frames.find((frame) => frame.kind === 'plan'))));
     await report('/v1/acknowledgements', token, { stream: 'plan', version: plan.version, applied: true });
     const stateKey = mustHave(plan.plan.dependencies[0]?.policies[0]?.circuitBreaker).stateKey;
@@ -382,7 +379,7 @@ describe('an operator', () => {
 
   test('ends the stream of a pod that is gone', async () => {
     const token = await tokenOf('checkout-1');
-    const stream = await openStream<PlanFrame>('/v1/plan', token);
+    const stream = await openStream('/v1/plan', token);
     await plane.kubectl(['delete', 'pod', 'checkout-1', '--namespace', 'shop', '--force', '--grace-period=0']);
     await stream.ended;
     expect(stream.frames.at(-1)).toEqual({ kind: 'end', reason: 'PodGone' });
@@ -390,7 +387,7 @@ describe('an operator', () => {
 
   test('sends a pod that is newer than everything its plan at once', async () => {
     await apply(pod('checkout-3', ['app', 'breakwater'], { app: 'checkout' }));
-    const stream = await openStream<PlanFrame>('/v1/plan', await tokenOf('checkout-3'));
+    const stream = await openStream('/v1/plan', await tokenOf('checkout-3'));
     await soon(() => Promise.resolve(mustHave(stream.frames.find((frame) => frame.kind === 'plan'))));
     stream.body.destroy();
   });
