@@ -47,7 +47,7 @@ const MAX_PROBLEMS_TOLD = 8;
 const MAX_MESSAGE = 4096;
 const MAX_SUMMARY = 1024;
 const MAX_CIRCUITS = 256;
-const MAX_RULE_NAME = 253;
+const MAX_RULE_NAME = 512;
 
 /** Problems of the targets of a policy are told by both conditions: it has no effect, and something it refers to is missing. */
 const REFERENCE_REASONS: ReadonlySet<string> = new Set(['TargetNotFound', 'TargetInvalid', 'SectionNotFound']);
