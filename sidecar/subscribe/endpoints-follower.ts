@@ -104,8 +104,9 @@ export class EndpointsFollower implements StreamFollower {
     this.#version = version;
   }
 
+  /** Changes what we said that we hold, be it from this stream, the one before, or the disk. */
   #update(frame: Extract<EndpointsFrame, { kind: 'update' }>): LineVerdict {
-    if (this.#version === null || !this.#confirmed || this.#resync) {
+    if (this.#version === null || this.#resync) {
       return this.#refuse(frame.version, 'an update came before the snapshot that it changes');
     }
     return this.#apply(frame.version, () => {
@@ -113,7 +114,8 @@ export class EndpointsFollower implements StreamFollower {
       for (const key of frame.removed) next.delete(key);
       for (const set of frame.sets) next.set(set.key, set);
       if (next.size > PLAN_LIMITS.endpointSets) throw new Error(`more than ${PLAN_LIMITS.endpointSets} sets`);
-      this.#options.dataPlane.applyEndpointsUpdate(frame.sets, frame.removed);
+      if (this.#confirmed) this.#options.dataPlane.applyEndpointsUpdate(frame.sets, frame.removed);
+      else this.#options.dataPlane.applyEndpointsSnapshot([...next.values()], false);
       this.#sets = next;
       this.#version = frame.version;
     });

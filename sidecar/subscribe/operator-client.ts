@@ -33,7 +33,8 @@ export interface OperatorClientOptions {
 
 const KEEP_ALIVE_MS = 15_000;
 const POST_IDLE_MS = 4_000;
-const MAX_ERROR_BODY_BYTES = 1024;
+const MAX_ERROR_BODY_BYTES = 4096;
+const MAX_EXPLANATION_LENGTH = 300;
 
 export class OperatorClient {
   readonly #options: OperatorClientOptions;
@@ -169,13 +170,9 @@ function readRefusal(response: IncomingMessage): Promise<OperatorError> {
     let body = '';
     const finish = () => {
       response.destroy();
-      const said = body.slice(0, MAX_ERROR_BODY_BYTES).replaceAll(/\s+/g, ' ').trim();
-      resolve(
-        new OperatorError(
-          STATUS_REASONS[status] ?? 'unexpected-answer',
-          `the operator answered ${status}${said ? `: ${said}` : ''}`,
-        ),
-      );
+      const said = explanationIn(body);
+      const message = `the operator answered ${status}${said === '' ? '' : `: ${said}`}`;
+      resolve(new OperatorError(STATUS_REASONS[status] ?? 'unexpected-answer', message));
     };
     response.setEncoding('utf8');
     response.on('data', (text: string) => {
@@ -185,6 +182,18 @@ function readRefusal(response: IncomingMessage): Promise<OperatorError> {
     response.on('error', finish);
     response.on('close', finish);
   });
+}
+
+/** The operator explains itself in JSON; whatever else answers at its address is quoted, shortened. */
+function explanationIn(body: string): string {
+  let text = body;
+  try {
+    const { message } = JSON.parse(body) as { message?: unknown };
+    if (typeof message === 'string') text = message;
+  } catch {
+    // Not JSON: quoted as it is.
+  }
+  return text.slice(0, MAX_EXPLANATION_LENGTH).replaceAll(/\s+/g, ' ').trim();
 }
 
 const TLS_CODES = /^(ERR_TLS_|ERR_SSL_|CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|INVALID_CA|HOSTNAME_MISMATCH|EPROTO)/;

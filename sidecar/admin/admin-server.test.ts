@@ -1,0 +1,30 @@
+import { Counter, Registry } from 'prom-client';
+import { afterEach, expect, it } from 'vitest';
+import { startAdminServer } from './admin-server.ts';
+import type { Readiness } from './readiness.ts';
+import type { RunningServer } from './server.ts';
+
+let server: RunningServer | null = null;
+afterEach(() => server?.close());
+
+it('serves probes and metrics, and nothing else', async () => {
+  let readiness: Readiness = { ready: false, reason: 'waiting for the first plan' };
+  const registry = new Registry();
+  new Counter({ name: 'calls_total', help: 'Calls.', registers: [registry] }).inc();
+  server = await startAdminServer({ host: '127.0.0.1', port: 0, readiness: () => readiness, registry });
+  const get = async (path: string, method = 'GET') => {
+    const response = await fetch(`http://127.0.0.1:${server?.port}${path}`, { method });
+    return { status: response.status, type: response.headers.get('content-type'), text: await response.text() };
+  };
+  expect(await get('/livez')).toMatchObject({ status: 200, text: 'ok\n' });
+  expect(await get('/readyz')).toMatchObject({ status: 503, text: 'not ready: waiting for the first plan\n' });
+  readiness = { ready: true, reason: 'plan v1 is in force' };
+  expect(await get('/readyz')).toMatchObject({ status: 200, text: 'ready: plan v1 is in force\n' });
+  const metrics = await get('/metrics');
+  expect(metrics.type).toContain('text/plain');
+  expect(metrics.text).toContain('calls_total 1');
+  for (const path of ['/', '/disable', '/enable', '/status', '/plan']) {
+    expect((await get(path)).status).toBe(404);
+    expect((await get(path, 'POST')).status).toBe(404);
+  }
+});

@@ -1,0 +1,108 @@
+import { describe, expect, it } from 'vitest';
+import { readCaptureConfig, readControlConfig, readSidecarConfig } from './config.ts';
+
+const least = {
+  BREAKWATER_OPERATOR_URL: 'https://breakwater-operator.breakwater-system.svc:8443',
+  BREAKWATER_TOKEN_FILE: '/var/run/secrets/breakwater/token',
+  BREAKWATER_CA_BUNDLE: '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n',
+};
+
+describe('readSidecarConfig', () => {
+  it('needs little and knows the rest', () => {
+    expect(readSidecarConfig(least)).toEqual({
+      capture: 'iptables',
+      operatorUrl: new URL(least.BREAKWATER_OPERATOR_URL),
+      tokenFile: '/var/run/secrets/breakwater/token',
+      caBundle: least.BREAKWATER_CA_BUNDLE,
+      caFile: null,
+      stateDirectory: null,
+      outboundPort: 15_101,
+      adminHost: '0.0.0.0',
+      adminPort: 15_102,
+      controlPort: 15_103,
+      pod: { podName: '', podNamespace: '' },
+      logLevel: 'info',
+      firstPlanWaitMs: 10_000,
+      drainTimeoutMs: 10_000,
+      parentWatch: false,
+    });
+  });
+
+  it('listens where the kubelet probes', () => {
+    expect(readSidecarConfig({ ...least, BREAKWATER_POD_IP: 'fd00::12' }).adminHost).toBe('::');
+    expect(readSidecarConfig({ ...least, BREAKWATER_POD_IP: '10.0.0.1' }).adminHost).toBe('0.0.0.0');
+    expect(
+      readSidecarConfig({ ...least, BREAKWATER_POD_IP: 'fd00::12', BREAKWATER_ADMIN_HOST: '127.0.0.1' }).adminHost,
+    ).toBe('127.0.0.1');
+  });
+
+  it('names everything that does not fit at once', () => {
+    const bad = {
+      BREAKWATER_CAPTURE: 'magic',
+      BREAKWATER_OPERATOR_URL: 'http://operator',
+      BREAKWATER_ADMIN_PORT: '70000',
+      BREAKWATER_FIRST_PLAN_WAIT_MS: '-1',
+      BREAKWATER_CA_BUNDLE: 'none',
+    };
+    let message = '';
+    try {
+      readSidecarConfig(bad);
+    } catch (error) {
+      message = (error as Error).message;
+    }
+    for (const name of [...Object.keys(bad), 'BREAKWATER_TOKEN_FILE']) expect(message).toContain(name);
+    expect(message).toContain('must be an https:// URL');
+    expect(message).toContain('must be a whole number from 0 to 65535');
+  });
+
+  it('needs an authority to trust', () => {
+    const { BREAKWATER_CA_BUNDLE: _, ...rest } = least;
+    expect(() => readSidecarConfig(rest)).toThrow('BREAKWATER_CA_FILE');
+    expect(readSidecarConfig({ ...rest, BREAKWATER_CA_FILE: '/ca.pem' }).caFile).toBe('/ca.pem');
+  });
+});
+
+describe('readCaptureConfig', () => {
+  it('reads ports, ranges and CIDRs of both families', () => {
+    const config = readCaptureConfig({
+      BREAKWATER_EXCLUDE_OUTBOUND_PORTS: '5432, 8000-8010,',
+      BREAKWATER_EXCLUDE_OUTBOUND_CIDRS: '10.0.0.0/8, fd00::/8,192.168.1.1',
+      KUBERNETES_SERVICE_HOST: '10.96.0.1',
+      KUBERNETES_SERVICE_PORT: '6443',
+    });
+    expect(config).toEqual({
+      outboundPort: 15_101,
+      sidecarUid: 14_750,
+      excludedPorts: [
+        { from: 5432, to: 5432 },
+        { from: 8000, to: 8010 },
+      ],
+      excludedCidrs: ['10.0.0.0/8', 'fd00::/8', '192.168.1.1'],
+      apiServer: { host: '10.96.0.1', port: 6443 },
+      logLevel: 'info',
+    });
+  });
+
+  it('excludes nothing outside a cluster', () => {
+    expect(readCaptureConfig({})).toMatchObject({ excludedPorts: [], excludedCidrs: [], apiServer: null });
+  });
+
+  it.each([
+    ['BREAKWATER_EXCLUDE_OUTBOUND_PORTS', '0'],
+    ['BREAKWATER_EXCLUDE_OUTBOUND_PORTS', '80-70'],
+    ['BREAKWATER_EXCLUDE_OUTBOUND_PORTS', '80 -j ACCEPT'],
+    ['BREAKWATER_EXCLUDE_OUTBOUND_CIDRS', '10.0.0.0/33'],
+    ['BREAKWATER_EXCLUDE_OUTBOUND_CIDRS', '10.0.0.1\n-A OUTPUT -j DROP'],
+    ['BREAKWATER_SIDECAR_UID', '0'],
+  ])('refuses %s=%s', (name, value) => {
+    expect(() => readCaptureConfig({ [name]: value })).toThrow(name);
+  });
+});
+
+it('readControlConfig has what a command needs', () => {
+  expect(readControlConfig({})).toEqual({ controlPort: 15_103, stateDirectory: null });
+  expect(readControlConfig({ BREAKWATER_CONTROL_PORT: '0', BREAKWATER_STATE_DIRECTORY: '/state' })).toEqual({
+    controlPort: 0,
+    stateDirectory: '/state',
+  });
+});
