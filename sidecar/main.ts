@@ -23,9 +23,12 @@ async function runSidecar(): Promise<number> {
   log.info({ inFlight: sidecar.dataPlane.inFlight(), timeoutMs: config.drainTimeoutMs }, 'draining');
   const empty = await sidecar.drain(stop.urgent);
   log.info({ empty, inFlight: sidecar.dataPlane.inFlight() }, 'stopping');
-  await sidecar.stop();
+  await Promise.race([sidecar.stop(), systemClock.sleep(STOP_TIMEOUT_MS)]);
   return 0;
 }
+
+/** Nothing is in progress any more that would be worth a longer wait, for instance for a disk that does not answer. */
+const STOP_TIMEOUT_MS = 5_000;
 
 const USAGE = `breakwater [sidecar]   run the sidecar (the default)
 breakwater capture     redirect this pod's outgoing connections to it
