@@ -56,7 +56,7 @@ describe('toWorldEndpointSlice', () => {
         { addresses: ['10.0.0.1'] },
         { addresses: ['10.0.0.2'], conditions: { ready: null, serving: false, terminating: true } },
         { addresses: null, conditions: null, targetRef: { kind: 'Pod', name: 'p' } },
-        { addresses: ['10.0.0.4'], targetRef: { kind: 'Node', name: 'n' } },
+        { addresses: ['10.0.0.4'], conditions: { ready: false }, targetRef: { kind: 'Node', name: 'n' } },
       ],
     });
     const ready = { ready: true, serving: true, terminating: false };
@@ -73,7 +73,7 @@ describe('toWorldEndpointSlice', () => {
         { addresses: ['10.0.0.1'], ...ready, pod: undefined },
         { addresses: ['10.0.0.2'], ready: true, serving: false, terminating: true, pod: undefined },
         { addresses: [], ...ready, pod: 'shop/p' },
-        { addresses: ['10.0.0.4'], ...ready, pod: undefined },
+        { addresses: ['10.0.0.4'], ...ready, ready: false, pod: undefined },
       ],
     });
   });

@@ -181,11 +181,10 @@ export function toWorldEndpointSlice(raw: unknown): WorldEndpointSlice {
     addressType: slice.addressType,
     ports: slice.ports,
     endpoints: slice.endpoints.map(({ addresses, conditions, targetRef }) => {
-      const ready = conditions?.ready ?? true;
       return {
         addresses,
-        ready,
-        serving: conditions?.serving ?? ready,
+        ready: conditions?.ready ?? true,
+        serving: conditions?.serving ?? true,
         terminating: conditions?.terminating ?? false,
         pod:
           targetRef?.kind === 'Pod'
