@@ -228,7 +228,8 @@ export class ClientConnection implements TimerNode {
       position = next;
     }
     this.#consuming = false;
-    if (this.#state === State.Tunnel && position < end && this.#pending === null) this.#tunnel(data.subarray(position, end));
+    if (this.#state === State.Tunnel && position < end && this.#pending === null)
+      this.#tunnel(data.subarray(position, end));
     else if (this.#state === State.Body && this.#exchange.acceptsBody && !this.#exchange.requestFlush())
       this.#pauseSocket();
     else if (this.#state === State.Waiting) this.#exchange.requestFlush();

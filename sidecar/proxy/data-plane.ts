@@ -155,7 +155,8 @@ class ProxyDataPlane implements DataPlane {
   async listen(): Promise<void> {
     const { capture, outboundPort, bindHost } = this.#options;
     this.#listening = true;
-    if (!(await testSharedReads())) this.#options.log.warn('reads cannot share a buffer in this Node: they cost more');
+    if (!(await testSharedReads(this.#options.clock)))
+      this.#options.log.warn('reads cannot share a buffer in this Node: they cost more');
     this.#sweep();
     if (capture === 'explicit') {
       await this.#openListeners();

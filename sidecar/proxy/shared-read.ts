@@ -2,6 +2,7 @@
 // allocates 64 KiB; a socket made around the same handle has it. That handle is not a public API: a test at start decides whether this
 // works in the running Node, and where it does not, sockets stay as they were accepted.
 import net, { type Socket } from 'node:net';
+import type { Clock } from '../../runtime/clock.ts';
 
 const READ_BUFFER_BYTES = 65_536;
 const readBuffer = Buffer.allocUnsafeSlow(READ_BUFFER_BYTES);
@@ -43,12 +44,12 @@ export function shareReads(socket: Socket, onRead: (buffer: Buffer, bytes: numbe
 }
 
 /** Tries it once on a real connection; afterwards `shareReads` works or answers null. */
-export async function testSharedReads(): Promise<boolean> {
+export async function testSharedReads(clock: Clock): Promise<boolean> {
   usable = true;
   const server = net.createServer({ allowHalfOpen: true });
   try {
     usable = await new Promise<boolean>((resolve) => {
-      const timer = setTimeout(() => resolve(false), SELF_TEST_TIMEOUT_MS);
+      const cancel = clock.after(SELF_TEST_TIMEOUT_MS, () => resolve(false));
       server.on('connection', (socket) => {
         socket.once('data', (first) => {
           const shared = shareReads(socket, (buffer, bytes) => shared?.end(buffer.toString('latin1', 0, bytes)));
@@ -66,7 +67,7 @@ export async function testSharedReads(): Promise<boolean> {
         });
         client.on('error', () => resolve(false));
         client.on('end', () => {
-          clearTimeout(timer);
+          cancel();
           client.end();
           resolve(echoed === 'ab');
         });

@@ -1,0 +1,241 @@
+// For the tests of this folder: a data path with one dependency, upstreams that follow a script on raw sockets, and clients that see bytes.
+import net, { type AddressInfo, type Socket } from 'node:net';
+import type { Endpoint } from '../../plan/endpoints.ts';
+import type { DependencyPlan, PolicyPlan, WorkloadPlan } from '../../plan/plan.ts';
+import { systemClock } from '../../runtime/clock.ts';
+import { silentLogger } from '../../runtime/log.ts';
+import { seededRandom } from '../../runtime/random.ts';
+import type { DataPlane } from '../data-plane.ts';
+import { createSidecarMetrics, type SidecarMetrics } from '../metrics.ts';
+import { createDataPlane } from './data-plane.ts';
+
+export const NO_POLICY: PolicyPlan = {
+  rule: 'base',
+  timeouts: { requestMs: 0, attemptMs: 0, connectMs: 2_000, idleMs: 0, opaqueIdleMs: 0 },
+  retries: null,
+  circuitBreaker: null,
+  bulkhead: null,
+  sources: {},
+};
+
+export const RETRIES: NonNullable<PolicyPlan['retries']> = {
+  stateKey: 'retries:base',
+  maxAttempts: 3,
+  retryOn: ['ConnectFailure', 'Reset', 'AttemptTimeout', 'GatewayError'],
+  methods: 'Idempotent',
+  backoffInitialMs: 1,
+  backoffMaxMs: 5,
+  budgetPercent: 100,
+  budgetMinPerSecond: 1000,
+};
+
+export const BREAKER: NonNullable<PolicyPlan['circuitBreaker']> = {
+  stateKey: 'circuitBreaker:base',
+  failureOn: ['ConnectFailure', 'Reset', 'AttemptTimeout', 'ServerError'],
+  consecutiveFailures: 5,
+  failureRate: null,
+  slowCalls: null,
+  windowMs: 10_000,
+  openForMs: 200,
+  maxOpenForMs: 1_000,
+  halfOpenMaxProbes: 2,
+  halfOpenSuccesses: 2,
+};
+
+export function dependencyPlan(policy: Partial<PolicyPlan>, changes: Partial<DependencyPlan> = {}): DependencyPlan {
+  return {
+    id: 'shop/checkout/payments',
+    name: 'payments',
+    namespace: 'shop',
+    serviceDependency: 'checkout',
+    criticality: 'Required',
+    enforcement: 'Enabled',
+    service: { namespace: 'billing', name: 'payments', port: 8080 },
+    authority: 'payments.billing.svc.cluster.local:8080',
+    protocol: 'Http',
+    destinations: [],
+    balancing: 'Endpoints',
+    endpointsKey: 'billing/payments:8080',
+    levels: [],
+    combinations: [0],
+    policies: [{ ...NO_POLICY, ...policy }],
+    ...changes,
+  };
+}
+
+export function workloadPlan(...dependencies: DependencyPlan[]): WorkloadPlan {
+  return { formatVersion: 1, namespace: 'shop', serviceDependencies: ['checkout'], dependencies };
+}
+
+export interface Bench {
+  plane: DataPlane;
+  metrics: SidecarMetrics;
+  port: number;
+  setEndpoints: (...endpoints: Endpoint[]) => void;
+  /** Sum of the samples of a metric whose labels include these. */
+  metric: (name: string, labels?: Record<string, string>) => Promise<number>;
+  close(): Promise<void>;
+}
+
+/** A data path in capture `explicit` with one dependency, ready to be called at `port`. */
+export async function startBench(plan: DependencyPlan, endpoints: readonly Endpoint[] | null): Promise<Bench> {
+  const metrics = createSidecarMetrics();
+  const plane = createDataPlane({
+    capture: 'explicit',
+    outboundPort: 0,
+    bindHost: '127.0.0.1',
+    originalDestination: null,
+    clock: systemClock,
+    random: seededRandom(7),
+    log: silentLogger,
+    metrics,
+  });
+  plane.applyPlan(workloadPlan(plan));
+  if (endpoints) plane.applyEndpointsSnapshot([{ key: plan.endpointsKey, endpoints: [...endpoints] }], false);
+  plane.setEndpointsStreamUp(true);
+  await plane.listen();
+  const port = Number(plane.addresses()[plan.name]?.split(':')[1]);
+  return {
+    plane,
+    metrics,
+    port,
+    setEndpoints: (...next) => plane.applyEndpointsUpdate([{ key: plan.endpointsKey, endpoints: next }], []),
+    metric: async (name, labels = {}) => {
+      const found = (await metrics.registry.getMetricsAsJSON()).find((metric) => metric.name === name);
+      const values = (found?.values ?? []) as { labels: Record<string, string>; value: number }[];
+      return values
+        .filter((sample) => Object.entries(labels).every(([key, value]) => sample.labels[key] === value))
+        .reduce((sum, sample) => sum + sample.value, 0);
+    },
+    close: async () => plane.close(),
+  };
+}
+
+export interface Upstream {
+  port: number;
+  endpoint: Endpoint;
+  /** Connections accepted so far. */
+  connections: number;
+  /** Everything received, per connection, latin1. */
+  received: string[];
+  close(): void;
+}
+
+/** `onData` is called with all that a connection has received so far whenever more comes. */
+export async function startUpstream(
+  onData: (received: string, socket: Socket, connection: number) => void,
+  onConnection?: (socket: Socket, connection: number) => void,
+): Promise<Upstream> {
+  const sockets = new Set<Socket>();
+  const server = net.createServer({ allowHalfOpen: true, noDelay: true });
+  const upstream: Upstream = {
+    port: 0,
+    endpoint: { address: '127.0.0.1', port: 0 },
+    connections: 0,
+    received: [],
+    close: () => {
+      for (const socket of sockets) socket.destroy();
+      server.close();
+    },
+  };
+  server.on('connection', (socket) => {
+    const connection = upstream.connections++;
+    upstream.received[connection] = '';
+    sockets.add(socket);
+    socket.on('close', () => sockets.delete(socket));
+    socket.on('error', () => {});
+    onConnection?.(socket, connection);
+    socket.on('end', () => socket.end());
+    socket.on('data', (chunk) => {
+      upstream.received[connection] += chunk.toString('latin1');
+      onData(upstream.received[connection] ?? '', socket, connection);
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', () => resolve()));
+  upstream.port = (server.address() as AddressInfo).port;
+  upstream.endpoint = { address: '127.0.0.1', port: upstream.port };
+  return upstream;
+}
+
+/** Answers every request without content by the same bytes. */
+export function answering(
+  response: string | ((request: string, nth: number) => string),
+): (received: string, socket: Socket) => void {
+  const answered = new WeakMap<Socket, number>();
+  return (received, socket) => {
+    const requests = received.split('\r\n\r\n').slice(0, -1);
+    for (let nth = answered.get(socket) ?? 0; nth < requests.length; nth++) {
+      answered.set(socket, nth + 1);
+      socket.write(typeof response === 'string' ? response : response(requests[nth] ?? '', nth), 'latin1');
+    }
+  };
+}
+
+export const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok';
+
+export interface Client {
+  socket: Socket;
+  send(text: string): void;
+  /** Resolves when what was received satisfies the predicate; rejects after two seconds with what there is. */
+  until(predicate: (received: string) => boolean, withinMs?: number): Promise<string>;
+  /** Resolves with everything when the peer ends. */
+  ended(withinMs?: number): Promise<string>;
+  /** Resolves with "end" or an error code when the connection is gone. */
+  closed(): Promise<string>;
+}
+
+export function connect(port: number, allowHalfOpen = true): Client {
+  const socket = net.connect({ port, host: '127.0.0.1', allowHalfOpen, noDelay: true });
+  let received = '';
+  let ended = false;
+  let outcome = '';
+  const waiters = new Set<() => void>();
+  const wake = (): void => {
+    for (const waiter of waiters) waiter();
+  };
+  socket.on('data', (chunk) => {
+    received += chunk.toString('latin1');
+    wake();
+  });
+  socket.on('end', () => {
+    ended = true;
+    wake();
+  });
+  socket.on('error', (error: NodeJS.ErrnoException) => {
+    outcome = error.code ?? 'error';
+  });
+  socket.on('close', () => {
+    ended = true;
+    outcome ||= 'end';
+    wake();
+  });
+  const wait = (done: () => boolean, withinMs: number): Promise<string> =>
+    new Promise((resolve, reject) => {
+      const check = (): void => {
+        if (!done()) return;
+        waiters.delete(check);
+        cancel();
+        resolve(received);
+      };
+      const cancel = systemClock.after(withinMs, () => {
+        waiters.delete(check);
+        reject(new Error(`not within ${withinMs} ms; received: ${JSON.stringify(received.slice(0, 2000))}`));
+      });
+      waiters.add(check);
+      check();
+    });
+  return {
+    socket,
+    send: (text) => void socket.write(text, 'latin1'),
+    until: (predicate, withinMs = 2_000) => wait(() => predicate(received), withinMs),
+    ended: (withinMs = 2_000) => wait(() => ended, withinMs),
+    closed: async () => {
+      await wait(() => outcome !== '', 4_000);
+      return outcome;
+    },
+  };
+}
+
+export function get(path: string, extra = ''): string {
+  return `GET ${path} HTTP/1.1\r\nHost: payments.billing\r\n${extra}\r\n`;
+}
