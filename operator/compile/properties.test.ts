@@ -155,13 +155,9 @@ function deepFreeze<T>(value: T): T {
   return value;
 }
 
-function plain({ endpointSets, facts, ...rest }: CompileResult) {
-  return {
-    ...rest,
-    endpointSets: Object.fromEntries(endpointSets),
-    dependencies: Object.fromEntries(facts.dependencies),
-    policies: Object.fromEntries(facts.policies),
-  };
+/** Two results are equal when these are; a text compares faster than a large object. */
+function plain({ workloads, problems, endpointSets, facts }: CompileResult): string {
+  return canonicalJson([workloads, problems, [...endpointSets], ...Object.values(facts).map((it) => [...it])]);
 }
 
 describe('compile, for every world,', () => {
@@ -186,7 +182,7 @@ describe('compile, for every world,', () => {
           expect(it.message).not.toMatch(/undefined|\[object/);
         }
       }),
-      { numRuns: 150 },
+      { numRuns: 60 },
     );
   });
 
@@ -197,9 +193,9 @@ describe('compile, for every world,', () => {
       .chain((all) => fc.tuple(fc.constant(all), fc.shuffledSubarray(all, { minLength: all.length })));
     fc.assert(
       fc.property(shuffled, ([one, other]) => {
-        expect(plain(compile(world(other)))).toEqual(plain(compile(world(one))));
+        expect(plain(compile(world(other)))).toBe(plain(compile(world(one))));
       }),
-      { numRuns: 150 },
+      { numRuns: 60 },
     );
   });
 
@@ -217,7 +213,7 @@ describe('compile, for every world,', () => {
         expect(versions(compile(world([...manifests, ...after])))).toEqual(known);
         expect(versions(compile(world([...manifests, ...twins])))).toEqual(known);
       }),
-      { numRuns: 100 },
+      { numRuns: 60 },
     );
   });
 
