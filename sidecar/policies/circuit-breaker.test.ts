@@ -227,6 +227,31 @@ describe('half-open', () => {
     expect([breaker.state(30_000), breaker.reason]).toEqual([Open, 'a probe was slow']);
   });
 
+  it('opens again where all its probes hang, and is not kept shut by them', () => {
+    const breaker = opened({ ...defaults, openForMs: 1000 });
+    const hanging = [breaker.admit(1000), breaker.admit(2000)];
+    expect([breaker.state(31_999), breaker.admit(31_999)]).toEqual([HalfOpen, 0]);
+    expect([breaker.state(32_000), breaker.reason]).toEqual([Open, 'the probes are not answered']);
+    expect(breaker.retryAfterMs(32_000)).toBe(2000);
+    for (const permit of hanging) breaker.settle(permit, Success, 33_000, 33_000);
+    expect(breaker.state(33_999)).toBe(Open);
+    calls(breaker, 2, Success, 34_000);
+    expect(breaker.state(34_000)).toBe(Closed);
+  });
+
+  it('waits for a hanging probe as long as another one may still be sent', () => {
+    const breaker = opened();
+    breaker.admit(30_000);
+    expect([breaker.state(3_600_000), breaker.look(3_600_000)]).toEqual([HalfOpen, true]);
+  });
+
+  it('waits for slow probes as long as it was open', () => {
+    const breaker = opened({ ...defaults, openForMs: 60_000 });
+    breaker.admit(60_000);
+    breaker.admit(60_000);
+    expect([breaker.state(119_999), breaker.state(120_000)]).toEqual([HalfOpen, Open]);
+  });
+
   it('opens for the open time where the plan caps it lower', () => {
     expect(opened({ ...defaults, maxOpenForMs: 100 }).retryAfterMs(0)).toBe(30_000);
   });
@@ -283,6 +308,39 @@ it('tells of every change once, in order', () => {
   expect(seen).toEqual([Open, HalfOpen, Open, HalfOpen, Closed]);
 });
 
+describe('the window', () => {
+  const call = fc.record({
+    waitMs: fc.integer({ min: 0, max: 350 }),
+    failed: fc.boolean(),
+    slow: fc.integer({ min: 0, max: 3 }).map((number) => number === 0),
+  });
+
+  it.each([
+    ['failures', { failureRate: { percent: 60, minimumCalls: 6 } }],
+    ['slow calls', { slowCalls: { percent: 40, minimumCalls: 6, thresholdMs: 100 } }],
+  ] as const)('counts %s exactly, over ten buckets of elapsed time', (kind, rate) => {
+    fc.assert(
+      fc.property(fc.array(call, { minLength: 6, maxLength: 40 }), fc.nat({ max: 5000 }), (list, startMs) => {
+        const breaker = breakerOf({ ...defaults, consecutiveFailures: 0, windowMs: 1000, ...rate });
+        const seen: { bucket: number; counts: boolean }[] = [];
+        let nowMs = startMs;
+        for (const { waitMs, failed, slow: isSlow } of list) {
+          nowMs += waitMs;
+          breaker.settle(breaker.admit(nowMs), failed ? Failure : Success, isSlow ? 100 : 99, nowMs);
+          const bucket = Math.floor(nowMs / 100);
+          seen.push({ bucket, counts: kind === 'failures' ? failed : isSlow });
+          const window = seen.filter((one) => one.bucket > bucket - 10);
+          const count = window.filter(({ counts }) => counts).length;
+          const trips = window.length >= 6 && count * 100 >= (kind === 'failures' ? 60 : 40) * window.length;
+          expect(breaker.state(nowMs)).toBe(trips ? Open : Closed);
+          if (trips) return;
+        }
+      }),
+      { numRuns: 1000 },
+    );
+  });
+});
+
 // The model knows every call by its time and recounts from the list; it draws no jitter.
 interface Permit {
   value: number;
@@ -300,6 +358,7 @@ interface Model {
   reopenings: number;
   probes: number;
   successes: number;
+  lastProbeMs: number;
   permits: Permit[];
 }
 
@@ -316,9 +375,18 @@ function change(model: Model, state: number): void {
 }
 
 function passTime(model: Model): void {
-  const { openForMs, maxOpenForMs } = model.spec;
+  const { openForMs, maxOpenForMs, halfOpenMaxProbes } = model.spec;
   const openMs = Math.min(openForMs * 2 ** model.reopenings, Math.max(openForMs, maxOpenForMs));
-  if (model.state === Open && model.nowMs >= model.openedAtMs + openMs) change(model, HalfOpen);
+  if (model.state === Open && model.nowMs >= model.openedAtMs + openMs) {
+    change(model, HalfOpen);
+  } else if (
+    model.state === HalfOpen &&
+    model.probes >= halfOpenMaxProbes &&
+    model.nowMs >= model.lastProbeMs + 30_000
+  ) {
+    model.reopenings += 1;
+    change(model, Open);
+  }
 }
 
 function admits(model: Model): boolean {
@@ -385,7 +453,10 @@ class Admit extends BreakerCommand {
     expect(value > 0).toBe(admits(model));
     if (value === 0) return;
     const probe = model.state === HalfOpen;
-    if (probe) model.probes += 1;
+    if (probe) {
+      model.probes += 1;
+      model.lastProbeMs = model.nowMs;
+    }
     model.permits.push({ value, generation: model.generation, probe });
   }
 }
@@ -439,6 +510,7 @@ it('does as its model does', () => {
     of((number) => new Settle(number)),
     of((number) => new Pass(number), 150),
     of((number) => new Pass(number), 1200),
+    fc.constantFrom(29_999, 30_000).map((number) => new Pass(number)),
     of((number) => new Update(number)),
   ];
   const spec: BreakerPlan = { ...defaults, consecutiveFailures: 3, windowMs: 1000, openForMs: 300, maxOpenForMs: 1000 };
@@ -455,6 +527,7 @@ it('does as its model does', () => {
         reopenings: 0,
         probes: 0,
         successes: 0,
+        lastProbeMs: 0,
         permits: [],
       };
       fc.modelRun(() => ({ model, real: breakerOf(spec) }), run);

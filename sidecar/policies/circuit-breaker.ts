@@ -8,6 +8,8 @@
 //  - A permit given back without a result (Ignored: the caller went away, our own refusal) frees its place and decides nothing.
 //  - Half-open is entered by time alone: whoever asks after the open time sees it, whether or not calls come.
 //  - The open time doubles with every reopening up to a maximum, and starts over once the circuit has closed. Jitter only lengthens it.
+//  - A half-open circuit whose probes all hang opens again once the youngest of them has been without a result for as long as the circuit
+//    was open (30 s at least). Without that, two requests that are never answered and have no timeout would keep it shut for good.
 //  - A probe that succeeds but is slow by the circuit's own threshold is a failure: else a circuit that opened for slowness would flap.
 import type { CircuitBreakerPlan } from '../../plan/plan.ts';
 import type { Random } from '../../runtime/random.ts';
@@ -21,6 +23,8 @@ export type BreakerListener = (state: number, reason: string, nowMs: number) => 
 
 const BUCKETS = 10;
 const JITTER = 0.1;
+/** So long at least probes may take before they count as hanging. */
+const PROBE_PATIENCE_MS = 30_000;
 
 export class CircuitBreaker {
   #spec: BreakerPlan;
@@ -36,6 +40,7 @@ export class CircuitBreaker {
   #jitter = 1;
   #probesInFlight = 0;
   #probeSuccesses = 0;
+  #lastProbeMs = 0;
   /** Why it is in its state; empty while it never changed. */
   reason = '';
   /** Called after every change of state. */
@@ -60,7 +65,7 @@ export class CircuitBreaker {
   /** Whether a call would be admitted now; takes nothing. False: refuse it before it queues for anything. */
   look(nowMs: number): boolean {
     if (this.#state === BreakerState.Closed) return true;
-    this.#enterHalfOpenByTime(nowMs);
+    this.#followTime(nowMs);
     return this.#state === BreakerState.HalfOpen && this.#probesInFlight < this.#spec.halfOpenMaxProbes;
   }
 
@@ -69,6 +74,7 @@ export class CircuitBreaker {
     if (this.#state === BreakerState.Closed) return this.#generation * 2;
     if (!this.look(nowMs)) return 0;
     this.#probesInFlight += 1;
+    this.#lastProbeMs = nowMs;
     return this.#generation * 2 + 1;
   }
 
@@ -82,14 +88,14 @@ export class CircuitBreaker {
 
   /** 0 closed, 1 open, 2 half-open. */
   state(nowMs: number): 0 | 1 | 2 {
-    this.#enterHalfOpenByTime(nowMs);
+    this.#followTime(nowMs);
     if (this.#state === BreakerState.Closed) return BreakerState.Closed;
     return this.#state === BreakerState.Open ? BreakerState.Open : BreakerState.HalfOpen;
   }
 
   /** Milliseconds until an open circuit admits probes; 0 in every other state. */
   retryAfterMs(nowMs: number): number {
-    this.#enterHalfOpenByTime(nowMs);
+    this.#followTime(nowMs);
     return this.#state === BreakerState.Open ? this.#openUntilMs() - nowMs : 0;
   }
 
@@ -152,9 +158,14 @@ export class CircuitBreaker {
     this.#change(BreakerState.Closed, `${this.#probeSuccesses} probes succeeded`, nowMs);
   }
 
-  #enterHalfOpenByTime(nowMs: number): void {
-    if (this.#state === BreakerState.Open && nowMs >= this.#openUntilMs())
-      this.#change(BreakerState.HalfOpen, 'the open time is over', nowMs);
+  /** The changes of state that time makes. */
+  #followTime(nowMs: number): void {
+    if (this.#state === BreakerState.Open) {
+      if (nowMs >= this.#openUntilMs()) this.#change(BreakerState.HalfOpen, 'the open time is over', nowMs);
+    } else if (this.#state === BreakerState.HalfOpen && this.#probesInFlight >= this.#spec.halfOpenMaxProbes) {
+      const patienceMs = Math.max(PROBE_PATIENCE_MS, this.#openUntilMs() - this.#openedAtMs);
+      if (nowMs - this.#lastProbeMs >= patienceMs) this.#reopen('the probes are not answered', nowMs);
+    }
   }
 
   #openUntilMs(): number {

@@ -70,6 +70,17 @@ describe('TimerWheel', () => {
     expect(timer.expiredAtMs).toEqual([500]);
   });
 
+  it('disarms a node that is armed for never', () => {
+    const wheel = wheelAt(0);
+    const timer = new Timer();
+    wheel.arm(timer, Number.POSITIVE_INFINITY);
+    expect(wheel.size).toBe(0);
+    wheel.arm(timer, 20);
+    wheel.arm(timer, Number.POSITIVE_INFINITY);
+    wheel.advance(100_000);
+    expect([wheel.size, timer.wheelSlot, timer.expiredAtMs]).toEqual([0, -1, []]);
+  });
+
   it('keeps nodes further away than one turn', () => {
     const wheel = wheelAt(0);
     const timers = [1, 2, 3, 10].map((turns) => {

@@ -44,10 +44,11 @@ export class TimerWheel {
     return this.#size;
   }
 
-  /** Arms the node, or moves it if it is armed. A time that has passed expires at the next tick. */
+  /** Arms the node, or moves it if it is armed. A time that has passed expires at the next tick; at Infinity it only disarms. */
   arm(node: TimerNode, atMs: number): void {
     if (node.wheelSlot !== -1) this.disarm(node);
     node.wheelAtMs = atMs;
+    if (atMs === Number.POSITIVE_INFINITY) return;
     this.#place(node);
     this.#size += 1;
   }
