@@ -18,8 +18,6 @@ const CACHE_ENTRIES = 20_000;
 /** Reviews under way at once, and those that wait; beyond that a client is told to come back. */
 const CONCURRENT_REVIEWS = 32;
 const WAITING_REVIEWS = 4_096;
-/** Clocks may differ by this much before a token counts as expired without a look at the API server. */
-const CLOCK_LEEWAY_MS = 60_000;
 /** When a token without an expiry is looked at again. */
 const RECHECK_MS = 3_600_000;
 
@@ -184,8 +182,8 @@ export function createTokenReviewer({ api, clock }: { api: KubernetesApi; clock:
       if (!bearer.ok) return bearer;
       const said = tokenClaims(bearer.token);
       if (!said) return refuse(401, 'TokenMalformed', 'the token is not a JSON Web Token');
-      if (said.expiresUnixMs !== undefined && said.expiresUnixMs + CLOCK_LEEWAY_MS <= clock.unixMs())
-        return expired(said.expiresUnixMs);
+      // The API server would accept it for another minute; a stream opened with it would have to end at once.
+      if (said.expiresUnixMs !== undefined && said.expiresUnixMs <= clock.unixMs()) return expired(said.expiresUnixMs);
       if (!said.audiences.includes(TOKEN_AUDIENCE)) return wrongAudience(said.audiences);
 
       const key = hashToken(bearer.token);

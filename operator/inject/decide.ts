@@ -24,6 +24,7 @@ export type SkipReason =
   | 'UidInUse'
   | 'PortInUse'
   | 'NameInUse'
+  | 'NoServiceAccount'
   | 'NamespaceUnknown';
 
 export type Decision =
@@ -89,6 +90,10 @@ function cannotBeCaptured(pod: Pod): Skip | undefined {
   }
   if (pod.spec?.os?.name === 'windows' || pod.spec?.nodeSelector?.['kubernetes.io/os'] === 'windows') {
     return skip('Windows', 'the pod is for Windows, where there is no iptables');
+  }
+  // Only where the admission plugin of that name is switched off; the API server would refuse the pod with our volume.
+  if (!pod.spec?.serviceAccountName) {
+    return skip('NoServiceAccount', 'the pod has no service account, and so no token for the sidecar to show');
   }
   return undefined;
 }

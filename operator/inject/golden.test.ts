@@ -147,9 +147,10 @@ test('property: whatever the pod, what is the user’s stays and a second pass a
         containers: fc.array(container, { minLength: 1, maxLength: 5 }),
         volumes: list(fc.record({ name })),
         hostNetwork: fc.boolean(),
+        serviceAccountName: fc.constant('default'),
         resources: fc.option(fc.constant({}), { nil: null }),
       },
-      { requiredKeys: ['containers'] },
+      { requiredKeys: ['containers', 'serviceAccountName'] },
     ),
   });
   const context: DecisionContext = {

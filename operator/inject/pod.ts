@@ -29,6 +29,7 @@ export interface Pod {
   };
   spec?: {
     hostNetwork?: boolean;
+    serviceAccountName?: string;
     os?: { name?: string } | null;
     nodeSelector?: Record<string, string> | null;
     securityContext?: { runAsUser?: number | null } | null;

@@ -26,7 +26,7 @@ const pod = (over: Partial<Pod> = {}): Pod => ({
       { apiVersion: 'apps/v1', kind: 'ReplicaSet', name: 'checkout-1', uid: 'rs-uid', controller: true },
     ],
   },
-  spec: { containers: [{ name: 'app', image: 'shop/checkout:1' }] },
+  spec: { serviceAccountName: 'checkout', containers: [{ name: 'app', image: 'shop/checkout:1' }] },
   ...over,
 });
 
