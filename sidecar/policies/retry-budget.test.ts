@@ -76,6 +76,31 @@ interface Model {
 const recent = (times: readonly number[], nowMs: number) =>
   times.filter((time) => Math.floor(time / 1000) > Math.floor(nowMs / 1000) - 10).length;
 
+it('counts exactly, over ten slots of elapsed time', () => {
+  const event = fc.record({ waitMs: fc.integer({ min: 0, max: 3000 }), requests: fc.nat({ max: 3 }), retries: fc.nat({ max: 2 }) });
+  fc.assert(
+    fc.property(fc.array(event, { minLength: 10, maxLength: 40 }), fc.nat({ max: 100_000 }), (events, startMs) => {
+      const budget = new RetryBudget(plan(50, 0), startMs);
+      const requests: number[] = [];
+      const retries: number[] = [];
+      let nowMs = startMs;
+      for (const { waitMs, requests: more, retries: wanted } of events) {
+        nowMs += waitMs;
+        for (let count = 0; count < more; count += 1) {
+          budget.recordRequest(nowMs);
+          requests.push(nowMs);
+        }
+        for (let count = 0; count < wanted; count += 1) {
+          const granted = (recent(retries, nowMs) + 1) * 100 <= 50 * recent(requests, nowMs);
+          expect(budget.tryWithdraw(nowMs)).toBe(granted);
+          if (granted) retries.push(nowMs);
+        }
+      }
+    }),
+    { numRuns: 500 },
+  );
+});
+
 class Request implements fc.Command<Model, RetryBudget> {
   check = () => true;
   run(model: Model, budget: RetryBudget): void {
