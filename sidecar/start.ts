@@ -38,37 +38,23 @@ export async function startSidecar(
   const metrics = createSidecarMetrics();
   const ours = createSubscribeMetrics(metrics.registry, () => clock.monotonicMs());
   const originalDestination = capture === 'iptables' ? await loadOriginalDestination() : null;
-  const bindHost = '127.0.0.1';
-  const dataPlane = parts.createDataPlane({
-    capture,
-    outboundPort,
-    bindHost,
-    originalDestination,
-    clock,
-    random,
-    log,
-    metrics,
-  });
-  const killSwitch = new KillSwitch(stateDirectory, (disabled) => {
-    log.warn(
-      { disabled },
-      disabled ? 'policies are switched off in this sidecar' : 'policies act again in this sidecar',
-    );
+  const shared = { clock, random, log };
+  const listen = { capture, outboundPort, bindHost: '127.0.0.1', originalDestination };
+  const dataPlane = parts.createDataPlane({ ...listen, ...shared, metrics });
+  const killSwitch = new KillSwitch(stateDirectory, log, (disabled) => {
     dataPlane.setLocallyDisabled(disabled);
     ours.setLocallyDisabled(disabled);
     subscriber.localSwitchChanged();
   });
   const subscriber: Subscriber = new Subscriber({
     ...config,
+    ...shared,
     dataPlane,
     metrics: ours,
-    clock,
-    random,
-    log,
     locallyDisabled: () => killSwitch.isDisabled,
     onPlanApplied: () => announcer.look(),
   });
-  const gate = new ReadinessGate(clock, () => subscriber.status().planVersion);
+  const gate = new ReadinessGate(clock, log, () => subscriber.status().planVersion);
   const ports = { admin: 0, control: 0 };
   const announcer = new Announcer({
     admin: () =>
@@ -85,10 +71,6 @@ export async function startSidecar(
     circuits: dataPlane.circuits(),
   });
   const onWaitOver = () => {
-    log.warn(
-      { waitMs: config.firstPlanWaitMs },
-      'no plan came in time: everything is forwarded without policies until one does',
-    );
     ours.setFirstPlanWaitOver();
     announcer.look();
   };

@@ -1,4 +1,5 @@
 import { describe, expect, it, vi } from 'vitest';
+import { silentLogger } from '../../runtime/log.ts';
 import { ManualClock } from '../subscribe/manual-clock.ts';
 import { ReadinessGate } from './readiness.ts';
 
@@ -6,7 +7,7 @@ describe('ReadinessGate', () => {
   it('waits for a plan, but not for ever', async () => {
     const clock = new ManualClock();
     const onWaitOver = vi.fn();
-    const gate = new ReadinessGate(clock, () => null);
+    const gate = new ReadinessGate(clock, silentLogger, () => null);
     expect(gate.judge()).toEqual({ ready: false, reason: 'the data path does not listen yet' });
     gate.listening(10_000, onWaitOver);
     await clock.advance(9_999);
@@ -19,7 +20,7 @@ describe('ReadinessGate', () => {
   it('is ready with a plan, and stays so while it drains', async () => {
     const clock = new ManualClock();
     const onWaitOver = vi.fn();
-    const gate = new ReadinessGate(clock, () => 'v1');
+    const gate = new ReadinessGate(clock, silentLogger, () => 'v1');
     expect(gate.judge().ready).toBe(false);
     gate.listening(10_000, onWaitOver);
     expect(gate.judge()).toEqual({ ready: true, reason: 'plan v1 is in force' });
@@ -31,7 +32,7 @@ describe('ReadinessGate', () => {
 
   it('leaves no timer', () => {
     const clock = new ManualClock();
-    const gate = new ReadinessGate(clock, () => null);
+    const gate = new ReadinessGate(clock, silentLogger, () => null);
     gate.listening(10_000, () => {});
     gate.close();
     expect(clock.pendingTimers).toBe(0);

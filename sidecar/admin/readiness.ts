@@ -1,5 +1,6 @@
 // When the sidecar says that it is ready. Never by the health of a dependency: that would spread the outage to its callers.
 import type { Clock } from '../../runtime/clock.ts';
+import type { Logger } from '../../runtime/log.ts';
 
 export interface Readiness {
   ready: boolean;
@@ -33,11 +34,13 @@ export function judgeReadiness(facts: ReadinessFacts): Readiness {
 export class ReadinessGate {
   readonly #planVersion: () => string | null;
   readonly #clock: Clock;
+  readonly #log: Logger;
   readonly #facts = { listening: false, firstPlanWaitOver: false, draining: false };
   #cancelWait: () => void = () => {};
 
-  constructor(clock: Clock, planVersion: () => string | null) {
+  constructor(clock: Clock, log: Logger, planVersion: () => string | null) {
     this.#clock = clock;
+    this.#log = log;
     this.#planVersion = planVersion;
   }
 
@@ -51,6 +54,10 @@ export class ReadinessGate {
     this.#cancelWait = this.#clock.after(firstPlanWaitMs, () => {
       if (this.#planVersion() !== null) return;
       this.#facts.firstPlanWaitOver = true;
+      this.#log.warn(
+        { firstPlanWaitMs },
+        'no plan came in time: everything is forwarded without policies until one does',
+      );
       onWaitOver();
     });
   }

@@ -22,7 +22,7 @@ afterEach(async () => {
 /** A sidecar as far as the switch is concerned; what it was told, in order. */
 async function startSidecar(directory: string | null = stateDirectory) {
   const changes: boolean[] = [];
-  const killSwitch = new KillSwitch(directory, (disabled) => changes.push(disabled));
+  const killSwitch = new KillSwitch(directory, silentLogger, (disabled) => changes.push(disabled));
   await killSwitch.restore();
   server = await startControlServer({
     port: 0,
@@ -106,7 +106,7 @@ describe('the local kill switch', () => {
     const file = join(stateDirectory, 'file');
     await writeFile(file, '');
     const changes: boolean[] = [];
-    const killSwitch = new KillSwitch(join(file, 'state'), (disabled) => changes.push(disabled));
+    const killSwitch = new KillSwitch(join(file, 'state'), silentLogger, (disabled) => changes.push(disabled));
     await killSwitch.restore();
     expect(await killSwitch.set(true)).toContain('ENOTDIR');
     expect(changes).toEqual([true]);

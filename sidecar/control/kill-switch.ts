@@ -2,6 +2,7 @@
 // server; a marker in the state directory keeps it over restarts of the container.
 import { access, mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Logger } from '../../runtime/log.ts';
 
 export const MARKER = 'disabled';
 
@@ -29,12 +30,14 @@ export async function writeMarker(stateDirectory: string, disabled: boolean): Pr
 
 export class KillSwitch {
   readonly #stateDirectory: string | null;
+  readonly #log: Logger;
   readonly #onChange: (disabled: boolean) => void;
   #disabled = false;
 
   /** `onChange` is called with every change, and by `restore` when the switch is thrown. */
-  constructor(stateDirectory: string | null, onChange: (disabled: boolean) => void) {
+  constructor(stateDirectory: string | null, log: Logger, onChange: (disabled: boolean) => void) {
     this.#stateDirectory = stateDirectory;
+    this.#log = log;
     this.#onChange = onChange;
   }
 
@@ -61,6 +64,10 @@ export class KillSwitch {
   #change(disabled: boolean): void {
     if (disabled === this.#disabled) return;
     this.#disabled = disabled;
+    this.#log.warn(
+      { disabled },
+      disabled ? 'policies are switched off in this sidecar' : 'policies act again in this sidecar',
+    );
     this.#onChange(disabled);
   }
 }

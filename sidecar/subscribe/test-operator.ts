@@ -13,6 +13,7 @@ import {
 } from '@peculiar/x509';
 import type { EndpointsFrame, PlanFrame } from '../../plan/wire.ts';
 import { encodeFrame, PATHS } from '../../plan/wire.ts';
+import { systemClock } from '../../runtime/clock.ts';
 
 const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
 const HEARTBEAT_MS = 100;
@@ -56,15 +57,15 @@ export class TestStream {
   readonly authorization: string;
   readonly #response: ServerResponse;
   closed = false;
-  readonly #heartbeats: NodeJS.Timeout;
+  #cancelHeartbeat: () => void = () => {};
 
   constructor(url: URL, request: IncomingMessage, response: ServerResponse) {
     this.version = url.searchParams.get('version');
     this.authorization = request.headers.authorization ?? '';
     this.#response = response;
-    this.#heartbeats = setInterval(() => this.send({ kind: 'heartbeat' }), HEARTBEAT_MS);
+    this.#beat();
     response.on('close', () => {
-      clearInterval(this.#heartbeats);
+      this.mute();
       this.closed = true;
     });
     response.writeHead(200, { 'content-type': 'application/x-ndjson' });
@@ -81,7 +82,14 @@ export class TestStream {
 
   /** No more heartbeats. */
   mute(): void {
-    clearInterval(this.#heartbeats);
+    this.#cancelHeartbeat();
+  }
+
+  #beat(): void {
+    this.#cancelHeartbeat = systemClock.after(HEARTBEAT_MS, () => {
+      this.send({ kind: 'heartbeat' });
+      this.#beat();
+    });
   }
 
   cut(): void {
