@@ -19,11 +19,14 @@ import type { MissedPods } from './missed-pods.ts';
 const WORKERS = 4;
 /** Between two writes of one object. */
 const WRITE_INTERVAL_MS = 1_000;
-/** All objects are looked at after something changed; not more often than this. */
-const SWEEP = { quietMs: 50, maxMs: 500 };
 /**
- * After a start no sidecar is connected yet, which is not news about the objects: a status of the present generation stays for this long,
- * unless the sidecars are back earlier. Otherwise each restart of the operator would make every object "not programmed" for a moment.
+ * All objects are looked at after something changed, once it is quiet: a new plan is applied everywhere within moments, and a status that
+ * said "applied by 0 of 12" in between would only frighten.
+ */
+const SWEEP = { quietMs: 150, maxMs: 500 };
+/**
+ * After a start no sidecar is connected yet, which is not news about the objects: a status of the present generation stays for this long.
+ * Otherwise each restart of the operator would make every object "not programmed" for a moment.
  */
 const SETTLE_MS = 10_000;
 /** A failing write is tried again after 100 ms, doubling to a minute. */
@@ -48,6 +51,8 @@ export class StatusKeeper<Summaries> {
   readonly #sweep: Debounce;
   readonly #writtenAt = new Map<string, MonotonicMs>();
   #settledMs = Number.POSITIVE_INFINITY;
+  /** Of the present state; adding up the reports of all sidecars for each object anew would cost their product. */
+  #summaries: Summaries | undefined;
 
   constructor(options: StatusKeeperOptions<Summaries>) {
     this.#options = options;
@@ -82,6 +87,7 @@ export class StatusKeeper<Summaries> {
 
   /** Something that any status may depend on is another: the result, an acknowledgement, a circuit. */
   changed(): void {
+    this.#summaries = undefined;
     this.#sweep.call();
   }
 
@@ -115,7 +121,8 @@ export class StatusKeeper<Summaries> {
       (this.#writtenAt.get(key) ?? Number.NEGATIVE_INFINITY) + WRITE_INTERVAL_MS,
     );
     if (nowMs < dueMs) return { kind: 'requeue', afterMs: dueMs - nowMs };
-    const status = statusOf(object, compiled, summaries(), clock.unixMs());
+    this.#summaries ??= summaries();
+    const status = statusOf(object, compiled, this.#summaries, clock.unixMs());
     if (await sink.write(object, status, signal)) this.#writtenAt.set(key, clock.monotonicMs());
     return { kind: 'done' };
   }

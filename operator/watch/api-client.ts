@@ -4,6 +4,7 @@
 //
 // Single calls are retried by cockatiel where running twice does no harm. Watches are not: whoever watches must know that it was cut.
 import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import type { RequestOptions } from 'node:https';
 import { KubeConfig } from '@kubernetes/client-node';
 import { DelegateBackoff, handleWhen, retry, TimeoutStrategy, timeout, wrap } from 'cockatiel';
@@ -242,6 +243,11 @@ export class ApiClient {
     for (const [name, value] of Object.entries(https.headers ?? {})) headers[name.toLowerCase()] = String(value).trim();
     if (typeof https.auth === 'string')
       headers['authorization'] = `Basic ${Buffer.from(https.auth).toString('base64')}`;
+    // client-node keeps the token of a file for a minute, whatever the server says of it.
+    const tokenFile: unknown = kubeConfig.getCurrentUser()?.authProvider?.config?.tokenFile;
+    if (typeof tokenFile === 'string') {
+      headers['authorization'] = `Bearer ${(await readFile(tokenFile, 'utf8')).trim()}`;
+    }
     const fingerprint = fingerprintOf(https);
     const known = this.#connection;
     const readAtMs = clock.monotonicMs();

@@ -51,6 +51,8 @@ export class FolderSource implements WorldSource {
   readonly #files = new Map<string, KnownFile>();
   readonly #generations = new Map<string, { content: string; generation: number }>();
   readonly #own = new Map<string, OwnObject>();
+  /** What was last logged of each invalid object. */
+  readonly #toldInvalid = new Map<string, string>();
   readonly #debounce: Debounce;
   readonly #onChange = new Set<() => void>();
   #listener: SourceListener | undefined;
@@ -235,6 +237,9 @@ export class FolderSource implements WorldSource {
     const { kind, namespace, name, generation, problems } = invalid;
     const key = ownKey(kind, namespace, name);
     this.#own.set(key, { kind, namespace, name, uid: '', generation, content: { invalid }, status: undefined });
+    const told = JSON.stringify(problems);
+    if (this.#toldInvalid.get(key) === told) return;
+    this.#toldInvalid.set(key, told);
     this.#options.log.error(
       { object: key, problems },
       'an object does not fit its schema and has no effect; the API server would refuse it',
