@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { connect, createServer, type TLSSocket } from 'node:tls';
 import { afterEach, describe, expect, test } from 'vitest';
 import { silentLogger } from '../../runtime/log.ts';
+import { HttpsServer } from '../https-server.ts';
 import { ManualClock } from '../watch/manual-clock.ts';
 import { createCertificates } from './certificates.ts';
 import {
@@ -18,11 +19,11 @@ import {
   type Serving,
 } from './decide.ts';
 import { createFolderStore } from './folder-store.ts';
-import { createHttpsServer } from './https-server.ts';
 import { createAuthority, issueServing, parseState } from './issue.ts';
 import type { KubernetesApi } from './kubernetes-api.ts';
+import { MemoryStore } from './memory-store.ts';
 import { createSecretStore } from './secret-store.ts';
-import type { CertificateStore, StoredDocument } from './store.ts';
+import type { CertificateStore } from './store.ts';
 import { bundlePatch, createWebhookBundle } from './webhook-bundle.ts';
 
 const DAY_MS = 86_400_000;
@@ -32,30 +33,6 @@ afterEach(async () => {
   for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
 });
 
-/** A store in memory that counts its writes. */
-class MemoryStore implements CertificateStore {
-  readonly name = 'memory';
-  writes = 0;
-  bundle = '';
-  failing: Error | undefined;
-  #stored: StoredDocument | undefined;
-
-  clear(): void {
-    this.#stored = undefined;
-  }
-
-  read(): Promise<StoredDocument | undefined> {
-    return this.failing ? Promise.reject(this.failing) : Promise.resolve(this.#stored);
-  }
-
-  write(text: string, bundle: string, previous: StoredDocument | undefined): Promise<boolean> {
-    if (this.#stored?.revision !== previous?.revision) return Promise.resolve(false);
-    this.writes += 1;
-    this.#stored = { text, revision: String(this.writes) };
-    this.bundle = bundle;
-    return Promise.resolve(true);
-  }
-}
 const memoryStore = () => new MemoryStore();
 
 class JumpingClock extends ManualClock {
@@ -280,10 +257,16 @@ describe('the keeper', () => {
     const { clock, certificates } = keeper(memoryStore());
     clock.jump(Date.now() - 61 * DAY_MS - clock.unixMs());
     await certificates.start();
-    const server = createHttpsServer(certificates);
-    server.fastify.get('/', () => 'here');
-    const port = await server.listen('127.0.0.1', 0);
-    cleanUps.push(() => server.close());
+    const server = new HttpsServer({
+      listen: { host: '127.0.0.1', port: 0 },
+      certificates,
+      register: (fastify) => fastify.get('/', () => 'here'),
+      closeStreams: () => {},
+      clock,
+    });
+    await server.start();
+    cleanUps.push(() => server.stop());
+    const { port } = server;
     const peer = () =>
       new Promise<TLSSocket>((resolve, reject) => {
         const options = {

@@ -5,9 +5,10 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { decodePlanFrame, PATHS } from '../../plan/wire.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import { silentLogger } from '../../runtime/log.ts';
-import { createHttpsServer } from '../certificates/https-server.ts';
-import { createAuthority, issueServing } from '../certificates/issue.ts';
+import { createCertificates } from '../certificates/certificates.ts';
+import { MemoryStore } from '../certificates/memory-store.ts';
 import type { CompiledWorkload, CompileResult } from '../compile/result.ts';
+import { HttpsServer } from '../https-server.ts';
 import type { PodIdentity } from './authenticate.ts';
 import { podA, podB, result, workload } from './fixtures.ts';
 import { createStaticAuthenticator } from './static-tokens.ts';
@@ -20,24 +21,31 @@ afterEach(async () => {
 });
 
 async function setUp() {
-  const authority = await createAuthority(systemClock.unixMs());
-  const serving = await issueServing(authority, ['localhost', '127.0.0.1'], systemClock.unixMs());
-  const server = createHttpsServer({ serving: () => serving, attach: () => () => {} });
+  const names = ['localhost', '127.0.0.1'];
+  const certificates = createCertificates({ store: new MemoryStore(), names, clock: systemClock, log: silentLogger });
+  await certificates.start();
   const pods = new Map<string, CompiledWorkload>();
   const distributor = createDistributor({
     clock: systemClock,
     log: silentLogger,
     authenticator: createStaticAuthenticator([podA, podB].map((pod) => ({ token: tokenOf(pod), ...pod }))),
     workloadOfPod: (pod) => Promise.resolve(pods.get(pod.uid)),
-    trust: { trustBundle: () => authority.certificate, onChange: () => () => {} },
+    trust: certificates,
   });
-  distributor.register(server.fastify);
-  const port = await server.listen('127.0.0.1', 0);
-  const agent = new Agent({ ca: authority.certificate, keepAlive: false });
+  const server = new HttpsServer({
+    listen: { host: '127.0.0.1', port: 0 },
+    certificates,
+    register: (fastify) => distributor.register(fastify),
+    closeStreams: () => distributor.close(),
+    clock: systemClock,
+  });
+  await server.start();
+  const { port } = server;
+  const agent = new Agent({ ca: certificates.trustBundle(), keepAlive: false });
   cleanUps.push(async () => {
-    distributor.close();
     agent.destroy();
-    await server.close();
+    await server.stop();
+    certificates.stop();
   });
   const publish = (published: CompileResult) => {
     for (const one of published.workloads) {

@@ -8,9 +8,9 @@ import { silentLogger } from '../../runtime/log.ts';
 import { systemRandom } from '../../runtime/random.ts';
 import { type ControlPlane, startControlPlane } from '../../test/harness/control-plane.ts';
 import { type Certificates, createCertificates } from '../certificates/certificates.ts';
-import { createHttpsServer, type HttpsServer } from '../certificates/https-server.ts';
 import { createSecretStore } from '../certificates/secret-store.ts';
 import { createWebhookBundle, type WebhookBundle } from '../certificates/webhook-bundle.ts';
+import { HttpsServer } from '../https-server.ts';
 import { ApiClient, loadKubeConfig } from '../watch/api-client.ts';
 import type { Pod, PodNamespace } from './pod.ts';
 import { defaultSettings } from './settings.ts';
@@ -44,17 +44,23 @@ beforeAll(async () => {
     log: silentLogger,
   });
   await certificates.start();
-  server = createHttpsServer(certificates);
-  registerInjector(server.fastify, {
+  server = new HttpsServer({
+    listen: { host: '127.0.0.1', port: 0 },
+    certificates,
+    register: (fastify) =>
+      registerInjector(fastify, {
+        clock: systemClock,
+        log: silentLogger,
+        namespaceOf: (name) => namespaces.get(name),
+        caBundle: () => certificates.trustBundle(),
+        operatorUrl: 'https://breakwater-operator.default.svc:8443',
+        version: '0.1.0',
+        defaults: defaultSettings({ image: 'breakwater/sidecar:test' }),
+      }),
+    closeStreams: () => {},
     clock: systemClock,
-    log: silentLogger,
-    namespaceOf: (name) => namespaces.get(name),
-    caBundle: () => certificates.trustBundle(),
-    operatorUrl: 'https://breakwater-operator.default.svc:8443',
-    version: '0.1.0',
-    defaults: defaultSettings({ image: 'breakwater/sidecar:test' }),
   });
-  const port = await server.listen('127.0.0.1', 0);
+  await server.start();
   await api.request('POST', '/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations', {
     body: {
       apiVersion: 'admissionregistration.k8s.io/v1',
@@ -63,7 +69,7 @@ beforeAll(async () => {
       webhooks: [
         {
           name: 'injector.breakwater.dev',
-          clientConfig: { url: `https://127.0.0.1:${port}/inject` },
+          clientConfig: { url: `https://127.0.0.1:${server.port}/inject` },
           rules: [
             { apiGroups: [''], apiVersions: ['v1'], resources: ['pods'], operations: ['CREATE'], scope: 'Namespaced' },
           ],
@@ -95,7 +101,7 @@ beforeAll(async () => {
 afterAll(async () => {
   bundle?.stop();
   certificates?.stop();
-  await server?.close();
+  await server?.stop();
   await api.close();
   await controlPlane.stop();
 });
