@@ -36,6 +36,8 @@ function createProgram(): Command {
       '\nPrints one line of JSON when everything is ready, follows changes of the folder, and runs until SIGTERM or SIGINT.',
     )
     .action(async (folder: string, options: { logLevel: LogLevel }) => {
+      const { checkFolder } = await import('./standalone/check-folder.ts');
+      await checkFolder(resolve(folder));
       const { runStandalone } = await import('./standalone/run.ts');
       const onReady = (line: object) => process.stdout.write(`${JSON.stringify(line)}\n`);
       await runStandalone({ folder: resolve(folder), logLevel: options.logLevel, onReady });

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemClock as clock } from '../../runtime/clock.ts';
 import { projectRoot } from '../following-child.ts';
+import { parseMetrics, type Sample } from '../prometheus-text.ts';
 import { type RunningStandalone, startStandalone } from '../standalone-client.ts';
 import { CircuitHistory } from './circuit-history.ts';
 import { Customers } from './customers.ts';

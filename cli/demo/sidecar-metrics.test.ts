@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { countersOf, parseMetrics } from './sidecar-metrics.ts';
+import { parseMetrics } from '../prometheus-text.ts';
+import { countersOf } from './sidecar-metrics.ts';
 
 const text = `# HELP breakwater_requests_total Requests
 # TYPE breakwater_requests_total counter

@@ -4,8 +4,12 @@ import { join } from 'node:path';
 import type { FolderSidecar } from '../../operator/watch/folder.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Logger, LogLevel } from '../../runtime/log.ts';
+import { parseMetrics, sumOf } from '../prometheus-text.ts';
 import type { ReadyLine } from './ready-line.ts';
 import { type Announcement, SidecarProcess } from './sidecar-process.ts';
+
+const ENDPOINTS_WITHIN_MS = 5_000;
+const LOOK_EVERY_MS = 10;
 
 export interface FleetOptions {
   folder: string;
@@ -59,12 +63,27 @@ export class Fleet {
     this.#changed();
   }
 
-  /** Resolves when every member has announced where it listens. */
+  /** Resolves when every member has announced where it listens, and knows the endpoints that are to be known. */
   async ready(): Promise<void> {
     while ([...this.#members.values()].some(({ announced }) => announced === undefined)) {
       await new Promise<void>((resolve) => this.#whenChanged.push(resolve));
     }
+    await Promise.all([...this.#members.values()].map(({ announced }) => this.#knowsEndpoints(announced?.admin ?? '')));
     this.#isReady = true;
+  }
+
+  /** The endpoints come by a stream of their own, a moment after the plan; a call in between would be refused for no reason. */
+  async #knowsEndpoints(admin: string): Promise<void> {
+    const { clock } = this.#options;
+    const endMs = clock.monotonicMs() + ENDPOINTS_WITHIN_MS;
+    while (!this.#isStopped && clock.monotonicMs() < endMs) {
+      const text = await fetch(`${admin}/metrics`).then(
+        (response) => response.text(),
+        () => '',
+      );
+      if (sumOf(parseMetrics(text), 'breakwater_endpoints_confirmed') > 0) return;
+      await clock.sleep(LOOK_EVERY_MS);
+    }
   }
 
   /** What the ready line says of each. */

@@ -7,7 +7,6 @@ import { type RunningOperator, startOperator } from '../../operator/main.ts';
 import type { FolderHandle } from '../../operator/platform.ts';
 import { systemClock as clock } from '../../runtime/clock.ts';
 import { createLogger, type Logger, type LogLevel } from '../../runtime/log.ts';
-import { checkFolder } from './check-folder.ts';
 import { Fleet } from './fleet.ts';
 import type { ReadyLine } from './ready-line.ts';
 
@@ -17,15 +16,15 @@ const LOOK_EVERY_MS = 10;
 const LOOPBACK = { host: '127.0.0.1', port: 0 } as const;
 
 export interface StandaloneOptions {
+  /** Checked by checkFolder. */
   folder: string;
   logLevel: LogLevel;
   /** Called once, when every sidecar enforces its plan. */
   onReady: (line: ReadyLine) => void;
 }
 
-/** Runs until SIGTERM, SIGINT or SIGHUP; a second signal ends everything at once. Throws UsageError for a folder that cannot be run. */
+/** Runs until SIGTERM, SIGINT or SIGHUP; a second signal ends everything at once. Throws where it cannot start. */
 export async function runStandalone(options: StandaloneOptions): Promise<void> {
-  await checkFolder(options.folder);
   const log = createLogger('standalone', options.logLevel);
   await removeAbandonedState(log);
   const state = await mkdtemp(join(tmpdir(), `${STATE_PREFIX}${process.pid}-`));

@@ -1,0 +1,131 @@
+// What the command says when it is used wrongly: what is wrong, where, and what to do; on standard error, with an exit code.
+import { execFile } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { pod } from './harness.ts';
+
+vi.setConfig({ testTimeout: 60_000 });
+
+const project = resolve(import.meta.dirname, '../..');
+let folder: string;
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'breakwater-test-usage-'));
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+function breakwater(...args: readonly string[]): Promise<{ code: number; output: string; errors: string }> {
+  return new Promise((done) => {
+    const child = execFile(process.execPath, [join(project, 'cli/bin/breakwater.js'), ...args], (_, output, errors) =>
+      done({ code: child.exitCode ?? -1, output, errors }),
+    );
+  });
+}
+
+/** Runs standalone on a folder with this one file. */
+function standaloneWith(text: string) {
+  const path = mkdtempSync(join(folder, 'case-'));
+  writeFileSync(join(path, 'shop.yaml'), text);
+  return breakwater('standalone', path);
+}
+
+describe('breakwater', () => {
+  it('tells its version', async () => {
+    const { version } = JSON.parse(readFileSync(join(project, 'package.json'), 'utf8')) as { version: string };
+    expect(await breakwater('--version')).toEqual({ code: 0, output: `${version}\n`, errors: '' });
+  });
+
+  it('tells its commands', async () => {
+    const { code, output } = await breakwater('--help');
+    expect(code).toBe(0);
+    for (const name of ['standalone', 'demo', 'operator', 'sidecar'])
+      expect(output).toMatch(new RegExp(`^  ${name}\\b`, 'm'));
+  });
+
+  it.each([
+    [['nonsense'], "unknown command 'nonsense'"],
+    [['standalone'], "missing required argument 'folder'"],
+    [['standalone', '.', '--log-level', 'loud'], 'Allowed choices are debug, info, warn, error, silent'],
+    [['demo', '--output', 'xml'], 'Allowed choices are text, json'],
+  ])('refuses %s', async (args, message) => {
+    const { code, output, errors } = await breakwater(...args);
+    expect(code).not.toBe(0);
+    expect(output).toBe('');
+    expect(errors).toContain(message);
+  });
+
+  it('says what operator and sidecar miss in their environment', async () => {
+    for (const part of ['operator', 'sidecar']) {
+      const { code, errors } = await breakwater(part);
+      expect(code, part).not.toBe(0);
+      expect(errors, part).toContain('BREAKWATER_');
+    }
+  });
+});
+
+describe('breakwater standalone', () => {
+  it.each([
+    ['a folder that is not there', () => join(folder, 'nowhere'), 'does not exist'],
+    ['a file', () => join(project, 'package.json'), 'is a file: name the folder'],
+    ['an empty folder', () => mkdtempSync(join(folder, 'empty-')), 'has no manifest: put Kubernetes objects there'],
+  ])('refuses %s', async (_, path, message) => {
+    const { code, output, errors } = await breakwater('standalone', path());
+    expect({ code, output }).toEqual({ code: 1, output: '' });
+    expect(errors).toContain(message);
+    expect(errors).not.toContain('    at ');
+  });
+
+  it('refuses a folder without anybody to run a sidecar for', async () => {
+    const { code, errors } = await standaloneWith('apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n');
+    expect(code).toBe(1);
+    expect(errors).toContain('has no Pod and no ServiceDependency');
+  });
+
+  it('names file, line, object and field of every mistake', async () => {
+    const { code, errors } = await standaloneWith(`${pod('checkout')}
+---
+apiVersion: breakwater.dev/v1alpha1
+kind: ServiceDependency
+metadata: {name: checkout, namespace: shop}
+spec:
+  consumer: {selector: {matchLabels: {app: checkout}}}
+  dependsOn:
+  - {name: payments, service: {name: payments, port: 70000}}
+---
+apiVersion: breakwater.dev/v1alpha1
+kind: ResiliencePolicy
+metadata: {name: payments, namespace: shop}
+spec:
+  targetRefs: [{group: breakwater.dev, kind: ServiceDependency, name: checkout}]
+  timeouts: {request: 1s, attempt: 2s}
+  retries: {maxAttempts: 11}
+---
+apiVersion: breakwater.dev/v1alpha1
+kind: Fallback
+metadata: {name: payments}
+`);
+    expect(code).toBe(1);
+    expect(errors).toContain('shop.yaml:3: ServiceDependency checkout: spec.dependsOn[0].service.port: ');
+    expect(errors).toContain(
+      'shop.yaml:11: ResiliencePolicy payments: spec.timeouts.attempt: attempt must not be longer than request',
+    );
+    expect(errors).toContain('shop.yaml:11: ResiliencePolicy payments: spec.retries.maxAttempts: ');
+    expect(errors).toContain('shop.yaml:19: breakwater.dev has no kind Fallback');
+  });
+
+  it.each([
+    ['what is not YAML', 'kind: [unfinished', 'shop.yaml:1: '],
+    ['what is no object', 'just: text\n', 'shop.yaml:1: this is no Kubernetes object'],
+    [
+      'a Service that cannot be one',
+      'apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: http}]}\n',
+      'shop.yaml:1: ',
+    ],
+  ])('refuses %s', async (_, text, message) => {
+    const { code, errors } = await standaloneWith(text);
+    expect(code).toBe(1);
+    expect(errors).toContain(message);
+  });
+});
