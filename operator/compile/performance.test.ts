@@ -1,7 +1,6 @@
-// A world of 2,000 pods and 200 services, as one namespace in the worst case. The bound is far above what it takes, and far below what a
-// step that compares everything with everything would take; doubling the world must not quadruple the time.
+// 8,000 pods of 800 workloads with 4,000 dependencies in one namespace, the worst case for whoever compares everything with everything:
+// that takes seconds, and what is here takes less than 100 ms. CPU time of this thread, so that what else runs does not count.
 import { describe, expect, it } from 'vitest';
-import { systemClock } from '../../runtime/clock.ts';
 import { compile } from './compile.ts';
 import { endpointSlice, pod, policy, service, serviceDependency, TARGETS, world } from './testing.ts';
 
@@ -31,24 +30,21 @@ function large(services: number) {
   ]);
 }
 
-function fastestMs(services: number): number {
+/** The least CPU time of a few rounds, in milliseconds. */
+function leastMs(services: number): number {
   const input = large(services);
-  let fastest = Number.POSITIVE_INFINITY;
+  let least = Number.POSITIVE_INFINITY;
   for (let round = 0; round < 5; round++) {
-    const startedMs = systemClock.monotonicMs();
+    const before = process.threadCpuUsage();
     expect(compile(input).workloads).toHaveLength(services);
-    fastest = Math.min(fastest, systemClock.monotonicMs() - startedMs);
+    const { user, system } = process.threadCpuUsage(before);
+    least = Math.min(least, (user + system) / 1000);
   }
-  return fastest;
+  return least;
 }
 
 describe('compile', () => {
-  it('takes well under a second for 2,000 pods and 200 services', () => {
-    expect(fastestMs(200)).toBeLessThan(500);
-  });
-
-  it('grows with the world, not with its square', () => {
-    const small = fastestMs(100);
-    expect(fastestMs(400)).toBeLessThan(Math.max(small, 5) * 10);
+  it('takes well under half a second for 8,000 pods and 800 services', () => {
+    expect(leastMs(800)).toBeLessThan(500);
   });
 });
