@@ -13,7 +13,7 @@ import { Customers } from './customers.ts';
 import { countInside, recent, summarise } from './measurements.ts';
 import { DURATION_MS, FAILURE, PATIENCE_MS, STAGES, stageAt } from './schedule.ts';
 import { Shop } from './shop.ts';
-import { countersOf, type DependencyCounters, parseMetrics, type Sample } from './sidecar-metrics.ts';
+import { countersOf, type DependencyCounters } from './sidecar-metrics.ts';
 import { Terminal } from './terminal.ts';
 import { type ConnectionView, milliseconds, type Results, renderTable, type ShopResult, type View } from './view.ts';
 
