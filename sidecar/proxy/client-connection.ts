@@ -75,7 +75,7 @@ export class ClientConnection implements TimerNode {
     this.#socket.on('drain', () => this.#exchange.clientDrained());
     this.#socket.on('end', () => this.#onEnd());
     this.#socket.on('error', () => {});
-    this.#socket.on('close', () => this.#onClose());
+    this.#socket.on('close', (hadError: boolean) => this.#onClose(hadError));
   }
 
   get idle(): boolean {
@@ -102,7 +102,7 @@ export class ClientConnection implements TimerNode {
 
   destroy(): void {
     this.#socket.destroy();
-    this.#onClose();
+    this.#onClose(true);
   }
 
   destroyAfterFlush(): void {
@@ -406,17 +406,17 @@ export class ClientConnection implements TimerNode {
     if (this.#state === State.Tunnel) {
       this.#exchange.tunnelClientEnded();
     } else if (this.#state === State.Body) {
-      this.#exchange.cancel();
+      this.#exchange.cancel(true);
       this.destroy();
     } else if (this.#state === State.Head || this.#state === State.Linger) {
       this.#socket.end();
     }
   }
 
-  #onClose(): void {
+  #onClose(aborted: boolean): void {
     this.#state = State.Closed;
     this.#context.ticker.disarm(this);
-    this.#exchange.cancel();
+    this.#exchange.cancel(aborted || !this.#clientEnded);
     if (this.#released) return;
     this.#released = true;
     this.#context.clientConnections--;

@@ -17,21 +17,20 @@ import { LOCAL_ANSWERS, type LocalAnswer } from '../errors.ts';
 import { encodeChunkHead } from '../http1/chunked.ts';
 import type { RequestHead } from '../http1/request-head.ts';
 import type { ResponseHead } from '../http1/response-head.ts';
-import { AttemptResult, REASON_UPSTREAM, reasonSlot, Suppression } from '../metrics.ts';
-import { Admission, type Bulkhead, type BulkheadWaiter } from '../policies/bulkhead.ts';
+import { AttemptResult, REASON_UPSTREAM, reasonSlot } from '../metrics.ts';
+import { Admission, type BulkheadWaiter } from '../policies/bulkhead.ts';
 import { Outcome } from '../policies/circuit-breaker.ts';
 import { FailureBit, statusFailures } from '../policies/failures.ts';
-import { backoffMs, mayRunTwice } from '../policies/retry.ts';
+import { mayRunTwice } from '../policies/retry.ts';
 import type { TimerNode } from '../policies/timer-wheel.ts';
+import { Attempt } from './attempt.ts';
 import type { ClientConnection } from './client-connection.ts';
 import type { ProxyContext } from './context.ts';
 import type { DependencyRuntime, RoutePolicy } from './dependency.ts';
 import { ReplayBody } from './replay-body.ts';
+import { ATTEMPT_FLOOR_MS, mayRepeat, nextAttemptAtMs } from './retry-decision.ts';
 import type { UpstreamEndpoint } from './upstream.ts';
 import { FRESH_ENOUGH_MS, type ResponseReceiver, UpstreamConnection } from './upstream.ts';
-
-/** With less than this left no attempt begins. */
-const ATTEMPT_FLOOR_MS = 1;
 
 const Phase = {
   Idle: 0,
@@ -56,6 +55,7 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
   readonly #client: ClientConnection;
   readonly #context: ProxyContext;
   readonly #replay: ReplayBody;
+  readonly #attempt = new Attempt();
   #dependency: DependencyRuntime;
   #policy: RoutePolicy;
   #request: RequestHead;
@@ -64,21 +64,14 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
   #phase: number = Phase.Idle;
   #startMs = 0;
   #deadlineMs = 0;
-  #attemptStartMs = 0;
   #phaseEndMs = 0;
   #attempts = 0;
   /** The one attempt that is allowed without any policy, after a request that was never sent. */
   #unsentRetryUsed = false;
-  #permit = 0;
-  #bulkhead: Bulkhead | null = null;
-  #endpoint: UpstreamEndpoint | null = null;
   #lastEndpoint: UpstreamEndpoint | null = null;
   #upstream: UpstreamConnection | null = null;
-  #written = false;
   #bodyDone = false;
   #status = 0;
-  #failureBits = 0;
-  #responseMs = 0;
   #slowReader = false;
   #stream = false;
   #chunkOut = false;
@@ -119,7 +112,7 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
     this.#continued = false;
     this.#stream = false;
     this.#slowReader = false;
-    this.#replay.begin(hasBody && this.#mayRepeat());
+    this.#replay.begin(hasBody && mayRepeat(this.#policy, this.#request));
     this.#context.active++;
     this.#phase = Phase.Admitting;
     this.#policy.budget?.recordRequest(nowMs);
@@ -128,7 +121,7 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
 
   /** Whether body bytes can be taken now; false: keep them until `client.resumeBody()`. */
   get acceptsBody(): boolean {
-    return this.#written;
+    return this.#attempt.written;
   }
 
   /** Bytes of the request body; the buffer is the caller's gift. Returns whether the upstream keeps up. */
@@ -163,11 +156,12 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
     return answered;
   }
 
-  /** The application is gone, or wants no answer any more. */
-  cancel(): void {
+  /** The application is gone. `aborted`: not by ending both sides of a tunnel. */
+  cancel(aborted: boolean): void {
     if (this.#phase === Phase.Idle) return;
     const tunnel = this.#phase === Phase.Tunnel;
-    this.#upstreamAbort();
+    if (tunnel && !aborted) this.#upstreamFinish();
+    else this.#upstreamAbort();
     this.#release(Outcome.Ignored, AttemptResult.cancelled);
     this.#policy.metrics.observe(tunnel ? this.#status : 0, REASON_UPSTREAM, -1);
     this.#reset();
@@ -211,27 +205,24 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
         this.#enter(Phase.Queued, nowMs + (this.#policy.plan.bulkhead?.queueTimeoutMs ?? 0));
         return;
       }
-      this.#bulkhead = bulkhead;
+      this.#attempt.takePlace(bulkhead);
     }
     this.#admitted(nowMs);
   }
 
   /** The bulkhead gave a place to this request, which waited for it. */
   granted(): void {
-    this.#bulkhead = this.#policy.bulkhead;
+    this.#attempt.takePlace(this.#policy.bulkhead);
     const nowMs = this.#context.ticker.nowMs();
     if (this.#phase === Phase.Queued) this.#admitted(nowMs);
-    else this.#releasePlace();
+    else this.#attempt.givePlace(this.#context);
   }
 
   #admitted(nowMs: number): void {
-    const { breaker, plan } = this.#policy;
-    if (breaker) {
-      this.#permit = breaker.admit(nowMs);
-      if (this.#permit === 0) {
-        this.#refuseOpen(nowMs);
-        return;
-      }
+    const policy = this.#policy;
+    if (!this.#attempt.admit(policy, nowMs)) {
+      this.#refuseOpen(nowMs);
+      return;
     }
     const endpoint = this.#dependency.pick(this.#lastEndpoint, this.#client.originalDestination);
     if (!endpoint) {
@@ -240,20 +231,15 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
       return;
     }
     this.#attempts++;
-    this.#endpoint = endpoint;
-    endpoint.inFlight++;
-    this.#attemptStartMs = nowMs;
-    this.#written = false;
-    this.#failureBits = 0;
+    this.#attempt.begin(endpoint, nowMs);
     const repeatable = mayRunTwice(this.#request.method, this.#request.hasIdempotencyKey, 'Idempotent');
     const connection = endpoint.takeIdle(nowMs, repeatable ? Number.POSITIVE_INFINITY : FRESH_ENOUGH_MS);
     if (connection) {
       this.#upstream = connection;
-      connection.reused = true;
       this.#send(connection);
       return;
     }
-    const { connectMs, attemptMs } = plan.timeouts;
+    const { connectMs, attemptMs } = policy.plan.timeouts;
     const withinMs = Math.min(connectMs || Number.POSITIVE_INFINITY, attemptMs || Number.POSITIVE_INFINITY);
     this.#enter(Phase.Connecting, nowMs + withinMs);
     this.#upstream = new UpstreamConnection(endpoint, this);
@@ -266,10 +252,10 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
 
   #send(connection: UpstreamConnection): void {
     const { attemptMs } = this.#policy.plan.timeouts;
-    this.#enter(Phase.Waiting, attemptMs > 0 ? this.#attemptStartMs + attemptMs : Number.POSITIVE_INFINITY);
+    this.#enter(Phase.Waiting, attemptMs > 0 ? this.#attempt.startMs + attemptMs : Number.POSITIVE_INFINITY);
     connection.expectResponse(this, this.#request.method === 'HEAD');
     connection.out.text(this.#requestText);
-    this.#written = true;
+    this.#attempt.written = true;
     if (this.#replay.used) {
       for (const part of this.#replay.parts) this.#writeBody(connection, part, 0, part.length);
       if (this.#bodyDone && this.#request.chunked)
@@ -291,24 +277,24 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
   }
 
   /** The attempt failed before anything of its answer was passed on. */
-  #failAttempt(bit: number, result: number, unsent: boolean, answer: LocalAnswer, nowMs: number): void {
-    this.#responseMs = nowMs - this.#attemptStartMs;
-    const endpoint = this.#endpoint;
+  #failAttempt(bits: number, result: number, unsent: boolean, answer: LocalAnswer, nowMs: number): void {
+    this.#attempt.responseMs = nowMs - this.#attempt.startMs;
+    const { endpoint } = this.#attempt;
     const connectFailed = result === AttemptResult.connectFailure;
     // The endpoint may be gone without anybody having been able to say so: that is our ignorance, not a failure of the dependency.
     const rerouted = connectFailed && endpoint !== null && this.#context.endpointsStale() && this.#reroute(endpoint);
-    const { breaker } = this.#policy;
-    const counts = !rerouted && breaker !== null && (breaker.failureMask & bit) !== 0;
+    const counts = !rerouted && Attempt.counts(this.#policy, bits);
     this.#release(counts ? Outcome.Failure : Outcome.Ignored, result);
+    this.#lastEndpoint = endpoint;
     if (rerouted) {
       this.#attempts--;
-      this.#lastEndpoint = endpoint;
       this.#startAttempt(nowMs);
       return;
     }
-    this.#lastEndpoint = endpoint;
-    if (this.#retryAfterFailure(bit, result, unsent, nowMs)) return;
-    this.#refuse(answer, nowMs);
+    if (this.#transparentRetry(unsent, result, nowMs)) return;
+    const atMs = this.#nextAttemptAtMs(bits, result, unsent, nowMs);
+    if (atMs < 0) this.#refuse(answer, nowMs);
+    else this.#enter(Phase.Backoff, atMs);
   }
 
   #reroute(endpoint: UpstreamEndpoint): boolean {
@@ -318,45 +304,19 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
     );
   }
 
-  /** True: another attempt is on its way. */
-  #retryAfterFailure(bit: number, result: number, unsent: boolean, nowMs: number): boolean {
-    const { retries, retryMask, metrics } = this.#policy;
-    if (!retries) {
-      if (!unsent || this.#unsentRetryUsed) return false;
-      this.#unsentRetryUsed = true;
-      metrics.retries[result] = (metrics.retries[result] ?? 0) + 1;
-      this.#startAttempt(nowMs);
-      return true;
-    }
-    if ((retryMask & bit) === 0) return false;
-    const suppression = this.#retrySuppressed(unsent, nowMs);
-    if (suppression >= 0) {
-      metrics.suppressed[suppression] = (metrics.suppressed[suppression] ?? 0) + 1;
-      return false;
-    }
-    const delayMs = backoffMs(retries, this.#attempts, this.#context.random());
-    if (nowMs + delayMs + ATTEMPT_FLOOR_MS > this.#deadlineMs) {
-      metrics.suppressed[Suppression.deadline] = (metrics.suppressed[Suppression.deadline] ?? 0) + 1;
-      return false;
-    }
+  /** Without a policy for retries: once, what was never sent. */
+  #transparentRetry(unsent: boolean, result: number, nowMs: number): boolean {
+    const { retries, metrics } = this.#policy;
+    if (retries || !unsent || this.#unsentRetryUsed) return false;
+    this.#unsentRetryUsed = true;
     metrics.retries[result] = (metrics.retries[result] ?? 0) + 1;
-    this.#enter(Phase.Backoff, nowMs + delayMs);
+    this.#startAttempt(nowMs);
     return true;
   }
 
-  /** Slot of the reason why no retry may follow; -1: it may. The budget is asked last, since asking spends it. */
-  #retrySuppressed(unsent: boolean, nowMs: number): number {
-    const { retries, budget } = this.#policy;
-    if (!retries || this.#attempts >= retries.maxAttempts) return Suppression.attempts;
-    if (!unsent && !this.#mayRepeat()) return Suppression.unsafe;
-    if (!unsent && !this.#replay.complete) return Suppression.body;
-    if (budget && !budget.tryWithdraw(nowMs)) return Suppression.budget;
-    return -1;
-  }
-
-  #mayRepeat(): boolean {
-    const { retries } = this.#policy;
-    return retries !== null && mayRunTwice(this.#request.method, this.#request.hasIdempotencyKey, retries.methods);
+  #nextAttemptAtMs(bits: number, result: number, unsent: boolean, nowMs: number): number {
+    const failed = { bits, result, unsent, attempts: this.#attempts, deadlineMs: this.#deadlineMs };
+    return nextAttemptAtMs(this.#context, this.#policy, this.#request, this.#replay, failed, nowMs);
   }
 
   // ---- the response ---------------------------------------------------------------------------------------------------------------
@@ -374,16 +334,14 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
     const nowMs = this.#context.ticker.nowMs();
     if (head.status === 101) return this.#switchProtocols(head, nowMs);
     const bits = statusFailures(head.status);
-    if (bits !== 0 && (bits & this.#policy.retryMask) !== 0 && this.#policy.retries) {
-      if (this.#retryInsteadOfForward(bits, nowMs)) return false;
-    }
+    if (bits !== 0 && this.#retryInsteadOfForward(bits, nowMs)) return false;
     this.#status = head.status;
-    this.#failureBits = bits;
-    this.#responseMs = nowMs - this.#attemptStartMs;
+    this.#attempt.failureBits = bits;
+    this.#attempt.responseMs = nowMs - this.#attempt.startMs;
     this.#stream = head.eventStream;
     this.#lastActivityMs = nowMs;
     if (this.#stream) {
-      this.#settleStream(nowMs);
+      this.#attempt.settleEarly(this.#policy, nowMs);
       this.#enterIdle(nowMs);
     } else {
       this.#phase = Phase.Streaming;
@@ -394,24 +352,13 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
 
   /** A status that the policy retries, and a retry is allowed: the response is dropped with its connection. */
   #retryInsteadOfForward(bits: number, nowMs: number): boolean {
-    const suppression = this.#retrySuppressed(false, nowMs);
-    const { retries, metrics, breaker } = this.#policy;
-    if (suppression >= 0 || !retries) {
-      if (suppression >= 0) metrics.suppressed[suppression] = (metrics.suppressed[suppression] ?? 0) + 1;
-      return false;
-    }
-    const delayMs = backoffMs(retries, this.#attempts, this.#context.random());
-    if (nowMs + delayMs + ATTEMPT_FLOOR_MS > this.#deadlineMs) {
-      metrics.suppressed[Suppression.deadline] = (metrics.suppressed[Suppression.deadline] ?? 0) + 1;
-      return false;
-    }
-    this.#responseMs = nowMs - this.#attemptStartMs;
-    const counts = breaker !== null && (breaker.failureMask & bits) !== 0;
-    this.#lastEndpoint = this.#endpoint;
+    const atMs = this.#nextAttemptAtMs(bits, AttemptResult.failureStatus, false, nowMs);
+    if (atMs < 0) return false;
+    this.#attempt.responseMs = nowMs - this.#attempt.startMs;
+    this.#lastEndpoint = this.#attempt.endpoint;
     this.#dropUpstream();
-    this.#release(counts ? Outcome.Failure : Outcome.Success, AttemptResult.failureStatus);
-    metrics.retries[AttemptResult.failureStatus] = (metrics.retries[AttemptResult.failureStatus] ?? 0) + 1;
-    this.#enter(Phase.Backoff, nowMs + delayMs);
+    this.#release(Attempt.counts(this.#policy, bits) ? Outcome.Failure : Outcome.Success, AttemptResult.failureStatus);
+    this.#enter(Phase.Backoff, atMs);
     return true;
   }
 
@@ -434,7 +381,7 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
     if (this.#chunkOut) out.text(`0\r\n${trailerText(trailers)}\r\n`);
     out.flush();
     const nowMs = this.#context.ticker.nowMs();
-    if (!this.#slowReader && !this.#stream) this.#responseMs = nowMs - this.#attemptStartMs;
+    if (!this.#slowReader && !this.#stream) this.#attempt.responseMs = nowMs - this.#attempt.startMs;
     const upstream = this.#upstream;
     this.#upstream = null;
     if (upstream) {
@@ -442,9 +389,8 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
       if (this.#bodyDone && !upstream.writesFailed()) upstream.endpoint.giveIdle(upstream, nowMs);
       else upstream.destroy();
     }
-    const { breaker } = this.#policy;
-    const failed = breaker !== null && (breaker.failureMask & this.#failureBits) !== 0;
-    const result = this.#failureBits === 0 ? AttemptResult.success : AttemptResult.failureStatus;
+    const failed = Attempt.counts(this.#policy, this.#attempt.failureBits);
+    const result = this.#attempt.failureBits === 0 ? AttemptResult.success : AttemptResult.failureStatus;
     this.#release(failed ? Outcome.Failure : Outcome.Success, result);
     this.#policy.metrics.observe(this.#status, REASON_UPSTREAM, this.#stream ? -1 : nowMs - this.#startMs);
     const bodyDone = this.#bodyDone;
@@ -484,7 +430,7 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
       this.#breakOff(Outcome.Failure, AttemptResult.reset, LOCAL_ANSWERS.reset);
       return;
     }
-    this.#failAttempt(FailureBit.Reset, AttemptResult.reset, !this.#written, LOCAL_ANSWERS.reset, nowMs);
+    this.#failAttempt(FailureBit.Reset, AttemptResult.reset, !this.#attempt.written, LOCAL_ANSWERS.reset, nowMs);
   }
 
   onUpstreamDrain(): void {
@@ -500,9 +446,9 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
       return false;
     }
     this.#status = 101;
-    this.#failureBits = 0;
-    this.#responseMs = nowMs - this.#attemptStartMs;
-    this.#settleStream(nowMs);
+    this.#attempt.failureBits = 0;
+    this.#attempt.responseMs = nowMs - this.#attempt.startMs;
+    this.#attempt.settleEarly(this.#policy, nowMs);
     this.#stream = true;
     upstream.becomeTunnel();
     this.#context.metrics.countTunnel('upgrade');
@@ -524,15 +470,6 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
 
   onTunnelEnd(): void {
     this.#client.endWriting();
-  }
-
-  /** A stream has shown at its head whether the dependency works; its length says nothing. The place in the bulkhead stays taken. */
-  #settleStream(nowMs: number): void {
-    const { breaker } = this.#policy;
-    if (!breaker || this.#permit === 0) return;
-    const failed = (breaker.failureMask & this.#failureBits) !== 0;
-    breaker.settle(this.#permit, failed ? Outcome.Failure : Outcome.Success, this.#responseMs, nowMs);
-    this.#permit = 0;
   }
 
   // ---- time -----------------------------------------------------------------------------------------------------------------------
@@ -600,9 +537,9 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
   }
 
   #timeOut(nowMs: number, deadline: boolean): void {
-    const unsent = !this.#written;
+    const unsent = !this.#attempt.written;
     const counted = this.#ranLongEnough(nowMs);
-    this.#responseMs = nowMs - this.#attemptStartMs;
+    this.#attempt.responseMs = nowMs - this.#attempt.startMs;
     this.#upstreamAbort();
     if (!deadline) {
       this.#failAttempt(
@@ -614,8 +551,7 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
       );
       return;
     }
-    const { breaker } = this.#policy;
-    const failed = counted && breaker !== null && (breaker.failureMask & FailureBit.AttemptTimeout) !== 0;
+    const failed = counted && Attempt.counts(this.#policy, FailureBit.AttemptTimeout);
     this.#release(failed ? Outcome.Failure : Outcome.Ignored, AttemptResult.attemptTimeout);
     this.#refuse(LOCAL_ANSWERS.deadline, nowMs);
   }
@@ -623,14 +559,14 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
   /** An attempt that the deadline cut short after a moment says nothing about the dependency; one that had half its time does. */
   #ranLongEnough(nowMs: number): boolean {
     const { attemptMs } = this.#policy.plan.timeouts;
-    return attemptMs === 0 || nowMs - this.#attemptStartMs >= attemptMs / 2;
+    return attemptMs === 0 || nowMs - this.#attempt.startMs >= attemptMs / 2;
   }
 
   // ---- ends -----------------------------------------------------------------------------------------------------------------------
 
   #refuseOpen(nowMs: number): void {
-    this.#releasePlace();
-    const breaker = this.#policy.breaker;
+    this.#attempt.givePlace(this.#context);
+    const { breaker } = this.#policy;
     this.#refuse(LOCAL_ANSWERS.circuitOpen, nowMs, breaker ? breaker.retryAfterMs(nowMs) : 0, breaker?.reason ?? '');
   }
 
@@ -661,9 +597,8 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
 
   /** The answer had begun and cannot be finished: the application must see that it is cut. */
   #breakOff(outcome: number, result: number, answer: LocalAnswer): void {
-    const { breaker } = this.#policy;
     const bit = result === AttemptResult.attemptTimeout ? FailureBit.AttemptTimeout : FailureBit.Reset;
-    const counts = outcome === Outcome.Failure && breaker !== null && (breaker.failureMask & bit) !== 0;
+    const counts = outcome === Outcome.Failure && Attempt.counts(this.#policy, bit);
     this.#release(counts ? Outcome.Failure : Outcome.Ignored, result);
     this.#policy.metrics.observe(this.#status, reasonSlot(answer.code), this.#elapsedMs());
     this.#reset();
@@ -676,30 +611,10 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
     this.#reset();
   }
 
-  /** Ends the attempt in all books: breaker, endpoint, bulkhead, metrics. `result` below zero: nothing was tried. */
+  /** Ends the attempt in all books. `result` below zero: nothing was tried. */
   #release(outcome: number, result: number): void {
-    if (this.#permit !== 0) {
-      this.#policy.breaker?.settle(this.#permit, outcome, this.#responseMs, this.#context.ticker.nowMs());
-      this.#permit = 0;
-    }
-    if (this.#endpoint) {
-      this.#endpoint.inFlight--;
-      this.#endpoint = null;
-      if (result >= 0) {
-        const { attempts } = this.#policy.metrics;
-        attempts[result] = (attempts[result] ?? 0) + 1;
-      }
-    }
-    this.#written = false;
-    this.#releasePlace();
-  }
-
-  #releasePlace(): void {
     if (this.bulkheadQueued) this.#policy.bulkhead?.cancel(this);
-    const bulkhead = this.#bulkhead;
-    if (!bulkhead) return;
-    this.#bulkhead = null;
-    this.#context.grant(bulkhead.release());
+    this.#attempt.end(this.#policy, this.#context, outcome, result, this.#context.ticker.nowMs());
   }
 
   #dropUpstream(): void {
@@ -708,6 +623,15 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
     if (!upstream) return;
     upstream.receiver = null;
     upstream.destroy();
+  }
+
+  /** What was written still arrives. */
+  #upstreamFinish(): void {
+    const upstream = this.#upstream;
+    this.#upstream = null;
+    if (!upstream) return;
+    upstream.receiver = null;
+    upstream.socket.destroySoon();
   }
 
   #upstreamAbort(): void {
@@ -726,7 +650,7 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
     this.#context.ticker.disarm(this);
     if (this.#phase !== Phase.Idle) this.#context.active--;
     this.#phase = Phase.Idle;
-    this.#written = false;
+    this.#attempt.written = false;
     this.#requestText = '';
     this.#replay.clear();
   }

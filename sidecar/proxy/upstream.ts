@@ -136,13 +136,9 @@ export class UpstreamConnection {
   readonly out: Outbox;
   receiver: ResponseReceiver | null = null;
   connected = false;
-  /** It has carried a request before the present one. */
-  reused = false;
   idleSinceMs = 0;
   /** How long it may lie idle; 0: not to be kept. */
   keepMs = POOL_IDLE_MS;
-  /** Whether any byte came in answer to the present request. */
-  responded = false;
   #mode: number = Mode.Idle;
   #headRequest = false;
   #remaining = 0;
@@ -187,7 +183,6 @@ export class UpstreamConnection {
     this.receiver = receiver;
     this.#headRequest = headRequest;
     this.#mode = Mode.Head;
-    this.responded = false;
   }
 
   /** After a 101 was passed on. */
@@ -225,7 +220,6 @@ export class UpstreamConnection {
       this.destroy();
       return true;
     }
-    this.responded = true;
     if (this.#mode === Mode.Tunnel) return this.#pauseUnless(receiver.onTunnelData(buffer, 0, bytes));
     this.#consume(receiver, buffer, bytes);
     if (this.#mode === Mode.Idle || this.receiver !== receiver) return true;

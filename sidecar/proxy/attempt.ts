@@ -1,0 +1,79 @@
+// The books of the attempt in progress: the permit of the breaker, the place in the bulkhead, the load of the endpoint, and what the
+// metrics count. Whatever way an attempt ends, it ends here once, and nothing stays taken.
+import type { Bulkhead } from '../policies/bulkhead.ts';
+import { Outcome } from '../policies/circuit-breaker.ts';
+import type { ProxyContext } from './context.ts';
+import type { RoutePolicy } from './dependency.ts';
+import type { UpstreamEndpoint } from './upstream.ts';
+
+export class Attempt {
+  startMs = 0;
+  /** Time to the end of the answer, or as much of it as tells about the dependency and not about a slow reader. */
+  responseMs = 0;
+  /** Bytes of the request were handed to a connection: from here on it may have been executed. */
+  written = false;
+  /** What its status counts as. */
+  failureBits = 0;
+  endpoint: UpstreamEndpoint | null = null;
+  #permit = 0;
+  #place: Bulkhead | null = null;
+
+  /** Asks the breaker; false: refused. */
+  admit(policy: RoutePolicy, nowMs: number): boolean {
+    if (!policy.breaker) return true;
+    this.#permit = policy.breaker.admit(nowMs);
+    return this.#permit !== 0;
+  }
+
+  takePlace(bulkhead: Bulkhead | null): void {
+    this.#place = bulkhead;
+  }
+
+  begin(endpoint: UpstreamEndpoint, nowMs: number): void {
+    this.endpoint = endpoint;
+    endpoint.inFlight++;
+    this.startMs = nowMs;
+    this.responseMs = 0;
+    this.written = false;
+    this.failureBits = 0;
+  }
+
+  /** Whether this kind of failure counts for the breaker. */
+  static counts(policy: RoutePolicy, bits: number): boolean {
+    return policy.breaker !== null && (policy.breaker.failureMask & bits) !== 0;
+  }
+
+  /** A stream has shown at its head whether the dependency works; its length says nothing. The place in the bulkhead stays taken. */
+  settleEarly(policy: RoutePolicy, nowMs: number): void {
+    if (this.#permit === 0) return;
+    policy.breaker?.settle(
+      this.#permit,
+      Attempt.counts(policy, this.failureBits) ? Outcome.Failure : Outcome.Success,
+      this.responseMs,
+      nowMs,
+    );
+    this.#permit = 0;
+  }
+
+  /** `result` below zero: nothing was tried. */
+  end(policy: RoutePolicy, context: ProxyContext, outcome: number, result: number, nowMs: number): void {
+    if (this.#permit !== 0) {
+      policy.breaker?.settle(this.#permit, outcome, this.responseMs, nowMs);
+      this.#permit = 0;
+    }
+    if (this.endpoint) {
+      this.endpoint.inFlight--;
+      this.endpoint = null;
+      if (result >= 0) policy.metrics.attempts[result] = (policy.metrics.attempts[result] ?? 0) + 1;
+    }
+    this.written = false;
+    this.givePlace(context);
+  }
+
+  givePlace(context: ProxyContext): void {
+    const place = this.#place;
+    if (!place) return;
+    this.#place = null;
+    context.grant(place.release());
+  }
+}
