@@ -71,21 +71,14 @@ async function installFamily(settings: CaptureSettings, family: Family): Promise
   return { family, tool: null, reason };
 }
 
-/** Takes the rules away again, in whichever variant they are; for tests and for hands. */
-export async function removeCapture(): Promise<void> {
-  for (const tool of [...VARIANTS[4], ...VARIANTS[6]]) {
-    await run(tool, ['-w', '-t', 'nat', '-D', ...JUMP.split(' ')]);
-    await run(tool, ['-w', '-t', 'nat', '-F', CHAIN]);
-    await run(tool, ['-w', '-t', 'nat', '-X', CHAIN]);
-  }
-}
-
 export type ProbeResult = 'captured' | 'not captured' | 'not probed';
 
 /** An address of the documentation range of each family (RFC 5737, RFC 3849): nobody is there. */
 const PROBE_ADDRESS: Record<Family, string> = { 4: '192.0.2.1', 6: '2001:db8::1' };
 const PROBE_PORT = 9;
-const PROBE_TIMEOUT_MS = 2_000;
+const PROBE_TIMEOUT_MS = 5_000;
+/** Without a route the connection never reaches the rules; a pod that has none calls nobody. */
+const NO_ROUTE = ['ENETUNREACH', 'EHOSTUNREACH', 'EADDRNOTAVAIL', 'EACCES', 'EINVAL'];
 
 /** Calls an address where nobody is, and sees whether the call arrives at the sidecar's port. Must not run as the sidecar's user. */
 export async function probeCapture(settings: CaptureSettings, family: Family, clock: Clock): Promise<ProbeResult> {
@@ -109,8 +102,7 @@ export async function probeCapture(settings: CaptureSettings, family: Family, cl
       finish('captured');
     });
     client.on('error', (error: NodeJS.ErrnoException) => {
-      // Without a route the connection never reaches the rules; a pod that has none calls nobody.
-      if (error.code === 'ENETUNREACH' || error.code === 'EADDRNOTAVAIL') finish('not probed');
+      if (NO_ROUTE.includes(error.code ?? '')) finish('not probed');
       else if (error.code !== 'ECONNRESET') finish('not captured');
     });
   });

@@ -72,9 +72,13 @@ async function makeWire(): Promise<void> {
 
 const captureCommand = [process.execPath, join(ROOT, 'sidecar/main.ts'), 'capture'] as const;
 
+/** What the webhook gives the init container: root, two capabilities, and a root filesystem that cannot be written. */
+const CONFINED = 'setpriv --no-new-privs --bounding-set -all,+net_admin,+net_raw --inh-caps -all';
+
 /** The capture step, in the pod's network; `before` is a shell command that changes which programs it finds. */
 function capture(before = 'true'): Promise<Finished> {
-  return execute(POD, 'unshare', '-m', 'sh', '-c', `${before} && exec "$@"`, 'sh', ...captureCommand);
+  const script = `${before} && mount -o remount,bind,ro / && exec ${CONFINED} "$@"`;
+  return execute(POD, 'unshare', '-m', 'sh', '-c', script, 'sh', ...captureCommand);
 }
 
 const hide = (...programs: string[]) => programs.map((path) => `mount --bind /bin/false ${path}`).join(' && ');
