@@ -5,7 +5,7 @@ import { connect, createServer, type Server } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/log.ts';
-import { type CaptureSettings, CHAIN, type Family, findFault, isExcluded, JUMP, restoreText } from './rules.ts';
+import { type CaptureSettings, type Family, findFault, isExcluded, JUMP, restoreText } from './rules.ts';
 
 export class CaptureError extends Error {
   override name = 'CaptureError';
