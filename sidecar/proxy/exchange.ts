@@ -70,6 +70,7 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
   #unsentRetryUsed = false;
   #lastEndpoint: UpstreamEndpoint | null = null;
   #upstream: UpstreamConnection | null = null;
+  #hasBody = false;
   #bodyDone = false;
   #status = 0;
   #slowReader = false;
@@ -107,6 +108,7 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
     this.#attempts = 0;
     this.#unsentRetryUsed = false;
     this.#lastEndpoint = null;
+    this.#hasBody = hasBody;
     this.#bodyDone = !hasBody;
     this.#status = 0;
     this.#continued = false;
@@ -253,7 +255,7 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
   #send(connection: UpstreamConnection): void {
     const { attemptMs } = this.#policy.plan.timeouts;
     this.#enter(Phase.Waiting, attemptMs > 0 ? this.#attempt.startMs + attemptMs : Number.POSITIVE_INFINITY);
-    connection.expectResponse(this, this.#request.method === 'HEAD');
+    connection.expectResponse(this, this.#request.method === 'HEAD', this.#hasBody);
     connection.out.text(this.#requestText);
     this.#attempt.written = true;
     if (this.#replay.used) {

@@ -100,9 +100,15 @@ export class UpstreamEndpoint {
 
 /** A socket whose failed writes do not end it: what the peer sent before it stopped reading can still be read. */
 class UpstreamSocket extends Socket {
+  /** A body is being sent, so an answer may come before its end. Without one there is nothing to save, and writes stay plain. */
+  tolerant = false;
   writesFailed = false;
 
   override _write(chunk: Buffer | string, encoding: BufferEncoding, callback: (error?: Error | null) => void): void {
+    if (!this.tolerant) {
+      super._write(chunk, encoding, callback);
+      return;
+    }
     if (this.writesFailed) {
       callback();
       return;
@@ -117,6 +123,10 @@ class UpstreamSocket extends Socket {
     chunks: { chunk: Buffer; encoding: BufferEncoding }[],
     callback: (error?: Error | null) => void,
   ): void {
+    if (!this.tolerant) {
+      super._writev?.(chunks, callback);
+      return;
+    }
     if (this.writesFailed) {
       callback();
       return;
@@ -179,9 +189,10 @@ export class UpstreamConnection {
   }
 
   /** The next bytes are the response to a request that is about to be written. */
-  expectResponse(receiver: ResponseReceiver, headRequest: boolean): void {
+  expectResponse(receiver: ResponseReceiver, headRequest: boolean, withBody: boolean): void {
     this.receiver = receiver;
     this.#headRequest = headRequest;
+    this.socket.tolerant = withBody;
     this.#mode = Mode.Head;
   }
 
