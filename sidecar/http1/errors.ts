@@ -61,7 +61,7 @@ export const HeadDetail = {
 const MESSAGES: Readonly<Record<number, string>> = {
   [HeadDetail.None]: '',
   [HeadDetail.EmptyHead]: 'the message starts with an empty line',
-  [HeadDetail.BadMethod]: 'the method is not a token',
+  [HeadDetail.BadMethod]: 'the method is not a token of at most 64 characters',
   [HeadDetail.BadRequestLine]: 'the request line is not "method target version" with single spaces',
   [HeadDetail.BadTarget]: 'the request target is neither a path nor an absolute URI nor "*"',
   [HeadDetail.TargetCharacter]: 'the request target holds a character outside printable ASCII',

@@ -284,6 +284,7 @@ describe('connection', () => {
     expect(withFields('Connection: upgrade', 'Upgrade: websocket', 'Upgrade: foo/2').head.upgrade).toBe(
       'websocket, foo/2',
     );
+    expect(withFields('Connection: upgrade', 'Upgrade: a , b/2,, c').head.upgrade).toBe('a , b/2,, c');
     expect(withFields('Upgrade: websocket').head.upgrade).toBe('');
     expect(withFields('Connection: upgrade').head.upgrade).toBe('');
     expect(withFields('Upgrade: websocket', 'Connection: Upgrade', 'Sec-WebSocket-Key: x').head.fields).toBe(
@@ -299,9 +300,12 @@ describe('connection', () => {
     expect(accepted('GET / HTTP/1.0', 'Host: a', 'Connection: upgrade', 'Upgrade: websocket').upgrade).toBe('');
   });
 
-  it.each(['', 'web socket', 'websocket/', '/1', 'a;b', '"x"', ','])('refuses Upgrade: %s', (value) => {
-    expect(withFields('Connection: upgrade', `Upgrade: ${value}`).detail).toBe(HeadDetail.BadUpgrade);
-  });
+  it.each(['', 'web socket', 'websocket/', '/1', 'a,/1', 'a, b/', 'a/b/c', 'a;b', '"x"', ','])(
+    'refuses Upgrade: %s',
+    (value) => {
+      expect(withFields('Connection: upgrade', `Upgrade: ${value}`).detail).toBe(HeadDetail.BadUpgrade);
+    },
+  );
 
   it('forwards Expect: 100-continue where content follows', () => {
     const { head } = withFields('expect: 100-Continue', 'Content-Length: 5', 'A: 1');
