@@ -59,7 +59,7 @@ export interface Platform {
   close(): Promise<void>;
 }
 
-interface Tools {
+export interface Tools {
   clock: Clock;
   log: Logger;
   metrics: OperatorMetrics;

@@ -39,7 +39,6 @@ export interface ReflectorOptions<T> {
   /** "pods": for logs and metrics. */
   resource: string;
   transform: Transform<T>;
-  indexers?: Readonly<Record<string, (value: T) => readonly string[]>>;
   clock: Clock;
   random: Random;
   log: Logger;
@@ -79,7 +78,7 @@ export class Reflector<T> {
 
   constructor(options: ReflectorOptions<T>) {
     this.#options = options;
-    this.store = new Store(options.transform, options.indexers);
+    this.store = new Store(options.transform);
     this.#backoff = new Backoff({ initialMs: 800, maxMs: 30_000, resetAfterMs: 120_000 }, options.random);
   }
 

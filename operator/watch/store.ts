@@ -31,16 +31,11 @@ export interface Change<T> {
 
 export class Store<T> {
   readonly #transform: Transform<T>;
-  readonly #indexers: ReadonlyMap<string, (value: T) => readonly string[]>;
-  readonly #indexes = new Map<string, Map<string, Set<Key>>>();
   readonly #values = new Map<Key, T>();
   #list: readonly T[] | undefined;
 
-  /** `indexers`: name → the terms under which a value is found by `byIndex`. */
-  constructor(transform: Transform<T>, indexers: Readonly<Record<string, (value: T) => readonly string[]>> = {}) {
+  constructor(transform: Transform<T>) {
     this.#transform = transform;
-    this.#indexers = new Map(Object.entries(indexers));
-    for (const name of this.#indexers.keys()) this.#indexes.set(name, new Map());
   }
 
   get size(): number {
@@ -57,18 +52,6 @@ export class Store<T> {
     return this.#list;
   }
 
-  /** Throws where there is no such index: that is a mistake in the code. */
-  byIndex(index: string, term: string): T[] {
-    const terms = this.#indexes.get(index);
-    if (terms === undefined) throw new Error(`the store has no index "${index}"`);
-    const found: T[] = [];
-    for (const key of terms.get(term) ?? []) {
-      const value = this.#values.get(key);
-      if (value !== undefined) found.push(value);
-    }
-    return found;
-  }
-
   /** Undefined where nothing changed in what is kept. */
   set(raw: RawObject): Change<T> | undefined {
     const key = keyOf(raw);
@@ -76,7 +59,8 @@ export class Store<T> {
     const after = this.#transform(raw, before);
     if (after === DROP) return this.#remove(key);
     if (before !== undefined && isDeepStrictEqual(before, after)) return undefined;
-    this.#put(key, before, after);
+    this.#values.set(key, after);
+    this.#list = undefined;
     return { key, before, after };
   }
 
@@ -101,35 +85,11 @@ export class Store<T> {
     return changes;
   }
 
-  #put(key: Key, before: T | undefined, after: T): void {
-    this.#values.set(key, after);
-    this.#list = undefined;
-    for (const [name, termsOf] of this.#indexers) {
-      const terms = this.#indexes.get(name);
-      if (before !== undefined) for (const term of termsOf(before)) removeFrom(terms, term, key);
-      for (const term of termsOf(after)) {
-        const keys = terms?.get(term);
-        if (keys === undefined) terms?.set(term, new Set([key]));
-        else keys.add(key);
-      }
-    }
-  }
-
   #remove(key: Key): Change<T> | undefined {
     const before = this.#values.get(key);
     if (before === undefined) return undefined;
     this.#values.delete(key);
     this.#list = undefined;
-    for (const [name, termsOf] of this.#indexers) {
-      for (const term of termsOf(before)) removeFrom(this.#indexes.get(name), term, key);
-    }
     return { key, before, after: undefined };
   }
-}
-
-function removeFrom(terms: Map<string, Set<Key>> | undefined, term: string, key: Key): void {
-  const keys = terms?.get(term);
-  if (keys === undefined) return;
-  keys.delete(key);
-  if (keys.size === 0) terms?.delete(term);
 }

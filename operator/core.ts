@@ -1,0 +1,65 @@
+// What every operator does, wherever its worlds come from: compile them, give each sidecar its part, keep statuses true.
+import type { Certificates } from './certificates/certificates.ts';
+import { compile } from './compile/compile.ts';
+import { emptyWorkload } from './compile/workloads.ts';
+import { createDistributorMetrics } from './distribute/metrics.ts';
+import { createDistributor } from './distribute/stream-server.ts';
+import type { Platform, Tools } from './platform.ts';
+import { CircuitEvents } from './reconcile/circuit-events.ts';
+import { MissedPods } from './reconcile/missed-pods.ts';
+import { Reconciler } from './reconcile/reconciler.ts';
+import { StatusKeeper } from './reconcile/status-keeper.ts';
+import { statusOf } from './status/conditions.ts';
+
+export interface Core {
+  distributor: ReturnType<typeof createDistributor>;
+  reconciler: Reconciler;
+  /** The only part that writes for all replicas: an election would start and stop it. */
+  keeper: { start(): void; stop(): Promise<void>; observe(): void };
+  /** What the source tells its changes to. */
+  listener: { onWorld(): void; onStatus(key: string): void };
+}
+
+export function createCore(platform: Platform, trust: Certificates, tools: Tools): Core {
+  const { source, events } = platform;
+  const { metrics } = tools;
+  const distributor = createDistributor({
+    clock: tools.clock,
+    log: tools.log,
+    authenticator: platform.authenticator,
+    // The pod's present labels decide, never what the client says.
+    workloadOfPod: (pod) => reconciler.workloadOfPod(pod),
+    trust,
+    metrics: createDistributorMetrics(metrics.registry),
+  });
+  const reconciler: Reconciler = new Reconciler({
+    ...tools,
+    source,
+    compile,
+    emptyWorkload,
+    publish: (result) => distributor.publish(result),
+    onResult: () => keeper.changed(),
+  });
+  const keeper = new StatusKeeper({
+    ...tools,
+    source,
+    result: () => reconciler.result,
+    summaries: () => distributor.summaries(),
+    statusOf: (object, result, summaries, nowUnixMs) => statusOf(object, result, summaries, timestamp(nowUnixMs)),
+    sink: platform.statuses,
+    circuits: new CircuitEvents(source, () => distributor.summaries().circuits, events),
+    missedPods: new MissedPods(events),
+  });
+  distributor.onChange(() => keeper.changed());
+  return {
+    distributor,
+    reconciler,
+    keeper,
+    listener: { onWorld: () => reconciler.worldChanged(), onStatus: (key) => keeper.statusChanged(key) },
+  };
+}
+
+/** RFC 3339 to the second, as Kubernetes writes times. */
+function timestamp(unixMs: number): string {
+  return new Date(unixMs).toISOString().replace(/\.\d+Z$/, 'Z');
+}
