@@ -329,6 +329,21 @@ describe('a stream ends', () => {
     expect(sink.over).toBeUndefined();
   });
 
+  test('for good, also where the reader never takes the last frame', async () => {
+    const { publish, open, distributor, clock } = setUp();
+    publish(result([checkout('v1')]));
+    const stuck = await open(podA);
+    const prompt = await open(podB);
+    distributor.close();
+    prompt.handle.closed();
+    await clock.advance(4_999);
+    expect(stuck.sink.over).toBe('ended');
+    await clock.advance(1);
+    expect(stuck.sink.over).toBe('cut');
+    expect(prompt.sink.over).toBe('ended');
+    expect(clock.timers).toBe(0);
+  });
+
   test('when the same pod opens a newer one', async () => {
     const { publish, open, distributor } = setUp();
     publish(result([checkout('v1')]));

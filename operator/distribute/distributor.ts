@@ -12,6 +12,8 @@ import { type Sink, type Source, Stream } from './stream.ts';
 
 /** A reader that takes nothing for this long is cut off; it will come back and ask for what is true then. */
 const SLOW_READER_MS = 60_000;
+/** A reader that is behind gets this long to take the last frame, before its connection is cut. */
+const END_WITHIN_MS = 5_000;
 /** Timers of the runtime end at 2^31 ms; a stream that lives longer is looked at in between. */
 const MAX_TIMER_MS = 3_600_000;
 /** How often the answer to "which workload" is asked anew because a publication came in between. */
@@ -62,6 +64,8 @@ interface OpenStream {
   stream: Stream;
   source: PlanSource | EndpointsSource;
   cancelTimers: Set<() => void>;
+  /** Of the cut that follows the end. */
+  cancelCut: () => void;
   /** The frames of the end are on their way; nothing more is to be said. */
   over: boolean;
 }
@@ -275,6 +279,7 @@ export class Distributor {
       stream,
       source,
       cancelTimers: new Set(),
+      cancelCut: () => {},
       over: false,
     };
     this.#streams.add(open);
@@ -287,7 +292,10 @@ export class Distributor {
     this.#advance(open);
     return {
       drained: () => stream.drained(),
-      closed: () => this.#remove(open, 'Closed'),
+      closed: () => {
+        open.cancelCut();
+        this.#remove(open, 'Closed');
+      },
     };
   }
 
@@ -390,6 +398,7 @@ export class Distributor {
     if (open.over) return;
     this.#remove(open, reason);
     open.stream.end(reason);
+    open.cancelCut = this.#options.clock.after(END_WITHIN_MS, () => open.stream.cut());
   }
 
   #remove(open: OpenStream, reason: EndReason | 'Closed' | 'SlowReader'): void {

@@ -58,7 +58,7 @@ function portList(text: string): Parsed<string> {
   return good(items.join(','));
 }
 
-const IPV4 = /^(25[0-5]|2[0-4]\d|1?\d?\d)(\.(25[0-5]|2[0-4]\d|1?\d?\d)){3}$/;
+const IPV4 = /^(25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(\.(25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)){3}$/;
 
 /** An IPv6 address in any of its usual spellings: eight groups, of which one run may be left out, the last two perhaps as IPv4. */
 function isIpv6(text: string): boolean {
