@@ -1,0 +1,138 @@
+// Every example is valid, resolves, and does what its comment says.
+import { describe, expect, it } from 'vitest';
+import type { PolicyPlan } from '../plan/plan.ts';
+import { compileManifests, exampleFiles, manifestsOf, readText, schemaProblems } from './examples.ts';
+
+const shop = manifestsOf(readText('examples/shop.yaml'));
+const policiesOf = (files: readonly string[], dependency: string): readonly PolicyPlan[] => {
+  const result = compileManifests([...shop, ...files.flatMap((file) => manifestsOf(readText(`examples/${file}`)))]);
+  const found = result.workloads.flatMap(({ plan }) => plan.dependencies).find(({ name }) => name === dependency);
+  if (!found) throw new Error(`no dependency ${dependency}`);
+  return found.policies;
+};
+const base = (files: readonly string[], dependency: string) =>
+  policiesOf(files, dependency).find(({ rule }) => rule === 'base');
+
+describe('the examples', () => {
+  it.each(exampleFiles())('%s fits the schemas and compiles without an error', (file) => {
+    const manifests = manifestsOf(readText(`examples/${file}`));
+    expect(schemaProblems(manifests)).toEqual([]);
+    const { problems } = compileManifests([...shop, ...manifests]);
+    expect(problems.filter(({ severity }) => severity === 'Error')).toEqual([]);
+  });
+
+  it('standalone fits the schemas, resolves, and knows its endpoint', () => {
+    const manifests = ['shop', 'policy', 'endpoints'].flatMap((name) =>
+      manifestsOf(readText(`examples/standalone/${name}.yaml`)),
+    );
+    expect(schemaProblems(manifests)).toEqual([]);
+    const { problems, endpointSets } = compileManifests(manifests);
+    expect(problems.filter(({ severity }) => severity === 'Error')).toEqual([]);
+    expect([...endpointSets.values()].map(({ endpoints }) => endpoints)).toEqual([
+      [{ address: '127.0.0.1', port: 9001 }],
+    ]);
+  });
+
+  it('shop.yaml declares without enforcing', () => {
+    expect(base([], 'payments')).toMatchObject({
+      retries: null,
+      circuitBreaker: null,
+      bulkhead: null,
+      timeouts: { requestMs: 0, connectMs: 2_000 },
+    });
+  });
+
+  it('timeouts.yaml bounds calls, attempts and connects', () => {
+    expect(base(['timeouts.yaml'], 'inventory')?.timeouts).toMatchObject({
+      requestMs: 2_000,
+      attemptMs: 1_000,
+      connectMs: 300,
+    });
+  });
+
+  it('retries.yaml retries inventory alone', () => {
+    expect(base(['retries.yaml'], 'inventory')?.retries).toMatchObject({
+      maxAttempts: 3,
+      methods: 'Idempotent',
+      budgetPercent: 20,
+    });
+    expect(base(['retries.yaml'], 'payments')?.retries).toBeNull();
+  });
+
+  it('circuit-breaker.yaml sets all three triggers', () => {
+    expect(base(['circuit-breaker.yaml'], 'payments')?.circuitBreaker).toMatchObject({
+      consecutiveFailures: 5,
+      failureRate: { percent: 50, minimumCalls: 20 },
+      slowCalls: { percent: 80, minimumCalls: 20, thresholdMs: 1_000 },
+      openForMs: 15_000,
+      halfOpenMaxProbes: 2,
+    });
+  });
+
+  it('bulkhead.yaml bounds what payments can hold', () => {
+    expect(base(['bulkhead.yaml'], 'payments')?.bulkhead).toMatchObject({
+      maxConcurrent: 20,
+      maxQueued: 20,
+      queueTimeoutMs: 200,
+    });
+  });
+
+  it('rules.yaml gives charges and reports values of their own', () => {
+    const policies = policiesOf(['rules.yaml'], 'payments');
+    const rule = (name: string) => policies.find((policy) => policy.rule.endsWith(name));
+    expect(rule('charge')).toMatchObject({
+      timeouts: { requestMs: 10_000 },
+      retries: { maxAttempts: 1 },
+      bulkhead: null,
+    });
+    expect(rule('reports')).toMatchObject({
+      timeouts: { requestMs: 30_000 },
+      retries: { maxAttempts: 3 },
+      bulkhead: { maxConcurrent: 2, queueTimeoutMs: 0 },
+    });
+    expect(rule('base')).toMatchObject({ timeouts: { requestMs: 2_000 } });
+  });
+
+  it('service-owner.yaml is a default for every caller, and switch-off.yaml does without a part of it', () => {
+    expect(base(['service-owner.yaml'], 'payments')).toMatchObject({
+      retries: { maxAttempts: 2, budgetPercent: 10 },
+      circuitBreaker: { consecutiveFailures: 5 },
+    });
+    expect(base(['service-owner.yaml', 'switch-off.yaml'], 'payments')).toMatchObject({
+      retries: { maxAttempts: 2 },
+      circuitBreaker: null,
+    });
+    expect(base(['service-owner.yaml', 'timeouts.yaml'], 'payments')).toMatchObject({
+      timeouts: { requestMs: 2_000 },
+      retries: { maxAttempts: 2 },
+    });
+  });
+
+  it('complete.yaml merges what holds for all calls with what payments needs', () => {
+    const policies = policiesOf(['complete.yaml'], 'payments');
+    expect(policies.find(({ rule }) => rule === 'base')).toMatchObject({
+      timeouts: { requestMs: 5_000, attemptMs: 2_000 },
+      retries: { maxAttempts: 3 },
+      circuitBreaker: { consecutiveFailures: 5, openForMs: 15_000, slowCalls: { thresholdMs: 1_000 } },
+      bulkhead: { maxConcurrent: 20 },
+    });
+    expect(policies.find(({ rule }) => rule.endsWith('charge'))).toMatchObject({
+      timeouts: { requestMs: 10_000 },
+      retries: { maxAttempts: 1 },
+    });
+    expect(base(['complete.yaml'], 'inventory')?.bulkhead).toBeNull();
+  });
+
+  it('kill-switch.yaml disables every policy of checkout', () => {
+    const { workloads } = compileManifests([
+      ...shop,
+      ...['complete.yaml', 'kill-switch.yaml'].flatMap((file) => manifestsOf(readText(`examples/${file}`))),
+    ]);
+    const dependencies = workloads.flatMap(({ plan }) => plan.dependencies);
+    expect(dependencies.map(({ name, enforcement }) => `${name} ${enforcement}`).sort()).toEqual([
+      'checkout Enabled',
+      'inventory Disabled',
+      'payments Disabled',
+    ]);
+  });
+});
