@@ -8,7 +8,8 @@ import { type AppliedSummary, type CircuitSummary, Sessions } from './acknowledg
 import type { Authenticator, PodIdentity, Refusal } from './authenticate.ts';
 import type { DistributorMetrics, StreamKind } from './metrics.ts';
 import { type EndpointsSnapshot, type PlanSnapshot, Snapshots } from './snapshots.ts';
-import { type Sink, type Source, Stream } from './stream.ts';
+import { EndpointsSource, PlanSource, type Sent } from './sources.ts';
+import { type Sink, Stream } from './stream.ts';
 
 /** A reader that takes nothing for this long is cut off; it will come back and ask for what is true then. */
 const SLOW_READER_MS = 60_000;
@@ -76,103 +77,6 @@ const refuse = (status: Refusal['status'], reason: string, message: string): Ref
   reason,
   message,
 });
-
-type Sent = (frame: Buffer, publishedAtMs: number | undefined) => void;
-
-/** Trust first, for the next connection may need it; then the plan, or the word that nothing changed. */
-class PlanSource implements Source {
-  #target: PlanSnapshot;
-  #sentVersion: string | undefined;
-  #unchanged: boolean;
-  #trust: string | undefined;
-  #sentTrust: string | undefined;
-  readonly #sent: Sent;
-
-  constructor(target: PlanSnapshot, resumeVersion: string | undefined, trust: string | undefined, sent: Sent) {
-    this.#target = target;
-    this.#trust = trust;
-    this.#sent = sent;
-    this.#unchanged = resumeVersion === target.version;
-  }
-
-  /** True when the version before was never sent. */
-  retarget(target: PlanSnapshot): boolean {
-    if (target === this.#target) return false;
-    const skipped = this.#sentVersion !== this.#target.version;
-    this.#target = target;
-    this.#unchanged = false;
-    return skipped;
-  }
-
-  setTrust(trust: string): void {
-    this.#trust = trust;
-  }
-
-  next(): Buffer | undefined {
-    if (this.#trust !== undefined && this.#trust !== this.#sentTrust) {
-      this.#sentTrust = this.#trust;
-      return Buffer.from(`${JSON.stringify({ kind: 'trust', bundle: this.#trust })}\n`);
-    }
-    const { version, frame, publishedAtMs } = this.#target;
-    if (this.#sentVersion === version) return undefined;
-    const news = this.#sentVersion !== undefined;
-    this.#sentVersion = version;
-    if (this.#unchanged) return Buffer.from(`${JSON.stringify({ kind: 'unchanged', version })}\n`);
-    this.#sent(frame, news ? publishedAtMs : undefined);
-    return frame;
-  }
-}
-
-/** Everything first, or the word that nothing changed; then what changed. Frames of one version are finished before the next begins. */
-class EndpointsSource implements Source {
-  #target: EndpointsSnapshot;
-  #sentSnapshot: EndpointsSnapshot | undefined;
-  #unchanged: boolean;
-  #frames: readonly Buffer[] = [];
-  #nextFrame = 0;
-  readonly #framesBetween: (from: EndpointsSnapshot | undefined, to: EndpointsSnapshot) => readonly Buffer[];
-  readonly #sent: Sent;
-
-  constructor(
-    target: EndpointsSnapshot,
-    resumeVersion: string | undefined,
-    framesBetween: (from: EndpointsSnapshot | undefined, to: EndpointsSnapshot) => readonly Buffer[],
-    sent: Sent,
-  ) {
-    this.#target = target;
-    this.#unchanged = resumeVersion === target.version;
-    this.#framesBetween = framesBetween;
-    this.#sent = sent;
-  }
-
-  retarget(target: EndpointsSnapshot): boolean {
-    if (target === this.#target) return false;
-    const skipped = this.#sentSnapshot !== this.#target;
-    this.#target = target;
-    // A stream that resumed has, without a frame, what it was told to be unchanged; one that was not told yet gets everything.
-    this.#unchanged = false;
-    return skipped;
-  }
-
-  next(): Buffer | undefined {
-    const started = this.#frames[this.#nextFrame];
-    if (started) {
-      this.#nextFrame += 1;
-      this.#sent(started, undefined);
-      return started;
-    }
-    if (this.#sentSnapshot?.version === this.#target.version) return undefined;
-    const from = this.#sentSnapshot;
-    this.#sentSnapshot = this.#target;
-    if (this.#unchanged)
-      return Buffer.from(`${JSON.stringify({ kind: 'unchanged', version: this.#target.version })}\n`);
-    this.#frames = this.#framesBetween(from, this.#target);
-    this.#nextFrame = 1;
-    const first = this.#frames[0];
-    if (first) this.#sent(first, from ? this.#target.publishedAtMs : undefined);
-    return first;
-  }
-}
 
 export class Distributor {
   readonly #options: DistributorOptions;
