@@ -154,11 +154,14 @@ export class Call implements BulkheadWaiter, TimerNode, AttemptEvents {
     this.#stack.machines.wheel.disarm(this);
     this.#holdsSlot = true;
     this.#stack.ledger.slotGranted(this.#id, this.#stack.plan.bulkhead.maxConcurrent);
-    this.#send();
+    // A slot may come free in the very tick in which the deadline passes, and before this request's own timer.
+    if (this.#stack.time.nowMs >= this.#deadlineMs) this.#end('deadline', Outcome.Ignored);
+    else this.#send();
   }
 
   #send(): void {
     const { machines, time, ledger, plan, upstream, random } = this.#stack;
+    demand(time.nowMs < this.#deadlineMs, `request ${this.#id} began an attempt after its deadline`);
     this.#permit = machines.breaker.admit(time.nowMs);
     if (this.#permit === 0) {
       this.#end('circuit-open', Outcome.Ignored);
