@@ -1,5 +1,6 @@
 // The whole operator against a real API server: what kubectl writes comes out as plans, endpoints, statuses and Events. A sidecar is
 // played by this test, with a real token of a real service account.
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { Agent, request } from 'undici';
@@ -391,6 +392,44 @@ describe('an operator', () => {
     await soon(() => Promise.resolve(mustHave(stream.frames.find((frame) => frame.kind === 'plan'))));
     stream.body.destroy();
   });
+});
+
+test('as a process it is ready within seconds, and ends cleanly when told to', async () => {
+  const child = spawn(process.execPath, [`${import.meta.dirname}/main.ts`], {
+    env: {
+      KUBECONFIG: plane.kubeconfigPath,
+      BREAKWATER_NAMESPACE: SYSTEM,
+      BREAKWATER_POD_NAME: 'breakwater-operator-1',
+      BREAKWATER_SERVICE_NAME: SERVICE_NAME,
+      BREAKWATER_CERTIFICATE_SECRET: 'breakwater-certificates',
+      BREAKWATER_WEBHOOK_CONFIGURATION: WEBHOOK,
+      BREAKWATER_SIDECAR_IMAGE: 'breakwater/sidecar:test',
+      BREAKWATER_HTTPS_PORT: '0',
+      BREAKWATER_ADMIN_PORT: '0',
+    },
+    stdio: ['ignore', 'inherit', 'pipe'],
+  });
+  const exited = once(child, 'exit');
+  try {
+    const logged: { msg: string; level: string; adminPort?: number }[] = [];
+    createInterface({ input: child.stderr }).on('line', (line) =>
+      logged.push(JSON.parse(line) as (typeof logged)[number]),
+    );
+    const { adminPort } = await soon(() =>
+      Promise.resolve(mustHave(logged.find(({ msg }) => msg === 'the operator runs'))),
+    );
+    await soon(async () => {
+      const { statusCode, body } = await request(`http://127.0.0.1:${adminPort}/readyz`);
+      expect([statusCode, await body.text()]).toEqual([200, 'ok\n']);
+    });
+    const toldMs = performance.now();
+    child.kill('SIGTERM');
+    expect(await exited).toEqual([0, null]);
+    expect(performance.now() - toldMs).toBeLessThan(3_000);
+    expect(logged.filter(({ level }) => level !== 'info')).toEqual([]);
+  } finally {
+    child.kill('SIGKILL');
+  }
 });
 
 function mustHave<T>(value: T | null | undefined): T {
