@@ -232,6 +232,11 @@ describe('the sidecar', () => {
     await vi.waitFor(() => expect(sidecar.log()).toContain('"draining"'));
     onRequest = (response) => response.end('meanwhile');
     expect(await call(message, 'payments')).toBe('meanwhile');
+    const readiness = await fetch(`${message.admin}/readyz`);
+    expect({ status: readiness.status, text: await readiness.text() }).toEqual({
+      status: 200,
+      text: 'ready: plan v1 is in force, draining\n',
+    });
     held[0]?.end('at last');
     expect(await slow).toBe('at last');
     expect(await sidecar.exit()).toEqual({ code: 0, signal: null });

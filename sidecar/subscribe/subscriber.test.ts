@@ -190,6 +190,14 @@ describe('plan stream', () => {
     expect(logs).toContainEqual(expect.objectContaining({ level: 'warn', reason: 'bad-frame' }));
   });
 
+  it('reads nothing more of a stream that was damaged', async () => {
+    const { dataPlane } = await start();
+    const stream = await operator.stream('plan');
+    stream.sendRaw(`garbage\n${JSON.stringify(plan('behind', 'v1'))}\n`);
+    expect((await operator.stream('plan')).version).toBeNull();
+    expect(dataPlane.plan).toBeNull();
+  });
+
   it('asks for the whole when "unchanged" names what it does not have', async () => {
     await start();
     const stream = await operator.stream('plan');
