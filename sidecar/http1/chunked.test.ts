@@ -73,6 +73,23 @@ describe('messages', () => {
     ]);
   });
 
+  it('reads any number of chunks', () => {
+    expect(decode(`${'1\r\nx\r\n'.repeat(100)}0\r\n\r\n`)).toMatchObject({
+      end: ChunkedEvent.End,
+      content: 'x'.repeat(100),
+    });
+  });
+
+  it('forgets a message that was cut anywhere, once it is reset', () => {
+    const first = '000000000000005;a="b"\r\nhello\r\n00000000000\r\nX-A: 1\r\nX-B: 2\r\n\r\n';
+    const second = '00000000000001\r\nx\r\n0\r\nX-C: 3\r\n\r\n';
+    for (let cut = 0; cut <= first.length; cut += 1) {
+      const decoder = new ChunkedDecoder();
+      decodePieces([first.slice(0, cut)], decoder);
+      expect(decodePieces([second], decoder)).toEqual(decode(second));
+    }
+  });
+
   it('announces content before its chunk is complete, and never asks to hold it', () => {
     const decoder = new ChunkedDecoder();
     const buffer = Buffer.from('1000\r\nabc');
@@ -147,6 +164,12 @@ describe('what is refused', () => {
     const chunk = `1;${'a'.repeat(MAX_CHUNK_EXTENSION_BYTES / 4 - 1)}\r\nx\r\n`;
     expect(decode(`${chunk.repeat(4)}0\r\n\r\n`)).toMatchObject({ end: ChunkedEvent.End, content: 'xxxx' });
     expect(decode(`${chunk.repeat(4)}1;a\r\nx\r\n0\r\n\r\n`).detail).toBe(HeadDetail.ChunkExtensionsTooLong);
+  });
+
+  it('bounds the extensions of each message on its own', () => {
+    const decoder = new ChunkedDecoder();
+    const message = `1;${'a'.repeat(MAX_CHUNK_EXTENSION_BYTES / 2)}\r\nx\r\n0\r\n\r\n`;
+    for (let count = 0; count < 5; count += 1) expect(decodePieces([message], decoder).end).toBe(ChunkedEvent.End);
   });
 
   it('bounds trailers, also while their line has no end yet', () => {

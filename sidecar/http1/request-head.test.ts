@@ -439,6 +439,11 @@ describe('limits', () => {
     expect([detail, headErrorClass(detail)]).toEqual([HeadDetail.FieldCount, HeadError.HeadTooLarge]);
   });
 
+  it('takes a method of 64 bytes and refuses 65', () => {
+    expect(accepted(`${'A'.repeat(64)} / HTTP/1.1`, 'Host: a').method).toBe('A'.repeat(64));
+    expect(parse(`${'A'.repeat(65)} / HTTP/1.1`, 'Host: a').detail).toBe(HeadDetail.BadMethod);
+  });
+
   it('takes a target of 8192 bytes and refuses 8193', () => {
     expect(parse(`GET /${pad(MAX_TARGET_BYTES - 1)} HTTP/1.1`, 'Host: a').detail).toBe(0);
     const { detail } = parse(`GET /${pad(MAX_TARGET_BYTES)} HTTP/1.1`, 'Host: a');
