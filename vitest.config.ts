@@ -8,7 +8,7 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['{crds,plan,runtime,operator,sidecar,cli,charts,test}/**/*.test.ts'],
+          include: ['{crds,plan,runtime,operator,sidecar,cli,charts,test,bench}/**/*.test.ts'],
           exclude: ['**/*.api.test.ts', 'test/cluster/**', '**/node_modules/**'],
           testTimeout: 20_000,
         },

@@ -1,0 +1,85 @@
+// One slice: the load generator against one proxy for some seconds, and what that cost the proxy.
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { BenchCase } from './cases.ts';
+import { cpuNanoseconds, memoryOf, type ProcessorTime, processorTimes } from './procfs.ts';
+import type { RunningProxy, Setting } from './setting.ts';
+import { type LoadSummary, parseWrk, wrkScript } from './wrk.ts';
+
+const NANOSECONDS = 1e9;
+
+export interface Slice {
+  load: LoadSummary;
+  /** User and system time of all threads of the proxy. */
+  cpuMicrosPerRequest: number;
+  requestsPerSecond: number;
+  rssBytes: number;
+  anonymousBytes: number;
+  /** Of the CPU of load generator and upstream: busy with anything, 0 to 1. */
+  loadCpuBusy: number;
+  /** Of the CPU of the proxy: busy with other things than the proxy, 0 to 1. */
+  proxyCpuOthers: number;
+  /** Of both: given to other machines by the hypervisor, 0 to 1. */
+  steal: number;
+}
+
+/** Writes the script of the case; resolves to its path. */
+export async function writeScript(setting: Setting, bench: BenchCase): Promise<string> {
+  const file = join(setting.folder, `${bench.name}.lua`);
+  await writeFile(file, wrkScript(bench));
+  return file;
+}
+
+export async function generateLoad(
+  { processes, tools, loadCpu }: Setting,
+  bench: BenchCase,
+  script: string,
+  port: number,
+  seconds: number,
+): Promise<LoadSummary> {
+  const output = await processes.run(loadCpu, tools.wrk, [
+    '--threads=1',
+    `--connections=${bench.connections}`,
+    `--duration=${seconds}s`,
+    `--script=${script}`,
+    `http://127.0.0.1:${port}${bench.path}`,
+  ]);
+  return parseWrk(output);
+}
+
+export async function measureSlice(
+  setting: Setting,
+  bench: BenchCase,
+  script: string,
+  proxy: RunningProxy,
+  seconds: number,
+): Promise<Slice> {
+  const processorsBefore = processorTimes();
+  const cpuBefore = cpuNanoseconds(proxy.pids);
+  const load = await Promise.race([generateLoad(setting, bench, script, proxy.port, seconds), proxy.failed]);
+  const cpu = cpuNanoseconds(proxy.pids) - cpuBefore;
+  const memory = memoryOf(proxy.pids);
+  const processors = processorTimes();
+  const spent = (number: number) => spentBetween(processorsBefore.get(number), processors.get(number));
+  const loadCpu = spent(setting.loadCpu);
+  const proxyCpu = spent(setting.proxyCpu);
+  const proxyShare = cpu / NANOSECONDS / (load.durationMicros / 1e6);
+  return {
+    load,
+    cpuMicrosPerRequest: cpu / 1000 / load.requests,
+    requestsPerSecond: load.requests / (load.durationMicros / 1e6),
+    ...memory,
+    loadCpuBusy: loadCpu.busy,
+    proxyCpuOthers: Math.max(0, proxyCpu.busy - proxyShare),
+    steal: (loadCpu.steal + proxyCpu.steal) / 2,
+  };
+}
+
+/** Shares of the time between, 0 to 1. */
+export function spentBetween(before?: ProcessorTime, after?: ProcessorTime): { busy: number; steal: number } {
+  const total = (after?.total ?? 0) - (before?.total ?? 0);
+  if (total <= 0) return { busy: 0, steal: 0 };
+  const steal = ((after?.steal ?? 0) - (before?.steal ?? 0)) / total;
+  const idle = ((after?.idle ?? 0) - (before?.idle ?? 0)) / total;
+  return { busy: Math.max(0, 1 - idle - steal), steal };
+}

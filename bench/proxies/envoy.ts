@@ -1,0 +1,107 @@
+// Envoy: timeouts, retries with a budget, circuit breaker thresholds, outlier detection, a request ID, two routes, its statistics.
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ask, freePorts, untilServing } from '../loopback.ts';
+import { processTree } from '../procfs.ts';
+import type { Proxy } from '../setting.ts';
+
+export const envoy: Proxy = {
+  name: 'envoy',
+  async start({ processes, tools, folder, upstreamPort, proxyCpu }) {
+    const [port = 0, adminPort = 0] = await freePorts(2);
+    const home = join(folder, 'envoy');
+    await mkdir(home, { recursive: true });
+    const file = join(home, 'envoy.json');
+    await writeFile(file, JSON.stringify(config(port, adminPort, upstreamPort)));
+    const args = ['--config-path', file, '--concurrency', '1', '--disable-hot-restart', '--log-level', 'error'];
+    const program = processes.start(proxyCpu, tools.envoy, args);
+    await Promise.race([untilServing(port, '/1k'), program.failed]);
+    return {
+      port,
+      pids: processTree(program.pid),
+      served: async () => readServed((await ask(adminPort, '/stats?filter=^cluster.service.upstream_rq_2xx$')).body),
+      failed: program.failed,
+      stop: () => program.end(),
+    };
+  },
+};
+
+function readServed(stats: string): number {
+  const served = Number(/upstream_rq_2xx: (\d+)/.exec(stats)?.[1]);
+  if (!Number.isInteger(served)) throw new Error(`Envoy's statistics cannot be read:\n${stats}`);
+  return served;
+}
+
+const TYPES = 'type.googleapis.com/envoy.extensions';
+const address = (port: number) => ({ socket_address: { address: '127.0.0.1', port_value: port } });
+const idempotent = {
+  retry_on: 'connect-failure,refused-stream,reset,gateway-error',
+  num_retries: 2,
+  per_try_timeout: '2s',
+  retry_back_off: { base_interval: '0.025s', max_interval: '0.25s' },
+};
+const route = { cluster: 'service', timeout: '5s' };
+
+function config(port: number, adminPort: number, upstreamPort: number): object {
+  return {
+    admin: { address: address(adminPort) },
+    static_resources: {
+      listeners: [{ name: 'outbound', address: address(port), filter_chains: [{ filters: [connectionManager()] }] }],
+      clusters: [cluster(upstreamPort)],
+    },
+  };
+}
+
+function connectionManager(): object {
+  const charge = { prefix: '/charges', headers: [{ name: ':method', string_match: { exact: 'POST' } }] };
+  const post = { prefix: '/', headers: [{ name: ':method', string_match: { exact: 'POST' } }] };
+  return {
+    name: 'envoy.filters.network.http_connection_manager',
+    typed_config: {
+      '@type': `${TYPES}.filters.network.http_connection_manager.v3.HttpConnectionManager`,
+      stat_prefix: 'outbound',
+      generate_request_id: true,
+      stream_idle_timeout: '60s',
+      route_config: {
+        virtual_hosts: [
+          {
+            name: 'service',
+            domains: ['*'],
+            routes: [
+              { match: charge, route: { ...route, timeout: '10s' } },
+              { match: post, route: { ...route, retry_policy: { ...idempotent, retry_on: 'connect-failure' } } },
+              { match: { prefix: '/' }, route: { ...route, retry_policy: idempotent } },
+            ],
+          },
+        ],
+      },
+      http_filters: [
+        { name: 'envoy.filters.http.router', typed_config: { '@type': `${TYPES}.filters.http.router.v3.Router` } },
+      ],
+    },
+  };
+}
+
+function cluster(upstreamPort: number): object {
+  return {
+    name: 'service',
+    type: 'STATIC',
+    connect_timeout: '1s',
+    lb_policy: 'LEAST_REQUEST',
+    circuit_breakers: {
+      thresholds: [
+        {
+          max_connections: 1024,
+          max_requests: 1024,
+          max_pending_requests: 1024,
+          retry_budget: { budget_percent: { value: 20 }, min_retry_concurrency: 10 },
+        },
+      ],
+    },
+    outlier_detection: { consecutive_5xx: 5, base_ejection_time: '30s', max_ejection_percent: 100 },
+    load_assignment: {
+      cluster_name: 'service',
+      endpoints: [{ lb_endpoints: [{ endpoint: { address: address(upstreamPort) } }] }],
+    },
+  };
+}

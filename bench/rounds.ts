@@ -1,0 +1,149 @@
+// One case: every proxy started fresh and warmed up, then rounds, in each of which all of them are measured once, in random order.
+import type { Random } from '../runtime/random.ts';
+import type { BenchCase } from './cases.ts';
+import { generateLoad, measureSlice, type Slice, writeScript } from './measure.ts';
+import { breakwater, type RunningBreakwater } from './proxies/breakwater.ts';
+import type { Proxy, RunningProxy, Setting } from './setting.ts';
+import { shuffled } from './statistics.ts';
+import type { Say } from './tools.ts';
+import { whyVoid } from './wrk.ts';
+
+const WARM_UP_REQUESTS = 20_000;
+const WARM_UP_SECONDS = 2;
+/** Of warm-up runs: a proxy that has not answered enough by then never will. */
+const MAX_WARM_UP_RUNS = 60;
+/** Rounds that a busy machine may spoil before the run is given up. */
+const MAX_VOID_ROUNDS = 5;
+
+export interface RoundOptions {
+  rounds: number;
+  seconds: number;
+  random: Random;
+  say: Say;
+  /** Every slice of every round that counts. */
+  onSlice(slice: { case: string; round: number; proxy: string } & Slice): void;
+}
+
+/** By name of the proxy, one slice for each round. */
+export type CaseResult = ReadonlyMap<string, readonly Slice[]>;
+
+export async function runCase(
+  setting: Setting,
+  bench: BenchCase,
+  peers: readonly Proxy[],
+  options: RoundOptions,
+): Promise<CaseResult> {
+  const running = new Map<string, CountedProxy>();
+  try {
+    const ours = await breakwater.start(setting);
+    running.set(breakwater.name, new CountedProxy(breakwater.name, ours));
+    for (const peer of peers) running.set(peer.name, new CountedProxy(peer.name, await peer.start(setting)));
+    return await measureAll(setting, bench, running, ours, options);
+  } finally {
+    await Promise.all(Array.from(running.values(), ({ proxy }) => proxy.stop()));
+  }
+}
+
+async function measureAll(
+  setting: Setting,
+  bench: BenchCase,
+  running: ReadonlyMap<string, CountedProxy>,
+  ours: RunningBreakwater,
+  options: RoundOptions,
+): Promise<CaseResult> {
+  const script = await writeScript(setting, bench);
+  for (const counted of running.values()) await counted.begin();
+  for (const counted of running.values()) await warmUp(setting, bench, script, counted);
+  const results = new Map<string, Slice[]>(Array.from(running.keys(), (name) => [name, []]));
+  let voids = 0;
+  for (let round = 1; round <= options.rounds; ) {
+    const slices = await oneRound(setting, bench, script, running, options);
+    if (slices instanceof VoidSlice) {
+      options.say(`${bench.name}: a round is void: ${slices.message}`);
+      voids++;
+      if (voids > MAX_VOID_ROUNDS) throw new Error(`${bench.name}: ${voids} rounds were void`, { cause: slices });
+      continue;
+    }
+    for (const [name, slice] of slices) {
+      results.get(name)?.push(slice);
+      options.onSlice({ case: bench.name, round, proxy: name, ...slice });
+    }
+    const cost = Array.from(slices, ([name, slice]) => `${name} ${slice.cpuMicrosPerRequest.toFixed(1)}`);
+    options.say(`${bench.name}: round ${round} of ${options.rounds}, CPU-µs per request: ${cost.join(', ')}`);
+    round++;
+  }
+  for (const counted of running.values()) await counted.checkServed(bench);
+  await ours.provePolicies();
+  return results;
+}
+
+class VoidSlice extends Error {
+  override name = 'VoidSlice';
+}
+
+async function oneRound(
+  setting: Setting,
+  bench: BenchCase,
+  script: string,
+  running: ReadonlyMap<string, CountedProxy>,
+  { seconds, random }: RoundOptions,
+): Promise<Map<string, Slice> | VoidSlice> {
+  const slices = new Map<string, Slice>();
+  for (const counted of shuffled([...running.values()], random)) {
+    const slice = await measureSlice(setting, bench, script, counted.proxy, seconds);
+    counted.add(slice.load.requests);
+    const problem = whyVoid(slice.load, bench);
+    if (problem !== undefined) return new VoidSlice(`${counted.name}: ${problem}`);
+    slices.set(counted.name, slice);
+  }
+  return new Map(Array.from(running.keys(), (name) => [name, slices.get(name)]).filter(hasSlice));
+}
+
+function hasSlice(entry: (string | Slice | undefined)[]): entry is [string, Slice] {
+  return entry[1] !== undefined;
+}
+
+async function warmUp(setting: Setting, bench: BenchCase, script: string, counted: CountedProxy): Promise<void> {
+  const { port, failed } = counted.proxy;
+  let answered = 0;
+  for (let run = 0; answered < WARM_UP_REQUESTS; run++) {
+    if (run === MAX_WARM_UP_RUNS) throw new Error(`${counted.name} answered ${answered} requests while warming up`);
+    const load = await Promise.race([generateLoad(setting, bench, script, port, WARM_UP_SECONDS), failed]);
+    const problem = whyVoid(load, bench);
+    if (problem !== undefined) throw new Error(`${counted.name}, while warming up: ${problem}`);
+    counted.add(load.requests);
+    answered += load.requests;
+  }
+}
+
+/** Compares what the load generator saw answered with what the proxy says that it forwarded: nothing else may have answered. */
+class CountedProxy {
+  readonly name: string;
+  readonly proxy: RunningProxy;
+  #before = 0;
+  #answered = 0;
+  #runs = 0;
+
+  constructor(name: string, proxy: RunningProxy) {
+    this.name = name;
+    this.proxy = proxy;
+  }
+
+  async begin(): Promise<void> {
+    this.#before = await this.proxy.served();
+  }
+
+  add(answered: number): void {
+    this.#answered += answered;
+    this.#runs++;
+  }
+
+  /** Each run of the generator may have left one request unread on each connection; asking for the count may count as well. */
+  async checkServed({ connections }: BenchCase): Promise<void> {
+    const served = (await this.proxy.served()) - this.#before;
+    const extra = served - this.#answered;
+    if (extra < 0 || extra > this.#runs * connections + 1) {
+      throw new Error(`${this.name} says that it forwarded ${served} requests, but ${this.#answered} were answered`);
+    }
+  }
+}

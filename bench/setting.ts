@@ -1,0 +1,31 @@
+// What every proxy of a run finds when it starts.
+import type { Processes } from './processes.ts';
+import type { Tools } from './tools.ts';
+
+export interface Setting {
+  processes: Processes;
+  tools: Tools;
+  /** For files of this run; removed after it. */
+  folder: string;
+  upstreamPort: number;
+  /** Of the proxies; they have it alone, one after the other. */
+  proxyCpu: number;
+  /** Of load generator, upstream, operator and the bench itself. */
+  loadCpu: number;
+}
+
+export interface RunningProxy {
+  port: number;
+  /** All its processes. */
+  pids: readonly number[];
+  /** Requests that it has forwarded and seen answered well, by its own metrics. */
+  served(): Promise<number>;
+  /** Rejects when one of its processes ends by itself. Never resolves. */
+  failed: Promise<never>;
+  stop(): Promise<void>;
+}
+
+export interface Proxy {
+  name: string;
+  start(setting: Setting): Promise<RunningProxy>;
+}
