@@ -77,7 +77,11 @@ const recent = (times: readonly number[], nowMs: number) =>
   times.filter((time) => Math.floor(time / 1000) > Math.floor(nowMs / 1000) - 10).length;
 
 it('counts exactly, over ten slots of elapsed time', () => {
-  const event = fc.record({ waitMs: fc.integer({ min: 0, max: 3000 }), requests: fc.nat({ max: 3 }), retries: fc.nat({ max: 2 }) });
+  const event = fc.record({
+    waitMs: fc.integer({ min: 0, max: 3000 }),
+    requests: fc.nat({ max: 3 }),
+    retries: fc.nat({ max: 2 }),
+  });
   fc.assert(
     fc.property(fc.array(event, { minLength: 10, maxLength: 40 }), fc.nat({ max: 100_000 }), (events, startMs) => {
       const budget = new RetryBudget(plan(50, 0), startMs);
