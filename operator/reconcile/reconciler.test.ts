@@ -17,6 +17,7 @@ let hasSynced: boolean;
 let newPods: Map<string, object>;
 let published: CompileResult[];
 let failing: boolean;
+let compilationMs: number;
 let reconciler: Reconciler;
 
 beforeEach(() => {
@@ -26,6 +27,7 @@ beforeEach(() => {
   newPods = new Map();
   published = [];
   failing = false;
+  compilationMs = 0;
   const source = {
     get hasSynced() {
       return hasSynced;
@@ -41,6 +43,7 @@ beforeEach(() => {
   reconciler = new Reconciler({
     source,
     compile: (input) => {
+      clock.block(compilationMs);
       if (failing) throw new Error('a mistake in the compiler');
       return compile(input);
     },
@@ -140,4 +143,18 @@ test('compiles at once for a pod that is newer than the cache', async () => {
   expect(published).toHaveLength(2);
   await reconciler.workloadOfPod(identity('checkout-2'));
   expect(published).toHaveLength(2);
+});
+
+test('rests as long as it worked, and then compiles the newest world', async () => {
+  compilationMs = 200;
+  reconciler.worldChanged();
+  await clock.advance(0);
+  expect(published).toHaveLength(1);
+  world = worldOf(dependency('web'));
+  reconciler.worldChanged();
+  await clock.advance(199);
+  expect(published).toHaveLength(1);
+  await clock.advance(1);
+  expect(published).toHaveLength(2);
+  expect(published[1]?.workloads.map(({ id }) => id)).toEqual(['shop/web']);
 });

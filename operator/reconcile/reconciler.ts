@@ -1,15 +1,17 @@
 // World → compile → publish. Runs on every replica: each serves the streams of its own sidecars. What only one replica may do, writing
 // statuses and Events, is the status keeper's.
-import type { Clock } from '../../runtime/clock.ts';
+import type { Clock, MonotonicMs } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/log.ts';
 import type { CompiledWorkload, CompileResult } from '../compile/result.ts';
 import type { World } from '../compile/world.ts';
 import type { OperatorMetrics } from '../metrics.ts';
+import type { Outcome } from '../watch/work-queue.ts';
 import type { WorldSource } from '../watch/world-source.ts';
 import { Controller } from './controller.ts';
 
 /** The one key of the queue: a world is compiled whole. */
 const WORLD = 'world';
+const MAX_REST_MS = 500;
 
 export interface ReconcilerOptions {
   source: WorldSource;
@@ -27,6 +29,7 @@ export interface ReconcilerOptions {
 export class Reconciler {
   readonly #options: ReconcilerOptions;
   readonly #controller: Controller;
+  #restUntilMs: MonotonicMs = 0;
   #compiled: World | undefined;
   #result: CompileResult | undefined;
   #workloadById: ReadonlyMap<string, CompiledWorkload> = new Map();
@@ -38,10 +41,7 @@ export class Reconciler {
     this.#controller = new Controller({
       name: 'world',
       workers: 1,
-      reconcile: () => {
-        this.#compile();
-        return Promise.resolve({ kind: 'done' });
-      },
+      reconcile: () => Promise.resolve(this.#reconcile()),
       clock,
       log,
       metrics,
@@ -84,13 +84,26 @@ export class Reconciler {
     return this.#workloadByPod.get(key) ?? emptyWorkload(found.namespace);
   }
 
+  /**
+   * Rests for as long as the last compilation took: in a cluster so large that this matters, streams, webhook and probes keep at least half
+   * of the time.
+   */
+  #reconcile(): Outcome {
+    const restMs = this.#restUntilMs - this.#options.clock.monotonicMs();
+    if (restMs > 0) return { kind: 'requeue', afterMs: restMs };
+    this.#compile();
+    return { kind: 'done' };
+  }
+
   #compile(): void {
     const { source, compile, publish, onResult, clock, metrics } = this.#options;
     if (!source.hasSynced) return;
     const world = source.world();
     const startedMs = clock.monotonicMs();
     const result = compile(world);
-    metrics.compileSeconds.observe((clock.monotonicMs() - startedMs) / 1000);
+    const endedMs = clock.monotonicMs();
+    metrics.compileSeconds.observe((endedMs - startedMs) / 1000);
+    this.#restUntilMs = endedMs + Math.min(endedMs - startedMs, MAX_REST_MS);
     this.#compiled = world;
     this.#result = result;
     this.#workloadById = new Map(result.workloads.map((workload) => [workload.id, workload]));

@@ -49,6 +49,11 @@ export class ManualClock implements Clock {
     return next === undefined ? undefined : next.dueMs - this.#nowMs;
   }
 
+  /** Lets time pass as in work that blocks everything else: no timer fires. */
+  block(deltaMs: number): void {
+    this.#nowMs += deltaMs;
+  }
+
   /** Moves on by `deltaMs`; timers fire at their time, in order. */
   async advance(deltaMs: number): Promise<void> {
     const untilMs = this.#nowMs + deltaMs;
