@@ -1,0 +1,100 @@
+// Pods that must be left alone: they start as they are, and somebody is told why.
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { apply, kubectl, type Pod } from './harness/kube.ts';
+import { WORKLOADS_IMAGE } from './harness/objects.ts';
+import { deleteNamespace, freshNamespace, isInjected, untilReady } from './harness/shop.ts';
+import { SYSTEM_NAMESPACE } from './install.ts';
+import { eventually } from './shell.ts';
+
+const OPEN = 'test-never-injected';
+const RESTRICTED = 'test-restricted';
+const BASELINE = 'test-baseline';
+const UNLABELLED = 'test-unlabelled';
+
+const pod = (
+  namespace: string,
+  name: string,
+  spec: Record<string, unknown> = {},
+  labels: Record<string, string> = {},
+) => ({
+  apiVersion: 'v1',
+  kind: 'Pod',
+  metadata: { name, namespace, labels: { app: name, ...labels } },
+  spec: {
+    terminationGracePeriodSeconds: 1,
+    securityContext: { runAsNonRoot: true, runAsUser: 1000, seccompProfile: { type: 'RuntimeDefault' } },
+    containers: [
+      {
+        name: 'app',
+        image: WORKLOADS_IMAGE,
+        imagePullPolicy: 'IfNotPresent',
+        command: ['sleep', 'infinity'],
+        securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] } },
+      },
+    ],
+    ...spec,
+  },
+});
+
+beforeAll(async () => {
+  const injection = { 'breakwater.dev/injection': 'enabled' };
+  await Promise.all([
+    freshNamespace(OPEN, injection),
+    freshNamespace(RESTRICTED, { ...injection, 'pod-security.kubernetes.io/enforce': 'restricted' }),
+    freshNamespace(BASELINE, { ...injection, 'pod-security.kubernetes.io/enforce': 'baseline' }),
+    freshNamespace(UNLABELLED),
+  ]);
+});
+afterAll(() => Promise.all([OPEN, RESTRICTED, BASELINE, UNLABELLED].map(deleteNamespace)));
+
+async function started(object: ReturnType<typeof pod>): Promise<Pod> {
+  await apply(object);
+  const [found] = await untilReady(object.metadata.namespace, `app=${object.metadata.name}`, 1, 30_000);
+  if (!found) throw new Error('no pod');
+  return found;
+}
+
+/** The Events that name the pod, as kubectl shows them. */
+const told = (namespace: string, name: string, pattern: RegExp) =>
+  eventually(`an Event of ${namespace}/${name} matches ${String(pattern)}`, 10_000, async () => {
+    const events = await kubectl('-n', namespace, 'get', 'events', '--field-selector', `involvedObject.name=${name}`);
+    return pattern.test(events) ? true : undefined;
+  });
+
+test('an ordinary pod of a labelled namespace is injected: the trial can fail', async () => {
+  expect(isInjected(await started(pod(OPEN, 'ordinary')))).toBe(true);
+});
+
+test('a pod on the network of its node', async () => {
+  expect(isInjected(await started(pod(OPEN, 'host', { hostNetwork: true })))).toBe(false);
+  await told(OPEN, 'host', /hostNetwork/i);
+});
+
+test('a pod that opted out', async () => {
+  expect(isInjected(await started(pod(OPEN, 'out', {}, { 'breakwater.dev/injection': 'disabled' })))).toBe(false);
+});
+
+test("a pod that runs as the sidecar's user", async () => {
+  const found = await started(pod(OPEN, 'same-uid', { securityContext: { runAsUser: 14_750, runAsNonRoot: true } }));
+  expect(isInjected(found)).toBe(false);
+  await told(OPEN, 'same-uid', /14750|user/i);
+});
+
+test('a pod that uses a port of the sidecar', async () => {
+  const object = pod(OPEN, 'same-port');
+  const [container] = object.spec.containers;
+  Object.assign(container ?? {}, { ports: [{ containerPort: 15_102 }] });
+  expect(isInjected(await started(object))).toBe(false);
+  await told(OPEN, 'same-port', /15102/);
+});
+
+test.each([RESTRICTED, BASELINE])('a pod of a namespace under PodSecurity: %s', async (namespace) => {
+  expect(isInjected(await started(pod(namespace, 'secured')))).toBe(false);
+  await told(namespace, 'secured', /PodSecurity|restricted|baseline/i);
+});
+
+test('a pod of a namespace without the label, and of our own', async () => {
+  expect(isInjected(await started(pod(UNLABELLED, 'plain')))).toBe(false);
+  expect(isInjected(await started(pod(SYSTEM_NAMESPACE, 'plain')))).toBe(false);
+  await kubectl('-n', SYSTEM_NAMESPACE, 'delete', 'pod', 'plain', '--now');
+});
