@@ -50,6 +50,7 @@ class ProxyDataPlane implements DataPlane {
   #fromDisk = false;
   #hasPlan = false;
   #listening = false;
+  #opening: Promise<void> = Promise.resolve();
   #locallyDisabled = false;
   #cancelSweep: (() => void) | null = null;
 
@@ -222,12 +223,22 @@ class ProxyDataPlane implements DataPlane {
     this.#intake.accept(socket, dependency, original, this.#hasPlan);
   }
 
-  async #openListeners(): Promise<void> {
+  /** One after the other: two plans in a row must not open two listeners for one dependency. */
+  #openListeners(): Promise<void> {
+    this.#opening = this.#opening.catch(() => undefined).then(() => this.#openMissing());
+    return this.#opening;
+  }
+
+  async #openMissing(): Promise<void> {
     const { capture, bindHost } = this.#options;
     if (capture !== 'explicit') return;
     for (const [id, dependency] of this.#dependencies) {
-      if (this.#listeners.has(id)) continue;
+      if (this.#listeners.has(id) || dependency.removed) continue;
       const server = await this.#listenAt(bindHost, 0, (socket) => this.#intake.accept(socket, dependency, null, true));
+      if (dependency.removed) {
+        server.close();
+        continue;
+      }
       const address = server.address();
       this.#listeners.set(id, { server, port: typeof address === 'object' && address ? address.port : 0 });
     }
