@@ -1,0 +1,29 @@
+import { expect, test } from 'vitest';
+import type { Logger } from '../../runtime/log.ts';
+import type { OwnObject } from '../watch/world-source.ts';
+import { StatusLog } from './log.ts';
+
+function setUp() {
+  const lines: string[] = [];
+  const write = (level: string) => (fields: { object?: string; summary?: string }) => {
+    lines.push(`${level} ${fields.object} ${fields.summary}`);
+  };
+  const statuses = new StatusLog({ info: write('info'), warn: write('warn') } as unknown as Logger);
+  return { lines, statuses };
+}
+
+const KEY = 'ServiceDependency/shop/checkout';
+const object = { kind: 'ServiceDependency', namespace: 'shop', name: 'checkout' } as OwnObject;
+
+test('a status is told when it changes, loudly where a condition is False, and kept', async () => {
+  const { lines, statuses } = setUp();
+  const good = { summary: 'fine', conditions: [{ type: 'Ready', status: 'True' }] };
+  const bad = { summary: 'lost', conditions: [{ type: 'Ready', status: 'False' }] };
+  expect(await statuses.write(object, good)).toBe(true);
+  expect(await statuses.write(object, { ...good })).toBe(false);
+  expect(await statuses.write(object, bad)).toBe(true);
+  expect(statuses.get(KEY)).toEqual(bad);
+  expect(lines).toEqual([`info ${KEY} fine`, `warn ${KEY} lost`]);
+  statuses.forget(KEY);
+  expect(statuses.get(KEY)).toBeUndefined();
+});
