@@ -6,9 +6,9 @@ import type { Socket } from 'node:net';
 import type { LocalAnswer } from '../errors.ts';
 import { LOCAL_ANSWERS } from '../errors.ts';
 import { ChunkedDecoder, ChunkedEvent } from '../http1/chunked.ts';
-import { HeadError, headErrorClass, headErrorDetail } from '../http1/errors.ts';
+import { HeadDetail, HeadError, headErrorClass, headErrorDetail } from '../http1/errors.ts';
 import { MAX_HEAD_BYTES } from '../http1/limits.ts';
-import { parseRequestHead, RequestHead } from '../http1/request-head.ts';
+import { parseRequestHead, RequestHead, unfinishedRequestHeadDetail } from '../http1/request-head.ts';
 import type { ResponseHead } from '../http1/response-head.ts';
 import { reasonSlot } from '../metrics.ts';
 import type { TimerNode } from '../policies/timer-wheel.ts';
@@ -250,7 +250,11 @@ export class ClientConnection implements TimerNode {
     const end = data.indexOf('\r\n\r\n', from, 'latin1');
     if (end < 0 || end + 4 > bytes || end + 4 - from > MAX_HEAD_BYTES) {
       if (bytes - from > MAX_HEAD_BYTES) {
-        this.#refuseHead(this.#tooLarge(data.subarray(from, bytes)), '');
+        this.#refuseHeadFor(unfinishedRequestHeadDetail(data.toString('latin1', from, from + MAX_HEAD_BYTES)));
+        return -1;
+      }
+      if (hasBareLineFeed(data, from, bytes)) {
+        this.#refuseHeadFor(HeadDetail.BareLineFeed);
         return -1;
       }
       if (this.wheelSlot < 0) this.#context.ticker.arm(this, this.#context.ticker.nowMs() + HEAD_TIMEOUT_MS);
@@ -261,24 +265,11 @@ export class ClientConnection implements TimerNode {
     const head = this.#head;
     const detail = parseRequestHead(data.toString('latin1', from, end), head);
     if (detail !== 0) {
-      const kind = headErrorClass(detail);
-      const answer =
-        kind === HeadError.TargetTooLong
-          ? LOCAL_ANSWERS.targetTooLong
-          : kind === HeadError.HeadTooLarge
-            ? LOCAL_ANSWERS.headTooLarge
-            : LOCAL_ANSWERS.malformed;
-      this.#refuseHead(answer, headErrorDetail(detail));
+      this.#refuseHeadFor(detail);
       return -1;
     }
     this.#begin(head);
     return end + 4;
-  }
-
-  /** A head beyond the limit whose first line never ends has a target beyond its own. */
-  #tooLarge(head: Buffer): LocalAnswer {
-    const lineEnd = head.indexOf('\r\n', 0, 'latin1');
-    return lineEnd < 0 || lineEnd > MAX_HEAD_BYTES / 2 ? LOCAL_ANSWERS.targetTooLong : LOCAL_ANSWERS.headTooLarge;
   }
 
   #begin(head: RequestHead): void {
@@ -297,7 +288,9 @@ export class ClientConnection implements TimerNode {
   }
 
   #requestText(head: RequestHead, correlationId: string): string {
-    const host = this.#options.rewriteHost && namesNoService(head.host) ? this.dependency.plan.authority : head.host;
+    // HTTP/1.0 may come without a Host; what is forwarded is HTTP/1.1 and needs one.
+    const unnamed = head.host === '' || (this.#options.rewriteHost && namesNoService(head.host));
+    const host = unnamed ? this.dependency.plan.authority : head.host;
     let text = `${head.method} ${head.target} HTTP/1.1\r\nHost: ${host}${head.fields}`;
     if (head.correlationId === '') text += `\r\nX-Correlation-ID: ${correlationId}`;
     if (head.chunked) text += '\r\nTransfer-Encoding: chunked';
@@ -342,6 +335,14 @@ export class ClientConnection implements TimerNode {
   #requestDone(trailers: string): void {
     this.#state = State.Waiting;
     this.#exchange.requestEnd(trailers);
+  }
+
+  #refuseHeadFor(detail: number): void {
+    const kind = headErrorClass(detail);
+    let answer: LocalAnswer = LOCAL_ANSWERS.malformed;
+    if (kind === HeadError.TargetTooLong) answer = LOCAL_ANSWERS.targetTooLong;
+    else if (kind === HeadError.HeadTooLarge) answer = LOCAL_ANSWERS.headTooLarge;
+    this.#refuseHead(answer, headErrorDetail(detail));
   }
 
   #refuseHead(answer: LocalAnswer, detail: string): void {
@@ -433,6 +434,14 @@ export class ClientConnection implements TimerNode {
     this.#paused = false;
     this.#socket.resume();
   }
+}
+
+/** A head whose lines end by LF alone would never be seen to end. */
+function hasBareLineFeed(data: Buffer, start: number, end: number): boolean {
+  for (let at = data.indexOf(0x0a, start); at >= 0 && at < end; at = data.indexOf(0x0a, at + 1)) {
+    if (at === start || data[at - 1] !== 0x0d) return true;
+  }
+  return false;
 }
 
 /** A Host that an application writes when all it knows is a local port: an IP address or localhost. */

@@ -45,8 +45,11 @@ export class ProxyContext {
     this.#granted.push(waiter);
     if (this.#granting) return;
     this.#granting = true;
-    for (let next = this.#granted.shift(); next; next = this.#granted.shift()) (next as Exchange).granted();
-    this.#granting = false;
+    try {
+      for (let next = this.#granted.shift(); next; next = this.#granted.shift()) (next as Exchange).granted();
+    } finally {
+      this.#granting = false;
+    }
   }
 
   /** 128 random bits in hexadecimal: an X-Correlation-ID. */

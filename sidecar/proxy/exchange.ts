@@ -216,8 +216,15 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
   granted(): void {
     this.#attempt.takePlace(this.#policy.bulkhead);
     const nowMs = this.#context.ticker.nowMs();
-    if (this.#phase === Phase.Queued) this.#admitted(nowMs);
-    else this.#attempt.givePlace(this.#context);
+    if (this.#phase !== Phase.Queued) {
+      this.#attempt.givePlace(this.#context);
+    } else if (this.#deadlineMs - nowMs < ATTEMPT_FLOOR_MS) {
+      // The place came free in the very tick in which the deadline passed.
+      this.#attempt.givePlace(this.#context);
+      this.#refuse(LOCAL_ANSWERS.deadline, nowMs);
+    } else {
+      this.#admitted(nowMs);
+    }
   }
 
   #admitted(nowMs: number): void {

@@ -207,6 +207,7 @@ describe('responses', () => {
     const client = connect(port);
     client.send('GET / HTTP/1.0\r\n\r\n');
     const text = await client.ended();
+    expect(upstream.received[0]).toContain('\r\nHost: payments.billing.svc.cluster.local:8080\r\n');
     expect(text).toMatch(/\r\n\r\nabc$/);
     expect(text).not.toContain('chunked');
   });
@@ -283,6 +284,7 @@ describe('responses', () => {
 describe('refusals', () => {
   it.each([
     ['a space before the colon', 'GET / HTTP/1.1\r\nHost : a\r\n\r\n', 400, 'malformed'],
+    ['lines that end by LF alone', 'GET / HTTP/1.1\nHost: a\n\n', 400, 'malformed'],
     ['two Hosts', 'GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n', 400, 'malformed'],
     [
       'length and encoding',
