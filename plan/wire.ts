@@ -88,12 +88,18 @@ function decode<T>(schema: z.ZodType<T>, line: string): Decoded<T> {
   try {
     value = JSON.parse(line);
   } catch {
-    return { ok: false, message: `the frame is not JSON (${line.length} characters): it was cut or damaged on the way` };
+    return {
+      ok: false,
+      message: `the frame is not JSON (${line.length} characters): it was cut or damaged on the way`,
+    };
   }
   const result = schema.safeParse(value);
   if (result.success) return { ok: true, frame: result.data };
   const issue = result.error.issues[0];
-  return { ok: false, message: `the frame does not fit the schema at ${issue?.path.join('.') || 'its root'}: ${issue?.message ?? ''}` };
+  return {
+    ok: false,
+    message: `the frame does not fit the schema at ${issue?.path.join('.') || 'its root'}: ${issue?.message ?? ''}`,
+  };
 }
 
 export const decodePlanFrame = (line: string): Decoded<PlanFrame> => decode(planFrame, line);
