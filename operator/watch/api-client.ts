@@ -18,7 +18,6 @@ export type Query = Readonly<Record<string, string | number | boolean | undefine
 export const CONTENT_TYPES = {
   json: 'application/json',
   mergePatch: 'application/merge-patch+json',
-  jsonPatch: 'application/json-patch+json',
   apply: 'application/apply-patch+yaml',
 } as const;
 

@@ -30,8 +30,4 @@ export class Backoff {
     this.#failures += 1;
     return Math.min(maxMs, base * (1 + this.#random()));
   }
-
-  reset(): void {
-    this.#failures = 0;
-  }
 }

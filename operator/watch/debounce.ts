@@ -16,10 +16,6 @@ export class Debounce {
     this.#run = run;
   }
 
-  get isPending(): boolean {
-    return this.#firstMs !== undefined;
-  }
-
   call(): void {
     const nowMs = this.#clock.monotonicMs();
     this.#firstMs ??= nowMs;
