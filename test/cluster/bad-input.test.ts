@@ -50,6 +50,11 @@ interface StreamAnswer {
   error?: string;
 }
 
+interface PlanFrame {
+  kind: string;
+  plan?: { serviceDependencies: string[]; dependencies: { name: string }[] };
+}
+
 async function stream(path: string, token: string, ...rest: string[]): Promise<StreamAnswer> {
   const printed = await exec(
     shop.namespace,
@@ -164,27 +169,25 @@ describe('streams of the operator', () => {
     expect((await stream('/v1/plan', '/tmp/expired')).status).toBe(401);
   });
 
-  test("a pod that asks for another workload's plan gets its own, whatever it says", async () => {
+  test("a pod that asks for another workload's plan is refused, and without asking gets its own", async () => {
     await apply(
       serviceDependency(shop.namespace, 'stranger', 'stranger', [
         { name: 'only-mine', service: { name: 'payments', port: 8080 } },
       ]),
     );
     await untilCondition('ServiceDependency', shop.namespace, 'stranger', 'ResolvedRefs', 'True');
-    const asked = `/v1/plan?workload=${shop.namespace}/checkout&namespace=billing&pod=checkout&serviceDependencies=checkout`;
-    const answer = await stream(asked, '/tokens/ours');
-    expect(answer.status).toBe(200);
-    const frames = answer.body
+    const refused = await stream(`/v1/plan?workload=${shop.namespace}/checkout`, '/tokens/ours');
+    expect(refused.status).toBe(403);
+    expect(refused.body).toMatch(/NotYourWorkload/);
+    expect(refused.body).not.toMatch(/"dependencies"/);
+
+    const own = await stream('/v1/plan?namespace=billing&pod=checkout&serviceDependencies=checkout', '/tokens/ours');
+    expect(own.status).toBe(200);
+    const frames = own.body
       .split('\n')
       .filter(Boolean)
-      .map(
-        (line) =>
-          JSON.parse(line) as {
-            kind: string;
-            plan?: { serviceDependencies: string[]; dependencies: { name: string }[] };
-          },
-      );
-    const plan = frames.findLast((frame) => frame.kind === 'plan')?.plan;
+      .map((line) => JSON.parse(line) as PlanFrame);
+    const plan = frames.find((frame) => frame.kind === 'plan')?.plan;
     expect(plan?.serviceDependencies).toEqual(['stranger']);
     expect(plan?.dependencies.map((dependency) => dependency.name)).toEqual(['only-mine']);
   });

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type EndpointSlice, watch } from './harness/kube.ts';
+import { watchSlices } from './harness/kube.ts';
 import { type Report, Shop, untilReady } from './harness/shop.ts';
 import { eventually, sleep } from './shell.ts';
 
@@ -18,7 +18,7 @@ beforeAll(async () => {
     policy: { timeouts: { request: '2s' } },
   });
   const path = `/apis/discovery.k8s.io/v1/namespaces/${shop.namespace}/endpointslices?labelSelector=kubernetes.io%2Fservice-name%3Dpayments`;
-  stopWatching = await watch<EndpointSlice>(path, (_type, slice, at) => {
+  stopWatching = await watchSlices(path, (slice, at) => {
     const ready = (slice.endpoints ?? []).filter((endpoint) => endpoint.conditions.ready !== false);
     for (const { targetRef } of ready) if (targetRef && !usable.has(targetRef.name)) usable.set(targetRef.name, at);
     if (ready.length !== usableCount) changedAt = at;

@@ -6,7 +6,7 @@ import { api, apiText, apply, isReady, kubectl, listPods, podProxy } from './har
 import { DEBIAN_IMAGE } from './harness/objects.ts';
 import { ADMIN_PORT, Shop, untilReady } from './harness/shop.ts';
 import { CHART } from './install.ts';
-import { eventually, sleep } from './shell.ts';
+import { eventually, run, sleep } from './shell.ts';
 
 interface Panel {
   title: string;
@@ -18,22 +18,20 @@ const queries = dashboard.panels.flatMap((panel) => panel.targets.map((target) =
 
 let shop: Shop;
 
-// As the PodMonitor of the chart has it: the pods labelled breakwater.dev/injected, their port breakwater-http, namespace and pod as labels.
-const configuration = (namespace: string) => ({
-  global: { scrape_interval: '1s', evaluation_interval: '1s' },
-  scrape_configs: [
-    {
-      job_name: 'breakwater-sidecars',
-      kubernetes_sd_configs: [{ role: 'pod', namespaces: { names: [namespace] } }],
-      relabel_configs: [
-        { source_labels: ['__meta_kubernetes_pod_label_breakwater_dev_injected'], regex: 'true', action: 'keep' },
-        { source_labels: ['__meta_kubernetes_pod_container_port_name'], regex: 'breakwater-http', action: 'keep' },
-        { source_labels: ['__meta_kubernetes_namespace'], target_label: 'namespace' },
-        { source_labels: ['__meta_kubernetes_pod_name'], target_label: 'pod' },
-      ],
-    },
-  ],
-});
+// The targets that the PodMonitor of the chart finds: pods labelled breakwater.dev/injected, their port breakwater-http, namespace and pod as
+// labels. Debian's Prometheus is built without service discovery by Kubernetes, so the test looks them up in its place.
+async function configuration(namespace: string): Promise<unknown> {
+  const pods = await listPods(namespace, 'breakwater.dev/injected=true');
+  const targets = pods.map((pod) => {
+    const ports = pod.spec.initContainers?.flatMap((container) => container.ports ?? []) ?? [];
+    const port = ports.find(({ name }) => name === 'breakwater-http')?.containerPort;
+    return { targets: [`${pod.status.podIP}:${port}`], labels: { namespace, pod: pod.metadata.name } };
+  });
+  return {
+    global: { scrape_interval: '1s', evaluation_interval: '1s' },
+    scrape_configs: [{ job_name: 'breakwater-sidecars', static_configs: targets }],
+  };
+}
 
 beforeAll(async () => {
   shop = await Shop.open('monitoring', {
@@ -47,26 +45,12 @@ beforeAll(async () => {
   });
   const { namespace } = shop;
   await apply(
-    { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: 'prometheus', namespace } },
-    {
-      apiVersion: 'rbac.authorization.k8s.io/v1',
-      kind: 'Role',
-      metadata: { name: 'prometheus', namespace },
-      rules: [{ apiGroups: [''], resources: ['pods'], verbs: ['get', 'list', 'watch'] }],
-    },
-    {
-      apiVersion: 'rbac.authorization.k8s.io/v1',
-      kind: 'RoleBinding',
-      metadata: { name: 'prometheus', namespace },
-      roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'Role', name: 'prometheus' },
-      subjects: [{ kind: 'ServiceAccount', name: 'prometheus', namespace }],
-    },
     {
       apiVersion: 'v1',
       kind: 'ConfigMap',
       metadata: { name: 'prometheus', namespace },
       // JSON is YAML.
-      data: { 'prometheus.yml': JSON.stringify(configuration(namespace)) },
+      data: { 'prometheus.yml': JSON.stringify(await configuration(namespace)) },
     },
     {
       apiVersion: 'v1',
@@ -77,7 +61,6 @@ beforeAll(async () => {
         labels: { app: 'prometheus', 'breakwater.dev/injection': 'disabled' },
       },
       spec: {
-        serviceAccountName: 'prometheus',
         terminationGracePeriodSeconds: 1,
         securityContext: { runAsUser: 65_534 },
         containers: [
@@ -140,9 +123,8 @@ test('Prometheus finds and scrapes every sidecar', async () => {
     const result = await ask('up{job="breakwater-sidecars"}');
     return result.length === 2 && result.every((one) => one.value[1] === '1') ? result : undefined;
   });
-  expect(up.map((one) => one.metric['pod']).sort()).toEqual(
-    (await shop.checkoutPods()).map((pod) => pod.metadata.name).sort(),
-  );
+  const pods = (await shop.checkoutPods()).map((pod) => pod.metadata.name);
+  expect(new Set(up.map((one) => one.metric['pod']))).toEqual(new Set(pods));
 });
 
 describe('every query of the dashboard returns data', () => {
@@ -159,7 +141,6 @@ test('the text passes promtool: names, types and help are as Prometheus wants th
   const text = await apiText('GET', podProxy(shop.namespace, await shop.checkout(), ADMIN_PORT, '/metrics'));
   const [pod] = await listPods(shop.namespace, 'app=prometheus');
   expect(pod && isReady(pod)).toBe(true);
-  const { run } = await import('./shell.ts');
   const checked = await run(
     'kubectl',
     ['-n', shop.namespace, 'exec', '-i', 'prometheus', '--', 'promtool', 'check', 'metrics'],

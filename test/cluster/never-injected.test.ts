@@ -54,12 +54,30 @@ async function started(object: ReturnType<typeof pod>): Promise<Pod> {
   return found;
 }
 
-/** The Events that name the pod, as kubectl shows them. */
-const told = (namespace: string, name: string, pattern: RegExp) =>
-  eventually(`an Event of ${namespace}/${name} matches ${String(pattern)}`, 10_000, async () => {
-    const events = await kubectl('-n', namespace, 'get', 'events', '--field-selector', `involvedObject.name=${name}`);
-    return pattern.test(events) ? true : undefined;
+/** What kubectl tells about the pods of a namespace that have no sidecar. */
+const told = (namespace: string, about: string, pattern: RegExp) =>
+  eventually(`an Event about ${namespace}/${about} matches ${String(pattern)}`, 10_000, async () => {
+    const events = await kubectl('-n', namespace, 'get', 'events', '--field-selector', 'reason=NotInjected');
+    return events.split('\n').some((line) => line.includes(about) && pattern.test(line)) ? true : undefined;
   });
+
+/** The same pod as a Deployment makes it. */
+const deployed = (object: ReturnType<typeof pod>) => ({
+  apiVersion: 'apps/v1',
+  kind: 'Deployment',
+  metadata: { name: object.metadata.name, namespace: object.metadata.namespace },
+  spec: {
+    selector: { matchLabels: { app: object.metadata.name } },
+    template: { metadata: { labels: object.metadata.labels }, spec: object.spec },
+  },
+});
+
+async function startedByDeployment(object: ReturnType<typeof pod>): Promise<Pod> {
+  await apply(deployed(object));
+  const [found] = await untilReady(object.metadata.namespace, `app=${object.metadata.name}`, 1, 30_000);
+  if (!found) throw new Error('no pod');
+  return found;
+}
 
 test('an ordinary pod of a labelled namespace is injected: the trial can fail', async () => {
   expect(isInjected(await started(pod(OPEN, 'ordinary')))).toBe(true);
@@ -67,7 +85,7 @@ test('an ordinary pod of a labelled namespace is injected: the trial can fail', 
 
 test('a pod on the network of its node', async () => {
   expect(isInjected(await started(pod(OPEN, 'host', { hostNetwork: true })))).toBe(false);
-  await told(OPEN, 'host', /hostNetwork/i);
+  await told(OPEN, 'pod/host', /network of its node/);
 });
 
 test('a pod that opted out', async () => {
@@ -75,22 +93,24 @@ test('a pod that opted out', async () => {
 });
 
 test("a pod that runs as the sidecar's user", async () => {
-  const found = await started(pod(OPEN, 'same-uid', { securityContext: { runAsUser: 14_750, runAsNonRoot: true } }));
+  const found = await startedByDeployment(
+    pod(OPEN, 'same-uid', { securityContext: { runAsUser: 14_750, runAsNonRoot: true } }),
+  );
   expect(isInjected(found)).toBe(false);
-  await told(OPEN, 'same-uid', /14750|user/i);
+  await told(OPEN, 'replicaset/same-uid', /UidInUse.*14750/);
 });
 
 test('a pod that uses a port of the sidecar', async () => {
   const object = pod(OPEN, 'same-port');
   const [container] = object.spec.containers;
   Object.assign(container ?? {}, { ports: [{ containerPort: 15_102 }] });
-  expect(isInjected(await started(object))).toBe(false);
-  await told(OPEN, 'same-port', /15102/);
+  expect(isInjected(await startedByDeployment(object))).toBe(false);
+  await told(OPEN, 'replicaset/same-port', /PortInUse.*15102/);
 });
 
 test.each([RESTRICTED, BASELINE])('a pod of a namespace under PodSecurity: %s', async (namespace) => {
   expect(isInjected(await started(pod(namespace, 'secured')))).toBe(false);
-  await told(namespace, 'secured', /PodSecurity|restricted|baseline/i);
+  await told(namespace, 'pod/secured', /PodSecurity (restricted|baseline)/);
 });
 
 test('a pod of a namespace without the label, and of our own', async () => {

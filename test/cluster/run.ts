@@ -4,7 +4,10 @@
 // Another cluster needs a way to get images into it: BREAKWATER_LOAD_IMAGE is a command that is given the path of an archive as its last
 // argument, `kind load image-archive` for example.
 import { spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { add, totalsOf, type VitestReport, vitestReport } from '../report.ts';
 import { ALL_IMAGES, buildAndLoad, type ImageTarget, REPOSITORY_ROOT } from './images.ts';
 import { inCluster, installBreakwater } from './install.ts';
 import { buildKubernetes } from './kubernetes/build.ts';
@@ -61,10 +64,20 @@ async function useOwn(): Promise<Target> {
   }
 }
 
-function runVitest(target: Target, args: readonly string[]): Promise<number> {
+function runVitest(target: Target, args: readonly string[], report: string): Promise<number> {
   const vitest = join(REPOSITORY_ROOT, 'node_modules', 'vitest', 'vitest.mjs');
   const config = join(import.meta.dirname, 'vitest.config.ts');
-  const [command = '', ...rest] = [...target.inside, process.execPath, vitest, 'run', '--config', config, ...args];
+  const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`];
+  const [command = '', ...rest] = [
+    ...target.inside,
+    process.execPath,
+    vitest,
+    'run',
+    '--config',
+    config,
+    ...reporters,
+    ...args,
+  ];
   return new Promise((resolve, reject) => {
     const child = spawn(command, rest, {
       stdio: ['ignore', 'inherit', 'inherit'],
@@ -77,12 +90,35 @@ function runVitest(target: Target, args: readonly string[]): Promise<number> {
   });
 }
 
+function readReport(file: string): VitestReport | undefined {
+  try {
+    return vitestReport.parse(JSON.parse(readFileSync(file, 'utf8')));
+  } catch (error) {
+    log(`vitest left no report that can be read: ${String(error)}`);
+    return undefined;
+  }
+}
+
 const release = takeLock();
 const given = process.env['KUBECONFIG'];
+const filters = process.argv.slice(2);
+const started = performance.now();
 const target = given === undefined || given === '' ? await useOwn() : await useGiven(given);
+const directory = mkdtempSync(join(tmpdir(), 'breakwater-cluster-tests-'));
 try {
-  process.exitCode = await runVitest(target, process.argv.slice(2));
+  const file = join(directory, 'report.json');
+  const exitCode = await runVitest(target, filters, file);
+  let totals = totalsOf(readReport(file), exitCode);
+  // Whoever names some tests wants the others skipped; nobody else does.
+  if (filters.length === 0 && totals.skipped > 0) {
+    log(`${totals.skipped} tests were skipped: this run has failed`);
+    totals = add(totals, { passed: 0, failed: 1, skipped: 0 });
+  }
+  console.log(`\ncluster tests: ${Math.round((performance.now() - started) / 1000)} s`);
+  console.log(`${totals.passed} passed, ${totals.failed} failed`);
+  process.exitCode = totals.failed === 0 ? 0 : 1;
 } finally {
+  rmSync(directory, { recursive: true, force: true });
   await target.end();
   release();
 }

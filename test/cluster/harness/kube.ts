@@ -36,7 +36,12 @@ export interface ContainerStatus {
 export interface Pod extends KubeObject {
   spec: {
     containers: { name: string; image: string }[];
-    initContainers?: { name: string; image: string; restartPolicy?: string }[];
+    initContainers?: {
+      name: string;
+      image: string;
+      restartPolicy?: string;
+      ports?: { name?: string; containerPort: number }[];
+    }[];
     volumes?: { name: string }[];
   };
   status: {
@@ -117,9 +122,6 @@ export async function api<T>(method: Method, path: string, body?: unknown, conte
   return JSON.parse(await apiText(method, path, body, contentType)) as T;
 }
 
-export const mergePatch = <T>(path: string, patch: unknown): Promise<T> =>
-  api<T>('PATCH', path, patch, 'application/merge-patch+json');
-
 /** What a user types; standard output. Throws CommandError with what kubectl complained about. */
 export function kubectl(...args: string[]): Promise<string> {
   return run('kubectl', args);
@@ -157,10 +159,10 @@ export async function control<T>(namespace: string, pod: string, action: string,
   return api<T>('POST', podProxy(namespace, pod, 9000, `/${action}`), body);
 }
 
-/** A watch of one path; calls back with each event until stopped. */
-export async function watch<T>(
+/** A watch of EndpointSlices; calls back with each event until stopped. */
+export async function watchSlices(
   path: string,
-  onEvent: (type: string, object: T, atUnixMs: number) => void,
+  onEvent: (slice: EndpointSlice, atUnixMs: number) => void,
 ): Promise<() => void> {
   access ??= connectToApi();
   const { server, agent, headers } = await access;
@@ -177,8 +179,7 @@ export async function watch<T>(
       const lines = rest.split('\n');
       rest = lines.pop() ?? '';
       for (const line of lines.filter(Boolean)) {
-        const event = JSON.parse(line) as { type: string; object: T };
-        onEvent(event.type, event.object, Date.now());
+        onEvent((JSON.parse(line) as { object: EndpointSlice }).object, Date.now());
       }
     }
   };

@@ -128,9 +128,11 @@ export async function untilReady(
       containers: pod.status.containerStatuses,
     }));
     const events = await kubectl('-n', namespace, 'get', 'events', '--sort-by=.lastTimestamp').catch(() => '');
-    throw new Error(`${String(error)}\n${JSON.stringify(states)}\n${events.split('\n').slice(-15).join('\n')}`, {
-      cause: error,
-    });
+    const logs = seen.map(({ metadata }) =>
+      kubectl('-n', namespace, 'logs', metadata.name, '--all-containers', '--prefix', '--tail=8').catch(String),
+    );
+    const told = [JSON.stringify(states), events.split('\n').slice(-15).join('\n'), ...(await Promise.all(logs))];
+    throw new Error(`${String(error)}\n${told.join('\n')}`, { cause: error });
   }
 }
 

@@ -12,8 +12,7 @@ const DAY_MS = 86_400_000;
 
 type KeyPair = { publicKey: WebCrypto.CryptoKey; privateKey: WebCrypto.CryptoKey };
 
-const newKeys = async (): Promise<KeyPair> =>
-  (await webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify'])) as KeyPair;
+const newKeys = async (): Promise<KeyPair> => await webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify']);
 
 async function privateKeyPem(key: WebCrypto.CryptoKey): Promise<string> {
   return x509.PemConverter.encode(await webcrypto.subtle.exportKey('pkcs8', key), 'PRIVATE KEY');

@@ -117,13 +117,11 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     }),
   );
   const kubeconfig = adminKubeconfig(state);
-  const kubectl = [...inside, join(bin, 'kubectl'), '--kubeconfig', kubeconfig, 'get', '--raw', '/readyz'] as [
-    string,
-    ...string[],
-  ];
+  const ready = ['--kubeconfig', kubeconfig, 'get', '--raw', '/readyz'];
+  const [command = 'kubectl', ...args] = [...inside, join(bin, 'kubectl'), ...ready] as string[];
   await eventually(`the API server is ready (its log: ${state}/kube-apiserver.log)`, 90_000, async () => {
     if (!daemonRuns(state, 'etcd') || !daemonRuns(state, 'kube-apiserver')) return undefined;
-    return await run(kubectl[0], kubectl.slice(1));
+    return await run(command, args);
   });
   return {
     kubeconfig,

@@ -37,10 +37,10 @@ const conversations: Record<string, () => Promise<unknown>> = {
       session.on('error', reject);
       const paths = Array.from({ length: 20 }, (_, index) => `/stream/${index}`);
       const one = (path: string) =>
-        new Promise<string>((done) => {
+        new Promise<string>((answered, failed) => {
           const stream = session.request({ ':path': path });
           stream.on('response', (headers) => {
-            void text(stream).then((body) => done(`${String(headers['x-protocol'])} ${body}`));
+            text(stream).then((body) => answered(`${String(headers['x-protocol'])} ${body}`), failed);
           });
         });
       void Promise.all(paths.map(one)).then((answers) => {
