@@ -8,6 +8,8 @@ import type { UpstreamEndpoint } from './upstream.ts';
 
 export class Attempt {
   startMs = 0;
+  /** From when on the dependency alone had the request: its start, or the end of an upload. */
+  sentMs = 0;
   /** Time to the end of the answer, or as much of it as tells about the dependency and not about a slow reader. */
   responseMs = 0;
   /** Bytes of the request were handed to a connection: from here on it may have been executed. */
@@ -33,9 +35,15 @@ export class Attempt {
     this.endpoint = endpoint;
     endpoint.inFlight++;
     this.startMs = nowMs;
+    this.sentMs = nowMs;
     this.responseMs = 0;
     this.written = false;
     this.failureBits = 0;
+  }
+
+  /** So long the dependency has had the request for itself. */
+  tookMs(nowMs: number): number {
+    return nowMs - this.sentMs;
   }
 
   /** Whether this kind of failure counts for the breaker. */

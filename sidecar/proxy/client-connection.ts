@@ -1,6 +1,7 @@
 // The leg to the application: reads requests one after the other (what is pipelined waits), hands them to the exchange, and writes answers.
 //
-// A FIN inside a request is an abort; after a whole request it only says that no further one follows, and the answer is still given.
+// A FIN inside a request is an abort; after a whole request it only says that no further one follows, and the answer is still given (a
+// stream of events, which has no end of its own, ends with it).
 // A response that ends before its request did is followed by a lingering close, so that the application can read it.
 import type { Socket } from 'node:net';
 import type { LocalAnswer } from '../errors.ts';
@@ -21,8 +22,13 @@ import { shareReads } from './shared-read.ts';
 
 /** A head that has begun must be whole within this time. */
 export const HEAD_TIMEOUT_MS = 10_000;
-/** How long what still comes in is read away after the last answer, so that a reset does not overtake it. */
+/** How long what still comes in is read away after the last answer was written, so that a reset does not overtake it. */
 const LINGER_MS = 1_000;
+/**
+ * What was read and cannot be taken yet, a body before its connection or a later request, is kept up to here, and only then reading
+ * stops: a socket that is not read does not say that the application is gone.
+ */
+const READ_AHEAD_BYTES = 16_384;
 
 const State = { Head: 0, Body: 1, Waiting: 2, Tunnel: 3, Linger: 4, Closed: 5 } as const;
 
@@ -60,6 +66,8 @@ export class ClientConnection implements TimerNode {
   #leadingLineSkipped = false;
   #released = false;
   #shared = false;
+  /** The end of the connection is the end of the present answer's body: an end before it must look different. */
+  #endsBody = false;
 
   constructor(socket: Socket, options: ClientConnectionOptions) {
     // Reads go into the buffer of the process where that works: a request then allocates nothing to be read.
@@ -72,14 +80,15 @@ export class ClientConnection implements TimerNode {
     this.out = new Outbox(this.#socket);
     this.#exchange = new Exchange(this, options.context, options.dependency, this.#head);
     this.#context.clientConnections++;
-    this.#socket.on('drain', () => this.#exchange.clientDrained());
+    this.#socket.on('drain', () => this.#onDrain());
     this.#socket.on('end', () => this.#onEnd());
     this.#socket.on('error', () => {});
     this.#socket.on('close', (hadError: boolean) => this.#onClose(hadError));
   }
 
-  get idle(): boolean {
-    return this.#state === State.Head && this.#pending === null;
+  /** An answer that the application has not read yet is still to be written. */
+  get writing(): boolean {
+    return this.#socket.writableLength > 0;
   }
 
   receive(chunk: Buffer): void {
@@ -105,6 +114,12 @@ export class ClientConnection implements TimerNode {
     this.#onClose(true);
   }
 
+  /** Ends the connection in the middle of an answer, so that nobody takes it for whole. */
+  breakOff(): void {
+    if (this.#endsBody) this.#socket.resetAndDestroy();
+    this.destroy();
+  }
+
   destroyAfterFlush(): void {
     this.#socket.destroySoon();
   }
@@ -117,9 +132,9 @@ export class ClientConnection implements TimerNode {
     this.#state = State.Tunnel;
     const pending = this.#pending;
     this.#pending = null;
+    this.#resumeSocket();
     if (pending) this.#tunnel(pending);
     if (this.#clientEnded) this.#exchange.tunnelClientEnded();
-    this.#resumeSocket();
   }
 
   /** The upstream takes body bytes (again). */
@@ -128,11 +143,7 @@ export class ClientConnection implements TimerNode {
       this.#resumeSocket();
       return;
     }
-    if (this.#state !== State.Body || this.#consuming) return;
-    const pending = this.#pending;
-    this.#pending = null;
-    if (pending) this.#consume(pending, pending.length);
-    if (this.#state === State.Body && this.#pending === null) this.#resumeSocket();
+    if (this.#state === State.Body && !this.#consuming) this.#proceed();
   }
 
   /** Writes the head of the response as far as it is ours to write. Returns whether its body has to be framed in chunks. */
@@ -145,8 +156,10 @@ export class ClientConnection implements TimerNode {
       text += `\r\nContent-Length: ${head.contentLength}`;
     } else if (head.chunked || !bodyless) {
       // HTTP/1.0 has no chunks: there the end of the connection ends the body.
-      if (request.minorVersion === 0) this.#keepAlive = false;
-      else {
+      if (request.minorVersion === 0) {
+        this.#keepAlive = false;
+        this.#endsBody = true;
+      } else {
         chunked = !bodyless;
         text += '\r\nTransfer-Encoding: chunked';
       }
@@ -165,21 +178,19 @@ export class ClientConnection implements TimerNode {
       this.#linger();
       return;
     }
-    if (!this.#keepAlive || this.#clientEnded) {
-      this.#finish();
+    if (!this.#keepAlive) {
+      this.#linger();
       return;
     }
     this.#state = State.Head;
     this.#leadingLineSkipped = false;
-    if (this.#consuming) return;
-    const pending = this.#pending;
-    this.#pending = null;
-    if (pending) this.#consume(pending, pending.length);
-    if (this.#pending === null) this.#resumeSocket();
+    if (!this.#consuming) this.#proceed();
   }
 
   answerLocally(answer: LocalAnswer, context: AnswerContext, requestDone: boolean): void {
     if (!requestDone || answer.closes || !this.#head.keepAlive || this.#closing()) this.#keepAlive = false;
+    // An HTTP/1.0 client would have to be told that the connection stays: rather it ends.
+    if (this.#head.minorVersion === 0) this.#keepAlive = false;
     const text = renderLocalAnswer(answer, context, !this.#keepAlive, this.#head.method !== 'HEAD');
     this.out.text(text);
     this.out.flush();
@@ -188,7 +199,9 @@ export class ClientConnection implements TimerNode {
 
   expire(): void {
     if (this.#state === State.Linger) {
-      this.destroy();
+      // A slow reader is still to get what it was answered.
+      if (this.writing) this.#context.ticker.arm(this, this.#context.ticker.nowMs() + LINGER_MS);
+      else this.destroy();
       return;
     }
     // A head that never ends holds a connection and says nothing; there is no request to answer but this one.
@@ -205,9 +218,9 @@ export class ClientConnection implements TimerNode {
     let end = bytes;
     let position = 0;
     while (position < end && this.#state < State.Tunnel) {
-      let next: number;
+      let next = -1;
       if (this.#state === State.Head) {
-        next = this.#consumeHead(data, position, end);
+        if (!this.out.blocked) next = this.#consumeHead(data, position, end);
         if (this.#shared && next >= 0 && next < end) {
           // What follows the head may have to wait, or to be sent again.
           this.#shared = false;
@@ -215,24 +228,44 @@ export class ClientConnection implements TimerNode {
           end = data.length;
           next = 0;
         }
-      } else if (this.#state === State.Body) next = this.#consumeBody(data, position);
-      else next = -1;
+      } else if (this.#state === State.Body) {
+        next = this.#consumeBody(data, position);
+      }
       if (next < 0) {
-        // Not to be taken now: a later request, or a body nobody can take yet.
-        if (this.#pending === null && this.#state < State.Tunnel) {
+        // Not to be taken now: part of a head, a later request, or a body nobody can take yet.
+        if (this.#pending === null && this.#state < State.Tunnel)
           this.#pending = this.#shared ? Buffer.from(data.subarray(position, end)) : data.subarray(position, end);
-          if (this.#state !== State.Head) this.#pauseSocket();
-        }
         break;
       }
       position = next;
     }
     this.#consuming = false;
-    if (this.#state === State.Tunnel && position < end && this.#pending === null)
+    if (this.#state < State.Tunnel) this.#regulate();
+    else if (this.#state === State.Tunnel && position < end && this.#pending === null)
       this.#tunnel(data.subarray(position, end));
-    else if (this.#state === State.Body && this.#exchange.acceptsBody && !this.#exchange.requestFlush())
-      this.#pauseSocket();
-    else if (this.#state === State.Waiting) this.#exchange.requestFlush();
+  }
+
+  /** Takes up what had to wait. */
+  #proceed(): void {
+    const pending = this.#pending;
+    this.#pending = null;
+    if (pending) this.#consume(pending, pending.length);
+    else this.#regulate();
+  }
+
+  /** Reads on, unless enough was read ahead, or the upstream takes the body more slowly than it comes. */
+  #regulate(): void {
+    const flowing = this.#exchange.requestFlush();
+    const enough = this.#pending !== null && this.#pending.length >= READ_AHEAD_BYTES && this.#waits();
+    if (enough || (this.#state === State.Body && !flowing)) this.#pauseSocket();
+    else this.#resumeSocket();
+    if (this.#clientEnded) this.#endWithClient();
+  }
+
+  /** What was read cannot be taken for a reason that is not in it. */
+  #waits(): boolean {
+    if (this.#state === State.Head) return this.out.blocked;
+    return this.#state === State.Waiting || !this.#exchange.acceptsBody;
   }
 
   /** Position after the head; -1: not complete, or refused. */
@@ -383,15 +416,6 @@ export class ClientConnection implements TimerNode {
     if (!this.#exchange.tunnelData(chunk)) this.#pauseSocket();
   }
 
-  #finish(): void {
-    if (this.#clientEnded) {
-      this.#state = State.Closed;
-      this.#socket.end();
-      return;
-    }
-    this.#linger();
-  }
-
   /** Says that nothing more comes, and reads away what does, for a moment. */
   #linger(): void {
     if (this.#state >= State.Linger) return;
@@ -402,16 +426,27 @@ export class ClientConnection implements TimerNode {
     this.#resumeSocket();
   }
 
+  #onDrain(): void {
+    this.#exchange.clientDrained();
+    if (this.#state === State.Head) this.#proceed();
+  }
+
   #onEnd(): void {
     this.#clientEnded = true;
-    if (this.#state === State.Tunnel) {
-      this.#exchange.tunnelClientEnded();
-    } else if (this.#state === State.Body) {
-      this.#exchange.cancel(true);
-      this.destroy();
-    } else if (this.#state === State.Head || this.#state === State.Linger) {
-      this.#socket.end();
-    }
+    if (this.#state === State.Tunnel) this.#exchange.tunnelClientEnded();
+    else if (this.#state < State.Tunnel) this.#endWithClient();
+  }
+
+  /** The application sends nothing more: what it left unfinished is an abort, and without a request the connection is over. */
+  #endWithClient(): void {
+    if (this.#pending !== null && this.#waits() && !this.#missesContent()) return;
+    if (this.#state === State.Head) this.#linger();
+    else if (this.#state === State.Body || this.#exchange.streaming) this.destroy();
+  }
+
+  /** Less was sent than Content-Length says. */
+  #missesContent(): boolean {
+    return this.#state === State.Body && !this.#head.chunked && (this.#pending?.length ?? 0) < this.#remaining;
   }
 
   #onClose(aborted: boolean): void {

@@ -34,13 +34,13 @@ import { FRESH_ENOUGH_MS, type ResponseReceiver, UpstreamConnection } from './up
 
 const Phase = {
   Idle: 0,
-  Admitting: 7,
-  Queued: 1,
-  Backoff: 2,
-  Connecting: 3,
-  Waiting: 4,
-  Streaming: 5,
-  Tunnel: 6,
+  Admitting: 1,
+  Queued: 2,
+  Backoff: 3,
+  Connecting: 4,
+  Waiting: 5,
+  Streaming: 6,
+  Tunnel: 7,
 } as const;
 
 export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
@@ -92,8 +92,9 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
     return this.#phase !== Phase.Idle;
   }
 
-  get tunnelling(): boolean {
-    return this.#phase === Phase.Tunnel;
+  /** The answer is a stream of events: it ends with the application. */
+  get streaming(): boolean {
+    return this.#stream && this.#phase === Phase.Streaming;
   }
 
   /** The head was read and is valid. `hasBody`: more of the request follows. */
@@ -135,6 +136,7 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
 
   requestEnd(trailers: string): void {
     this.#bodyDone = true;
+    this.#attempt.sentMs = this.#context.ticker.nowMs();
     this.#replay.end(trailers);
     if (this.#upstream && this.#request.chunked) this.#upstream.out.text(`0\r\n${trailerText(trailers)}\r\n`);
   }
@@ -161,11 +163,14 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
   /** The application is gone. `aborted`: not by ending both sides of a tunnel. */
   cancel(aborted: boolean): void {
     if (this.#phase === Phase.Idle) return;
-    const tunnel = this.#phase === Phase.Tunnel;
-    if (tunnel && !aborted) this.#upstreamFinish();
+    if (this.#phase === Phase.Tunnel && !aborted) this.#upstreamFinish();
     else this.#upstreamAbort();
+    if (this.#stream) {
+      this.#conclude(REASON_UPSTREAM);
+      return;
+    }
     this.#release(Outcome.Ignored, AttemptResult.cancelled);
-    this.#policy.metrics.observe(tunnel ? this.#status : 0, REASON_UPSTREAM, -1);
+    this.#policy.metrics.observe(0, REASON_UPSTREAM, -1);
     this.#reset();
   }
 
@@ -287,11 +292,9 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
 
   /** The attempt failed before anything of its answer was passed on. */
   #failAttempt(bits: number, result: number, unsent: boolean, answer: LocalAnswer, nowMs: number): void {
-    this.#attempt.responseMs = nowMs - this.#attempt.startMs;
+    this.#attempt.responseMs = this.#attempt.tookMs(nowMs);
     const { endpoint } = this.#attempt;
-    const connectFailed = result === AttemptResult.connectFailure;
-    // The endpoint may be gone without anybody having been able to say so: that is our ignorance, not a failure of the dependency.
-    const rerouted = connectFailed && endpoint !== null && this.#context.endpointsStale() && this.#reroute(endpoint);
+    const rerouted = result === AttemptResult.connectFailure && this.#rerouted();
     const counts = !rerouted && Attempt.counts(this.#policy, bits);
     this.#release(counts ? Outcome.Failure : Outcome.Ignored, result);
     this.#lastEndpoint = endpoint;
@@ -306,7 +309,13 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
     else this.#enter(Phase.Backoff, atMs);
   }
 
-  #reroute(endpoint: UpstreamEndpoint): boolean {
+  /**
+   * Whether the connection that failed leads elsewhere from now on: the endpoint may be gone without anybody having been able to say so,
+   * and that is our ignorance, not a failure of the dependency.
+   */
+  #rerouted(): boolean {
+    const { endpoint } = this.#attempt;
+    if (endpoint === null || !this.#context.endpointsStale()) return false;
     if (this.#dependency.distrustEndpoints(endpoint)) return true;
     return (
       this.#dependency.isClusterIp(endpoint) && this.#lastEndpoint === null && this.#dependency.endpoints.length > 0
@@ -346,7 +355,7 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
     if (bits !== 0 && this.#retryInsteadOfForward(bits, nowMs)) return false;
     this.#status = head.status;
     this.#attempt.failureBits = bits;
-    this.#attempt.responseMs = nowMs - this.#attempt.startMs;
+    this.#attempt.responseMs = this.#attempt.tookMs(nowMs);
     this.#stream = head.eventStream;
     this.#lastActivityMs = nowMs;
     if (this.#stream) {
@@ -363,7 +372,7 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
   #retryInsteadOfForward(bits: number, nowMs: number): boolean {
     const atMs = this.#nextAttemptAtMs(bits, AttemptResult.failureStatus, false, nowMs);
     if (atMs < 0) return false;
-    this.#attempt.responseMs = nowMs - this.#attempt.startMs;
+    this.#attempt.responseMs = this.#attempt.tookMs(nowMs);
     this.#lastEndpoint = this.#attempt.endpoint;
     this.#dropUpstream();
     this.#release(Attempt.counts(this.#policy, bits) ? Outcome.Failure : Outcome.Success, AttemptResult.failureStatus);
@@ -390,7 +399,7 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
     if (this.#chunkOut) out.text(`0\r\n${trailerText(trailers)}\r\n`);
     out.flush();
     const nowMs = this.#context.ticker.nowMs();
-    if (!this.#slowReader && !this.#stream) this.#attempt.responseMs = nowMs - this.#attempt.startMs;
+    if (!this.#slowReader && !this.#stream) this.#attempt.responseMs = this.#attempt.tookMs(nowMs);
     const upstream = this.#upstream;
     this.#upstream = null;
     if (upstream) {
@@ -420,7 +429,7 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
     this.#upstream = null;
     if (this.#phase === Phase.Tunnel) {
       this.#client.destroyAfterFlush();
-      this.#conclude(REASON_UPSTREAM, -1);
+      this.#conclude(REASON_UPSTREAM);
       return;
     }
     const nowMs = this.#context.ticker.nowMs();
@@ -456,7 +465,7 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
     }
     this.#status = 101;
     this.#attempt.failureBits = 0;
-    this.#attempt.responseMs = nowMs - this.#attempt.startMs;
+    this.#attempt.responseMs = this.#attempt.tookMs(nowMs);
     this.#attempt.settleEarly(this.#policy, nowMs);
     this.#stream = true;
     upstream.becomeTunnel();
@@ -467,6 +476,7 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
     this.#client.out.flush();
     this.#enterIdle(nowMs);
     this.#phase = Phase.Tunnel;
+    this.#context.tunnels++;
     this.#client.becomeTunnel();
     return this.#upstream === upstream;
   }
@@ -524,12 +534,7 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
         this.#timeOut(nowMs, deadline);
         break;
       case Phase.Streaming:
-        this.#upstreamAbort();
-        this.#breakOff(
-          this.#ranLongEnough(nowMs) ? Outcome.Failure : Outcome.Ignored,
-          AttemptResult.attemptTimeout,
-          LOCAL_ANSWERS.deadline,
-        );
+        this.#cutAnswer(nowMs);
         break;
     }
   }
@@ -541,28 +546,42 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
       return;
     }
     this.#upstreamAbort();
-    this.#client.destroy();
-    this.#conclude(reasonSlot(LOCAL_ANSWERS.deadline.code), -1);
+    this.#conclude(reasonSlot(LOCAL_ANSWERS.deadline.code));
+    this.#client.breakOff();
   }
 
   #timeOut(nowMs: number, deadline: boolean): void {
+    const { attemptTimeout, deadline: deadlinePassed } = LOCAL_ANSWERS;
     const unsent = !this.#attempt.written;
-    const counted = this.#ranLongEnough(nowMs);
-    this.#attempt.responseMs = nowMs - this.#attempt.startMs;
+    const blameless = this.#waitsForClient() || (unsent && this.#rerouted());
+    this.#attempt.responseMs = this.#attempt.tookMs(nowMs);
     this.#upstreamAbort();
-    if (!deadline) {
-      this.#failAttempt(
-        FailureBit.AttemptTimeout,
-        AttemptResult.attemptTimeout,
-        unsent,
-        LOCAL_ANSWERS.attemptTimeout,
-        nowMs,
-      );
+    if (!deadline && !blameless) {
+      this.#failAttempt(FailureBit.AttemptTimeout, AttemptResult.attemptTimeout, unsent, attemptTimeout, nowMs);
       return;
     }
-    const failed = counted && Attempt.counts(this.#policy, FailureBit.AttemptTimeout);
-    this.#release(failed ? Outcome.Failure : Outcome.Ignored, AttemptResult.attemptTimeout);
-    this.#refuse(LOCAL_ANSWERS.deadline, nowMs);
+    const counts = this.#ranLongEnough(nowMs) && Attempt.counts(this.#policy, FailureBit.AttemptTimeout);
+    this.#lastEndpoint = this.#attempt.endpoint;
+    this.#release(counts && !blameless ? Outcome.Failure : Outcome.Ignored, AttemptResult.attemptTimeout);
+    this.#refuse(deadline ? deadlinePassed : attemptTimeout, nowMs);
+  }
+
+  /** The time is over in the middle of an answer. It was the application's, where that does not read. */
+  #cutAnswer(nowMs: number): void {
+    const blamed = this.#ranLongEnough(nowMs) && !this.#client.out.blocked;
+    this.#upstreamAbort();
+    this.#breakOff(
+      blamed ? Outcome.Failure : Outcome.Ignored,
+      AttemptResult.attemptTimeout,
+      nowMs >= this.#deadlineMs ? LOCAL_ANSWERS.deadline : LOCAL_ANSWERS.attemptTimeout,
+    );
+  }
+
+  /** The dependency has taken what came of the request, and the rest is the application's to send. */
+  #waitsForClient(): boolean {
+    if (this.#bodyDone || !this.#attempt.written) return false;
+    const asked = this.#continued || !this.#request.expectsContinue;
+    return asked && this.requestFlush();
   }
 
   /** An attempt that the deadline cut short after a moment says nothing about the dependency; one that had half its time does. */
@@ -611,12 +630,14 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
     this.#release(counts ? Outcome.Failure : Outcome.Ignored, result);
     this.#policy.metrics.observe(this.#status, reasonSlot(answer.code), this.#elapsedMs());
     this.#reset();
-    this.#client.destroy();
+    this.#client.breakOff();
   }
 
-  #conclude(reason: number, durationMs: number): void {
-    this.#release(Outcome.Ignored, this.#status === 101 ? AttemptResult.success : AttemptResult.reset);
-    this.#policy.metrics.observe(this.#status, reason, durationMs);
+  /** A stream or upgraded connection is over, which says nothing more about the dependency than its head did. */
+  #conclude(reason: number): void {
+    const result = this.#attempt.failureBits === 0 ? AttemptResult.success : AttemptResult.failureStatus;
+    this.#release(Outcome.Ignored, result);
+    this.#policy.metrics.observe(this.#status, reason, -1);
     this.#reset();
   }
 
@@ -658,6 +679,7 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
   #reset(): void {
     this.#context.ticker.disarm(this);
     if (this.#phase !== Phase.Idle) this.#context.active--;
+    if (this.#phase === Phase.Tunnel) this.#context.tunnels--;
     this.#phase = Phase.Idle;
     this.#attempt.written = false;
     this.#requestText = '';

@@ -48,6 +48,11 @@ export class Outbox {
     this.#socket.write(buffer.subarray(start, end));
   }
 
+  /** The peer has not read what was written to it before. */
+  get blocked(): boolean {
+    return this.#socket.writableNeedDrain;
+  }
+
   /** Writes what was gathered. False: the peer reads slower than we write; wait for `drain`. */
   flush(): boolean {
     if (this.#text.length > 0) {
