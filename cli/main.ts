@@ -37,7 +37,7 @@ function createProgram(): Command {
     )
     .action(async (folder: string, options: { logLevel: LogLevel }) => {
       const { checkFolder } = await import('./standalone/check-folder.ts');
-      await checkFolder(resolve(folder));
+      for (const warning of await checkFolder(resolve(folder))) process.stderr.write(`warning: ${warning}\n`);
       const { runStandalone } = await import('./standalone/run.ts');
       const onReady = (line: object) => process.stdout.write(`${JSON.stringify(line)}\n`);
       await runStandalone({ folder: resolve(folder), logLevel: options.logLevel, onReady });

@@ -1,11 +1,12 @@
 // What is wrong with a folder of manifests, before anything is started: told all at once, each with file, line and field. While standalone
 // runs, the operator itself keeps the last good version of a file instead.
 import { readdir, readFile, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { parseResiliencePolicy, parseServiceDependency } from '../../crds/parse.ts';
 import { addObject, createWorldBuilder, ManifestError } from '../../operator/compile/objects.ts';
 import { ManifestFileError, type ManifestObject, readManifestFile } from '../../operator/watch/manifest-file.ts';
 import { UsageError } from '../usage-error.ts';
+import { unknownFields } from './unknown-fields.ts';
 
 const MANIFEST_NAME = /\.(ya?ml|json)$/i;
 const parsers: Readonly<Record<string, typeof parseServiceDependency | typeof parseResiliencePolicy>> = {
@@ -13,79 +14,103 @@ const parsers: Readonly<Record<string, typeof parseServiceDependency | typeof pa
   ResiliencePolicy: parseResiliencePolicy,
 };
 
-/** Throws UsageError that says what to change; returns where the folder can be run. */
-export async function checkFolder(folder: string): Promise<void> {
+/** Throws UsageError that says what to change; returns what is odd about a folder that can be run all the same. */
+export async function checkFolder(folder: string): Promise<string[]> {
   const names = await manifestNames(folder);
   if (names.length === 0) {
     throw new UsageError(`${folder} has no manifest: put Kubernetes objects there as *.yaml, *.yml or *.json`);
   }
-  const problems: string[] = [];
+  const found: Findings = { errors: [], warnings: [] };
   let runnable = 0;
   for (const name of names) {
-    const text = await readFile(join(folder, name), 'utf8');
     try {
-      for (const object of readManifestFile(text, name)) {
-        problems.push(...problemsOf(object, name));
+      for (const object of readManifestFile(await readFile(join(folder, name), 'utf8'), name)) {
+        inspect(object, name, found);
         if (isRunnable(object.raw)) runnable++;
       }
     } catch (error) {
-      if (!(error instanceof ManifestFileError)) throw error;
-      problems.push(error.message);
+      found.errors.push(error instanceof ManifestFileError ? error.message : `${name}: ${(error as Error).message}`);
     }
   }
-  if (problems.length > 0)
-    throw new UsageError(`${folder} cannot be run as it is:\n${problems.map((one) => `  ${one}`).join('\n')}`);
+  if (found.errors.length > 0) {
+    throw new UsageError(`${folder} cannot be run as it is:\n${found.errors.map((one) => `  ${one}`).join('\n')}`);
+  }
   if (runnable === 0) {
     throw new UsageError(`${folder} has no Pod and no ServiceDependency: there is nobody to run a sidecar for`);
   }
+  return found.warnings;
+}
+
+interface Findings {
+  errors: string[];
+  warnings: string[];
 }
 
 async function manifestNames(folder: string): Promise<string[]> {
   try {
-    if (!(await stat(folder)).isDirectory())
+    if (!(await stat(folder)).isDirectory()) {
       throw new UsageError(`${folder} is a file: name the folder that holds the manifests`);
-    const names = await readdir(folder, { recursive: true });
-    return names
-      .filter((name) => MANIFEST_NAME.test(name) && !name.split('/').some((part) => part.startsWith('.')))
+    }
+    const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+    return entries
+      .filter((entry) => !entry.isDirectory() && MANIFEST_NAME.test(entry.name))
+      .map((entry) => relative(folder, join(entry.parentPath, entry.name)))
+      .filter((name) => !name.split('/').some((part) => part.startsWith('.')))
       .sort();
   } catch (error) {
     if (error instanceof UsageError) throw error;
-    const code = (error as NodeJS.ErrnoException).code;
+    const isMissing = (error as NodeJS.ErrnoException).code === 'ENOENT';
     throw new UsageError(
-      code === 'ENOENT' ? `${folder} does not exist` : `${folder} cannot be read: ${(error as Error).message}`,
+      isMissing ? `${folder} does not exist` : `${folder} cannot be read: ${(error as Error).message}`,
     );
   }
 }
 
-function problemsOf({ raw, line }: ManifestObject, file: string): string[] {
-  const { kind, apiVersion, metadata } = (raw ?? {}) as {
-    kind?: unknown;
-    apiVersion?: unknown;
-    metadata?: { name?: unknown };
-  };
+interface RawObject {
+  kind?: unknown;
+  apiVersion?: unknown;
+  metadata?: { name?: unknown };
+  spec?: unknown;
+}
+
+function inspect({ raw, line }: ManifestObject, file: string, found: Findings): void {
+  const { kind, apiVersion, metadata, spec } = (raw ?? {}) as RawObject;
   const place = `${file}:${line}: `;
-  if (typeof kind !== 'string' || typeof apiVersion !== 'string')
-    return [`${place}this is no Kubernetes object: kind or apiVersion is missing`];
-  const parse = apiVersion.startsWith('breakwater.dev/') ? parsers[kind] : undefined;
-  if (parse !== undefined) {
+  if (typeof kind !== 'string' || typeof apiVersion !== 'string') {
+    found.errors.push(`${place}this is no Kubernetes object: kind or apiVersion is missing`);
+  } else if (!apiVersion.startsWith('breakwater.dev/')) {
+    inspectForeign(raw, place, found);
+  } else {
+    const parse = parsers[kind];
+    if (!parse) {
+      found.errors.push(`${place}breakwater.dev has no kind ${kind}: ${Object.keys(parsers).join(' or ')}`);
+      return;
+    }
+    const object = `${place}${kind} ${typeof metadata?.name === 'string' ? metadata.name : '(without a name)'}: `;
     const result = parse(raw);
-    const object = `${kind} ${typeof metadata?.name === 'string' ? metadata.name : '(without a name)'}`;
-    return result.ok
-      ? []
-      : result.problems.map(({ path, message }) => `${place}${object}: ${path === '' ? '' : `${path}: `}${message}`);
+    if (result.ok) {
+      const unknown = unknownFields(spec, result.model.spec, 'spec');
+      found.warnings.push(
+        ...unknown.map((path) => `${object}${path} is not known and has no effect; kubectl would refuse it`),
+      );
+    } else {
+      found.errors.push(
+        ...result.problems.map(({ path, message }) => `${object}${path === '' ? '' : `${path}: `}${message}`),
+      );
+    }
   }
-  if (apiVersion.startsWith('breakwater.dev/'))
-    return [`${place}breakwater.dev has no kind ${kind}: ${Object.keys(parsers).join(' or ')}`];
+}
+
+function inspectForeign(raw: unknown, place: string, found: Findings): void {
   try {
     addObject(createWorldBuilder(), raw);
-    return [];
   } catch (error) {
-    if (error instanceof ManifestError) return [`${place}${error.message}`];
-    throw error;
+    if (!(error instanceof ManifestError)) throw error;
+    found.errors.push(`${place}${error.message}`);
   }
 }
 
 function isRunnable(raw: unknown): boolean {
-  const { kind } = (raw ?? {}) as { kind?: unknown };
+  const { kind } = (raw ?? {}) as RawObject;
   return kind === 'Pod' || kind === 'ServiceDependency';
 }

@@ -100,6 +100,17 @@ describe('breakwater standalone', () => {
     expect(payments.seen).toHaveLength(5);
   });
 
+  it('runs with a field that it does not know, and says that it has no effect', async () => {
+    running = new Standalone({
+      'shop.yaml': documents(service('payments'), dependency('checkout', 'checkout', ['payments'])),
+      'policy.yaml': policy('payments', 'checkout', { circuitBreakr: {} }),
+    });
+    await running.ready();
+    expect(running.errors).toContain(
+      'warning: policy.yaml:1: ResiliencePolicy payments: spec.circuitBreakr is not known',
+    );
+  });
+
   it('never dials a ClusterIP: without endpoints it says so at once', async () => {
     running = new Standalone({
       'shop.yaml': documents(service('payments'), dependency('checkout', 'checkout', ['payments'])),
