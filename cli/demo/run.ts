@@ -244,9 +244,14 @@ class Demo {
   }
 
   async #scrape(workload: string): Promise<Sample[]> {
-    const response = await fetch(`${this.#workload(workload).admin}/metrics`, { signal: AbortSignal.timeout(2_000) });
-    if (!response.ok) throw new Error(`${workload}'s sidecar answers /metrics with ${response.status}`);
-    return parseMetrics(await response.text());
+    const { admin } = this.#workload(workload);
+    try {
+      const response = await fetch(`${admin}/metrics`, { signal: AbortSignal.timeout(2_000) });
+      if (!response.ok) throw new Error(`status ${response.status}`);
+      return parseMetrics(await response.text());
+    } catch (error) {
+      throw new Error(`the sidecar of ${workload} does not tell its metrics`, { cause: error });
+    }
   }
 
   #tell(what: string): void {

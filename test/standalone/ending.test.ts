@@ -61,6 +61,17 @@ describe('the end of standalone', () => {
     process.kill(operator, 'SIGKILL');
     expect((await running.exit).signal).toBe('SIGKILL');
     await until(isGone, 'the sidecars have ended');
+
+    // It could not remove its keys and tokens any more; the next one does.
+    expect(readdirSync(running.temporary)).toHaveLength(1);
+    const next = new Standalone(files, undefined, { TMPDIR: running.temporary });
+    try {
+      await next.ready();
+      expect(readdirSync(running.temporary)).toHaveLength(1);
+    } finally {
+      await next.cleanUp();
+    }
+    expect(readdirSync(running.temporary)).toEqual([]);
   });
 
   it('comes with the death of npx', async () => {

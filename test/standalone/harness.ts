@@ -43,7 +43,7 @@ export class Standalone {
       // A session, and so a process group, of its own.
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, ...environment, TMPDIR: this.temporary },
+      env: { ...process.env, TMPDIR: this.temporary, ...environment },
     });
     createInterface({ input: this.#stream('stdout') }).on('line', (line) => this.output.push(line));
     this.#stream('stderr').on('data', (chunk: Buffer) => {
