@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { kubectl } from './harness/kube.ts';
 import { metricValue, Shop } from './harness/shop.ts';
-import { eventually } from './shell.ts';
+import { eventually, sleep } from './shell.ts';
 
 let shop: Shop;
 
@@ -33,7 +33,7 @@ test.each(switches)('the annotation %s switches policies off within a second, an
   await eventually('the metric tells it', 2_000, async () =>
     metricValue(await shop.metrics(), 'breakwater_enforcement', { dependency: 'payments' }) === 0 ? true : undefined,
   );
-  await new Promise((resolve) => setTimeout(resolve, 1_000));
+  await sleep(annotated + 2_500 - Date.now());
   await kubectl(...target(), 'breakwater.dev/enforcement-');
   const on = Date.now();
   await eventually(

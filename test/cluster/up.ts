@@ -37,7 +37,7 @@ The cluster runs, with Breakwater in namespace ${SYSTEM_NAMESPACE}. Everything i
   a shell in its network   ${inside} env KUBECONFIG=${cluster.kubeconfig} PATH=${cluster.bin}:$PATH bash
   kubectl                  ${inside} ${join(cluster.bin, 'kubectl')} --kubeconfig ${cluster.kubeconfig} get pods -A
   helm                     ${inside} ${join(cluster.bin, 'helm')} --kubeconfig ${cluster.kubeconfig} list -A
-  load an image            buildah push NAME docker-archive:FILE:NAME && node test/cluster/kubernetes/load-image.ts FILE
+  load an image            buildah push NAME docker-archive:FILE:NAME && npx node test/cluster/kubernetes/load-image.ts FILE
                            (then imagePullPolicy: Never or IfNotPresent)
   run the tests on it      KUBECONFIG=${cluster.kubeconfig} npm run test:cluster
   logs of its daemons      ${cluster.state}/*.log

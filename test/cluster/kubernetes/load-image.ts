@@ -1,5 +1,5 @@
 // Loads images into the cluster's containerd, where `imagePullPolicy: Never` or `IfNotPresent` finds them.
-//   node test/cluster/kubernetes/load-image.ts FILE…      FILE: what `buildah push NAME docker-archive:FILE:NAME` or `docker save` wrote
+//   npx node test/cluster/kubernetes/load-image.ts FILE…      FILE: what `buildah push NAME docker-archive:FILE:NAME` or `docker save` wrote
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
