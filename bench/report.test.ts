@@ -1,0 +1,97 @@
+import { describe, expect, it } from 'vitest';
+import { seededRandom } from '../runtime/random.ts';
+import { type BenchCase, CASES, DEFAULT_CASES } from './cases.ts';
+import { type Slice, spentBetween } from './measure.ts';
+import { compare, gateFailures, renderCase } from './report.ts';
+
+const [bench] = CASES as [BenchCase, ...BenchCase[]];
+
+function slice(cpuMicrosPerRequest: number, p99Micros: number, rssBytes: number): Slice {
+  const load = { requests: 60_000, durationMicros: 3e6, bytes: 7e7, p50Micros: 800, p99Micros };
+  return {
+    load: { ...load, socketErrors: 0, timeouts: 0, badStatuses: 0 },
+    cpuMicrosPerRequest,
+    requestsPerSecond: 20_000,
+    rssBytes,
+    anonymousBytes: rssBytes / 2,
+    loadCpuBusy: 0.9,
+    proxyCpuOthers: 0.1,
+    steal: 0,
+  };
+}
+
+/** In the second round the machine was twice as slow. */
+const result = new Map([
+  ['breakwater', [slice(20, 4000, 120e6), slice(40, 8000, 130e6), slice(20, 4000, 125e6)]],
+  ['envoy', [slice(40, 5000, 60e6), slice(80, 10_000, 65e6), slice(40, 5000, 62.5e6)]],
+  ['nginx', [slice(10, 2000, 12e6), slice(20, 4000, 13e6), slice(10, 2000, 12.5e6)]],
+]);
+const comparisons = compare(bench, result, 'breakwater', seededRandom(1));
+
+describe('a comparison', () => {
+  it('is the one line of --json for each peer, in the agreed form', () => {
+    expect(comparisons.map((each) => JSON.stringify(each))).toEqual([
+      '{"case":"http1-1k","peer":"envoy","cpuRatio":0.5,"cpuRatioLow":0.5,"cpuRatioHigh":0.5,"p99Ratio":0.8,"rssRatio":2,"rounds":3}',
+      '{"case":"http1-1k","peer":"nginx","cpuRatio":2,"cpuRatioLow":2,"cpuRatioHigh":2,"p99Ratio":2,"rssRatio":10,"rounds":3}',
+    ]);
+  });
+
+  it('does not exist without our own slices', () => {
+    const others = new Map([['envoy', [slice(40, 5000, 60e6)]]]);
+    expect(() => compare(bench, others, 'breakwater', seededRandom(1))).toThrow(RangeError);
+  });
+});
+
+describe('the gate', () => {
+  const envoyWith = (cpuRatioHigh: number) => comparisons.slice(0, 1).map((each) => ({ ...each, cpuRatioHigh }));
+
+  it('looks at the upper end of the interval beside Envoy alone', () => {
+    expect(gateFailures(bench, comparisons)).toEqual([]);
+    expect(gateFailures(bench, envoyWith(0.6))).toEqual([]);
+    expect(gateFailures(bench, envoyWith(0.601))).toEqual(['http1-1k: CPU beside Envoy up to 0.601, the limit is 0.6']);
+  });
+
+  it('does not pass a figure that is none', () => {
+    expect(gateFailures(bench, envoyWith(Number.NaN))).toHaveLength(1);
+  });
+});
+
+describe('the table', () => {
+  it('shows absolute figures beside ratios', () => {
+    const lines = renderCase(bench, result, comparisons);
+    expect(lines[0]).toBe('http1-1k: GET, answer of 1 KB, 32 keep-alive connections; medians of 3 rounds');
+    const cells = (name: string) => lines.find((line) => line.startsWith(name))?.split(/ {2,}/);
+    expect(cells('breakwater')).toEqual(['breakwater', '20.0', '20000', '0.80', '4.00', '125', '63', '']);
+    expect(cells('envoy')).toEqual([
+      'envoy',
+      '40.0',
+      '0.50',
+      '0.50–0.50',
+      '20000',
+      '0.80',
+      '5.00',
+      '0.80',
+      '63',
+      '31',
+      '2.00',
+    ]);
+    expect(lines.at(-1)).toContain("on the proxy's CPU 10 % for others");
+  });
+});
+
+describe('the cases', () => {
+  it('have names of their own, and the default is among them', () => {
+    const names = CASES.map(({ name }) => name);
+    expect(new Set(names).size).toBe(names.length);
+    expect(names).toEqual(expect.arrayContaining([...DEFAULT_CASES]));
+  });
+});
+
+describe('the time of a processor', () => {
+  it('is told in shares of the time between', () => {
+    const before = { total: 100, idle: 50, steal: 5 };
+    expect(spentBetween(before, { total: 300, idle: 100, steal: 25 })).toEqual({ busy: 0.65, steal: 0.1 });
+    expect(spentBetween(before, before)).toEqual({ busy: 0, steal: 0 });
+    expect(spentBetween(undefined, undefined)).toEqual({ busy: 0, steal: 0 });
+  });
+});
