@@ -164,6 +164,37 @@ describe('breakwater standalone', () => {
     expect(running.output).toHaveLength(1);
   });
 
+  it('follows labels: a pod becomes another workload, and takes the place of a declaration without pods', async () => {
+    const payments = await upstream(ok);
+    running = new Standalone({
+      'shop.yaml': documents(
+        service('payments'),
+        endpoints('payments', [payments.port]),
+        dependency('checkout', 'checkout', ['payments']),
+      ),
+      'pod.yaml': pod('worker', { app: 'other' }),
+    });
+    const { workloads } = await running.ready();
+    expect(Object.keys(workloads)).toEqual(['shop/checkout', 'shop/worker']);
+    expect(workloads['shop/worker']?.dependencies).toEqual({});
+
+    running.write('pod.yaml', pod('worker', { app: 'checkout' }));
+    const announced = () =>
+      running?.logged('a sidecar listens elsewhere') as { workload: string; dependencies: Record<string, string> }[];
+    await until(() => announced().length > 0, 'the sidecar has the plan of its new workload');
+    expect(announced()[0]?.workload).toBe('shop/worker');
+    await until(async () => (await call(announced()[0]?.dependencies['payments'])).body === 'fine', 'it serves');
+    const standIn = workloads['shop/checkout']?.admin;
+    await until(
+      async () =>
+        fetch(`${standIn}/livez`).then(
+          () => false,
+          () => true,
+        ),
+      'nobody stands in for the declaration any more',
+    );
+  });
+
   it('keeps the last good version of a file that breaks, and says what is wrong with it', async () => {
     const payments = await upstream(ok);
     const good = documents(
