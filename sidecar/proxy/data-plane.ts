@@ -7,6 +7,7 @@ import type { Logger } from '../../runtime/log.ts';
 import type { Random } from '../../runtime/random.ts';
 import type { CircuitView, DataPlane } from '../data-plane.ts';
 import type { LiveMetrics, SidecarMetrics } from '../metrics.ts';
+import { RouteTable } from '../route/match.ts';
 import { ProxyContext } from './context.ts';
 import { type CircuitEntry, type DependencyEnvironment, DependencyRuntime } from './dependency.ts';
 import { Intake } from './intake.ts';
@@ -31,11 +32,24 @@ export interface DataPlaneOptions {
 const SWEEP_INTERVAL_MS = 500;
 const STATES = ['Closed', 'Open', 'HalfOpen'] as const;
 
-export function createDataPlane(options: DataPlaneOptions): DataPlane {
+/** What is taken at a moment. All of it is zero where nothing is in progress: the promise that the tests of this folder hold it to. */
+export interface Holdings {
+  requests: number;
+  tunnels: number;
+  clientConnections: number;
+  timers: number;
+  replayBytes: number;
+  /** Attempts that count as load of an endpoint. */
+  attempts: number;
+  bulkheadPlaces: number;
+  bulkheadQueued: number;
+}
+
+export function createDataPlane(options: DataPlaneOptions): ProxyDataPlane {
   return new ProxyDataPlane(options);
 }
 
-class ProxyDataPlane implements DataPlane {
+export class ProxyDataPlane implements DataPlane {
   readonly #options: DataPlaneOptions;
   readonly #context: ProxyContext;
   readonly #intake: Intake;
@@ -72,6 +86,8 @@ class ProxyDataPlane implements DataPlane {
   }
 
   applyPlan(plan: WorkloadPlan): void {
+    // A plan that cannot be compiled is refused whole, before anything of it acts.
+    const compiled = plan.dependencies.map((dependency) => ({ dependency, routes: new RouteTable(dependency) }));
     const labels = labelsOf(plan.dependencies);
     const wanted = new Set(plan.dependencies.map(({ id }) => id));
     for (const [id, dependency] of this.#dependencies) {
@@ -80,14 +96,14 @@ class ProxyDataPlane implements DataPlane {
       this.#dependencies.delete(id);
       this.#closeListener(id);
     }
-    for (const dependencyPlan of plan.dependencies) {
-      const present = this.#dependencies.get(dependencyPlan.id);
+    for (const { dependency, routes } of compiled) {
+      const present = this.#dependencies.get(dependency.id);
       if (present) {
-        present.update(dependencyPlan);
+        present.update(dependency, routes);
         continue;
       }
-      const label = labels.get(dependencyPlan.id) ?? dependencyPlan.name;
-      this.#dependencies.set(dependencyPlan.id, new DependencyRuntime(dependencyPlan, label, this.#environment));
+      const label = labels.get(dependency.id) ?? dependency.name;
+      this.#dependencies.set(dependency.id, new DependencyRuntime(dependency, routes, label, this.#environment));
     }
     this.#hasPlan = true;
     for (const dependency of this.#dependencies.values()) this.#applySet(dependency);
@@ -129,6 +145,28 @@ class ProxyDataPlane implements DataPlane {
 
   inFlight(): number {
     return this.#intake.size;
+  }
+
+  held(): Holdings {
+    const { active, tunnels, clientConnections, ticker, replayPool } = this.#context;
+    const held = {
+      requests: active,
+      tunnels,
+      clientConnections,
+      timers: ticker.size,
+      replayBytes: replayPool.usedBytes,
+    };
+    let attempts = 0;
+    let bulkheadPlaces = 0;
+    let bulkheadQueued = 0;
+    for (const dependency of this.#dependencies.values()) {
+      attempts += dependency.load;
+      for (const { inFlight, queued } of dependency.bulkheads.values()) {
+        bulkheadPlaces += inFlight;
+        bulkheadQueued += queued;
+      }
+    }
+    return { ...held, attempts, bulkheadPlaces, bulkheadQueued };
   }
 
   circuits(): CircuitView[] {

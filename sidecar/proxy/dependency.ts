@@ -73,19 +73,19 @@ export class DependencyRuntime {
   /** Endpoints of captured connections that keep the pod they were made to. */
   readonly #originals = new Map<string, UpstreamEndpoint>();
 
-  constructor(plan: DependencyPlan, label: string, environment: DependencyEnvironment) {
+  constructor(plan: DependencyPlan, routes: RouteTable, label: string, environment: DependencyEnvironment) {
     this.plan = plan;
     this.label = label;
     this.#environment = environment;
-    this.#routes = new RouteTable(plan);
+    this.#routes = routes;
     this.#passThrough = this.#policy(PASS_THROUGH);
-    this.update(plan);
+    this.update(plan, routes);
   }
 
   /** Takes the numbers of a new plan; state whose key is unchanged goes on. */
-  update(plan: DependencyPlan): void {
+  update(plan: DependencyPlan, routes: RouteTable): void {
     this.plan = plan;
-    this.#routes = new RouteTable(plan);
+    this.#routes = routes;
     const previous = {
       circuits: new Map(this.circuits),
       bulkheads: new Map(this.bulkheads),
@@ -125,6 +125,12 @@ export class DependencyRuntime {
     return this.#endpoints;
   }
 
+  /** Attempts in progress. */
+  get load(): number {
+    const all = [...this.#endpoints, ...this.#originals.values(), ...(this.#clusterIp ? [this.#clusterIp] : [])];
+    return all.reduce((sum, { inFlight }) => sum + inFlight, 0);
+  }
+
   /** The live set; an address that stays keeps its connections and its load. */
   setEndpoints(endpoints: readonly Endpoint[], fromDisk: boolean): void {
     const before = new Map(this.#endpoints.map((endpoint) => [endpoint.name, endpoint]));
@@ -137,7 +143,6 @@ export class DependencyRuntime {
     for (const gone of before.values()) gone.remove();
     this.#known = true;
     this.#fromDisk = fromDisk;
-    if (!fromDisk) this.#fallback = false;
   }
 
   /** Nothing is known any more: not the same as no endpoints. */
@@ -186,6 +191,7 @@ export class DependencyRuntime {
     this.removed = true;
     for (const endpoint of [...this.#endpoints, ...this.#originals.values()]) endpoint.remove();
     this.#clusterIp?.remove();
+    this.circuits.clear();
   }
 
   #originalEndpoint(address: string, port: number): UpstreamEndpoint {
@@ -193,6 +199,7 @@ export class DependencyRuntime {
     let endpoint = this.#originals.get(name);
     if (!endpoint) {
       endpoint = new UpstreamEndpoint(address, port);
+      endpoint.removed = this.removed;
       this.#originals.set(name, endpoint);
     }
     return endpoint;
@@ -243,6 +250,8 @@ export class DependencyRuntime {
         sinceUnixMs: environment.unixMs(),
       };
       created.breaker.onTransition = (state) => {
+        // A request that began before a plan which no longer has this circuit may still move it.
+        if (this.circuits.get(created.key) !== created) return;
         created.sinceUnixMs = environment.unixMs();
         environment.metrics.countTransition(this.label, created.key, STATE_NAMES[state] ?? '');
         environment.onTransition(this, created);

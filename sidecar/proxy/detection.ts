@@ -8,7 +8,7 @@ import type { TunnelTarget } from './tunnel.ts';
 
 /** The application usually speaks at once; only then the dial would be wasted. */
 const DIAL_AFTER_MS = 10;
-/** So long an unfinished method name may stay unfinished before it is taken for another protocol. */
+/** So long an unfinished method name may stay unfinished before it is taken for another protocol, or, where HTTP is declared, for a slow head. */
 const UNDECIDED_LIMIT_MS = 1_000;
 
 export interface DetectionOptions {
@@ -51,9 +51,10 @@ export class Detection implements TimerNode {
     if (!declaredHttp) ticker.arm(this, ticker.nowMs() + DIAL_AFTER_MS);
   }
 
-  expire(nowMs: number): void {
+  expire(): void {
     if (this.#first) {
-      this.#tunnel('opaque');
+      if (this.#options.declaredHttp) this.#http(this.#first);
+      else this.#tunnel('opaque');
       return;
     }
     const { target } = this.#options;
@@ -64,25 +65,29 @@ export class Detection implements TimerNode {
     upstream.on('end', this.#onUpstreamEnds);
     // A dial that fails ends in a tunnel that fails: one place resets the application.
     upstream.on('error', this.#onUpstreamEnds);
-    void nowMs;
   }
 
   #take(chunk: Buffer): void {
+    const begun = this.#first !== null;
     const first = this.#first ? Buffer.concat([this.#first, chunk]) : chunk;
     this.#first = first;
     const kind = classifyFirstBytes(first);
     if (kind === FirstBytes.H2c) {
       this.#tunnel('h2c');
     } else if (kind === FirstBytes.Http || (this.#options.declaredHttp && kind === FirstBytes.Opaque)) {
-      this.#decide();
-      this.#dropUpstream();
-      this.#options.onHttp(first);
+      this.#http(first);
     } else if (kind === FirstBytes.Opaque) {
       this.#tunnel('opaque');
-    } else if (!this.#options.declaredHttp) {
+    } else if (!begun) {
       const { ticker } = this.#options;
       ticker.arm(this, ticker.nowMs() + UNDECIDED_LIMIT_MS);
     }
+  }
+
+  #http(first: Buffer): void {
+    this.#decide();
+    this.#dropUpstream();
+    this.#options.onHttp(first);
   }
 
   /** The application ended its side before it could be told what it speaks. */

@@ -13,6 +13,7 @@
 //   attempt time   from the pick to the end of the answer
 //   forward        the connection, the request, the response
 
+import type { PolicyPlan } from '../../plan/plan.ts';
 import { LOCAL_ANSWERS, type LocalAnswer } from '../errors.ts';
 import { encodeChunkHead } from '../http1/chunked.ts';
 import type { RequestHead } from '../http1/request-head.ts';
@@ -29,7 +30,7 @@ import type { ProxyContext } from './context.ts';
 import type { DependencyRuntime, RoutePolicy } from './dependency.ts';
 import { ReplayBody } from './replay-body.ts';
 import { ATTEMPT_FLOOR_MS, mayRepeat, nextAttemptAtMs } from './retry-decision.ts';
-import type { UpstreamEndpoint } from './upstream.ts';
+import type { ConnectFailure, UpstreamEndpoint } from './upstream.ts';
 import { FRESH_ENOUGH_MS, type ResponseReceiver, UpstreamConnection } from './upstream.ts';
 
 const Phase = {
@@ -68,6 +69,8 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
   #attempts = 0;
   /** The one attempt that is allowed without any policy, after a request that was never sent. */
   #unsentRetryUsed = false;
+  /** What the attempt before failed of, until the next one begins; -1: there was none. */
+  #retryCause = -1;
   #lastEndpoint: UpstreamEndpoint | null = null;
   #upstream: UpstreamConnection | null = null;
   #hasBody = false;
@@ -108,6 +111,7 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
     this.#deadlineMs = requestMs > 0 ? nowMs + requestMs : Number.POSITIVE_INFINITY;
     this.#attempts = 0;
     this.#unsentRetryUsed = false;
+    this.#retryCause = -1;
     this.#lastEndpoint = null;
     this.#hasBody = hasBody;
     this.#bodyDone = !hasBody;
@@ -245,6 +249,7 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
       return;
     }
     this.#attempts++;
+    if (this.#retryCause >= 0) this.#countRetry();
     this.#attempt.begin(endpoint, nowMs);
     const repeatable = mayRunTwice(this.#request.method, this.#request.hasIdempotencyKey, 'Idempotent');
     const connection = endpoint.takeIdle(nowMs, repeatable ? Number.POSITIVE_INFINITY : FRESH_ENOUGH_MS);
@@ -324,17 +329,25 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
 
   /** Without a policy for retries: once, what was never sent. */
   #transparentRetry(unsent: boolean, result: number, nowMs: number): boolean {
-    const { retries, metrics } = this.#policy;
-    if (retries || !unsent || this.#unsentRetryUsed) return false;
+    if (this.#policy.retries || !unsent || this.#unsentRetryUsed) return false;
     this.#unsentRetryUsed = true;
-    metrics.retries[result] = (metrics.retries[result] ?? 0) + 1;
+    this.#retryCause = result;
     this.#startAttempt(nowMs);
     return true;
   }
 
   #nextAttemptAtMs(bits: number, result: number, unsent: boolean, nowMs: number): number {
-    const failed = { bits, result, unsent, attempts: this.#attempts, deadlineMs: this.#deadlineMs };
-    return nextAttemptAtMs(this.#context, this.#policy, this.#request, this.#replay, failed, nowMs);
+    const failed = { bits, unsent, attempts: this.#attempts, deadlineMs: this.#deadlineMs };
+    const atMs = nextAttemptAtMs(this.#context, this.#policy, this.#request, this.#replay, failed, nowMs);
+    if (atMs >= 0) this.#retryCause = result;
+    return atMs;
+  }
+
+  /** Here and not where it was decided: our own layers may refuse what was wanted. */
+  #countRetry(): void {
+    const { retries } = this.#policy.metrics;
+    retries[this.#retryCause] = (retries[this.#retryCause] ?? 0) + 1;
+    this.#retryCause = -1;
   }
 
   // ---- the response ---------------------------------------------------------------------------------------------------------------
@@ -425,7 +438,7 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
       this.#failAttempt(FailureBit.Reset, AttemptResult.invalidResponse, false, LOCAL_ANSWERS.invalidResponse, nowMs);
   }
 
-  onUpstreamClosed(connected: boolean, timedOut: boolean): void {
+  onUpstreamClosed(connectFailure: ConnectFailure | null): void {
     this.#upstream = null;
     if (this.#phase === Phase.Tunnel) {
       this.#client.destroyAfterFlush();
@@ -433,8 +446,8 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
       return;
     }
     const nowMs = this.#context.ticker.nowMs();
-    if (!connected) {
-      this.#context.metrics.countConnect(this.#dependency.label, timedOut ? 'timeout' : 'refused');
+    if (connectFailure) {
+      this.#context.metrics.countConnect(this.#dependency.label, connectFailure);
       this.#failAttempt(
         FailureBit.ConnectFailure,
         AttemptResult.connectFailure,
@@ -553,6 +566,7 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
   #timeOut(nowMs: number, deadline: boolean): void {
     const { attemptTimeout, deadline: deadlinePassed } = LOCAL_ANSWERS;
     const unsent = !this.#attempt.written;
+    if (unsent) this.#context.metrics.countConnect(this.#dependency.label, 'timeout');
     const blameless = this.#waitsForClient() || (unsent && this.#rerouted());
     this.#attempt.responseMs = this.#attempt.tookMs(nowMs);
     this.#upstreamAbort();
@@ -601,17 +615,11 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
   #refuse(answer: LocalAnswer, nowMs: number, retryAfterMs = 0, detail = ''): void {
     const { plan } = this.#policy;
     this.#context.ticker.disarm(this);
-    const source =
-      answer === LOCAL_ANSWERS.circuitOpen
-        ? plan.sources.circuitBreaker
-        : answer === LOCAL_ANSWERS.bulkheadFull || answer === LOCAL_ANSWERS.queueTimeout
-          ? plan.sources.bulkhead
-          : plan.sources.timeouts;
     this.#policy.metrics.observe(answer.status, reasonSlot(answer.code), nowMs - this.#startMs);
     const context = {
       dependency: this.#dependency.plan.id,
       rule: plan.rule,
-      policy: source ?? '',
+      policy: sourceOf(answer, plan),
       attempts: this.#attempts,
       endpoint: this.#lastEndpoint?.name ?? '',
       correlationId: this.#correlationId,
@@ -684,6 +692,22 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
     this.#attempt.written = false;
     this.#requestText = '';
     this.#replay.clear();
+  }
+}
+
+/** The policy that an answer comes from; empty where none did. */
+function sourceOf(answer: LocalAnswer, { sources }: PolicyPlan): string {
+  switch (answer) {
+    case LOCAL_ANSWERS.circuitOpen:
+      return sources.circuitBreaker ?? '';
+    case LOCAL_ANSWERS.bulkheadFull:
+    case LOCAL_ANSWERS.queueTimeout:
+      return sources.bulkhead ?? '';
+    case LOCAL_ANSWERS.deadline:
+    case LOCAL_ANSWERS.attemptTimeout:
+      return sources.timeouts ?? '';
+    default:
+      return '';
   }
 }
 

@@ -5,9 +5,8 @@ import type { DependencyPlan, PolicyPlan, WorkloadPlan } from '../../plan/plan.t
 import { systemClock } from '../../runtime/clock.ts';
 import { silentLogger } from '../../runtime/log.ts';
 import { seededRandom } from '../../runtime/random.ts';
-import type { DataPlane } from '../data-plane.ts';
 import { createSidecarMetrics, type SidecarMetrics } from '../metrics.ts';
-import { createDataPlane } from './data-plane.ts';
+import { createDataPlane, type ProxyDataPlane } from './data-plane.ts';
 
 export const NO_POLICY: PolicyPlan = {
   rule: 'base',
@@ -68,7 +67,7 @@ export function workloadPlan(...dependencies: DependencyPlan[]): WorkloadPlan {
 }
 
 export interface Bench {
-  plane: DataPlane;
+  plane: ProxyDataPlane;
   metrics: SidecarMetrics;
   port: number;
   setEndpoints: (...endpoints: Endpoint[]) => void;

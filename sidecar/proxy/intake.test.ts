@@ -2,7 +2,7 @@
 import net, { type AddressInfo } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { DependencyPlan, WorkloadPlan } from '../../plan/plan.ts';
-import { systemClock } from '../../runtime/clock.ts';
+import { type Clock, systemClock } from '../../runtime/clock.ts';
 import { silentLogger } from '../../runtime/log.ts';
 import { seededRandom } from '../../runtime/random.ts';
 import type { DataPlane } from '../data-plane.ts';
@@ -16,6 +16,7 @@ import {
   dependencyPlan,
   get,
   OK,
+  startBench,
   startUpstream,
   type Upstream,
   workloadPlan,
@@ -42,7 +43,7 @@ async function freePort(): Promise<number> {
 }
 
 /** Capture `iptables` with the kernel's answer given by the test: the next connection was made to the port named in `dial`. */
-async function capture(plan: WorkloadPlan | null): Promise<Captured> {
+async function capture(plan: WorkloadPlan | null, clock: Clock = systemClock): Promise<Captured> {
   const originals: number[] = [];
   const outboundPort = await freePort();
   const metrics = createSidecarMetrics();
@@ -51,7 +52,7 @@ async function capture(plan: WorkloadPlan | null): Promise<Captured> {
     outboundPort,
     bindHost: '127.0.0.1',
     originalDestination: () => ({ address: '127.0.0.1', port: originals.shift() || outboundPort }),
-    clock: systemClock,
+    clock,
     random: seededRandom(3),
     log: silentLogger,
     metrics,
@@ -147,6 +148,28 @@ describe('what is tunnelled untouched', () => {
     const client = dial(server.port);
     client.send('STATUS');
     expect(await client.until((text) => text === 'STATUS', 3_000)).toBe('STATUS');
+  });
+
+  it('an unfinished word within that second, however slowly it comes', async () => {
+    const server = await echo();
+    const { dial } = await capture(workloadPlan(at(server.port, { protocol: 'Detect' })));
+    const client = dial(server.port);
+    client.send('S');
+    setTimeout(() => client.send('T'), 700);
+    expect(await client.until((text) => text === 'ST', 1_500)).toBe('ST');
+  });
+
+  it('what is declared opaque, in capture explicit, with and without policies', async () => {
+    const server = await echo();
+    for (const enforcement of ['Enabled', 'Disabled'] as const) {
+      const plan = dependencyPlan({}, { protocol: 'Opaque', enforcement });
+      const bench = await startBench(plan, [server.endpoint]);
+      open.push(bench);
+      const client = connect(bench.port);
+      client.send('GET / HTTP/1.1\r\n');
+      await client.until((text) => text === 'GET / HTTP/1.1\r\n');
+      client.socket.destroy();
+    }
   });
 
   it('connections of a dependency whose policies are switched off', async () => {
@@ -248,6 +271,19 @@ describe('what is HTTP', () => {
     client.send('T / HTTP/1.1\r\nHost: a\r\n\r\n');
     await client.until((text) => text.endsWith('ok'));
     expect(await tunnels(metrics, 'opaque')).toBe(0);
+  });
+
+  it('is given its time for a head from the first byte on where it is declared', async () => {
+    const server = await upstream(answering(OK));
+    // Ten times as fast as the time outside.
+    const { dial } = await capture(workloadPlan(at(server.port)), {
+      ...systemClock,
+      monotonicMs: () => systemClock.monotonicMs() * 10,
+      after: (delayMs, callback) => systemClock.after(delayMs / 10, callback),
+    });
+    const client = dial(server.port);
+    client.send('GE');
+    expect(await client.ended()).toMatch(/^HTTP\/1\.1 400 [^]*not complete/);
   });
 
   it('is answered 400 where it is declared and something else comes', async () => {

@@ -33,12 +33,10 @@ export class Intake {
       return;
     }
     const target = original ?? opaqueTarget(dependency);
-    if (!dependency.enforced) {
-      // In capture `explicit` there is no other way than ours; the codec then acts without policies.
-      if (original) this.#tunnel(socket, 'disabled', original, null, null, dependency);
-      else this.#detect(socket, dependency, target, null);
-    } else if (dependency.plan.protocol === 'Opaque') {
-      if (target) this.#tunnel(socket, 'opaque', target, null, null, dependency);
+    const opaque = dependency.plan.protocol === 'Opaque';
+    // Without policies there is nothing to read for; but in capture `explicit` the codec is what finds an endpoint for each request.
+    if (opaque || (original && !dependency.enforced)) {
+      if (target) this.#tunnel(socket, dependency.enforced ? 'opaque' : 'disabled', target, null, null, dependency);
       else socket.resetAndDestroy();
     } else {
       this.#detect(socket, dependency, target, original);

@@ -25,7 +25,7 @@ export function nextAttemptAtMs(
   policy: RoutePolicy,
   request: RequestHead,
   replay: ReplayBody,
-  failed: { bits: number; result: number; unsent: boolean; attempts: number; deadlineMs: number },
+  failed: { bits: number; unsent: boolean; attempts: number; deadlineMs: number },
   nowMs: number,
 ): number {
   const { retries, budget, metrics } = policy;
@@ -41,6 +41,5 @@ export function nextAttemptAtMs(
     metrics.suppressed[suppression] = (metrics.suppressed[suppression] ?? 0) + 1;
     return -1;
   }
-  metrics.retries[failed.result] = (metrics.retries[failed.result] ?? 0) + 1;
   return nowMs + delayMs;
 }

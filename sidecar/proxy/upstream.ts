@@ -22,6 +22,9 @@ export const FRESH_ENOUGH_MS = 1_000;
 /** Idle connections kept per endpoint. */
 const POOL_LIMIT = 256;
 
+/** Why a connection was not made; the `result` of the metric. */
+export type ConnectFailure = 'refused' | 'timeout' | 'unreachable';
+
 /** What a connection tells whoever uses it. */
 export interface ResponseReceiver {
   onConnected(connection: UpstreamConnection): void;
@@ -37,8 +40,8 @@ export interface ResponseReceiver {
   onTunnelData(buffer: Buffer, start: number, end: number): boolean;
   onTunnelEnd(): void;
   onUpstreamDrain(): void;
-  /** The connection is gone. `connected`: it had been established. */
-  onUpstreamClosed(connected: boolean, timedOut: boolean): void;
+  /** The connection is gone, or was not made, for this reason. */
+  onUpstreamClosed(connectFailure: ConnectFailure | null): void;
   onInvalidResponse(): void;
 }
 
@@ -73,7 +76,9 @@ export class UpstreamEndpoint {
   }
 
   giveIdle(connection: UpstreamConnection, nowMs: number): void {
-    if (this.removed || connection.keepMs <= 0 || this.idle.length >= POOL_LIMIT) {
+    // A request that was answered before all of it was sent would delay, or break, the next one.
+    const unsent = connection.socket.writableLength > 0;
+    if (this.removed || unsent || connection.keepMs <= 0 || this.idle.length >= POOL_LIMIT) {
       connection.destroy();
       return;
     }
@@ -154,7 +159,7 @@ export class UpstreamConnection {
   #remaining = 0;
   #pendingHead: Buffer | null = null;
   #decoder: ChunkedDecoder | null = null;
-  #timedOut = false;
+  #connectFailure: ConnectFailure = 'refused';
   #closed = false;
   #paused = false;
   readonly #head = new ResponseHead();
@@ -174,7 +179,9 @@ export class UpstreamConnection {
     });
     this.socket.on('drain', () => this.receiver?.onUpstreamDrain());
     this.socket.on('end', () => this.#onEnd());
-    this.socket.on('error', () => {});
+    this.socket.on('error', (error: NodeJS.ErrnoException) => {
+      if (!this.connected) this.#connectFailure = connectFailureOf(error.code);
+    });
     this.socket.on('close', () => this.#onClose());
     this.socket.connect({ host: endpoint.address, port: endpoint.port });
     this.socket.setNoDelay(true);
@@ -209,7 +216,7 @@ export class UpstreamConnection {
 
   /** The connection was not made in time. */
   giveUpConnecting(): void {
-    this.#timedOut = true;
+    this.#connectFailure = 'timeout';
     this.destroy();
     this.#onClose();
   }
@@ -294,7 +301,7 @@ export class UpstreamConnection {
       return -1;
     }
     if (this.#mode === Mode.Idle) {
-      this.#finish(receiver, '', buffer, headEnd + 4, end);
+      this.#finish(receiver, '', headEnd + 4, end);
       return -1;
     }
     return headEnd + 4;
@@ -325,7 +332,7 @@ export class UpstreamConnection {
       if (this.receiver !== receiver) return -1;
       this.#remaining -= take;
       if (this.#remaining > 0) return start + take;
-      this.#finish(receiver, '', buffer, start + take, end);
+      this.#finish(receiver, '', start + take, end);
       return -1;
     }
     if (this.#mode === Mode.UntilClose) {
@@ -348,13 +355,13 @@ export class UpstreamConnection {
       }
       if (event === ChunkedEvent.NeedMore) return end;
       if (event === ChunkedEvent.Error) receiver.onInvalidResponse();
-      else this.#finish(receiver, decoder.trailers, buffer, decoder.position, end);
+      else this.#finish(receiver, decoder.trailers, decoder.position, end);
       return -1;
     }
   }
 
   /** The response is complete. Bytes behind it belong to nothing that was asked: the connection is not used again. */
-  #finish(receiver: ResponseReceiver, trailers: string, _buffer: Buffer, position: number, end: number): void {
+  #finish(receiver: ResponseReceiver, trailers: string, position: number, end: number): void {
     this.#mode = Mode.Idle;
     if (position < end) this.keepMs = 0;
     receiver.onResponseEnd(trailers);
@@ -369,7 +376,6 @@ export class UpstreamConnection {
     if (receiver && this.#mode === Mode.UntilClose) {
       this.#mode = Mode.Idle;
       receiver.onResponseEnd('');
-      receiver.onResponseFlush();
     }
     this.destroy();
     this.#onClose();
@@ -381,12 +387,17 @@ export class UpstreamConnection {
     const receiver = this.receiver;
     this.receiver = null;
     if (receiver) {
-      receiver.onUpstreamClosed(this.connected, this.#timedOut);
+      receiver.onUpstreamClosed(this.connected ? null : this.#connectFailure);
       return;
     }
     const index = this.endpoint.idle.indexOf(this);
     if (index >= 0) this.endpoint.idle.splice(index, 1);
   }
+}
+
+function connectFailureOf(code: string | undefined): ConnectFailure {
+  if (code === 'ETIMEDOUT') return 'timeout';
+  return code === 'ECONNREFUSED' || code === 'ECONNRESET' ? 'refused' : 'unreachable';
 }
 
 function keepMs(announcedMs: number): number {

@@ -1,0 +1,188 @@
+// What the data path does with knowledge that may be old, and with plans that change or are wrong.
+import net, { type Socket } from 'node:net';
+import { Worker } from 'node:worker_threads';
+import { afterEach, describe, expect, it } from 'vitest';
+import type { Endpoint } from '../../plan/endpoints.ts';
+import type { PolicyPlan } from '../../plan/plan.ts';
+import {
+  answering,
+  type Bench,
+  BREAKER,
+  connect,
+  dependencyPlan,
+  get,
+  NO_POLICY,
+  OK,
+  RETRIES,
+  startBench,
+  startUpstream,
+  workloadPlan,
+} from './fixtures.ts';
+
+const open: { close(): unknown }[] = [];
+afterEach(async () => {
+  for (const each of open.splice(0)) await each.close();
+});
+
+async function call(port: number, request = get('/')): Promise<string> {
+  const client = connect(port);
+  client.send(request);
+  const text = await client.until((received) => /ok$|"[^]*}\n$/.test(received));
+  client.socket.destroy();
+  return text;
+}
+
+async function serving(): Promise<Endpoint> {
+  const upstream = await startUpstream(answering(OK));
+  open.push(upstream);
+  return upstream.endpoint;
+}
+
+async function refusing(): Promise<Endpoint> {
+  const upstream = await startUpstream(() => {});
+  upstream.close();
+  return upstream.endpoint;
+}
+
+/** An address where connections are neither made nor refused, as where a node is gone. */
+async function swallowing(): Promise<Endpoint> {
+  const listener = new Worker(
+    `const { parentPort } = require('node:worker_threads');
+     const server = require('node:net').createServer();
+     server.listen({ port: 0, host: '127.0.0.1', backlog: 1 }, () => {
+       parentPort.postMessage(server.address().port);
+       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+     });`,
+    { eval: true },
+  );
+  const port = await new Promise<number>((resolve) => listener.once('message', resolve));
+  const fillers: Socket[] = [];
+  open.push({
+    close: async () => {
+      for (const socket of fillers) socket.destroy();
+      await listener.terminate();
+    },
+  });
+  for (let full = false; !full; ) {
+    const socket = net.connect(port, '127.0.0.1').on('error', () => {});
+    fillers.push(socket);
+    full = await new Promise<boolean>((resolve) => {
+      socket.once('connect', () => resolve(false));
+      setTimeout(() => resolve(true), 60);
+    });
+  }
+  return { address: '127.0.0.1', port };
+}
+
+async function bench(
+  policy: Partial<PolicyPlan>,
+  clusterIp: Endpoint,
+  endpoints: Endpoint[],
+  fromDisk = false,
+): Promise<Bench> {
+  const plan = dependencyPlan(policy, { destinations: [clusterIp] });
+  const started = await startBench(plan, null);
+  started.plane.applyEndpointsSnapshot([{ key: plan.endpointsKey, endpoints }], fromDisk);
+  started.plane.setEndpointsStreamUp(false);
+  open.push(started);
+  return started;
+}
+
+const STRICT = { circuitBreaker: { ...BREAKER, consecutiveFailures: 1 }, retries: { ...RETRIES, maxAttempts: 1 } };
+const POST = 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n';
+
+describe('while the endpoints stream is down', () => {
+  it('a connection that is not made before the deadline leads the next ones to the ClusterIP, and is nobody’s failure', async () => {
+    const timeouts = { ...NO_POLICY.timeouts, requestMs: 100, attemptMs: 100, connectMs: 2_000 };
+    const { port, plane, metric } = await bench({ ...STRICT, timeouts }, await serving(), [await swallowing()]);
+    expect(await call(port)).toMatch(/^HTTP\/1\.1 504 [^]*breakwater:deadline/);
+    expect(await call(port)).toMatch(/ok$/);
+    expect(plane.circuits()[0]?.state).toBe('Closed');
+    expect(await metric('breakwater_upstream_connects_total', { result: 'timeout' })).toBe(1);
+  });
+
+  it('a new plan does not lead back to endpoints that cannot be reached', async () => {
+    const clusterIp = await serving();
+    const { port, plane, metric } = await bench(STRICT, clusterIp, [await refusing()]);
+    expect(await call(port, POST)).toMatch(/ok$/);
+    plane.applyPlan(workloadPlan(dependencyPlan(STRICT, { destinations: [clusterIp] })));
+    expect(await call(port, POST)).toMatch(/ok$/);
+    expect(await metric('breakwater_upstream_connects_total', { result: 'refused' })).toBe(1);
+    plane.setEndpointsStreamUp(true);
+    expect(await metric('breakwater_cluster_ip_fallback')).toBe(0);
+  });
+
+  it('a snapshot from disk serves where the ClusterIP does not, and costs no attempt', async () => {
+    const { port, plane, metric } = await bench(STRICT, await refusing(), [await serving()], true);
+    expect(await call(port, POST)).toMatch(/ok$/);
+    expect(plane.circuits()[0]?.state).toBe('Closed');
+    expect(await metric('breakwater_retries_total')).toBe(0);
+    expect(await metric('breakwater_retries_suppressed_total')).toBe(0);
+  });
+});
+
+describe('a plan', () => {
+  it('that cannot be compiled changes nothing', async () => {
+    const { port, plane } = await bench({}, await serving(), []);
+    const broken = dependencyPlan({}, { id: 'shop/checkout/other', name: 'other', combinations: [0, 0] });
+    const disabled = dependencyPlan({}, { enforcement: 'Disabled', destinations: [] });
+    plane.setEndpointsStreamUp(true);
+    plane.applyEndpointsSnapshot([], false);
+    expect(() => plane.applyPlan(workloadPlan(disabled, broken))).toThrow(/combinations/);
+    expect(() => plane.applyPlan(workloadPlan(broken))).toThrow(/combinations/);
+    expect(await call(port)).toMatch(/ok$/);
+    expect(Object.keys(plane.addresses())).toEqual(['payments']);
+  });
+
+  it('that no longer has a circuit lets nobody hear of it', async () => {
+    const held: Socket[] = [];
+    const upstream = await startUpstream((_received, socket) => held.push(socket));
+    open.push(upstream);
+    const { port, plane } = await bench({ circuitBreaker: { ...BREAKER, consecutiveFailures: 1 } }, upstream.endpoint, [
+      upstream.endpoint,
+    ]);
+    const told: string[] = [];
+    plane.onCircuitChange(({ state }) => told.push(state));
+    const answer = call(port);
+    await expect.poll(() => held.length).toBe(1);
+    plane.applyPlan(workloadPlan(dependencyPlan({})));
+    held[0]?.resetAndDestroy();
+    expect(await answer).toMatch(/^HTTP\/1\.1 502 /);
+    expect(told).toEqual([]);
+  });
+});
+
+describe('what answers and counters say', () => {
+  it('counts a retry when it happens: not one that the circuit refused', async () => {
+    const endpoint = await refusing();
+    const { port, metric, plane } = await bench({ ...STRICT, retries: RETRIES }, endpoint, [endpoint]);
+    plane.setEndpointsStreamUp(true);
+    expect(await call(port)).toContain('circuit-open');
+    expect(await metric('breakwater_attempts_total')).toBe(1);
+    expect(await metric('breakwater_retries_total')).toBe(0);
+  });
+
+  it('names a policy only where one refused, and the endpoint that kept the request', async () => {
+    const sources = { timeouts: 'ResiliencePolicy shop/payments generation 3' };
+    const upstream = await startUpstream(() => {});
+    open.push(upstream);
+    const timeouts = { ...NO_POLICY.timeouts, requestMs: 60, attemptMs: 60 };
+    const { port, setEndpoints, plane } = await bench({ timeouts, sources }, upstream.endpoint, [upstream.endpoint]);
+    plane.setEndpointsStreamUp(true);
+    const late = await call(port);
+    expect(late).toContain(sources.timeouts);
+    expect(late).toContain(`"endpoint":"127.0.0.1:${upstream.port}"`);
+    setEndpoints();
+    expect(await call(port)).toMatch(/no-endpoints(?![^]*ResiliencePolicy)/);
+  });
+
+  it('tells an unreachable endpoint from one that refuses', async () => {
+    const { port, metric, plane } = await bench({}, { address: '127.0.0.1', port: 1 }, [
+      { address: '255.255.255.255', port: 9 },
+    ]);
+    plane.setEndpointsStreamUp(true);
+    expect(await call(port)).toContain('connect-failed');
+    expect(await metric('breakwater_upstream_connects_total', { result: 'unreachable' })).toBeGreaterThan(0);
+    expect(await metric('breakwater_upstream_connects_total', { result: 'refused' })).toBe(0);
+  });
+});
