@@ -42,6 +42,9 @@ export interface SidecarReports {
 export type OwnStatus = ServiceDependencyStatus & ResiliencePolicyStatus;
 type OpenCircuit = NonNullable<OwnStatus['circuits']>[number];
 
+/** Stands between what a condition says and the warnings that leave it True. */
+export const NOTE = '; note: ';
+
 /** Bounds of texts, below those of the schema. */
 const MAX_PROBLEMS_TOLD = 8;
 const MAX_MESSAGE = 4096;
@@ -259,7 +262,7 @@ function judge(
   const errors = own.filter((it) => it.severity === 'Error');
   const [first] = errors;
   if (first !== undefined) return { type, status: 'False', reason: first.reason, message: describeAll(errors) };
-  const message = own.length === 0 ? goodMessage : `${goodMessage}; note: ${describeAll(own)}`;
+  const message = own.length === 0 ? goodMessage : `${goodMessage}${NOTE}${describeAll(own)}`;
   return { type, status: 'True', reason: goodReason, message };
 }
 
@@ -270,12 +273,12 @@ function judgeProgrammed(invalid: boolean, problems: readonly Problem[], scope: 
   }
   const own = judge(type, problems, 'Programmed', '', (it) => it.condition === 'Programmed');
   if (own.status === 'False') return own;
-  const note = own.message === '' ? '' : own.message.replace(/^; note: /, '');
+  const note = own.message === '' ? '' : own.message.slice(NOTE.length);
   const tell = (status: Condition['status'], reason: string, message: string): Verdict => ({
     type,
     status,
     reason,
-    message: shorten([message, note].filter((part) => part !== '').join('; note: '), MAX_MESSAGE),
+    message: shorten([message, note].filter((part) => part !== '').join(NOTE), MAX_MESSAGE),
   });
   const count = `${applied.appliedBy} of ${applied.of} sidecars`;
   if (applied.nacks.length > 0) {

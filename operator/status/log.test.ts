@@ -27,3 +27,14 @@ test('a status is told when it changes, loudly where a condition is False, and k
   statuses.forget(KEY);
   expect(statuses.get(KEY)).toBeUndefined();
 });
+
+test('what a condition notes although it is True is told as well', async () => {
+  const told: unknown[] = [];
+  const log = { info: (fields: object) => told.push(fields) } as unknown as Logger;
+  const conditions = [
+    { type: 'Accepted', status: 'True', message: 'valid and in effect; note: spec.retries: retries has no effect' },
+    { type: 'Ready', status: 'True', message: 'accepted, resolved and programmed' },
+  ];
+  await new StatusLog(log).write(object, { summary: '1/1 targets', conditions });
+  expect(told).toEqual([{ object: KEY, summary: '1/1 targets', notes: ['spec.retries: retries has no effect'] }]);
+});

@@ -1,6 +1,7 @@
 // Where statuses go in standalone mode: no object can hold them, so they are kept here and told in the log when they change.
 import type { Logger } from '../../runtime/log.ts';
 import { type OwnObject, ownKey } from '../watch/world-source.ts';
+import { NOTE } from './conditions.ts';
 import { isSameStatus, type StatusSink } from './writer.ts';
 
 interface Condition {
@@ -28,7 +29,11 @@ export class StatusLog implements StatusSink {
     if (isSameStatus(this.#statuses.get(key), status)) return Promise.resolve(false);
     this.#statuses.set(key, status);
     const conditions: Condition[] = 'conditions' in status && Array.isArray(status.conditions) ? status.conditions : [];
-    const fields = { object: key, summary: 'summary' in status ? status.summary : undefined };
+    const fields = {
+      object: key,
+      summary: 'summary' in status ? status.summary : undefined,
+      ...notesOf(conditions),
+    };
     const failed = conditions.filter((condition) => condition.status === 'False');
     if (failed.length === 0) this.#log.info(fields, 'status changed');
     else this.#log.warn({ ...fields, conditions: failed }, 'status changed; something is not as it is wanted');
@@ -38,4 +43,13 @@ export class StatusLog implements StatusSink {
   forget(key: string): void {
     this.#statuses.delete(key);
   }
+}
+
+/** Of conditions that are as they should be, what they say all the same: a field without effect, a service called at its ClusterIP. */
+function notesOf(conditions: readonly Condition[]): { notes?: readonly string[] } {
+  const notes = conditions.flatMap(({ status, message }) => {
+    const start = typeof message === 'string' && status === 'True' ? message.indexOf(NOTE) : -1;
+    return start < 0 ? [] : [String(message).slice(start + NOTE.length)];
+  });
+  return notes.length === 0 ? {} : { notes };
 }
