@@ -15,6 +15,7 @@ export interface FollowingChildOptions {
   output?: 'pipe' | 'inherit' | 'stderr';
   /** Opens an IPC channel. */
   ipc?: boolean;
+  nodeFlags?: readonly string[];
 }
 
 /** Starts `script`, a path inside the project, with the Node that runs this process. */
@@ -24,7 +25,8 @@ export function startFollowingChild(
   options: FollowingChildOptions = {},
 ): ChildProcess {
   const output = { pipe: 'pipe', inherit: 'inherit', stderr: 2 } as const;
-  return spawn(process.execPath, ['--import', followParent, join(projectRoot, script), ...args], {
+  const nodeArguments = [...(options.nodeFlags ?? []), '--import', followParent, join(projectRoot, script), ...args];
+  return spawn(process.execPath, nodeArguments, {
     env: { ...process.env, ...options.environment, BREAKWATER_PARENT_FD: String(PARENT_FD) },
     stdio: [
       'ignore',

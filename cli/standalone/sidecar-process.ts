@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Logger, LogLevel } from '../../runtime/log.ts';
+import { SIDECAR_NODE_FLAGS } from '../../sidecar/node-flags.ts';
 import { endChild, exitOf, startFollowingChild } from '../following-child.ts';
 
 const DRAIN_MS = 5_000;
@@ -75,7 +76,11 @@ export class SidecarProcess {
     if (this.#isStopped) return;
     const { clock, onAnnounce } = this.#options;
     const startedMs = clock.monotonicMs();
-    const child = startFollowingChild('sidecar/main.ts', [], { ipc: true, environment: this.#environment() });
+    const child = startFollowingChild('sidecar/main.ts', [], {
+      ipc: true,
+      nodeFlags: SIDECAR_NODE_FLAGS,
+      environment: this.#environment(),
+    });
     this.#child = child;
     child.on('message', (message) => onAnnounce(announcement.parse(message)));
     void exitOf(child).then(({ code, signal }) => {
