@@ -3,8 +3,8 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { parseAllDocuments } from 'yaml';
-import { kubectl } from './harness/kube.ts';
-import { CHART, SYSTEM_NAMESPACE } from './install.ts';
+import { api, kubectl } from './harness/kube.ts';
+import { CHART, installBreakwater, SYSTEM_NAMESPACE } from './install.ts';
 import { CommandError, run } from './shell.ts';
 
 const GOLDENS = join(import.meta.dirname, 'testdata', 'chart');
@@ -102,6 +102,16 @@ test('the definitions stay when the release goes', async () => {
   expect(definitions).toHaveLength(2);
   for (const { metadata } of definitions) expect(metadata.annotations?.['helm.sh/resource-policy']).toBe('keep');
 });
+
+test('an upgrade of the release upgrades the definitions', async () => {
+  const path = '/apis/apiextensions.k8s.io/v1/customresourcedefinitions/servicedependencies.breakwater.dev';
+  type Definition = { spec: { names: { shortNames?: string[] } } };
+  // As an older version might have left it.
+  await api('PATCH', path, [{ op: 'remove', path: '/spec/names/shortNames' }], 'application/json-patch+json');
+  expect((await api<Definition>('GET', path)).spec.names.shortNames).toBeUndefined();
+  await installBreakwater(run);
+  expect((await api<Definition>('GET', path)).spec.names.shortNames).toEqual(['sdep']);
+}, 150_000);
 
 test.each([
   ['a value that does not exist', '--set=sidecar.replicas=3', 'replicas'],

@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type Load, type Report, Shop } from './harness/shop.ts';
+import { apply } from './harness/kube.ts';
+import { resiliencePolicy, serviceDependency } from './harness/objects.ts';
+import { type Load, type Report, Shop, untilCondition } from './harness/shop.ts';
 
 // The deadline is 500 ms; no call may outlive it by more than 100 ms, whatever the dependency does.
 const LIMIT_MS = 600;
@@ -54,4 +56,36 @@ test('a dependency that resets every connection', async () => {
 test('a request whose body is slow to be taken', async () => {
   await shop.behave({ delayMs: 30_000 });
   await withinDeadline({ method: 'POST', body: 'x'.repeat(300_000) });
+});
+
+test('an address that nobody answers at', async () => {
+  const { namespace } = shop;
+  await apply(
+    {
+      apiVersion: 'v1',
+      kind: 'Service',
+      metadata: { name: 'nowhere', namespace },
+      spec: { ports: [{ name: 'http', port: 8080 }] },
+    },
+    {
+      apiVersion: 'discovery.k8s.io/v1',
+      kind: 'EndpointSlice',
+      metadata: { name: 'nowhere', namespace, labels: { 'kubernetes.io/service-name': 'nowhere' } },
+      addressType: 'IPv4',
+      ports: [{ name: 'http', port: 8080 }],
+      // Of the range for documentation (RFC 5737): no host has such an address.
+      endpoints: [{ addresses: ['192.0.2.1'], conditions: { ready: true } }],
+    },
+    serviceDependency(namespace, 'nowhere', 'checkout', [
+      { name: 'nowhere', service: { name: 'nowhere', port: 8080 } },
+    ]),
+    resiliencePolicy(namespace, 'nowhere', 'nowhere', 'nowhere', {
+      timeouts: { request: '500ms', connect: '200ms' },
+      retries: {},
+    }),
+  );
+  await untilCondition('ResiliencePolicy', namespace, 'nowhere', 'Programmed', 'True');
+  const report = await withinDeadline({ url: 'http://nowhere:8080/' });
+  expect(Object.keys(report.reasons).filter((reason) => !['deadline', 'connect-failed'].includes(reason))).toEqual([]);
+  expect(report.statuses['200']).toBeUndefined();
 });

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { api, type KubeObject, kubectl } from './harness/kube.ts';
 import { isInjected, Shop, untilReady } from './harness/shop.ts';
-import { RELEASE, SYSTEM_NAMESPACE } from './install.ts';
+import { installBreakwater, RELEASE, SYSTEM_NAMESPACE } from './install.ts';
 import { eventually, run } from './shell.ts';
 
 let shop: Shop;
@@ -84,3 +84,8 @@ test('what users wrote is still there, and namespaces can be deleted: no finaliz
   );
   await kubectl('delete', 'namespace', shop.namespace, '--wait=true', '--timeout=45s');
 });
+
+test('it can be installed again over the definitions that were kept', async () => {
+  await installBreakwater(run);
+  expect((await ours()).length).toBeGreaterThan(10);
+}, 150_000);
