@@ -87,6 +87,11 @@ export class Standalone {
     return processesOfGroup(this.child.pid ?? 0);
   }
 
+  /** Those of its group that run a sidecar. */
+  sidecars(): number[] {
+    return this.group().filter((pid) => commandOf(pid).includes('sidecar/main.ts'));
+  }
+
   /** Ends whatever is left; to be called by every test. */
   async cleanUp(): Promise<void> {
     if (this.child.exitCode === null && this.child.signalCode === null) this.child.kill('SIGTERM');
@@ -100,6 +105,12 @@ export class Standalone {
     if (stream === null) throw new Error(`no ${name}`);
     return stream;
   }
+}
+
+function commandOf(pid: number): string {
+  const file = `/proc/${pid}/cmdline`;
+  if (existsSync(file)) return readFileSync(file, 'utf8');
+  return execFileSync('ps', ['-p', String(pid), '-o', 'args=']).toString();
 }
 
 /** Those that still run; what has ended and only waits to be collected does not count. */

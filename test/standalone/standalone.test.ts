@@ -219,8 +219,9 @@ describe('breakwater standalone', () => {
       ),
     });
     await running.ready();
-    const [sidecar] = running.group().slice(-1);
-    process.kill(sidecar ?? 0, 'SIGKILL');
+    const [sidecar] = running.sidecars();
+    if (sidecar === undefined) throw new Error('no sidecar runs');
+    process.kill(sidecar, 'SIGKILL');
     await until(() => (running?.logged('a sidecar listens elsewhere') ?? []).length > 0, 'it is announced again');
     const [again] = running.logged('a sidecar listens elsewhere') as unknown as {
       dependencies: Record<string, string>;
