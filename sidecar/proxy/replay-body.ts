@@ -3,6 +3,8 @@
 
 export const REPLAY_LIMIT_BYTES = 65_536;
 export const REPLAY_POOL_BYTES = 16 * 1024 * 1024;
+/** What keeping a part costs beside its bytes: a body that comes in single bytes is not to cost a hundred times what is counted. */
+const PART_BYTES = 128;
 
 /** The cap for all requests of a process. */
 export class ReplayPool {
@@ -36,6 +38,8 @@ export class ReplayBody {
   complete = true;
   #keeping = false;
   #bytes = 0;
+  /** Out of the pool. */
+  #taken = 0;
 
   constructor(pool: ReplayPool) {
     this.#pool = pool;
@@ -55,12 +59,14 @@ export class ReplayBody {
   add(buffer: Buffer, start: number, end: number): void {
     if (!this.complete) return;
     const bytes = end - start;
-    if (!this.#keeping || this.#bytes + bytes > REPLAY_LIMIT_BYTES || !this.#pool.take(bytes)) {
+    const cost = bytes + PART_BYTES;
+    if (!this.#keeping || this.#bytes + bytes > REPLAY_LIMIT_BYTES || !this.#pool.take(cost)) {
       this.clear();
       this.complete = false;
       return;
     }
     this.#bytes += bytes;
+    this.#taken += cost;
     this.parts.push(buffer.subarray(start, end));
   }
 
@@ -69,8 +75,9 @@ export class ReplayBody {
   }
 
   clear(): void {
-    if (this.#bytes > 0) this.#pool.give(this.#bytes);
+    if (this.#taken > 0) this.#pool.give(this.#taken);
     this.#bytes = 0;
+    this.#taken = 0;
     this.parts.length = 0;
     this.#keeping = false;
   }
