@@ -19,6 +19,7 @@ export interface Program {
 
 export class Processes {
   readonly #running = new Set<ChildProcess>();
+  readonly #adopted: (() => Promise<void>)[] = [];
   #isClosed = false;
 
   /** Starts a program that serves until it is ended. */
@@ -55,10 +56,16 @@ export class Processes {
     return output;
   }
 
+  /** What was started in another way: `end`, which may be called again, is called at the end of the run. */
+  adopt(end: () => Promise<void>): void {
+    this.#adopted.push(end);
+  }
+
   /** Ends all that run; nothing can be started any more. */
   async endAll(): Promise<void> {
     this.#isClosed = true;
-    await Promise.all(Array.from(this.#running, (child) => endChild(child, END_GRACE_MS)));
+    const ends = Array.from(this.#running, (child) => endChild(child, END_GRACE_MS));
+    await Promise.all([...ends, ...this.#adopted.map((end) => end())]);
   }
 
   #spawn(cpu: number, command: string, args: readonly string[]): ChildProcess {

@@ -1,6 +1,6 @@
 // `npm run bench`: the sidecar beside Envoy, HAProxy and nginx. docs/benchmarks.md says what is measured and why in this way.
-import { appendFileSync, writeFileSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { appendFileSync, existsSync, writeFileSync } from 'node:fs';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { cpus, release, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
@@ -18,6 +18,7 @@ import { runCase } from './rounds.ts';
 import { findTools, type Tools } from './tools.ts';
 import { startUpstream } from './upstream.ts';
 
+const FOLDER_PREFIX = 'breakwater-bench-';
 const PEERS = [envoy, haproxy, nginx];
 /** As shells count them. */
 const EXIT_CODES = [
@@ -102,9 +103,19 @@ function machine({ versions }: Tools): string[] {
   ];
 }
 
+/** Removes what runs that were killed could not remove. */
+async function removeAbandoned(): Promise<void> {
+  for (const name of await readdir(tmpdir())) {
+    const pid = new RegExp(`^${FOLDER_PREFIX}(\\d+)-`).exec(name)?.[1];
+    if (pid !== undefined && !existsSync(`/proc/${pid}`))
+      await rm(join(tmpdir(), name), { recursive: true, force: true });
+  }
+}
+
 async function main(): Promise<number> {
   const options = readOptions();
-  const folder = await mkdtemp(join(tmpdir(), 'breakwater-bench-'));
+  await removeAbandoned();
+  const folder = await mkdtemp(join(tmpdir(), `${FOLDER_PREFIX}${process.pid}-`));
   const processes = new Processes();
   // Not once: a terminal, npm and the launcher each send the same one.
   const stopped = new Promise<number>((resolve) => {

@@ -23,12 +23,13 @@ export interface RunningBreakwater extends RunningProxy {
 
 export const breakwater = {
   name: 'breakwater',
-  async start({ folder, upstreamPort, proxyCpu }: Setting): Promise<RunningBreakwater> {
+  async start({ processes, folder, upstreamPort, proxyCpu }: Setting): Promise<RunningBreakwater> {
     const manifests = join(folder, 'breakwater');
     await mkdir(manifests, { recursive: true });
     const list = { apiVersion: 'v1', kind: 'List', items: objects(upstreamPort) };
     await writeFile(join(manifests, 'bench.json'), JSON.stringify(list, null, 2));
     const standalone = await startStandalone(manifests, ['--log-level', 'warn']);
+    processes.adopt(() => standalone.stop());
     try {
       const workload = standalone.ready.workloads[`${NAMESPACE}/${CONSUMER}`];
       const port = Number(workload?.dependencies[DEPENDENCY]?.split(':').at(-1));
