@@ -16,6 +16,7 @@ import type { TimerNode } from '../policies/timer-wheel.ts';
 import type { ProxyContext } from './context.ts';
 import type { DependencyRuntime } from './dependency.ts';
 import { Exchange } from './exchange.ts';
+import { Framing, namesNoService, requestText, responseFraming, responseText } from './forwarded-heads.ts';
 import { type AnswerContext, renderLocalAnswer } from './local-answer.ts';
 import { Outbox } from './outbox.ts';
 import { shareReads } from './shared-read.ts';
@@ -149,27 +150,13 @@ export class ClientConnection implements TimerNode {
   /** Writes the head of the response as far as it is ours to write. Returns whether its body has to be framed in chunks. */
   beginResponse(head: ResponseHead, request: RequestHead, requestDone: boolean): boolean {
     if (!requestDone || !request.keepAlive || this.#closing()) this.#keepAlive = false;
-    const bodyless = request.method === 'HEAD' || head.status === 204 || head.status === 304;
-    let text = `HTTP/1.1 ${head.status} ${head.reason}${head.fields}`;
-    let chunked = false;
-    if (head.contentLength >= 0) {
-      text += `\r\nContent-Length: ${head.contentLength}`;
-    } else if (head.chunked || !bodyless) {
-      // HTTP/1.0 has no chunks: there the end of the connection ends the body.
-      if (request.minorVersion === 0) {
-        this.#keepAlive = false;
-        this.#endsBody = true;
-      } else {
-        chunked = !bodyless;
-        text += '\r\nTransfer-Encoding: chunked';
-      }
+    const framing = responseFraming(head, request);
+    if (framing === Framing.UntilClose) {
+      this.#keepAlive = false;
+      this.#endsBody = true;
     }
-    if (head.upgrade !== '') text += `\r\nUpgrade: ${head.upgrade}`;
-    if (!this.#keepAlive) text += head.upgrade === '' ? '\r\nConnection: close' : '\r\nConnection: close, upgrade';
-    else if (request.minorVersion === 0) text += '\r\nConnection: keep-alive';
-    else if (head.upgrade !== '') text += '\r\nConnection: upgrade';
-    this.out.text(`${text}\r\n\r\n`);
-    return chunked;
+    this.out.text(responseText(head, request, this.#keepAlive));
+    return framing === Framing.Chunked;
   }
 
   /** The answer is written; on to the next request, or the end of the connection. */
@@ -317,22 +304,10 @@ export class ClientConnection implements TimerNode {
     }
     this.#state = hasBody ? State.Body : State.Waiting;
     const correlationId = head.correlationId === '' ? this.#context.correlationId() : head.correlationId;
-    this.#exchange.begin(this.#requestText(head, correlationId), correlationId, hasBody);
-  }
-
-  #requestText(head: RequestHead, correlationId: string): string {
     // HTTP/1.0 may come without a Host; what is forwarded is HTTP/1.1 and needs one.
     const unnamed = head.host === '' || (this.#options.rewriteHost && namesNoService(head.host));
     const host = unnamed ? this.dependency.plan.authority : head.host;
-    let text = `${head.method} ${head.target} HTTP/1.1\r\nHost: ${host}${head.fields}`;
-    if (head.correlationId === '') text += `\r\nX-Correlation-ID: ${correlationId}`;
-    if (head.chunked) text += '\r\nTransfer-Encoding: chunked';
-    else if (head.contentLength >= 0) text += `\r\nContent-Length: ${head.contentLength}`;
-    if (head.upgrade !== '')
-      text += `\r\nConnection: ${head.acceptsTrailers ? 'Upgrade, TE' : 'Upgrade'}\r\nUpgrade: ${head.upgrade}`;
-    else if (head.acceptsTrailers) text += '\r\nConnection: TE';
-    if (head.acceptsTrailers) text += '\r\nTE: trailers';
-    return `${text}\r\n\r\n`;
+    this.#exchange.begin(requestText(head, host, correlationId), correlationId, hasBody);
   }
 
   #consumeBody(data: Buffer, start: number): number {
@@ -477,19 +452,4 @@ function hasBareLineFeed(data: Buffer, start: number, end: number): boolean {
     if (at === start || data[at - 1] !== 0x0d) return true;
   }
   return false;
-}
-
-/** A Host that an application writes when all it knows is a local port: an IP address or localhost. */
-function namesNoService(host: string): boolean {
-  const first = host.charCodeAt(0);
-  if (first === 0x5b) return true;
-  const colon = host.lastIndexOf(':');
-  const name = colon < 0 ? host : host.slice(0, colon);
-  if (name.length === 9 && name.toLowerCase() === 'localhost') return true;
-  if (first < 0x30 || first > 0x39) return host === '';
-  for (let i = 0; i < name.length; i++) {
-    const code = name.charCodeAt(i);
-    if (code !== 0x2e && (code < 0x30 || code > 0x39)) return false;
-  }
-  return true;
 }

@@ -13,7 +13,6 @@
 //   attempt time   from the pick to the end of the answer
 //   forward        the connection, the request, the response
 
-import type { PolicyPlan } from '../../plan/plan.ts';
 import { LOCAL_ANSWERS, type LocalAnswer } from '../errors.ts';
 import { encodeChunkHead } from '../http1/chunked.ts';
 import type { RequestHead } from '../http1/request-head.ts';
@@ -28,6 +27,8 @@ import { Attempt } from './attempt.ts';
 import type { ClientConnection } from './client-connection.ts';
 import type { ProxyContext } from './context.ts';
 import type { DependencyRuntime, RoutePolicy } from './dependency.ts';
+import { lastChunk } from './forwarded-heads.ts';
+import { sourceOf } from './local-answer.ts';
 import { ReplayBody } from './replay-body.ts';
 import { ATTEMPT_FLOOR_MS, mayRepeat, nextAttemptAtMs } from './retry-decision.ts';
 import type { ConnectFailure, UpstreamEndpoint } from './upstream.ts';
@@ -142,7 +143,7 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
     this.#bodyDone = true;
     this.#attempt.sentMs = this.#context.ticker.nowMs();
     this.#replay.end(trailers);
-    if (this.#upstream && this.#request.chunked) this.#upstream.out.text(`0\r\n${trailerText(trailers)}\r\n`);
+    if (this.#upstream && this.#request.chunked) this.#upstream.out.text(lastChunk(trailers));
   }
 
   /** False: the upstream reads slower than the client writes. */
@@ -277,8 +278,7 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
     this.#attempt.written = true;
     if (this.#replay.used) {
       for (const part of this.#replay.parts) this.#writeBody(connection, part, 0, part.length);
-      if (this.#bodyDone && this.#request.chunked)
-        connection.out.text(`0\r\n${trailerText(this.#replay.trailers)}\r\n`);
+      if (this.#bodyDone && this.#request.chunked) connection.out.text(lastChunk(this.#replay.trailers));
     }
     connection.out.flush();
     if (!this.#bodyDone) this.#client.resumeBody();
@@ -409,7 +409,7 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
 
   onResponseEnd(trailers: string): void {
     const { out } = this.#client;
-    if (this.#chunkOut) out.text(`0\r\n${trailerText(trailers)}\r\n`);
+    if (this.#chunkOut) out.text(lastChunk(trailers));
     out.flush();
     const nowMs = this.#context.ticker.nowMs();
     if (!this.#slowReader && !this.#stream) this.#attempt.responseMs = this.#attempt.tookMs(nowMs);
@@ -693,25 +693,4 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
     this.#requestText = '';
     this.#replay.clear();
   }
-}
-
-/** The policy that an answer comes from; empty where none did. */
-function sourceOf(answer: LocalAnswer, { sources }: PolicyPlan): string {
-  switch (answer) {
-    case LOCAL_ANSWERS.circuitOpen:
-      return sources.circuitBreaker ?? '';
-    case LOCAL_ANSWERS.bulkheadFull:
-    case LOCAL_ANSWERS.queueTimeout:
-      return sources.bulkhead ?? '';
-    case LOCAL_ANSWERS.deadline:
-    case LOCAL_ANSWERS.attemptTimeout:
-      return sources.timeouts ?? '';
-    default:
-      return '';
-  }
-}
-
-/** Trailer lines as they stand after the last chunk: each ended by CRLF. `trailers` has each preceded by it. */
-function trailerText(trailers: string): string {
-  return trailers === '' ? '' : `${trailers.slice(2)}\r\n`;
 }

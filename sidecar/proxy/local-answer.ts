@@ -1,5 +1,6 @@
 // The answers that the sidecar gives itself: who says no, why, and when to come back (RFC 9457).
-import type { LocalAnswer } from '../errors.ts';
+import type { PolicyPlan } from '../../plan/plan.ts';
+import { LOCAL_ANSWERS, type LocalAnswer } from '../errors.ts';
 
 export interface AnswerContext {
   dependency: string;
@@ -52,6 +53,22 @@ export function renderLocalAnswer(
   if (close) head += 'Connection: close\r\n';
   head += `Content-Length: ${body.length}\r\n\r\n`;
   return withBody ? head + body : head;
+}
+
+/** The policy that an answer comes from; empty where none did. */
+export function sourceOf(answer: LocalAnswer, { sources }: PolicyPlan): string {
+  switch (answer) {
+    case LOCAL_ANSWERS.circuitOpen:
+      return sources.circuitBreaker ?? '';
+    case LOCAL_ANSWERS.bulkheadFull:
+    case LOCAL_ANSWERS.queueTimeout:
+      return sources.bulkhead ?? '';
+    case LOCAL_ANSWERS.deadline:
+    case LOCAL_ANSWERS.attemptTimeout:
+      return sources.timeouts ?? '';
+    default:
+      return '';
+  }
 }
 
 /** JSON whose every character is ASCII, so that its length in characters is its length in bytes. */
