@@ -104,7 +104,8 @@ function row(name: string, slices: readonly Slice[], comparison: Comparison | un
   ];
 }
 
-function conditions(slices: readonly Slice[]): string {
+/** What else the CPUs did while a case was measured. */
+export function conditions(slices: readonly Slice[]): string {
   const percent = (value: (slice: Slice) => number) => `${(median(slices.map(value)) * 100).toFixed(0)} %`;
   return (
     `CPU of generator and upstream ${percent((slice) => slice.loadCpuBusy)} busy; ` +

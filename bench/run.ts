@@ -13,7 +13,7 @@ import { breakwater } from './proxies/breakwater.ts';
 import { envoy } from './proxies/envoy.ts';
 import { haproxy } from './proxies/haproxy.ts';
 import { nginx } from './proxies/nginx.ts';
-import { compare, gateFailures, renderCase } from './report.ts';
+import { compare, conditions, gateFailures, renderCase } from './report.ts';
 import { runCase } from './rounds.ts';
 import { findTools, type Tools } from './tools.ts';
 import { startUpstream } from './upstream.ts';
@@ -86,8 +86,10 @@ async function bench(options: Options, processes: Processes, folder: string): Pr
     const running = runCase(setting, each, PEERS, { ...options, random, say, onSlice });
     const result = await Promise.race([running, upstream.program.failed]);
     const comparisons = compare(each, result, breakwater.name, random);
-    for (const comparison of comparisons) if (options.json) print(JSON.stringify(comparison));
-    if (!options.json) for (const line of ['', ...renderCase(each, result, comparisons)]) print(line);
+    if (options.json) {
+      for (const comparison of comparisons) print(JSON.stringify(comparison));
+      say(`${each.name}: ${conditions([...result.values()].flat())}`);
+    } else for (const line of ['', ...renderCase(each, result, comparisons)]) print(line);
     failures.push(...gateFailures(each, comparisons));
   }
   if (!options.gate) return 0;
