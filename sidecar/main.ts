@@ -11,12 +11,15 @@ import { startSidecar } from './start.ts';
 
 async function runSidecar(): Promise<number> {
   const config = readSidecarConfig();
-  const log = createLogger('sidecar', config.logLevel);
+  const { podName, podNamespace } = config.pod;
+  const logger = createLogger('sidecar', config.logLevel);
+  // Several sidecars may share one standard error, as in standalone mode.
+  const log = podName === '' ? logger : logger.child({ pod: `${podNamespace}/${podName}` });
   // Before anything else starts: a parent that is gone already must not leave us behind.
   const stop = watchForStop(config.parentWatch);
   const sidecar = await startSidecar(config, log, { createDataPlane });
   log.info(
-    { ...config.pod, capture: config.capture, adminPort: sidecar.adminPort, controlPort: sidecar.controlPort },
+    { capture: config.capture, adminPort: sidecar.adminPort, controlPort: sidecar.controlPort },
     'sidecar started',
   );
   await stop.first;

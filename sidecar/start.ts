@@ -11,6 +11,7 @@ import type { SidecarConfig } from './config.ts';
 import { Announcer, announceToParent } from './control/announcer.ts';
 import { startControlServer } from './control/control-server.ts';
 import { KillSwitch } from './control/kill-switch.ts';
+import { portsOf, readListening, writeListening } from './control/listening-file.ts';
 import { drainDataPlane } from './control/shutdown.ts';
 import { statusLines } from './control/status.ts';
 import type { DataPlane } from './data-plane.ts';
@@ -39,7 +40,9 @@ export async function startSidecar(
   const ours = createSubscribeMetrics(metrics.registry, () => clock.monotonicMs());
   const originalDestination = capture === 'iptables' ? await loadOriginalDestination() : null;
   const shared = { clock, random, log };
-  const listen = { capture, outboundPort, bindHost: '127.0.0.1', originalDestination };
+  const before = capture === 'explicit' ? await readListening(stateDirectory) : null;
+  const portBefore = (dependency: string) => before?.dependencies[dependency];
+  const listen = { capture, outboundPort, bindHost: '127.0.0.1', originalDestination, portBefore };
   const dataPlane = parts.createDataPlane({ ...listen, ...shared, metrics });
   const killSwitch = new KillSwitch(stateDirectory, log, (disabled) => {
     dataPlane.setLocallyDisabled(disabled);
@@ -56,12 +59,19 @@ export async function startSidecar(
   });
   const gate = new ReadinessGate(clock, log, () => subscriber.status().planVersion);
   const ports = { admin: 0, control: 0 };
+  let announced: Promise<void> = Promise.resolve();
   const announcer = new Announcer({
     admin: () =>
       capture === 'explicit' && ports.admin !== 0 && gate.judge().ready ? `http://127.0.0.1:${ports.admin}` : null,
     addresses: () => dataPlane.addresses(),
     expected: () => subscriber.plan?.dependencies.length ?? 0,
-    announce: announceToParent,
+    // What is told holds over a restart, so it is written down first.
+    announce(message) {
+      announced = announced
+        .then(() => (stateDirectory === null ? undefined : writeListening(stateDirectory, portsOf(message))))
+        .catch((error: unknown) => log.error({ err: error }, 'after a restart the sidecar will listen elsewhere'))
+        .then(() => announceToParent(message));
+    },
     clock,
   });
   const facts = () => ({
@@ -75,6 +85,9 @@ export async function startSidecar(
     announcer.look();
   };
 
+  const startAdmin = (port: number) =>
+    startAdminServer({ host: config.adminHost, port, readiness: () => gate.judge(), registry: metrics.registry });
+
   const lifecycle = new Lifecycle(log);
   await lifecycle.start([
     // What was in force before a restart is in force again before the first connection is accepted.
@@ -83,12 +96,9 @@ export async function startSidecar(
     { name: 'readiness', start: () => gate.listening(config.firstPlanWaitMs, onWaitOver), stop: () => gate.close() },
     { name: 'subscription', start: () => subscriber.start(), stop: () => subscriber.stop() },
     serverPart('admin server', ports, 'admin', () =>
-      startAdminServer({
-        host: config.adminHost,
-        port: config.adminPort,
-        readiness: () => gate.judge(),
-        registry: metrics.registry,
-      }),
+      config.adminPort === 0 && before
+        ? startAdmin(before.admin).catch(() => startAdmin(0))
+        : startAdmin(config.adminPort),
     ),
     serverPart('control server', ports, 'control', () =>
       startControlServer({
@@ -101,7 +111,14 @@ export async function startSidecar(
         log,
       }),
     ),
-    { name: 'announcer', start: () => announcer.look(), stop: () => announcer.close() },
+    {
+      name: 'announcer',
+      start: () => announcer.look(),
+      stop() {
+        announcer.close();
+        return announced;
+      },
+    },
   ]);
   return {
     dataPlane,

@@ -1,6 +1,7 @@
 // The sidecars of a folder: those that should run against those that do. A change of the folder starts and stops some; the others go on.
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import type { FolderSidecar } from '../../operator/watch/folder.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Logger, LogLevel } from '../../runtime/log.ts';
@@ -122,14 +123,9 @@ export class Fleet {
       clock,
       log,
       onAnnounce: (announced) => {
-        const isFirst = member.announced === undefined;
+        const before = member.announced;
         member.announced = announced;
-        if (this.#isReady) {
-          log.info(
-            { workload: workloadName(identity), ...announced },
-            isFirst ? 'a sidecar is ready' : 'a sidecar listens elsewhere',
-          );
-        }
+        if (this.#isReady) log.info({ workload: workloadName(identity), ...announced }, whatChanged(before, announced));
         this.#changed();
       },
     });
@@ -161,6 +157,11 @@ export class Fleet {
     this.#whenChanged = [];
     for (const resolve of waiting) resolve();
   }
+}
+
+function whatChanged(before: Announcement | undefined, now: Announcement): string {
+  if (before === undefined) return 'a sidecar is ready';
+  return isDeepStrictEqual(before, now) ? 'a sidecar is back' : 'a sidecar listens elsewhere';
 }
 
 const workloadName = ({ namespace, name }: FolderSidecar): string => `${namespace}/${name}`;

@@ -22,6 +22,8 @@ export interface DataPlaneOptions {
   bindHost: string;
   /** Reads where a redirected connection was made to; null in capture `explicit`. */
   originalDestination: ((fd: number, family: 4 | 6) => { address: string; port: number } | null) | null;
+  /** In capture `explicit`: the port that a dependency, by its name, had before a restart. It gets it again where that is free. */
+  portBefore?: (dependency: string) => number | undefined;
   clock: Clock;
   random: Random;
   log: Logger;
@@ -268,11 +270,16 @@ export class ProxyDataPlane implements DataPlane {
   }
 
   async #openMissing(): Promise<void> {
-    const { capture, bindHost } = this.#options;
+    const { capture, bindHost, portBefore } = this.#options;
     if (capture !== 'explicit') return;
     for (const [id, dependency] of this.#dependencies) {
       if (this.#listeners.has(id) || dependency.removed) continue;
-      const server = await this.#listenAt(bindHost, 0, (socket) => this.#intake.accept(socket, dependency, null, true));
+      const before = portBefore?.(dependency.label) ?? 0;
+      const accept = (socket: Socket) => this.#intake.accept(socket, dependency, null, true);
+      const server = await this.#listenAt(bindHost, before, accept).catch((error: unknown) => {
+        if (before === 0) throw error;
+        return this.#listenAt(bindHost, 0, accept);
+      });
       if (dependency.removed) {
         server.close();
         continue;
