@@ -1,6 +1,5 @@
 // What the data path does with knowledge that may be old, and with plans that change or are wrong.
-import net, { type Socket } from 'node:net';
-import { Worker } from 'node:worker_threads';
+import type { Socket } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Endpoint } from '../../plan/endpoints.ts';
 import type { PolicyPlan } from '../../plan/plan.ts';
@@ -15,6 +14,7 @@ import {
   OK,
   RETRIES,
   startBench,
+  startSwallowing,
   startUpstream,
   workloadPlan,
 } from './fixtures.ts';
@@ -44,34 +44,10 @@ async function refusing(): Promise<Endpoint> {
   return upstream.endpoint;
 }
 
-/** An address where connections are neither made nor refused, as where a node is gone. */
 async function swallowing(): Promise<Endpoint> {
-  const listener = new Worker(
-    `const { parentPort } = require('node:worker_threads');
-     const server = require('node:net').createServer();
-     server.listen({ port: 0, host: '127.0.0.1', backlog: 1 }, () => {
-       parentPort.postMessage(server.address().port);
-       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
-     });`,
-    { eval: true },
-  );
-  const port = await new Promise<number>((resolve) => listener.once('message', resolve));
-  const fillers: Socket[] = [];
-  open.push({
-    close: async () => {
-      for (const socket of fillers) socket.destroy();
-      await listener.terminate();
-    },
-  });
-  for (let full = false; !full; ) {
-    const socket = net.connect(port, '127.0.0.1').on('error', () => {});
-    fillers.push(socket);
-    full = await new Promise<boolean>((resolve) => {
-      socket.once('connect', () => resolve(false));
-      setTimeout(() => resolve(true), 60);
-    });
-  }
-  return { address: '127.0.0.1', port };
+  const started = await startSwallowing();
+  open.push(started);
+  return started.endpoint;
 }
 
 async function bench(

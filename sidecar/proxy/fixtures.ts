@@ -1,5 +1,6 @@
 // For the tests of this folder: a data path with one dependency, upstreams that follow a script on raw sockets, and clients that see bytes.
 import net, { type AddressInfo, type Socket } from 'node:net';
+import { Worker } from 'node:worker_threads';
 import type { Endpoint } from '../../plan/endpoints.ts';
 import type { DependencyPlan, PolicyPlan, WorkloadPlan } from '../../plan/plan.ts';
 import { systemClock } from '../../runtime/clock.ts';
@@ -154,6 +155,39 @@ export async function startUpstream(
   upstream.port = (server.address() as AddressInfo).port;
   upstream.endpoint = { address: '127.0.0.1', port: upstream.port };
   return upstream;
+}
+
+/** An address where connections are neither made nor refused, as where a node is gone: its listener is full, and never accepts. */
+export async function startSwallowing(): Promise<{ endpoint: Endpoint; close(): Promise<void> }> {
+  const listener = new Worker(
+    `const { parentPort } = require('node:worker_threads');
+     const server = require('node:net').createServer();
+     server.listen({ port: 0, host: '127.0.0.1', backlog: 1 }, () => {
+       parentPort.postMessage(server.address().port);
+       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+     });`,
+    { eval: true },
+  );
+  const port = await new Promise<number>((resolve) => listener.once('message', resolve));
+  const fillers: Socket[] = [];
+  for (let full = false; !full; ) {
+    const socket = net.connect(port, '127.0.0.1').on('error', () => {});
+    fillers.push(socket);
+    full = await new Promise<boolean>((resolve) => {
+      const cancel = systemClock.after(200, () => resolve(true));
+      socket.once('connect', () => {
+        cancel();
+        resolve(false);
+      });
+    });
+  }
+  return {
+    endpoint: { address: '127.0.0.1', port },
+    close: async () => {
+      for (const socket of fillers) socket.destroy();
+      await listener.terminate();
+    },
+  };
 }
 
 /** Answers every request without content by the same bytes. */

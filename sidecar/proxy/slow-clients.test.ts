@@ -28,6 +28,8 @@ async function through(upstream: Upstream, policy: Partial<PolicyPlan> = {}): Pr
 }
 
 const timeouts = { requestMs: 400, attemptMs: 60, connectMs: 500, idleMs: 0, opaqueIdleMs: 0 };
+/** Long enough to fill every buffer on the way. */
+const timeToFill = { ...timeouts, requestMs: 1_500, attemptMs: 1_000 };
 const ONE_FAILURE = { ...BREAKER, consecutiveFailures: 1, openForMs: 60_000 };
 /** More than all buffers between two sockets of this machine. */
 const MANY_BYTES = 16 * 1024 * 1024;
@@ -53,7 +55,7 @@ describe('who is to blame for a timeout', () => {
       () => {},
       (socket) => socket.pause(),
     );
-    const { port, plane } = await through(upstream, { timeouts, circuitBreaker: ONE_FAILURE });
+    const { port, plane } = await through(upstream, { timeouts: timeToFill, circuitBreaker: ONE_FAILURE });
     const client = connect(port);
     client.socket.on('error', () => {});
     client.send(`PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: ${MANY_BYTES}\r\n\r\n`);
@@ -69,7 +71,7 @@ describe('who is to blame for a timeout', () => {
       socket.write(Buffer.alloc(MANY_BYTES));
     });
     const { port, plane } = await through(upstream, {
-      timeouts: { ...timeouts, attemptMs: 150 },
+      timeouts: timeToFill,
       circuitBreaker: ONE_FAILURE,
     });
     const client = connect(port);
@@ -77,7 +79,7 @@ describe('who is to blame for a timeout', () => {
     client.send(get('/'));
     await client.until((text) => text.length > 0);
     client.socket.pause();
-    await expect.poll(() => plane.inFlight(), { timeout: 1_000 }).toBe(0);
+    await expect.poll(() => plane.inFlight(), { timeout: 3_000 }).toBe(0);
     expect(plane.circuits()[0]?.state).toBe('Closed');
   });
 
