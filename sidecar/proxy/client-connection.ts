@@ -87,11 +87,6 @@ export class ClientConnection implements TimerNode {
     this.#socket.on('close', (hadError: boolean) => this.#onClose(hadError));
   }
 
-  /** An answer that the application has not read yet is still to be written. */
-  get writing(): boolean {
-    return this.#socket.writableLength > 0;
-  }
-
   receive(chunk: Buffer): void {
     if (this.#state >= State.Linger) return;
     const data = this.#pending ? Buffer.concat([this.#pending, chunk]) : chunk;
@@ -187,7 +182,7 @@ export class ClientConnection implements TimerNode {
   expire(): void {
     if (this.#state === State.Linger) {
       // A slow reader is still to get what it was answered.
-      if (this.writing) this.#context.ticker.arm(this, this.#context.ticker.nowMs() + LINGER_MS);
+      if (this.#socket.writableLength > 0) this.#context.ticker.arm(this, this.#context.ticker.nowMs() + LINGER_MS);
       else this.destroy();
       return;
     }

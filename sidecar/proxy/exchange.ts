@@ -92,10 +92,6 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
     this.#replay = new ReplayBody(context.replayPool);
   }
 
-  get active(): boolean {
-    return this.#phase !== Phase.Idle;
-  }
-
   /** The answer is a stream of events: it ends with the application. */
   get streaming(): boolean {
     return this.#stream && this.#phase === Phase.Streaming;
