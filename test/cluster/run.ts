@@ -17,6 +17,7 @@ import { takeLock } from './lock.ts';
 import { run } from './shell.ts';
 import { bringUp } from './up.ts';
 
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 const log = (line: string) => console.error(line);
 
 interface Target {
@@ -51,16 +52,25 @@ async function useGiven(kubeconfig: string): Promise<Target> {
 
 async function useOwn(): Promise<Target> {
   if (clusterExists()) {
-    throw new Error(
-      `a cluster runs here already: set KUBECONFIG=${thisCluster().kubeconfig} to use it, or "npm run cluster:down"`,
-    );
+    // Nobody works on a CI machine: what is there was left by a run that was killed.
+    if (process.env['CI'] !== 'true') {
+      throw new Error(
+        `a cluster runs here already: set KUBECONFIG=${thisCluster().kubeconfig} to use it, or "npm run cluster:down"`,
+      );
+    }
+    await stopCluster();
   }
+  // The one moment at which there is no child that an interruption ends first.
+  const interrupted = () => void stopCluster().finally(() => process.exit(130));
+  for (const signal of SIGNALS) process.once(signal, interrupted);
   try {
     const cluster = await bringUp(log);
     return { kubeconfig: cluster.kubeconfig, inside: cluster.inside, end: stopCluster };
   } catch (error) {
     await stopCluster();
     throw error;
+  } finally {
+    for (const signal of SIGNALS) process.off(signal, interrupted);
   }
 }
 
@@ -84,7 +94,7 @@ function runVitest(target: Target, args: readonly string[], report: string): Pro
       cwd: REPOSITORY_ROOT,
       env: { ...process.env, KUBECONFIG: target.kubeconfig, PATH: `${thisCluster().bin}:${process.env['PATH'] ?? ''}` },
     });
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => child.kill(signal));
+    for (const signal of SIGNALS) process.once(signal, () => child.kill(signal));
     child.on('error', reject);
     child.on('exit', (code) => resolve(code ?? 1));
   });
