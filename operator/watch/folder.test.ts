@@ -1,5 +1,5 @@
 // A real folder and real time: what is at stake is how files behave. Waiting is for what happens, never for a time.
-import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
@@ -92,6 +92,39 @@ test('follows changes: a file written, replaced by a rename, removed', async () 
   await eventually(() => expect(names()).toEqual(['b', 'c']));
   await rm(join(folder, 'a.yaml'));
   await eventually(() => expect(names()).toEqual([]));
+});
+
+test('takes a file when it is written, not while it is', async () => {
+  await put('a.yaml', service('a'));
+  const seen: string[][] = [];
+  source.start({ onWorld: () => seen.push(names()), onStatus: () => undefined });
+  await source.refresh();
+
+  // What open(2) does for a writer: the old content is gone, the new one is not there yet.
+  await put('a.yaml', '');
+  const refreshed = source.refresh();
+  for (let turn = 0; turn < 20; turn++) await stat(join(folder, 'a.yaml'));
+  await put('a.yaml', service('a'), service('b'));
+  await refreshed;
+  expect(seen).toEqual([['a'], ['a', 'b']]);
+
+  // One that somebody emptied on purpose stays empty.
+  await put('a.yaml', '');
+  await source.refresh();
+  expect(seen.at(-1)).toEqual([]);
+});
+
+test('does not lose a file that an editor moves away and writes anew', async () => {
+  await put('a.yaml', service('a'));
+  const seen: string[][] = [];
+  source.start({ onWorld: () => seen.push(names()), onStatus: () => undefined });
+  await source.refresh();
+  await rename(join(folder, 'a.yaml'), join(folder, 'a.yaml~'));
+  const refreshed = source.refresh();
+  for (let turn = 0; turn < 20; turn++) await stat(join(folder, 'a.yaml~'));
+  await put('a.yaml', service('b'));
+  await refreshed;
+  expect(seen).toEqual([['a'], ['b']]);
 });
 
 test('finds changes by polling, too', async () => {

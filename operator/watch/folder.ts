@@ -2,7 +2,7 @@
 // would: give uids and generations. A file that cannot be read is reported and its last good version stays in force, as a cluster
 // keeps the old object when an apply is refused.
 import { createHash } from 'node:crypto';
-import { type FSWatcher, watch } from 'node:fs';
+import { type FSWatcher, type Stats, watch } from 'node:fs';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import type { Clock } from '../../runtime/clock.ts';
@@ -18,6 +18,16 @@ import { type OwnObject, ownKey, type SourceListener, type StandIn, type WorldSo
 const DEBOUNCE = { quietMs: 50, maxMs: 200 };
 /** The net under fs.watch, which misses changes on some file systems and behind symbolic links. */
 const POLL_MS = 1_000;
+/**
+ * A file that changed is read when it has rested so long: writing it begins with emptying it, and what is not there for a moment must not
+ * take a policy away from those who rely on it. One that is empty may be so on purpose, but is more likely about to be written.
+ */
+const REST_MS = 100;
+const EMPTY_REST_MS = 300;
+/** The same of one that is gone. */
+const GONE_REST_MS = 200;
+/** One that never rests is read all the same. */
+const MAX_REST_MS = 1_000;
 const MAX_FILE_BYTES = 16 * 1024 * 1024;
 const MANIFEST_NAME = /\.(ya?ml|json)$/i;
 
@@ -165,7 +175,12 @@ export class FolderSource implements WorldSource {
   async #read(): Promise<void> {
     if (this.#stopped) return;
     const { folder } = this.#options;
-    const names = await listManifests(folder);
+    let names = await listManifests(folder);
+    if ([...this.#files.keys()].some((name) => !names.includes(name))) {
+      // Some editors move a file away before they write it anew.
+      await this.#options.clock.sleep(GONE_REST_MS);
+      names = await listManifests(folder);
+    }
     let hasChanged = !this.#hasSynced;
     for (const name of this.#files.keys()) {
       if (names.includes(name)) continue;
@@ -186,9 +201,12 @@ export class FolderSource implements WorldSource {
     const known = this.#files.get(name);
     let stamp = known?.stamp ?? '';
     try {
-      const { mtimeMs, size, ino } = await stat(join(folder, name));
-      stamp = `${mtimeMs}:${size}:${ino}`;
+      stamp = stampOf(await stat(join(folder, name)));
       if (known?.stamp === stamp) return false;
+      const found = await this.#rested(join(folder, name));
+      stamp = stampOf(found);
+      if (known?.stamp === stamp) return false;
+      const { size } = found;
       if (size > MAX_FILE_BYTES)
         throw new ManifestFileError(name, 1, `the file is larger than ${MAX_FILE_BYTES} bytes`);
       const text = await readFile(join(folder, name), 'utf8');
@@ -205,6 +223,21 @@ export class FolderSource implements WorldSource {
       }
       this.#files.set(name, { stamp, objects: known?.objects ?? [], problem });
       return false;
+    }
+  }
+
+  /** At the beginning nothing is in force that could be lost: then nobody has to wait. */
+  async #rested(path: string): Promise<Stats> {
+    const { clock } = this.#options;
+    const endMs = clock.monotonicMs() + MAX_REST_MS;
+    for (;;) {
+      const found = await stat(path);
+      const ageMs = clock.unixMs() - found.mtimeMs;
+      const restMs = found.size === 0 ? EMPTY_REST_MS : REST_MS;
+      // A time that is yet to come says nothing.
+      const isAtRest = ageMs < 0 || ageMs >= restMs || clock.monotonicMs() >= endMs;
+      if (isAtRest || !this.#hasSynced || this.#stopped) return found;
+      await clock.sleep(Math.ceil(restMs - ageMs));
     }
   }
 
@@ -259,6 +292,8 @@ export class FolderSource implements WorldSource {
     return { ...raw, metadata: { generation, uid, ...raw.metadata } };
   }
 }
+
+const stampOf = ({ mtimeMs, size, ino }: Stats): string => `${mtimeMs}:${size}:${ino}`;
 
 function sidecarsOf(world: World): FolderSidecar[] {
   const pods = world.pods.filter((pod) => pod.phase !== 'Succeeded' && pod.phase !== 'Failed');
