@@ -234,8 +234,8 @@ export class FolderSource implements WorldSource {
       const found = await stat(path);
       const ageMs = clock.unixMs() - found.mtimeMs;
       const restMs = found.size === 0 ? EMPTY_REST_MS : REST_MS;
-      // A time that is yet to come says nothing.
-      const isAtRest = ageMs < 0 || ageMs >= restMs || clock.monotonicMs() >= endMs;
+      // Clocks differ by a little; a time that is far ahead says nothing.
+      const isAtRest = ageMs < -restMs || ageMs >= restMs || clock.monotonicMs() >= endMs;
       if (isAtRest || !this.#hasSynced || this.#stopped) return found;
       await clock.sleep(Math.ceil(restMs - ageMs));
     }
