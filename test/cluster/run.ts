@@ -23,6 +23,7 @@ const log = (line: string) => console.error(line);
 interface Target {
   kubeconfig: string;
   inside: readonly string[];
+  isOurs: boolean;
   end(): Promise<void>;
 }
 
@@ -47,7 +48,7 @@ async function useGiven(kubeconfig: string): Promise<Target> {
   const inside = isOurs ? ours.inside : [];
   await buildAndLoad(ALL_IMAGES, isOurs ? new ImageStore() : foreignTarget(), log);
   await installBreakwater(inCluster(kubeconfig, inside, ours.bin));
-  return { kubeconfig, inside, end: () => Promise.resolve() };
+  return { kubeconfig, inside, isOurs, end: () => Promise.resolve() };
 }
 
 async function useOwn(): Promise<Target> {
@@ -65,7 +66,7 @@ async function useOwn(): Promise<Target> {
   for (const signal of SIGNALS) process.once(signal, interrupted);
   try {
     const cluster = await bringUp(log);
-    return { kubeconfig: cluster.kubeconfig, inside: cluster.inside, end: stopCluster };
+    return { kubeconfig: cluster.kubeconfig, inside: cluster.inside, isOurs: true, end: stopCluster };
   } catch (error) {
     await stopCluster();
     throw error;
@@ -119,8 +120,8 @@ try {
   const file = join(directory, 'report.json');
   const exitCode = await runVitest(target, filters, file);
   let totals = totalsOf(readReport(file), exitCode);
-  // Whoever names some tests wants the others skipped; nobody else does.
-  if (filters.length === 0 && totals.skipped > 0) {
+  // Whoever names some tests wants the others skipped, and on a cluster that is not ours a few cannot run; nobody else skips anything.
+  if (filters.length === 0 && target.isOurs && totals.skipped > 0) {
     log(`${totals.skipped} tests were skipped: this run has failed`);
     totals = add(totals, { passed: 0, failed: 1, skipped: 0 });
   }

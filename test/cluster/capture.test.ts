@@ -1,0 +1,9 @@
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { run } from './shell.ts';
+
+// The cluster has one address family and one variant of iptables; what the others do is shown between two network namespaces.
+test.runIf(process.getuid?.() === 0)('capture works for both families and both variants of iptables', async () => {
+  const printed = await run(process.execPath, [join(import.meta.dirname, 'capture.netns.ts')], { timeoutMs: 55_000 });
+  expect(printed).toContain('capture by iptables works: both families');
+});
