@@ -19,8 +19,9 @@ import { Exchange } from './exchange.ts';
 import { Framing, namesNoService, requestText, responseFraming, responseText } from './forwarded-heads.ts';
 import { type AnswerContext, renderLocalAnswer } from './local-answer.ts';
 import { Outbox } from './outbox.ts';
-import { shareReads } from './shared-read.ts';
+import { ReadBuffer, readInto } from './read-buffer.ts';
 
+const HEAD_END = Buffer.from('\r\n\r\n', 'latin1');
 /** A head that has begun must be whole within this time. */
 export const HEAD_TIMEOUT_MS = 10_000;
 /** How long what still comes in is read away after the last answer was written, so that a reset does not overtake it. */
@@ -66,13 +67,14 @@ export class ClientConnection implements TimerNode {
   #consuming = false;
   #leadingLineSkipped = false;
   #released = false;
-  #shared = false;
+  /** The bytes in hand lie in the read buffer. */
+  #passing = false;
+  readonly #reads = new ReadBuffer();
   /** The end of the connection is the end of the present answer's body: an end before it must look different. */
   #endsBody = false;
 
   constructor(socket: Socket, options: ClientConnectionOptions) {
-    // Reads go into the buffer of the process where that works: a request then allocates nothing to be read.
-    this.#socket = shareReads(socket, (buffer, bytes) => this.#receiveShared(buffer, bytes)) ?? socket;
+    this.#socket = readInto(this.#reads, socket, (buffer, bytes) => this.#receiveRead(buffer, bytes)) ?? socket;
     if (this.#socket === socket) socket.on('data', (chunk: Buffer) => this.receive(chunk));
     this.#options = options;
     this.#context = options.context;
@@ -84,7 +86,10 @@ export class ClientConnection implements TimerNode {
     this.#socket.on('drain', () => this.#onDrain());
     this.#socket.on('end', () => this.#onEnd());
     this.#socket.on('error', () => {});
-    this.#socket.on('close', (hadError: boolean) => this.#onClose(hadError));
+    this.#socket.on('close', (hadError: boolean) => {
+      this.#reads.release();
+      this.#onClose(hadError);
+    });
   }
 
   receive(chunk: Buffer): void {
@@ -94,15 +99,21 @@ export class ClientConnection implements TimerNode {
     this.#consume(data, data.length);
   }
 
-  /** As `receive`, but the bytes are gone after the call: all that is kept has to be copied. Heads, the usual case, are not kept. */
-  #receiveShared(buffer: Buffer, bytes: number): void {
-    if (this.#state === State.Head && this.#pending === null) {
-      this.#shared = true;
-      this.#consume(buffer, bytes);
-      this.#shared = false;
+  /** As `receive`, but the bytes are gone at the next read: what is kept of them has to be copied. */
+  #receiveRead(buffer: Buffer, bytes: number): void {
+    if (this.#pending) {
+      this.receive(buffer.subarray(0, bytes));
       return;
     }
-    this.receive(Buffer.from(buffer.subarray(0, bytes)));
+    if (this.#state >= State.Linger) return;
+    this.#passing = true;
+    this.#consume(buffer, bytes);
+    this.#passing = false;
+  }
+
+  /** A write still needs bytes that were read: see ReadBuffer. */
+  keepRead(buffer: Buffer): void {
+    this.#reads.leave(buffer);
   }
 
   destroy(): void {
@@ -129,7 +140,7 @@ export class ClientConnection implements TimerNode {
     const pending = this.#pending;
     this.#pending = null;
     this.#resumeSocket();
-    if (pending) this.#tunnel(pending);
+    if (pending) this.#tunnel(pending, 0, pending.length);
     if (this.#clientEnded) this.#exchange.tunnelClientEnded();
   }
 
@@ -194,29 +205,20 @@ export class ClientConnection implements TimerNode {
     return this.#context.draining || !this.dependency.enforced;
   }
 
-  #consume(input: Buffer, bytes: number): void {
+  #consume(data: Buffer, end: number): void {
     this.#consuming = true;
-    let data = input;
-    let end = bytes;
     let position = 0;
     while (position < end && this.#state < State.Tunnel) {
       let next = -1;
       if (this.#state === State.Head) {
         if (!this.out.blocked) next = this.#consumeHead(data, position, end);
-        if (this.#shared && next >= 0 && next < end) {
-          // What follows the head may have to wait, or to be sent again.
-          this.#shared = false;
-          data = Buffer.from(data.subarray(next, end));
-          end = data.length;
-          next = 0;
-        }
       } else if (this.#state === State.Body) {
-        next = this.#consumeBody(data, position);
+        next = this.#consumeBody(data, position, end);
       }
       if (next < 0) {
         // Not to be taken now: part of a head, a later request, or a body nobody can take yet.
         if (this.#pending === null && this.#state < State.Tunnel)
-          this.#pending = this.#shared ? Buffer.from(data.subarray(position, end)) : data.subarray(position, end);
+          this.#pending = this.#passing ? Buffer.from(data.subarray(position, end)) : data.subarray(position, end);
         break;
       }
       position = next;
@@ -224,7 +226,7 @@ export class ClientConnection implements TimerNode {
     this.#consuming = false;
     if (this.#state < State.Tunnel) this.#regulate();
     else if (this.#state === State.Tunnel && position < end && this.#pending === null)
-      this.#tunnel(data.subarray(position, end));
+      this.#tunnel(data, position, end);
   }
 
   /** Takes up what had to wait. */
@@ -262,10 +264,10 @@ export class ClientConnection implements TimerNode {
         if (from >= bytes) return from;
       }
     }
-    const end = data.indexOf('\r\n\r\n', from, 'latin1');
+    const end = data.indexOf(HEAD_END, from);
     if (end < 0 || end + 4 > bytes || end + 4 - from > MAX_HEAD_BYTES) {
       if (bytes - from > MAX_HEAD_BYTES) {
-        this.#refuseHeadFor(unfinishedRequestHeadDetail(data.toString('latin1', from, from + MAX_HEAD_BYTES)));
+        this.#refuseHeadFor(unfinishedRequestHeadDetail(data.latin1Slice(from, from + MAX_HEAD_BYTES)));
         return -1;
       }
       if (hasBareLineFeed(data, from, bytes)) {
@@ -278,7 +280,7 @@ export class ClientConnection implements TimerNode {
     }
     if (this.wheelSlot >= 0) this.#context.ticker.disarm(this);
     const head = this.#head;
-    const detail = parseRequestHead(data.toString('latin1', from, end), head);
+    const detail = parseRequestHead(data.latin1Slice(from, end), head);
     if (detail !== 0) {
       this.#refuseHeadFor(detail);
       return -1;
@@ -305,27 +307,27 @@ export class ClientConnection implements TimerNode {
     this.#exchange.begin(requestText(head, host, correlationId), correlationId, hasBody);
   }
 
-  #consumeBody(data: Buffer, start: number): number {
+  #consumeBody(data: Buffer, start: number, end: number): number {
     if (!this.#exchange.acceptsBody) return -1;
-    if (this.#head.chunked) return this.#consumeChunks(data, start);
-    const take = Math.min(this.#remaining, data.length - start);
+    if (this.#head.chunked) return this.#consumeChunks(data, start, end);
+    const take = Math.min(this.#remaining, end - start);
     this.#exchange.requestData(data, start, start + take);
     this.#remaining -= take;
     if (this.#remaining === 0) this.#requestDone('');
     return start + take;
   }
 
-  #consumeChunks(data: Buffer, start: number): number {
+  #consumeChunks(data: Buffer, start: number, end: number): number {
     const decoder = this.#decoder;
     if (!decoder) return -1;
-    decoder.input(data, start, data.length);
+    decoder.input(data, start, end);
     for (;;) {
       const event = decoder.next();
       if (event === ChunkedEvent.Data) {
         this.#exchange.requestData(data, decoder.dataStart, decoder.dataEnd);
         continue;
       }
-      if (event === ChunkedEvent.NeedMore) return data.length;
+      if (event === ChunkedEvent.NeedMore) return end;
       if (event === ChunkedEvent.End) {
         this.#requestDone(decoder.trailers);
         return decoder.position;
@@ -382,8 +384,8 @@ export class ClientConnection implements TimerNode {
     };
   }
 
-  #tunnel(chunk: Buffer): void {
-    if (!this.#exchange.tunnelData(chunk)) this.#pauseSocket();
+  #tunnel(data: Buffer, start: number, end: number): void {
+    if (!this.#exchange.tunnelData(data, start, end)) this.#pauseSocket();
   }
 
   /** Says that nothing more comes, and reads away what does, for a moment. */

@@ -11,7 +11,7 @@ import { RouteTable } from '../route/match.ts';
 import { ProxyContext } from './context.ts';
 import { type CircuitEntry, type DependencyEnvironment, DependencyRuntime } from './dependency.ts';
 import { Intake } from './intake.ts';
-import { testSharedReads } from './shared-read.ts';
+import { testReadInto } from './read-buffer.ts';
 import { Ticker } from './ticker.ts';
 
 export interface DataPlaneOptions {
@@ -196,7 +196,7 @@ export class ProxyDataPlane implements DataPlane {
   async listen(): Promise<void> {
     const { capture, outboundPort, bindHost } = this.#options;
     this.#listening = true;
-    if (!(await testSharedReads(this.#options.clock)))
+    if (!(await testReadInto(this.#options.clock)))
       this.#options.log.warn('reads cannot share a buffer in this Node: they cost more');
     this.#sweep();
     if (capture === 'explicit') {

@@ -21,7 +21,6 @@ import { AttemptResult, REASON_UPSTREAM, reasonSlot } from '../metrics.ts';
 import { Admission, type BulkheadWaiter } from '../policies/bulkhead.ts';
 import { Outcome } from '../policies/circuit-breaker.ts';
 import { FailureBit, statusFailures } from '../policies/failures.ts';
-import { mayRunTwice } from '../policies/retry.ts';
 import type { TimerNode } from '../policies/timer-wheel.ts';
 import { Attempt } from './attempt.ts';
 import type { ClientConnection } from './client-connection.ts';
@@ -128,7 +127,7 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
     return this.#attempt.written;
   }
 
-  /** Bytes of the request body; the buffer is the caller's gift. Returns whether the upstream keeps up. */
+  /** Bytes of the request body, good until the next read of the client. */
   requestData(buffer: Buffer, start: number, end: number): void {
     this.#replay.add(buffer, start, end);
     const upstream = this.#upstream;
@@ -175,11 +174,11 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
     this.#reset();
   }
 
-  tunnelData(chunk: Buffer): boolean {
+  tunnelData(buffer: Buffer, start: number, end: number): boolean {
     const upstream = this.#upstream;
     if (!upstream) return true;
     this.#lastActivityMs = this.#context.ticker.nowMs();
-    upstream.out.own(chunk, 0, chunk.length);
+    if (!upstream.out.lend(buffer, start, end)) this.#client.keepRead(buffer);
     return upstream.out.flush();
   }
 
@@ -248,8 +247,9 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
     this.#attempts++;
     if (this.#retryCause >= 0) this.#countRetry();
     this.#attempt.begin(endpoint, nowMs);
-    const repeatable = mayRunTwice(this.#request.method, this.#request.hasIdempotencyKey, 'Idempotent');
-    const connection = endpoint.takeIdle(nowMs, repeatable ? Number.POSITIVE_INFINITY : FRESH_ENOUGH_MS);
+    // What nobody would send again must not meet the end of a connection that lay idle.
+    const maxIdleMs = mayRepeat(this.#policy, this.#request) ? Number.POSITIVE_INFINITY : FRESH_ENOUGH_MS;
+    const connection = endpoint.takeIdle(nowMs, maxIdleMs);
     if (connection) {
       this.#upstream = connection;
       this.#send(connection);
@@ -283,11 +283,11 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
   #writeBody(upstream: UpstreamConnection, buffer: Buffer, start: number, end: number): void {
     if (upstream.writesFailed()) return;
     if (!this.#request.chunked) {
-      upstream.out.own(buffer, start, end);
+      if (!upstream.out.lend(buffer, start, end)) this.#client.keepRead(buffer);
       return;
     }
     upstream.out.text(encodeChunkHead(end - start));
-    upstream.out.own(buffer, start, end);
+    if (!upstream.out.lend(buffer, start, end)) this.#client.keepRead(buffer);
     upstream.out.text('\r\n');
   }
 
@@ -393,7 +393,7 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
     const { out } = this.#client;
     if (this.#stream) this.#lastActivityMs = this.#context.ticker.nowMs();
     if (this.#chunkOut) out.text(encodeChunkHead(end - start));
-    out.copy(buffer, start, end);
+    if (!out.lend(buffer, start, end)) this.#upstream?.keepRead(buffer);
     if (this.#chunkOut) out.text('\r\n');
   }
 
@@ -492,7 +492,7 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
 
   onTunnelData(buffer: Buffer, start: number, end: number): boolean {
     this.#lastActivityMs = this.#context.ticker.nowMs();
-    this.#client.out.copy(buffer, start, end);
+    if (!this.#client.out.lend(buffer, start, end)) this.#upstream?.keepRead(buffer);
     return this.#client.out.flush();
   }
 

@@ -1,4 +1,4 @@
-// Gathers what belongs into one write: heads, chunk frames and small bodies as one latin1 string, large bodies as one buffer.
+// Gathers what belongs into one write: heads, chunk frames and small bodies as one latin1 string, large bodies from where they lie.
 // A request then costs one write system call on each leg, and a backpressured peer is seen at the flush.
 import type { Socket } from 'node:net';
 
@@ -17,35 +17,27 @@ export class Outbox {
     this.#text += text;
   }
 
-  /** Bytes of a buffer that the caller will overwrite: copied. */
-  copy(buffer: Buffer, start: number, end: number): void {
+  /**
+   * Bytes that stay as they are until the next read into their buffer. False: the write could not finish at once and still needs them, so
+   * that nothing may be read into this buffer any more.
+   */
+  lend(buffer: Buffer, start: number, end: number): boolean {
     if (end - start <= TEXT_LIMIT_BYTES) {
-      this.#text += buffer.toString('latin1', start, end);
-      return;
+      this.#text += buffer.latin1Slice(start, end);
+      return true;
     }
-    const head = this.#text.length;
-    const out = Buffer.allocUnsafe(head + end - start);
-    if (head > 0) out.write(this.#text, 0, 'latin1');
-    buffer.copy(out, head, start, end);
-    this.#text = '';
-    this.#socket.write(out);
-  }
-
-  /** Bytes of a buffer that nobody will change: written as they are. */
-  own(buffer: Buffer, start: number, end: number): void {
-    if (end - start <= TEXT_LIMIT_BYTES) {
-      this.#text += buffer.toString('latin1', start, end);
-      return;
-    }
+    const socket = this.#socket;
     if (this.#text.length > 0) {
-      this.#socket.cork();
-      this.#socket.write(this.#text, 'latin1');
-      this.#socket.write(buffer.subarray(start, end));
-      this.#socket.uncork();
+      const text = this.#text;
       this.#text = '';
-      return;
+      socket.cork();
+      socket.write(text, 'latin1');
+      socket.write(buffer.subarray(start, end));
+      socket.uncork();
+    } else {
+      socket.write(buffer.subarray(start, end));
     }
-    this.#socket.write(buffer.subarray(start, end));
+    return socket.writableLength === 0;
   }
 
   /** The peer has not read what was written to it before. */

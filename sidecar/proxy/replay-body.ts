@@ -67,7 +67,7 @@ export class ReplayBody {
     }
     this.#bytes += bytes;
     this.#taken += cost;
-    this.parts.push(buffer.subarray(start, end));
+    this.parts.push(Buffer.from(buffer.subarray(start, end)));
   }
 
   end(trailers: string): void {

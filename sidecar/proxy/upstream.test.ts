@@ -59,7 +59,7 @@ describe('an idle connection', () => {
     const endpoint = new UpstreamEndpoint('127.0.0.1', port);
     const connection = await connected(endpoint);
     const body = Buffer.alloc(32 * 1024 * 1024);
-    connection.out.own(body, 0, body.length);
+    connection.out.lend(body, 0, body.length);
     endpoint.giveIdle(connection, 0);
     expect(endpoint.takeIdle(100, Number.POSITIVE_INFINITY)).toBeNull();
     expect(connection.socket.destroyed).toBe(true);

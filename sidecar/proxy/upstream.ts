@@ -8,9 +8,7 @@ import { ChunkedDecoder, ChunkedEvent } from '../http1/chunked.ts';
 import { MAX_HEAD_BYTES } from '../http1/limits.ts';
 import { parseResponseHead, ResponseHead } from '../http1/response-head.ts';
 import { Outbox } from './outbox.ts';
-
-const READ_BUFFER_BYTES = 65_536;
-const readBuffer = Buffer.allocUnsafeSlow(READ_BUFFER_BYTES);
+import { ReadBuffer } from './read-buffer.ts';
 
 /** An idle connection is kept this long where the server announces nothing. */
 export const POOL_IDLE_MS = 3_000;
@@ -20,7 +18,8 @@ const KEEP_ALIVE_LIMIT_MS = 60_000;
 /** What may not run twice takes a connection that was idle for less than this, or a fresh one. */
 export const FRESH_ENOUGH_MS = 1_000;
 /** Idle connections kept per endpoint. */
-const POOL_LIMIT = 256;
+const POOL_LIMIT = 1_024;
+const HEAD_END = Buffer.from('\r\n\r\n', 'latin1');
 
 /** Why a connection was not made; the `result` of the metric. */
 export type ConnectFailure = 'refused' | 'timeout' | 'unreachable';
@@ -163,12 +162,13 @@ export class UpstreamConnection {
   #closed = false;
   #paused = false;
   readonly #head = new ResponseHead();
+  readonly #reads = new ReadBuffer();
 
   constructor(endpoint: UpstreamEndpoint, receiver: ResponseReceiver) {
     this.endpoint = endpoint;
     this.receiver = receiver;
     const onread: OnReadOpts = {
-      buffer: readBuffer,
+      buffer: this.#reads.next,
       callback: (bytes, buffer) => this.#onRead(buffer as Buffer, bytes),
     };
     this.socket = new UpstreamSocket({ allowHalfOpen: true, onread });
@@ -182,7 +182,10 @@ export class UpstreamConnection {
     this.socket.on('error', (error: NodeJS.ErrnoException) => {
       if (!this.connected) this.#connectFailure = connectFailureOf(error.code);
     });
-    this.socket.on('close', () => this.#onClose());
+    this.socket.on('close', () => {
+      this.#reads.release();
+      this.#onClose();
+    });
     this.socket.connect({ host: endpoint.address, port: endpoint.port });
     this.socket.setNoDelay(true);
   }
@@ -206,6 +209,11 @@ export class UpstreamConnection {
   /** After a 101 was passed on. */
   becomeTunnel(): void {
     this.#mode = Mode.Tunnel;
+  }
+
+  /** A write still needs bytes that were read: see ReadBuffer. */
+  keepRead(buffer: Buffer): void {
+    this.#reads.leave(buffer);
   }
 
   resume(): void {
@@ -276,7 +284,7 @@ export class UpstreamConnection {
   /** Position after the head; -1: more is needed, or this response is over. */
   #consumeHead(receiver: ResponseReceiver, buffer: Buffer, start: number, end: number): number {
     if (start >= end) return -1;
-    const headEnd = buffer.indexOf('\r\n\r\n', start, 'latin1');
+    const headEnd = buffer.indexOf(HEAD_END, start);
     if (headEnd < 0 || headEnd + 4 > end) {
       if (end - start > MAX_HEAD_BYTES) {
         receiver.onInvalidResponse();
@@ -286,7 +294,7 @@ export class UpstreamConnection {
       return -1;
     }
     const head = this.#head;
-    if (headEnd - start > MAX_HEAD_BYTES || parseResponseHead(buffer.toString('latin1', start, headEnd), head) !== 0) {
+    if (headEnd - start > MAX_HEAD_BYTES || parseResponseHead(buffer.latin1Slice(start, headEnd), head) !== 0) {
       receiver.onInvalidResponse();
       return -1;
     }
