@@ -422,12 +422,7 @@ export const resiliencePolicyStatus = z.object({
 
 /** Field names are the user's; durations are milliseconds. Absent fields stay absent: compile merges, then applies POLICY_DEFAULTS. */
 export type ResiliencePolicySpec = z.output<typeof resiliencePolicySpec>;
-export type TimeoutsBlock = z.output<typeof timeouts>;
-export type RetriesBlock = z.output<typeof retries>;
-export type CircuitBreakerBlock = z.output<typeof circuitBreaker>;
-export type BulkheadBlock = z.output<typeof bulkhead>;
 export type PolicyRule = NonNullable<ResiliencePolicySpec['rules']>[number];
-export type PolicyMatch = PolicyRule['matches'][number];
 export type ResiliencePolicyStatus = z.output<typeof resiliencePolicyStatus>;
 
 export interface ResiliencePolicy {

@@ -26,16 +26,6 @@ export function workloadId(namespace: string, serviceDependencies: readonly stri
   return `${namespace}/${[...serviceDependencies].sort().join('+')}`;
 }
 
-/** The id of the workload that a pod with these labels belongs to; the ServiceDependencies may be of any namespace. */
-export function workloadIdOfPod(
-  pod: { namespace: string; labels: Readonly<Record<string, string>> },
-  serviceDependencies: Iterable<ServiceDependency>,
-): string {
-  const own = [...serviceDependencies].filter((it) => it.metadata.namespace === pod.namespace);
-  const selected = createSelection(own)(pod.labels).map((it) => it.metadata.name);
-  return workloadId(pod.namespace, selected);
-}
-
 interface Group {
   namespace: string;
   /** Oldest first. */
