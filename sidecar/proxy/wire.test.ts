@@ -408,57 +408,36 @@ describe('backpressure', () => {
     await expect.poll(() => bytes, { timeout: 10_000 }).toBeGreaterThan(total / 2);
   });
 
-  it('changes no byte for peers that stall, while other connections go on', async () => {
-    const pattern = (bytes: number, salt: number): Buffer => {
-      const buffer = Buffer.allocUnsafe(bytes);
-      for (let at = 0; at + 4 <= bytes; at += 4) buffer.writeUInt32LE(Math.imul(at + salt, 0x9e3779b1) >>> 0, at);
-      return buffer;
-    };
-    const size = 8 * 1024 * 1024;
-    // An echo that reads in fits and starts, so that writes to it and from it have to wait.
-    const server = await startUpstream(
-      () => {},
-      (socket) => {
-        let head = '';
-        socket.on('data', (chunk: Buffer) => {
-          let body = chunk;
-          if (!head.includes('\r\n\r\n')) {
-            const before = head.length;
-            head += chunk.toString('latin1');
-            const end = head.indexOf('\r\n\r\n');
-            if (end < 0) return;
-            socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${size}\r\n\r\n`);
-            body = chunk.subarray(end + 4 - before);
-          }
-          socket.write(body);
-          socket.pause();
-          setTimeout(() => socket.resume(), chunk.length % 3);
-        });
-      },
-    );
+  it('changes no byte for a reader that stalls in the middle of a write', async () => {
+    const body = Buffer.allocUnsafe(12_000_000);
+    for (let at = 0; at < body.length; at += 4) body.writeUInt32LE(Math.imul(at + 1, 0x9e3779b1) >>> 0, at);
+    const server = await startUpstream((received, socket) => {
+      if (!received.endsWith('\r\n\r\n')) return;
+      socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${body.length}\r\n\r\n`);
+      // Pieces well below what makes a socket ask for a drain, so that reading goes on while a write is unfinished.
+      let at = 0;
+      const next = (): void => {
+        if (at >= body.length) return;
+        const piece = body.subarray(at, (at += 9_000));
+        if (socket.write(piece)) setImmediate(next);
+        else socket.once('drain', next);
+      };
+      next();
+    });
     const { port } = await through(server);
-    const echo = async (salt: number): Promise<boolean> => {
-      const body = pattern(size, salt);
-      const socket = net.connect({ port, host: '127.0.0.1' });
-      const received: Buffer[] = [];
-      let bytes = 0;
-      const done = new Promise<void>((resolve) =>
-        socket.on('data', (chunk: Buffer) => {
-          received.push(chunk);
-          bytes += chunk.length;
-          if (bytes > size) resolve();
-          socket.pause();
-          setTimeout(() => socket.resume(), chunk.length % 2);
-        }),
-      );
-      socket.write(`POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ${size}\r\n\r\n`);
-      socket.write(body);
-      await done;
-      socket.destroy();
-      const all = Buffer.concat(received);
-      return all.subarray(all.indexOf('\r\n\r\n') + 4).equals(body);
-    };
-    expect(await Promise.all([echo(1), echo(2), echo(3), echo(4)])).toEqual([true, true, true, true]);
+    const socket = net.connect({ port, host: '127.0.0.1' });
+    const received: Buffer[] = [];
+    socket.pause();
+    socket.write(get('/'));
+    await new Promise((resolve) => setTimeout(resolve, 400));
+    socket.on('data', (chunk: Buffer) => received.push(chunk));
+    socket.resume();
+    await expect
+      .poll(() => received.reduce((bytes, chunk) => bytes + chunk.length, 0), { timeout: 10_000 })
+      .toBeGreaterThan(body.length);
+    socket.destroy();
+    const all = Buffer.concat(received);
+    expect(all.subarray(all.indexOf('\r\n\r\n') + 4).equals(body)).toBe(true);
   }, 30_000);
 
   it('gives a large body back byte for byte in both directions', async () => {
