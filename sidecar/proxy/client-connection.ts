@@ -15,6 +15,7 @@ import { reasonSlot } from '../metrics.ts';
 import type { TimerNode } from '../policies/timer-wheel.ts';
 import type { ProxyContext } from './context.ts';
 import type { DependencyRuntime } from './dependency.ts';
+import type { Downstream } from './downstream.ts';
 import { Exchange } from './exchange.ts';
 import { Framing, namesNoService, requestText, responseFraming, responseText } from './forwarded-heads.ts';
 import { type AnswerContext, renderLocalAnswer } from './local-answer.ts';
@@ -44,7 +45,7 @@ export interface ClientConnectionOptions {
   onClosed(connection: ClientConnection): void;
 }
 
-export class ClientConnection implements TimerNode {
+export class ClientConnection implements Downstream, TimerNode {
   wheelSlot = -1;
   wheelPrevious: TimerNode | null = null;
   wheelNext: TimerNode | null = null;

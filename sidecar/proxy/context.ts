@@ -3,9 +3,13 @@ import type { Logger } from '../../runtime/log.ts';
 import type { Random } from '../../runtime/random.ts';
 import type { SidecarMetrics } from '../metrics.ts';
 import type { BulkheadWaiter } from '../policies/bulkhead.ts';
-import type { Exchange } from './exchange.ts';
 import { REPLAY_POOL_BYTES, ReplayPool } from './replay-body.ts';
 import type { Ticker } from './ticker.ts';
+
+/** What waits in a bulkhead of the data path: an exchange. */
+interface Grantable extends BulkheadWaiter {
+  granted(): void;
+}
 
 export class ProxyContext {
   readonly ticker: Ticker;
@@ -20,7 +24,9 @@ export class ProxyContext {
   /** The sidecar drains: every response closes its connection. */
   draining = false;
   #endpointsStreamUp = false;
-  readonly #granted: BulkheadWaiter[] = [];
+  readonly #correlationPrefix: string;
+  #correlations: number;
+  readonly #granted: Grantable[] = [];
   #granting = false;
 
   constructor(ticker: Ticker, random: Random, metrics: SidecarMetrics, log: Logger) {
@@ -28,6 +34,8 @@ export class ProxyContext {
     this.random = random;
     this.metrics = metrics;
     this.log = log;
+    this.#correlationPrefix = hex32(bits32(random)) + hex32(bits32(random)) + hex32(bits32(random));
+    this.#correlations = bits32(random);
   }
 
   setEndpointsStreamUp(up: boolean): void {
@@ -42,25 +50,29 @@ export class ProxyContext {
   /** Continues the request that got a freed place; in a loop, since each may free its own at once. */
   grant(waiter: BulkheadWaiter | null): void {
     if (!waiter) return;
-    this.#granted.push(waiter);
+    this.#granted.push(waiter as Grantable);
     if (this.#granting) return;
     this.#granting = true;
     try {
-      for (let next = this.#granted.shift(); next; next = this.#granted.shift()) (next as Exchange).granted();
+      for (let next = this.#granted.shift(); next; next = this.#granted.shift()) next.granted();
     } finally {
       this.#granting = false;
     }
   }
 
-  /** 128 random bits in hexadecimal: an X-Correlation-ID. */
+  /** An X-Correlation-ID: 128 bits in hexadecimal, 96 of them random for the process, the rest counted. */
   correlationId(): string {
-    return hex32(this.random) + hex32(this.random) + hex32(this.random) + hex32(this.random);
+    this.#correlations = (this.#correlations + 1) >>> 0;
+    return this.#correlationPrefix + hex32(this.#correlations);
   }
 }
 
 const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
 
-function hex32(random: Random): string {
-  const bits = (random() * 0x1_0000_0000) >>> 0;
-  return `${HEX[bits & 255]}${HEX[(bits >>> 8) & 255]}${HEX[(bits >>> 16) & 255]}${HEX[bits >>> 24]}`;
+function bits32(random: Random): number {
+  return (random() * 0x1_0000_0000) >>> 0;
+}
+
+function hex32(bits: number): string {
+  return `${HEX[bits >>> 24]}${HEX[(bits >>> 16) & 255]}${HEX[(bits >>> 8) & 255]}${HEX[bits & 255]}`;
 }

@@ -23,9 +23,9 @@ import { Outcome } from '../policies/circuit-breaker.ts';
 import { FailureBit, statusFailures } from '../policies/failures.ts';
 import type { TimerNode } from '../policies/timer-wheel.ts';
 import { Attempt } from './attempt.ts';
-import type { ClientConnection } from './client-connection.ts';
 import type { ProxyContext } from './context.ts';
 import type { DependencyRuntime, RoutePolicy } from './dependency.ts';
+import type { Downstream } from './downstream.ts';
 import { lastChunk } from './forwarded-heads.ts';
 import { sourceOf } from './local-answer.ts';
 import { ReplayBody } from './replay-body.ts';
@@ -53,7 +53,7 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
   bulkheadNext: BulkheadWaiter | null = null;
   bulkheadQueued = false;
 
-  readonly #client: ClientConnection;
+  readonly #client: Downstream;
   readonly #context: ProxyContext;
   readonly #replay: ReplayBody;
   readonly #attempt = new Attempt();
@@ -82,7 +82,7 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
   #continued = false;
   #lastActivityMs = 0;
 
-  constructor(client: ClientConnection, context: ProxyContext, dependency: DependencyRuntime, request: RequestHead) {
+  constructor(client: Downstream, context: ProxyContext, dependency: DependencyRuntime, request: RequestHead) {
     this.#client = client;
     this.#context = context;
     this.#dependency = dependency;
