@@ -85,7 +85,7 @@ async function serve(
       logLevel,
     },
     undefined,
-    log.child({ component: 'operator' }),
+    createLogger('operator', logLevel),
   );
   running.operator = operator;
   const handle = await readyHandle(operator);
