@@ -184,6 +184,28 @@ test('an object of ours that does not fit is invalid, and spoils nothing else', 
   expect(source.own('ServiceDependency/shop/bad')?.content).toHaveProperty('invalid');
 });
 
+test('of an object of ours that no longer fits the last version stays, until it fits again or is gone', async () => {
+  const good = dependency('checkout', 'checkout');
+  const bad = { ...good, spec: { consumer: {} } };
+  await put('a.yaml', good);
+  await start();
+  const consumers = () =>
+    source.world().serviceDependencies.map(({ spec }) => spec.consumer.selector.matchLabels?.['app']);
+  await put('a.yaml', bad, service('seen'));
+  await eventually(() => expect(names()).toEqual(['seen']));
+  expect(consumers()).toEqual(['checkout']);
+  expect(source.world().invalid).toEqual([]);
+  await put('a.yaml', dependency('checkout', 'basket'), service('seen'));
+  await eventually(() => expect(consumers()).toEqual(['basket']));
+  await put('a.yaml', service('gone'));
+  await eventually(() => expect(names()).toEqual(['gone']));
+  expect(consumers()).toEqual([]);
+  await put('a.yaml', bad, service('again'));
+  await eventually(() => expect(names()).toEqual(['again']));
+  expect(consumers()).toEqual([]);
+  expect(source.world().invalid).toHaveLength(1);
+});
+
 test('a folder that is not there is waited for', async () => {
   source = newSource(join(folder, 'later'));
   await start();

@@ -5,6 +5,8 @@ import { createHash } from 'node:crypto';
 import { type FSWatcher, type Stats, watch } from 'node:fs';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join, relative } from 'node:path';
+import type { ResiliencePolicy } from '../../crds/resilience-policy.ts';
+import type { ServiceDependency } from '../../crds/service-dependency.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/log.ts';
 import { addObject, buildWorld, createWorldBuilder, ManifestError } from '../compile/objects.ts';
@@ -61,6 +63,8 @@ export class FolderSource implements WorldSource {
   readonly #files = new Map<string, KnownFile>();
   readonly #generations = new Map<string, { content: string; generation: number }>();
   readonly #own = new Map<string, OwnObject>();
+  /** The last version of each object of ours that fits its schema, by ownKey. */
+  #lastFitting = new Map<string, ServiceDependency | ResiliencePolicy>();
   /** What was last logged of each invalid object. */
   readonly #toldInvalid = new Map<string, string>();
   readonly #debounce: Debounce;
@@ -254,8 +258,11 @@ export class FolderSource implements WorldSource {
       }
     }
     const built = buildWorld(builder, clusterDomain);
-    // A sidecar runs beside each.
-    const world = { ...built, pods: built.pods.map((pod) => ({ ...pod, injected: true })) };
+    const world = {
+      ...this.#withLastFitting(built),
+      // A sidecar runs beside each.
+      pods: built.pods.map((pod) => ({ ...pod, injected: true })),
+    };
     for (const model of [...world.serviceDependencies, ...world.resiliencePolicies]) {
       const { namespace, name, uid, generation } = model.metadata;
       const own = { kind: model.kind, namespace, name, uid, generation, content: { model }, status: undefined };
@@ -266,16 +273,41 @@ export class FolderSource implements WorldSource {
     this.#sidecars = sidecarsOf(world);
   }
 
+  /** The API server would refuse a new version that does not fit, and keep the old one: so does this. */
+  #withLastFitting(built: World): World {
+    const kept = built.invalid.flatMap((invalid) => {
+      const last = this.#lastFitting.get(ownKey(invalid.kind, invalid.namespace, invalid.name));
+      this.#tell(invalid, last !== undefined);
+      return last ?? [];
+    });
+    const models = [...built.serviceDependencies, ...built.resiliencePolicies, ...kept];
+    this.#lastFitting = new Map(models.map((model) => [keyOf(model), model]));
+    return {
+      ...built,
+      serviceDependencies: models.filter((model) => model.kind === 'ServiceDependency'),
+      resiliencePolicies: models.filter((model) => model.kind === 'ResiliencePolicy'),
+      invalid: built.invalid.filter(
+        ({ kind, namespace, name }) => !this.#lastFitting.has(ownKey(kind, namespace, name)),
+      ),
+    };
+  }
+
   #addInvalid(invalid: InvalidObject): void {
-    const { kind, namespace, name, generation, problems } = invalid;
+    const { kind, namespace, name, generation } = invalid;
+    const own = { kind, namespace, name, uid: '', generation, content: { invalid }, status: undefined };
+    this.#own.set(ownKey(kind, namespace, name), own);
+  }
+
+  #tell({ kind, namespace, name, problems }: InvalidObject, lastStays: boolean): void {
     const key = ownKey(kind, namespace, name);
-    this.#own.set(key, { kind, namespace, name, uid: '', generation, content: { invalid }, status: undefined });
-    const told = JSON.stringify(problems);
+    const told = JSON.stringify([problems, lastStays]);
     if (this.#toldInvalid.get(key) === told) return;
     this.#toldInvalid.set(key, told);
     this.#options.log.error(
       { object: key, problems },
-      'an object does not fit its schema and has no effect; the API server would refuse it',
+      lastStays
+        ? 'an object does not fit its schema; the API server would refuse it, so its last version stays in force'
+        : 'an object does not fit its schema and has no effect; the API server would refuse it',
     );
   }
 
@@ -292,6 +324,9 @@ export class FolderSource implements WorldSource {
     return { ...raw, metadata: { generation, uid, ...raw.metadata } };
   }
 }
+
+const keyOf = ({ kind, metadata }: ServiceDependency | ResiliencePolicy): string =>
+  ownKey(kind, metadata.namespace, metadata.name);
 
 const stampOf = ({ mtimeMs, size, ino }: Stats): string => `${mtimeMs}:${size}:${ino}`;
 
