@@ -23,6 +23,7 @@ const CASES: Record<string, string[]> = {
     '--set=operator.nodeSelector.pool=system',
     '--set=operator.priorityClassName=system-cluster-critical',
     '--set=sidecar.ports.admin=16102',
+    '--set=podSecurityDefault=baseline',
   ],
   bare: ['--set=crds.install=false', '--set=dashboard.enabled=false', '--set=nameOverride=bw'],
 };
