@@ -271,8 +271,9 @@ export class ClientConnection implements Downstream, TimerNode {
         this.#refuseHeadFor(unfinishedRequestHeadDetail(data.latin1Slice(from, from + MAX_HEAD_BYTES)));
         return -1;
       }
-      if (hasBareLineFeed(data, from, bytes)) {
-        this.#refuseHeadFor(HeadDetail.BareLineFeed);
+      const hopeless = hopelessHead(data, from, bytes, this.#head);
+      if (hopeless !== 0) {
+        this.#refuseHeadFor(hopeless);
         return -1;
       }
       if (this.wheelSlot < 0) this.#context.ticker.arm(this, this.#context.ticker.nowMs() + HEAD_TIMEOUT_MS);
@@ -444,10 +445,15 @@ export class ClientConnection implements Downstream, TimerNode {
   }
 }
 
-/** A head whose lines end by LF alone would never be seen to end. */
-function hasBareLineFeed(data: Buffer, start: number, end: number): boolean {
+/** Why the beginning of a head can never become a head, so that nobody waits for its end; 0: it still can. */
+function hopelessHead(data: Buffer, start: number, end: number, scratch: RequestHead): number {
+  const first = data[start] ?? 0;
+  if (first !== 0x0d && (first <= 0x20 || first >= 0x7f)) return HeadDetail.BadMethod;
   for (let at = data.indexOf(0x0a, start); at >= 0 && at < end; at = data.indexOf(0x0a, at + 1)) {
-    if (at === start || data[at - 1] !== 0x0d) return true;
+    if (at === start || data[at - 1] !== 0x0d) return HeadDetail.BareLineFeed;
   }
-  return false;
+  const lineEnd = data.indexOf('\r\n', start, 'latin1');
+  if (lineEnd < 0 || lineEnd + 2 > end) return 0;
+  const detail = parseRequestHead(data.latin1Slice(start, lineEnd), scratch);
+  return detail === HeadDetail.MissingHost ? 0 : detail;
 }

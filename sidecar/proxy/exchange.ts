@@ -33,6 +33,9 @@ import { ATTEMPT_FLOOR_MS, mayRepeat, nextAttemptAtMs } from './retry-decision.t
 import type { ConnectFailure, UpstreamEndpoint } from './upstream.ts';
 import { FRESH_ENOUGH_MS, type ResponseReceiver, UpstreamConnection } from './upstream.ts';
 
+const ENDPOINTS_UNKNOWN =
+  'The endpoints of the Service are not known yet, and there is no ClusterIP that may be dialled in their place.';
+
 const Phase = {
   Idle: 0,
   Admitting: 1,
@@ -241,7 +244,8 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
     const endpoint = this.#dependency.pick(this.#lastEndpoint, this.#client.originalDestination);
     if (!endpoint) {
       this.#release(Outcome.Ignored, -1);
-      this.#refuse(LOCAL_ANSWERS.noEndpoints, nowMs);
+      const unknown = this.#dependency.endpointCount < 0;
+      this.#refuse(LOCAL_ANSWERS.noEndpoints, nowMs, 0, unknown ? ENDPOINTS_UNKNOWN : '');
       return;
     }
     this.#attempts++;
@@ -605,7 +609,9 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
   #refuseOpen(nowMs: number): void {
     this.#attempt.givePlace(this.#context);
     const { breaker } = this.#policy;
-    this.#refuse(LOCAL_ANSWERS.circuitOpen, nowMs, breaker ? breaker.retryAfterMs(nowMs) : 0, breaker?.reason ?? '');
+    const answer = LOCAL_ANSWERS.circuitOpen;
+    const detail = breaker && breaker.reason !== '' ? `${answer.detail} Last: ${breaker.reason}.` : '';
+    this.#refuse(answer, nowMs, breaker ? breaker.retryAfterMs(nowMs) : 0, detail);
   }
 
   #refuse(answer: LocalAnswer, nowMs: number, retryAfterMs = 0, detail = ''): void {
@@ -620,7 +626,7 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
       endpoint: this.#lastEndpoint?.name ?? '',
       correlationId: this.#correlationId,
       retryAfterMs,
-      detail: detail ? `${answer.detail} Last: ${detail}.` : '',
+      detail,
     };
     const bodyDone = this.#bodyDone;
     this.#reset();

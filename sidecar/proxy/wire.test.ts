@@ -286,6 +286,9 @@ describe('refusals', () => {
   it.each([
     ['a space before the colon', 'GET / HTTP/1.1\r\nHost : a\r\n\r\n', 400, 'malformed'],
     ['lines that end by LF alone', 'GET / HTTP/1.1\nHost: a\n\n', 400, 'malformed'],
+    ['a few bytes that no method begins with', '\x16\x03\x01\x02', 400, 'malformed'],
+    ['the first line of another protocol', 'EHLO mail.example\r\n', 400, 'malformed'],
+    ['a first line of HTTP/2', 'GET / HTTP/2.0\r\nHost', 400, 'malformed'],
     ['two Hosts', 'GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n', 400, 'malformed'],
     [
       'length and encoding',
