@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import { connect, createServer, type TLSSocket } from 'node:tls';
 import { afterEach, describe, expect, test } from 'vitest';
 import { silentLogger } from '../../runtime/log.ts';
+import { ManualClock } from '../../runtime/manual-clock.ts';
 import { HttpsServer } from '../https-server.ts';
-import { ManualClock } from '../watch/manual-clock.ts';
 import { createCertificates } from './certificates.ts';
 import {
   type Authority,

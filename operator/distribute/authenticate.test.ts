@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
+import { ManualClock, settle } from '../../runtime/manual-clock.ts';
 import type { KubernetesApi } from '../certificates/kubernetes-api.ts';
-import { ManualClock, settle } from '../watch/manual-clock.ts';
 import { bearerToken, createTokenReviewer, judgeReview, tokenClaims } from './authenticate.ts';
 import { createStaticAuthenticator, tokenTable } from './static-tokens.ts';
 

@@ -2,7 +2,7 @@ import { fastify } from 'fastify';
 import { Registry } from 'prom-client';
 import { describe, expect, test } from 'vitest';
 import { silentLogger } from '../../runtime/log.ts';
-import { ManualClock, settle } from '../watch/manual-clock.ts';
+import { ManualClock, settle } from '../../runtime/manual-clock.ts';
 import { applyPatch } from './apply-patch.ts';
 import type { Pod, PodNamespace } from './pod.ts';
 import { defaultSettings } from './settings.ts';

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { silentLogger } from '../../runtime/log.ts';
+import { ManualClock, settle } from '../../runtime/manual-clock.ts';
 import { createOperatorMetrics } from '../metrics.ts';
-import { ManualClock, settle } from '../watch/manual-clock.ts';
 import type { Outcome } from '../watch/work-queue.ts';
 import { Controller } from './controller.ts';
 

@@ -1,12 +1,12 @@
 import { beforeEach, expect, test } from 'vitest';
 import { silentLogger } from '../../runtime/log.ts';
+import { ManualClock } from '../../runtime/manual-clock.ts';
 import { compile } from '../compile/compile.ts';
 import { addObject, buildWorld, createWorldBuilder } from '../compile/objects.ts';
 import type { CompileResult } from '../compile/result.ts';
 import { emptyWorkload } from '../compile/workloads.ts';
 import type { World, WorldPod } from '../compile/world.ts';
 import { createOperatorMetrics } from '../metrics.ts';
-import { ManualClock } from '../watch/manual-clock.ts';
 import type { StandIn, WorldSource } from '../watch/world-source.ts';
 import { Reconciler } from './reconciler.ts';
 

@@ -1,9 +1,9 @@
 import { beforeEach, expect, test } from 'vitest';
 import { silentLogger } from '../../runtime/log.ts';
+import { ManualClock } from '../../runtime/manual-clock.ts';
 import type { CompileResult } from '../compile/result.ts';
 import type { InvalidObject, World } from '../compile/world.ts';
 import { createOperatorMetrics } from '../metrics.ts';
-import { ManualClock } from '../watch/manual-clock.ts';
 import { type OwnObject, ownKey, type WorldSource } from '../watch/world-source.ts';
 import { CircuitEvents } from './circuit-events.ts';
 import { MissedPods } from './missed-pods.ts';

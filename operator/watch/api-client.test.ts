@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { KubeConfig } from '@kubernetes/client-node';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { ManualClock } from '../../runtime/manual-clock.ts';
 import { ApiClient, ApiError, ApiUnreachable, CONTENT_TYPES, parseRetryAfter } from './api-client.ts';
-import { ManualClock } from './manual-clock.ts';
 import { type Answer, failure, json, ScriptedApi } from './scripted-api.ts';
 
 let api: ScriptedApi;

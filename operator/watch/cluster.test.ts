@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { silentLogger } from '../../runtime/log.ts';
+import { ManualClock, settle } from '../../runtime/manual-clock.ts';
 import { createOperatorMetrics } from '../metrics.ts';
 import { ApiError, ApiUnreachable } from './api-client.ts';
 import { ClusterSource } from './cluster.ts';
-import { ManualClock, settle } from './manual-clock.ts';
 
 /** Each resource: its list, and a watch that the test pushes events into. */
 class Cluster {

@@ -5,8 +5,8 @@ import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { systemClock } from '../../runtime/clock.ts';
 import { silentLogger } from '../../runtime/log.ts';
+import { ManualClock } from '../../runtime/manual-clock.ts';
 import { FolderSource } from './folder.ts';
-import { ManualClock } from './manual-clock.ts';
 
 let folder: string;
 let source: FolderSource;

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { silentLogger } from '../../runtime/log.ts';
+import { ManualClock } from '../../runtime/manual-clock.ts';
 import { ApiClient } from './api-client.ts';
-import { ManualClock } from './manual-clock.ts';
 import { Reflector } from './reflector.ts';
 import { type Answer, Feed, failure, json, list, ScriptedApi, thing } from './scripted-api.ts';
 import type { Change, RawObject } from './store.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, it, vi } from 'vitest';
 import { silentLogger } from '../../runtime/log.ts';
-import { ManualClock } from '../subscribe/manual-clock.ts';
+import { ManualClock } from '../../runtime/manual-clock.ts';
 import { ReadinessGate } from './readiness.ts';
 
 describe('ReadinessGate', () => {
@@ -35,6 +35,6 @@ describe('ReadinessGate', () => {
     const gate = new ReadinessGate(clock, silentLogger, () => null);
     gate.listening(10_000, () => {});
     gate.close();
-    expect(clock.pendingTimers).toBe(0);
+    expect(clock.timers).toBe(0);
   });
 });

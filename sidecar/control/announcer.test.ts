@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { ManualClock } from '../subscribe/manual-clock.ts';
+import { ManualClock } from '../../runtime/manual-clock.ts';
 import { Announcer, type ReadyMessage } from './announcer.ts';
 
 function bench() {
@@ -32,7 +32,7 @@ it('waits until every dependency of the plan has an address', async () => {
   state.addresses = { payments: '127.0.0.1:2', inventory: '127.0.0.1:3' };
   await clock.advance(5);
   expect(announced).toEqual([{ ready: true, admin: 'http://127.0.0.1:1', dependencies: state.addresses }]);
-  expect(clock.pendingTimers).toBe(0);
+  expect(clock.timers).toBe(0);
 });
 
 it('says what it has when an address does not come, and again only when something changed', async () => {

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { encodeFrame } from '../../plan/wire.ts';
 import { silentLogger } from '../../runtime/log.ts';
+import { ManualClock } from '../../runtime/manual-clock.ts';
 import { StateDirectory } from './last-known-good.ts';
-import { ManualClock } from './manual-clock.ts';
 import { planOf, setOf } from './recording-data-plane.ts';
 
 let directory = '';
@@ -20,6 +20,7 @@ const unchangedState = { plan: null, endpoints: null, trustBundle: null };
 describe('StateDirectory', () => {
   it('brings back the newest of everything, with its time', async () => {
     const clock = new ManualClock();
+    const savedAtUnixMs = clock.unixMs();
     const state = new StateDirectory(directory, clock, silentLogger, () => {});
     expect(await state.read()).toEqual(unchangedState);
     state.savePlan(line('old', 'v1'));
@@ -28,8 +29,8 @@ describe('StateDirectory', () => {
     await state.flush();
     clock.wallStepMs = -86_400_000;
     expect(await new StateDirectory(directory, clock, silentLogger, () => {}).read()).toEqual({
-      plan: { version: 'v2', plan: planOf('new'), savedAtUnixMs: 1_800_000_000_000 },
-      endpoints: { version: 'e1', sets: [setOf('a', '10.0.0.1')], savedAtUnixMs: 1_800_000_000_000 },
+      plan: { version: 'v2', plan: planOf('new'), savedAtUnixMs },
+      endpoints: { version: 'e1', sets: [setOf('a', '10.0.0.1')], savedAtUnixMs },
       trustBundle: null,
     });
     expect((await readdir(directory)).sort()).toEqual(['endpoints.state', 'plan.state']);

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { silentLogger } from '../../runtime/log.ts';
-import { ManualClock } from './manual-clock.ts';
+import { ManualClock } from '../../runtime/manual-clock.ts';
 import { OperatorError } from './operator-client.ts';
 import { Reporter } from './reporter.ts';
 
@@ -58,5 +58,5 @@ it('leaves no timer', async () => {
   reporter.close();
   await clock.advance(60_000);
   expect(posts).toEqual([]);
-  expect(clock.pendingTimers).toBe(0);
+  expect(clock.timers).toBe(0);
 });

@@ -1,5 +1,5 @@
 // Virtual time for tests: nothing happens but by `advance`, which also lets promises settle between the timers.
-import type { Clock } from '../../runtime/clock.ts';
+import type { Clock } from './clock.ts';
 
 interface Timer {
   dueMs: number;
@@ -8,6 +8,8 @@ interface Timer {
 
 export class ManualClock implements Clock {
   #nowMs = 1_000;
+  /** Added to the wall clock alone: somebody set it. */
+  wallStepMs = 0;
   readonly #timers = new Set<Timer>();
 
   monotonicMs(): number {
@@ -15,7 +17,7 @@ export class ManualClock implements Clock {
   }
 
   unixMs(): number {
-    return 1_700_000_000_000 + this.#nowMs;
+    return 1_700_000_000_000 + this.#nowMs + this.wallStepMs;
   }
 
   after(delayMs: number, callback: () => void): () => void {
