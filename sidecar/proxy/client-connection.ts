@@ -7,7 +7,7 @@ import type { Socket } from 'node:net';
 import type { LocalAnswer } from '../errors.ts';
 import { LOCAL_ANSWERS } from '../errors.ts';
 import { ChunkedDecoder, ChunkedEvent } from '../http1/chunked.ts';
-import { HeadDetail, HeadError, headErrorClass, headErrorDetail } from '../http1/errors.ts';
+import { HeadError, headErrorClass, headErrorDetail } from '../http1/errors.ts';
 import { MAX_HEAD_BYTES } from '../http1/limits.ts';
 import { parseRequestHead, RequestHead, unfinishedRequestHeadDetail } from '../http1/request-head.ts';
 import type { ResponseHead } from '../http1/response-head.ts';
@@ -17,6 +17,7 @@ import type { ProxyContext } from './context.ts';
 import type { DependencyRuntime } from './dependency.ts';
 import type { Downstream } from './downstream.ts';
 import { Exchange } from './exchange.ts';
+import { hopelessHead } from './first-bytes.ts';
 import { Framing, namesNoService, requestText, responseFraming, responseText } from './forwarded-heads.ts';
 import { type AnswerContext, renderLocalAnswer } from './local-answer.ts';
 import { Outbox } from './outbox.ts';
@@ -443,17 +444,4 @@ export class ClientConnection implements Downstream, TimerNode {
     this.#paused = false;
     this.#socket.resume();
   }
-}
-
-/** Why the beginning of a head can never become a head, so that nobody waits for its end; 0: it still can. */
-function hopelessHead(data: Buffer, start: number, end: number, scratch: RequestHead): number {
-  const first = data[start] ?? 0;
-  if (first !== 0x0d && (first <= 0x20 || first >= 0x7f)) return HeadDetail.BadMethod;
-  for (let at = data.indexOf(0x0a, start); at >= 0 && at < end; at = data.indexOf(0x0a, at + 1)) {
-    if (at === start || data[at - 1] !== 0x0d) return HeadDetail.BareLineFeed;
-  }
-  const lineEnd = data.indexOf('\r\n', start, 'latin1');
-  if (lineEnd < 0 || lineEnd + 2 > end) return 0;
-  const detail = parseRequestHead(data.latin1Slice(start, lineEnd), scratch);
-  return detail === HeadDetail.MissingHost ? 0 : detail;
 }

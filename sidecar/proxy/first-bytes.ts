@@ -1,4 +1,6 @@
-// What the first bytes of a connection say about its protocol. Pure.
+// What the first bytes of a connection, or of a request, say before there are enough of them to be read. Pure.
+import { HeadDetail } from '../http1/errors.ts';
+import { parseRequestHead, type RequestHead } from '../http1/request-head.ts';
 
 /** Http: a method and a space, for good. H2c: the preface of HTTP/2 without TLS. Opaque: anything else. NeedMore: it may still be HTTP. */
 export const FirstBytes = { NeedMore: 0, Http: 1, H2c: 2, Opaque: 3 } as const;
@@ -27,4 +29,17 @@ export function classifyFirstBytes(bytes: Buffer): number {
     if (!letter || i - start >= LONGEST_METHOD) return FirstBytes.Opaque;
   }
   return FirstBytes.NeedMore;
+}
+
+/** Why the beginning of a head can never become a head, so that nobody waits for its end; 0: it still can. */
+export function hopelessHead(data: Buffer, start: number, end: number, scratch: RequestHead): number {
+  const first = data[start] ?? 0;
+  if (first !== 0x0d && (first <= 0x20 || first >= 0x7f)) return HeadDetail.BadMethod;
+  for (let at = data.indexOf(0x0a, start); at >= 0 && at < end; at = data.indexOf(0x0a, at + 1)) {
+    if (at === start || data[at - 1] !== 0x0d) return HeadDetail.BareLineFeed;
+  }
+  const lineEnd = data.indexOf('\r\n', start, 'latin1');
+  if (lineEnd < 0 || lineEnd + 2 > end) return 0;
+  const detail = parseRequestHead(data.latin1Slice(start, lineEnd), scratch);
+  return detail === HeadDetail.MissingHost ? 0 : detail;
 }

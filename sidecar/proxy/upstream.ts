@@ -1,21 +1,19 @@
 // The leg to the dependency: one object per endpoint with its idle connections, one object per connection that reads responses.
-//
-// Reading goes through one buffer shared by all connections (`onread`): its bytes are parsed or copied before the callback returns, so no
-// memory is allocated per read. Writing survives a peer that stopped reading: the error of a write is not the end of the connection,
-// because its answer (a 413, say) may already be on the way to us.
-import { type OnReadOpts, Socket } from 'node:net';
+// Every connection reads into a buffer of its own, over and over (read-buffer.ts), so that reading allocates nothing.
+import type { OnReadOpts } from 'node:net';
 import { ChunkedDecoder, ChunkedEvent } from '../http1/chunked.ts';
 import { MAX_HEAD_BYTES } from '../http1/limits.ts';
 import { parseResponseHead, ResponseHead } from '../http1/response-head.ts';
 import { Outbox } from './outbox.ts';
 import { ReadBuffer } from './read-buffer.ts';
+import { UpstreamSocket } from './upstream-socket.ts';
 
 /** An idle connection is kept this long where the server announces nothing. */
 export const POOL_IDLE_MS = 3_000;
 /** A server's own announcement is taken less this, for the time its FIN is on the way, and never above the limit. */
 const KEEP_ALIVE_MARGIN_MS = 2_000;
 const KEEP_ALIVE_LIMIT_MS = 60_000;
-/** What may not run twice takes a connection that was idle for less than this, or a fresh one. */
+/** What nobody would send again takes a connection that was idle for less than this, or a fresh one. */
 export const FRESH_ENOUGH_MS = 1_000;
 /** Idle connections kept per endpoint. */
 const POOL_LIMIT = 1_024;
@@ -99,46 +97,6 @@ export class UpstreamEndpoint {
     this.removed = true;
     for (const connection of this.idle) connection.destroy();
     this.idle.length = 0;
-  }
-}
-
-/** A socket whose failed writes do not end it: what the peer sent before it stopped reading can still be read. */
-class UpstreamSocket extends Socket {
-  /** A body is being sent, so an answer may come before its end. Without one there is nothing to save, and writes stay plain. */
-  tolerant = false;
-  writesFailed = false;
-
-  override _write(chunk: Buffer | string, encoding: BufferEncoding, callback: (error?: Error | null) => void): void {
-    if (!this.tolerant) {
-      super._write(chunk, encoding, callback);
-      return;
-    }
-    if (this.writesFailed) {
-      callback();
-      return;
-    }
-    super._write(chunk, encoding, (error?: Error | null) => {
-      if (error) this.writesFailed = true;
-      callback();
-    });
-  }
-
-  override _writev(
-    chunks: { chunk: Buffer; encoding: BufferEncoding }[],
-    callback: (error?: Error | null) => void,
-  ): void {
-    if (!this.tolerant) {
-      super._writev?.(chunks, callback);
-      return;
-    }
-    if (this.writesFailed) {
-      callback();
-      return;
-    }
-    super._writev?.(chunks, (error?: Error | null) => {
-      if (error) this.writesFailed = true;
-      callback();
-    });
   }
 }
 
