@@ -1,6 +1,9 @@
 import { Socket } from 'node:net';
 
-/** A socket whose failed writes do not end it: what the peer sent before it stopped reading can still be read. */
+/**
+ * A socket whose failed writes do not end it: what the peer sent before it stopped reading can still be read. Its answer (a 413 to an
+ * upload, say) may already be on the way.
+ */
 export class UpstreamSocket extends Socket {
   /** A body is being sent, so an answer may come before its end. Without one there is nothing to save, and writes stay plain. */
   tolerant = false;
