@@ -64,7 +64,13 @@ export type AcknowledgementReport = z.infer<typeof acknowledgementReport>;
 export const circuitState = z.enum(['Closed', 'Open', 'HalfOpen']);
 export type CircuitState = z.infer<typeof circuitState>;
 
-/** All circuits of a sidecar that are not closed; what is absent is closed. Sent on change, and again on every new plan stream. */
+/** Unix time in milliseconds that a Date can hold: what goes into a status must be a time. */
+const unixMs = z.number().int().min(0).max(8_640_000_000_000_000);
+
+/**
+ * All circuits of a sidecar that are not closed and act; what is absent is closed. Sent on change, and again on every new plan stream.
+ * Optional is what sidecars of earlier versions do not send.
+ */
 export const circuitReport = z.object({
   circuits: z
     .array(
@@ -72,9 +78,16 @@ export const circuitReport = z.object({
         dependency: z.string().max(768),
         stateKey: z.string().max(1024),
         state: circuitState,
-        /** Unix time, milliseconds. */
-        since: z.number().int().min(0),
+        /** When it came into this state. */
+        since: unixMs,
+        /** Why it opened. */
         reason: z.string().max(256),
+        /** When it opened after it had been closed; it may have been half-open and open again since. */
+        failingSince: unixMs.optional(),
+        /** When it lets probes through; only while it is open. */
+        nextProbe: unixMs.optional(),
+        /** How often it opened again after probes since it was last closed. */
+        reopenings: z.number().int().min(0).max(1_000_000_000).optional(),
       }),
     )
     .max(PLAN_LIMITS.dependencies * 4),

@@ -11,8 +11,16 @@ export interface CircuitView {
   state: CircuitState;
   /** Unix milliseconds of the last change of state. */
   sinceUnixMs: number;
+  /** When it opened after it had been closed; null while it is closed. */
+  failingSinceUnixMs: number | null;
+  /** When it lets probes through; null where it is not open. */
+  nextProbeUnixMs: number | null;
+  /** How often it opened again after probes since it was last closed. */
+  reopenings: number;
   /** Why it is in this state: "5 consecutive failures"; empty while it never changed. */
   reason: string;
+  /** False: a kill switch is thrown, and every call passes whatever the state. */
+  enforced: boolean;
 }
 
 export interface DataPlane {
@@ -30,7 +38,7 @@ export interface DataPlane {
   /** Requests and tunnels in progress. */
   inFlight(): number;
   circuits(): CircuitView[];
-  /** Called on every change of any circuit's state. */
+  /** Called on every change of any circuit's state; not where a plan takes one away. */
   onCircuitChange(listener: (circuit: CircuitView) => void): void;
   /** Where each dependency listens in capture `explicit`: name of the entry → "127.0.0.1:PORT". Empty under `iptables`. */
   addresses(): Record<string, string>;

@@ -1,5 +1,6 @@
+import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
-import type { AcknowledgementReport, CircuitReport } from '../../plan/wire.ts';
+import { type AcknowledgementReport, type CircuitReport, circuitReport } from '../../plan/wire.ts';
 import { SESSION_GRACE_MS, Sessions } from './acknowledgements.ts';
 import { podA, podB, result, workload } from './fixtures.ts';
 import { type PlanSnapshot, Snapshots } from './snapshots.ts';
@@ -131,10 +132,13 @@ test('circuits add up over pods; closed ones and those of foreign dependencies d
   const { plan, planOf } = published('v1');
   sessions.opened(podA, CHECKOUT);
   sessions.opened(podB, CHECKOUT);
+  sessions.opened({ namespace: 'shop', name: 'checkout-c', uid: 'uid-c' }, CHECKOUT);
   const foreign = circuit({ dependency: 'billing/ledger/database' });
-  expect(sessions.report(podA, plan, { circuits: [circuit(), foreign] }, 0)).toBe(true);
-  expect(sessions.report(podA, plan, { circuits: [circuit(), foreign] }, 0)).toBe(false);
-  const earlier = circuit({ since: 500, reason: 'FailureRate' });
+  const unknown = circuit({ stateKey: 'of a rule that is gone' });
+  expect(sessions.report(podA, plan, { circuits: [circuit(), foreign, unknown] }, 0)).toBe(true);
+  // One that is told twice counts once.
+  expect(sessions.report(podA, plan, { circuits: [circuit(), circuit(), foreign] }, 0)).toBe(false);
+  const earlier = circuit({ since: 500, failingSince: 100, nextProbe: 30_500, reopenings: 3, reason: 'FailureRate' });
   sessions.report(podB, plan, { circuits: [earlier, circuit({ stateKey: 'charge', state: 'Closed' })] }, 0);
   expect(sessions.circuits(planOf)).toEqual([
     {
@@ -142,12 +146,76 @@ test('circuits add up over pods; closed ones and those of foreign dependencies d
       stateKey: 'base',
       state: 'Open',
       sidecars: 2,
+      totalSidecars: 3,
       sinceUnixMs: 500,
-      reason: 'FailureRate',
+      failingSinceUnixMs: 100,
+      nextProbeUnixMs: 30_500,
+      reopenings: 3,
+      reason: 'ConsecutiveFailures',
     },
   ]);
   sessions.report(podA, plan, { circuits: [] }, 0);
   expect(sessions.circuits(planOf)).toMatchObject([{ sidecars: 1 }]);
   sessions.gone(podB);
   expect(sessions.circuits(planOf)).toEqual([]);
+});
+
+test('a sidecar of an earlier version, which says less, is understood', () => {
+  const sessions = new Sessions();
+  const { plan, planOf } = published('v1');
+  const before = circuitReport.parse({
+    circuits: [{ dependency: 'shop/checkout/payments', stateKey: 'base', state: 'Open', since: 1000, reason: 'x' }],
+  });
+  sessions.report(podA, plan, before, 0);
+  expect(sessions.circuits(planOf)).toMatchObject([
+    { sinceUnixMs: 1000, failingSinceUnixMs: 1000, nextProbeUnixMs: undefined, reopenings: 0, totalSidecars: 1 },
+  ]);
+});
+
+test('a circuit that the newest plan no longer has is forgotten with it', () => {
+  const sessions = new Sessions();
+  const { plan, planOf } = published('v1');
+  sessions.report(podA, plan, { circuits: [circuit()] }, 0);
+  const without: PlanSnapshot = { ...plan, circuits: new Map([['shop/checkout/payments', new Set<string>()]]) };
+  expect(sessions.circuits(planOf)).toHaveLength(1);
+  expect(sessions.circuits(() => without)).toEqual([]);
+});
+
+test('no report brings more than the circuits of the plan, each counted once, into the summary', () => {
+  const { plan, planOf } = published('v1');
+  const reported = fc.record({
+    dependency: fc.constantFrom('shop/checkout/payments', 'billing/ledger/database', ''),
+    stateKey: fc.constantFrom('base', 'other', ''),
+    state: fc.constantFrom('Open' as const, 'HalfOpen' as const, 'Closed' as const),
+    since: fc.nat(),
+    reason: fc.string({ maxLength: 256 }),
+    failingSince: fc.option(fc.nat(), { nil: undefined }),
+    nextProbe: fc.option(fc.nat(), { nil: undefined }),
+    reopenings: fc.option(fc.nat(), { nil: undefined }),
+  });
+  fc.assert(
+    fc.property(fc.array(reported), fc.array(reported), (a, b) => {
+      const sessions = new Sessions();
+      sessions.report(podA, plan, { circuits: a }, 0);
+      sessions.report(podB, plan, { circuits: b }, 0);
+      const summaries = sessions.circuits(planOf);
+      expect(summaries.reduce((sum, { sidecars }) => sum + sidecars, 0)).toBeLessThanOrEqual(2);
+      for (const summary of summaries) {
+        expect([summary.dependencyId, summary.stateKey]).toEqual(['shop/checkout/payments', 'base']);
+        expect(summary.totalSidecars).toBe(2);
+        expect(summary.reason).not.toMatch(/\n/);
+        expect(summary.nextProbeUnixMs === undefined || summary.state === 'Open').toBe(true);
+      }
+    }),
+  );
+});
+
+test.each([
+  ['a time that no Date can hold', { since: Number.MAX_SAFE_INTEGER }],
+  ['a time before 1970', { nextProbe: -1 }],
+  ['half a millisecond', { failingSince: 0.5 }],
+  ['a number of reopenings out of this world', { reopenings: 1e12 }],
+  ['a reason without end', { reason: 'x'.repeat(257) }],
+])('a report with %s is refused', (_what, more) => {
+  expect(circuitReport.safeParse({ circuits: [circuit(more)] }).success).toBe(false);
 });

@@ -1,7 +1,7 @@
 // What the sidecars say of themselves: which version each applied, and which of its circuits are not closed. Kept per pod, and forgotten a
 // while after its last stream ended, so that a sidecar that only reconnects is never missing in between.
 //
-// Nothing here trusts a sidecar further than its own workload: circuits of dependencies that are not in its plan do not count.
+// Nothing here trusts a sidecar further than its own workload: circuits that are not in its plan do not count, and each counts once.
 import type { AcknowledgementReport, CircuitReport, CircuitState } from '../../plan/wire.ts';
 import type { PodIdentity } from './authenticate.ts';
 import type { StreamKind } from './metrics.ts';
@@ -42,9 +42,17 @@ export interface CircuitSummary {
   state: CircuitState;
   /** How many sidecars report this state. */
   sidecars: number;
-  /** The earliest of them. */
+  /** How many sidecars are connected, or were a moment ago, that have this circuit. */
+  totalSidecars: number;
+  /** When the first of them came into this state. */
   sinceUnixMs: number;
-  /** Of the earliest of them. */
+  /** When the first of them opened it after it had been closed. */
+  failingSinceUnixMs: number;
+  /** When the first of them lets probes through; undefined where none is open, or none says it. */
+  nextProbeUnixMs: number | undefined;
+  /** The most of them. */
+  reopenings: number;
+  /** What most of them say. */
   reason: string;
 }
 
@@ -52,6 +60,47 @@ export interface CircuitSummary {
 function oneLine(text: string): string {
   // oxlint-disable-next-line no-control-regex -- these are what is removed
   return text.replaceAll(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, ' ').trim();
+}
+
+type ReportedCircuit = CircuitReport['circuits'][number];
+
+function circuitKey({ dependency, stateKey }: Pick<ReportedCircuit, 'dependency' | 'stateKey'>): string {
+  return JSON.stringify([dependency, stateKey]);
+}
+
+function isInPlan(plan: PlanSnapshot, { dependency, stateKey }: ReportedCircuit): boolean {
+  return plan.circuits.get(dependency)?.has(stateKey) === true;
+}
+
+/** Reports of one circuit in one state, by all the sidecars that hold it there. */
+function summarise(reports: readonly [ReportedCircuit, ...ReportedCircuit[]], totalSidecars: number): CircuitSummary {
+  const [{ dependency, stateKey, state }] = reports;
+  const probes = reports.flatMap(({ nextProbe }) => (state === 'Open' && nextProbe !== undefined ? [nextProbe] : []));
+  return {
+    dependencyId: dependency,
+    stateKey,
+    state,
+    sidecars: reports.length,
+    totalSidecars,
+    sinceUnixMs: least(reports.map(({ since }) => since)),
+    failingSinceUnixMs: least(reports.map(({ failingSince, since }) => failingSince ?? since)),
+    nextProbeUnixMs: probes.length === 0 ? undefined : least(probes),
+    reopenings: -least(reports.map(({ reopenings }) => -(reopenings ?? 0))),
+    reason: mostFrequent(reports.map(({ reason }) => reason)),
+  };
+}
+
+/** Without spreading into Math.min: as many arguments as sidecars may be more than the stack holds. */
+function least(numbers: readonly number[]): number {
+  return numbers.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY);
+}
+
+/** Of equally frequent texts the first by their order, so that it does not change from look to look. */
+function mostFrequent(texts: readonly string[]): string {
+  const counts = new Map<string, number>();
+  for (const text of texts) counts.set(text, (counts.get(text) ?? 0) + 1);
+  const [most] = [...counts].toSorted(([a, x], [b, y]) => y - x || (a < b ? -1 : 1));
+  return most?.[0] ?? '';
 }
 
 export class Sessions {
@@ -124,9 +173,12 @@ export class Sessions {
   /** Replaces what the pod said before. True when something changed. */
   report(pod: PodIdentity, plan: PlanSnapshot, report: CircuitReport, nowMs: number): boolean {
     const session = this.#posted(pod, plan.workloadId, nowMs);
-    const circuits = report.circuits
-      .filter((circuit) => circuit.state !== 'Closed' && plan.dependencyIds.has(circuit.dependency))
-      .map((circuit) => ({ ...circuit, reason: oneLine(circuit.reason) }));
+    const byKey = new Map<string, ReportedCircuit>();
+    for (const circuit of report.circuits) {
+      if (circuit.state === 'Closed' || !isInPlan(plan, circuit)) continue;
+      byKey.set(circuitKey(circuit), { ...circuit, reason: oneLine(circuit.reason) });
+    }
+    const circuits = [...byKey.values()];
     const changed = JSON.stringify(circuits) !== JSON.stringify(session.circuits);
     session.circuits = circuits;
     return changed;
@@ -161,26 +213,39 @@ export class Sessions {
 
   /** Circuits that are not closed, over all pods, sorted. */
   circuits(planOf: (workloadId: string) => PlanSnapshot | undefined): CircuitSummary[] {
-    const summaries = new Map<string, CircuitSummary>();
+    const reports = new Map<string, ReportedCircuit[]>();
     for (const session of this.#byUid.values()) {
-      const known = planOf(session.workloadId)?.dependencyIds;
+      const plan = planOf(session.workloadId);
       for (const circuit of session.circuits) {
-        if (!known?.has(circuit.dependency)) continue;
+        if (plan === undefined || !isInPlan(plan, circuit)) continue;
         const key = JSON.stringify([circuit.dependency, circuit.stateKey, circuit.state]);
-        const summary = summaries.get(key);
-        if (!summary) {
-          const { dependency, stateKey, state, since, reason } = circuit;
-          summaries.set(key, { dependencyId: dependency, stateKey, state, sidecars: 1, sinceUnixMs: since, reason });
-          continue;
-        }
-        summary.sidecars += 1;
-        if (circuit.since < summary.sinceUnixMs) {
-          summary.sinceUnixMs = circuit.since;
-          summary.reason = circuit.reason;
+        const same = reports.get(key);
+        if (same === undefined) reports.set(key, [circuit]);
+        else same.push(circuit);
+      }
+    }
+    const totals = this.#totals(planOf);
+    return [...reports]
+      .toSorted(([a], [b]) => (a < b ? -1 : 1))
+      .flatMap(([, [first, ...others]]) =>
+        first === undefined ? [] : [summarise([first, ...others], totals.get(circuitKey(first)) ?? 0)],
+      );
+  }
+
+  /** By circuit key: how many sidecars have the circuit. */
+  #totals(planOf: (workloadId: string) => PlanSnapshot | undefined): ReadonlyMap<string, number> {
+    const sidecars = new Map<string, number>();
+    for (const { workloadId } of this.#byUid.values()) sidecars.set(workloadId, (sidecars.get(workloadId) ?? 0) + 1);
+    const totals = new Map<string, number>();
+    for (const [workloadId, count] of sidecars) {
+      for (const [dependency, stateKeys] of planOf(workloadId)?.circuits ?? []) {
+        for (const stateKey of stateKeys) {
+          const key = circuitKey({ dependency, stateKey });
+          totals.set(key, (totals.get(key) ?? 0) + count);
         }
       }
     }
-    return [...summaries].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, summary]) => summary);
+    return totals;
   }
 
   #session(pod: PodIdentity, workloadId: string): Session {

@@ -1,11 +1,24 @@
 // Small complete values for the tests of this folder.
 import type { EndpointSet } from '../../plan/endpoints.ts';
-import { type DependencyPlan, PLAN_FORMAT_VERSION } from '../../plan/plan.ts';
+import { type CircuitBreakerPlan, type DependencyPlan, PLAN_FORMAT_VERSION } from '../../plan/plan.ts';
 import type { CompiledWorkload, CompileResult } from '../compile/result.ts';
 import type { PodIdentity } from './authenticate.ts';
 
 export const podA: PodIdentity = { namespace: 'shop', name: 'checkout-a', uid: 'uid-a' };
 export const podB: PodIdentity = { namespace: 'shop', name: 'checkout-b', uid: 'uid-b' };
+
+const CIRCUIT: CircuitBreakerPlan = {
+  stateKey: 'base',
+  failureOn: ['ConnectFailure'],
+  consecutiveFailures: 5,
+  failureRate: null,
+  slowCalls: null,
+  windowMs: 10_000,
+  openForMs: 30_000,
+  maxOpenForMs: 300_000,
+  halfOpenMaxProbes: 2,
+  halfOpenSuccesses: 2,
+};
 
 export function dependency(name: string): DependencyPlan {
   return {
@@ -28,7 +41,7 @@ export function dependency(name: string): DependencyPlan {
         rule: 'base',
         timeouts: { requestMs: 0, attemptMs: 0, connectMs: 2000, idleMs: 300_000, opaqueIdleMs: 3_600_000 },
         retries: null,
-        circuitBreaker: null,
+        circuitBreaker: CIRCUIT,
         bulkhead: null,
         sources: {},
       },

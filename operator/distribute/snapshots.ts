@@ -5,7 +5,7 @@
 // stream remembers what it sent by reference.
 import { createHash } from 'node:crypto';
 import type { EndpointSet } from '../../plan/endpoints.ts';
-import { PLAN_LIMITS } from '../../plan/plan.ts';
+import { type DependencyPlan, PLAN_LIMITS } from '../../plan/plan.ts';
 import type { CompiledWorkload, CompileResult } from '../compile/result.ts';
 
 /** What a stream of plans sends. */
@@ -15,8 +15,8 @@ export interface PlanSnapshot {
   frame: Buffer;
   /** Monotonic. */
   publishedAtMs: number;
-  /** Ids of the dependencies in it: what a sidecar may report on. */
-  dependencyIds: ReadonlySet<string>;
+  /** State keys of the circuits of each dependency in it: what a sidecar may report on. */
+  circuits: ReadonlyMap<string, ReadonlySet<string>>;
   endpointKeys: readonly string[];
 }
 
@@ -69,6 +69,10 @@ function endpointFrames(
   });
 }
 
+function circuitKeys({ policies }: DependencyPlan): ReadonlySet<string> {
+  return new Set(policies.flatMap(({ circuitBreaker }) => (circuitBreaker === null ? [] : [circuitBreaker.stateKey])));
+}
+
 /** Room for the rest of a frame beside its sets: the version and the list of removed keys. */
 const FRAME_OVERHEAD_BYTES = 512 * 1024;
 
@@ -113,7 +117,7 @@ export class Snapshots {
     }
     // Adopted workloads without dependencies never change and stay: there is one per namespace at most.
     for (const [id, plan] of this.#plans) {
-      if (plans.has(id) || plan.dependencyIds.size > 0) continue;
+      if (plans.has(id) || plan.circuits.size > 0) continue;
       plans.set(id, plan);
       endpoints.set(id, this.#endpointsOf(id, [], nowMs));
     }
@@ -199,7 +203,7 @@ export class Snapshots {
       version: workload.version,
       frame,
       publishedAtMs: nowMs,
-      dependencyIds: new Set(workload.plan.dependencies.map((dependency) => dependency.id)),
+      circuits: new Map(workload.plan.dependencies.map((dependency) => [dependency.id, circuitKeys(dependency)])),
       endpointKeys: workload.endpointKeys,
     };
   }

@@ -9,7 +9,11 @@ function circuit(over: Partial<CircuitSummary> = {}): CircuitSummary {
     stateKey: 'circuitBreaker:base',
     state: 'Open',
     sidecars: 1,
+    totalSidecars: 12,
     sinceUnixMs: 1,
+    failingSinceUnixMs: 1,
+    nextProbeUnixMs: 30_001,
+    reopenings: 0,
     reason: '5 failures in a row',
     ...over,
   };

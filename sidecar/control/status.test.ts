@@ -11,7 +11,17 @@ const facts = {
   endpointsConfirmed: true,
   locallyDisabled: false,
   circuits: [
-    { dependency: 'shop/checkout/payments', stateKey: 'base', state: 'Closed', sinceUnixMs: 0, reason: '' } as const,
+    {
+      dependency: 'shop/checkout/payments',
+      stateKey: 'base',
+      state: 'Closed',
+      sinceUnixMs: 0,
+      failingSinceUnixMs: null,
+      nextProbeUnixMs: null,
+      reopenings: 0,
+      reason: '',
+      enforced: true,
+    } as const,
   ],
 };
 
@@ -41,6 +51,10 @@ it('tells what is wrong', () => {
           stateKey: 'charge',
           state: 'Open',
           sinceUnixMs: 1_000,
+          failingSinceUnixMs: 1_000,
+          nextProbeUnixMs: 31_000,
+          reopenings: 0,
+          enforced: true,
           reason: '5 consecutive failures',
         },
       ],
@@ -53,6 +67,6 @@ it('tells what is wrong', () => {
     'plan:      none yet, stream DOWN',
     'endpoints: version e1, stream DOWN, from disk and not confirmed yet',
     'circuits:  1 of 2 not closed',
-    '  shop/checkout/stock (charge): Open for 12 s: 5 consecutive failures',
+    '  shop/checkout/stock (charge): Open for 12 s: 5 consecutive failures; next probe in 18 s',
   ]);
 });

@@ -20,11 +20,15 @@ export function statusLines(facts: StatusFacts, nowUnixMs: number): string[] {
   ];
   const notClosed = facts.circuits.filter((circuit) => circuit.state !== 'Closed');
   lines.push(`circuits:  ${notClosed.length} of ${facts.circuits.length} not closed`);
-  for (const { dependency, stateKey, state, sinceUnixMs, reason } of notClosed) {
-    const seconds = Math.max(0, Math.round((nowUnixMs - sinceUnixMs) / 1000));
-    lines.push(`  ${dependency} (${stateKey}): ${state} for ${seconds} s: ${reason}`);
+  for (const { dependency, stateKey, state, sinceUnixMs, reason, nextProbeUnixMs } of notClosed) {
+    const probe = nextProbeUnixMs === null ? '' : `; next probe in ${seconds(nextProbeUnixMs - nowUnixMs)} s`;
+    lines.push(`  ${dependency} (${stateKey}): ${state} for ${seconds(nowUnixMs - sinceUnixMs)} s: ${reason}${probe}`);
   }
   return lines;
+}
+
+function seconds(durationMs: number): number {
+  return Math.max(0, Math.round(durationMs / 1000));
 }
 
 function describe(version: string | null, streamUp: boolean): string {

@@ -53,6 +53,17 @@ describe('closed', () => {
     expect(breaker.reason).toBe('5 consecutive failures');
   });
 
+  it('names the last failure by its narrowest kind that counts', () => {
+    const breaker = breakerOf({ ...defaults, consecutiveFailures: 2 });
+    for (const bits of [FailureBit.ConnectFailure, FailureBit.GatewayError | FailureBit.ServerError]) {
+      breaker.settle(breaker.admit(0), Failure, 1, 0, bits);
+    }
+    // GatewayError is not in failureOn.
+    expect(breaker.reason).toBe('2 consecutive failures (last: ServerError)');
+    breaker.settle(breaker.admit(30_000), Failure, 1, 30_000, FailureBit.Reset);
+    expect([breaker.state(30_000), breaker.reason]).toEqual([Open, 'a probe failed (Reset)']);
+  });
+
   it('starts to count again after a success', () => {
     const breaker = breakerOf();
     calls(breaker, 4, Failure, 0);
@@ -164,7 +175,7 @@ describe('half-open', () => {
     const seen: unknown[] = [];
     breaker.onTransition = (state, reason, nowMs) => seen.push([state, reason, nowMs]);
     expect(breaker.state(30_000)).toBe(HalfOpen);
-    expect(seen).toEqual([[HalfOpen, 'the open time is over', 30_000]]);
+    expect(seen).toEqual([[HalfOpen, 'the open time is over; it had opened for: 5 consecutive failures', 30_000]]);
     expect(breaker.retryAfterMs(30_000)).toBe(0);
   });
 

@@ -13,7 +13,7 @@
 //  - A probe that succeeds but is slow by the circuit's own threshold is a failure: else a circuit that opened for slowness would flap.
 import type { CircuitBreakerPlan } from '../../plan/plan.ts';
 import type { Random } from '../../runtime/random.ts';
-import { failureMask } from './failures.ts';
+import { failureMask, failureName } from './failures.ts';
 
 export const Outcome = { Success: 0, Failure: 1, Ignored: 2 } as const;
 export const BreakerState = { Closed: 0, Open: 1, HalfOpen: 2 } as const;
@@ -41,7 +41,9 @@ export class CircuitBreaker {
   #probesInFlight = 0;
   #probeSuccesses = 0;
   #lastProbeMs = 0;
-  /** Why it is in its state; empty while it never changed. */
+  /** `FailureBit`s of the last failure that counted. */
+  #lastFailure = 0;
+  /** Why it is in its state, and of a half-open circuit why it had opened; empty while it never changed. */
   reason = '';
   /** Called after every change of state. */
   onTransition: BreakerListener | null = null;
@@ -78,9 +80,10 @@ export class CircuitBreaker {
     return this.#generation * 2 + 1;
   }
 
-  /** Gives a permit back with an `Outcome`. `durationMs`: from admission to the result. */
-  settle(permit: number, outcome: number, durationMs: number, nowMs: number): void {
+  /** Gives a permit back with an `Outcome`. `durationMs`: from admission to the result. `failureBits`: what the reason names. */
+  settle(permit: number, outcome: number, durationMs: number, nowMs: number, failureBits = 0): void {
     if (Math.floor(permit / 2) !== this.#generation) return;
+    if (outcome === Outcome.Failure) this.#lastFailure = failureBits;
     if (permit % 2 === 1) this.#settleProbe(outcome, durationMs, nowMs);
     else if (outcome !== Outcome.Ignored)
       this.#settleCall(outcome === Outcome.Failure, this.#isSlow(durationMs), nowMs);
@@ -99,6 +102,17 @@ export class CircuitBreaker {
     return this.#state === BreakerState.Open ? this.#openUntilMs() - nowMs : 0;
   }
 
+  /** How long an open circuit stays open in all; 0 in every other state. */
+  openTimeMs(nowMs: number): number {
+    this.#followTime(nowMs);
+    return this.#state === BreakerState.Open ? this.#openUntilMs() - this.#openedAtMs : 0;
+  }
+
+  /** How often it opened again from half-open since it was last closed. */
+  get reopenings(): number {
+    return this.#reopenings;
+  }
+
   #settleCall(failed: boolean, slow: boolean, nowMs: number): void {
     this.#consecutiveFailures = failed ? this.#consecutiveFailures + 1 : 0;
     this.#window.record(failed, slow, nowMs);
@@ -110,11 +124,11 @@ export class CircuitBreaker {
   #tripReason(): string {
     const { consecutiveFailures, failureRate, slowCalls } = this.#spec;
     if (consecutiveFailures > 0 && this.#consecutiveFailures >= consecutiveFailures) {
-      return `${this.#consecutiveFailures} consecutive failures`;
+      return `${this.#consecutiveFailures} consecutive failures${this.#lastKind('last: ')}`;
     }
     const { calls, failures, slow } = this.#window;
     if (failureRate !== null && calls >= failureRate.minimumCalls && failures * 100 >= failureRate.percent * calls) {
-      return `${failures} of ${calls} calls failed`;
+      return `${failures} of ${calls} calls failed${this.#lastKind('last: ')}`;
     }
     if (slowCalls !== null && calls >= slowCalls.minimumCalls && slow * 100 >= slowCalls.percent * calls) {
       return `${slow} of ${calls} calls were slower than ${slowCalls.thresholdMs} ms`;
@@ -122,11 +136,17 @@ export class CircuitBreaker {
     return '';
   }
 
+  /** " (last: Reset)"; empty where nobody said what it was. */
+  #lastKind(prefix: string): string {
+    const kind = failureName(this.#lastFailure & this.failureMask);
+    return kind === '' ? '' : ` (${prefix}${kind})`;
+  }
+
   #settleProbe(outcome: number, durationMs: number, nowMs: number): void {
     this.#probesInFlight -= 1;
     if (outcome === Outcome.Ignored) return;
     if (outcome === Outcome.Failure) {
-      this.#reopen('a probe failed', nowMs);
+      this.#reopen(`a probe failed${this.#lastKind('')}`, nowMs);
     } else if (this.#isSlow(durationMs)) {
       this.#reopen('a probe was slow', nowMs);
     } else {
@@ -161,7 +181,8 @@ export class CircuitBreaker {
   /** The changes of state that time makes. */
   #followTime(nowMs: number): void {
     if (this.#state === BreakerState.Open) {
-      if (nowMs >= this.#openUntilMs()) this.#change(BreakerState.HalfOpen, 'the open time is over', nowMs);
+      if (nowMs >= this.#openUntilMs())
+        this.#change(BreakerState.HalfOpen, `the open time is over; it had opened for: ${this.reason}`, nowMs);
     } else if (this.#state === BreakerState.HalfOpen && this.#probesInFlight >= this.#spec.halfOpenMaxProbes) {
       const patienceMs = Math.max(PROBE_PATIENCE_MS, this.#openUntilMs() - this.#openedAtMs);
       if (nowMs - this.#lastProbeMs >= patienceMs) this.#reopen('the probes are not answered', nowMs);

@@ -13,10 +13,18 @@ export const FailureBit = {
   TooManyRequests: 32,
 } as const satisfies Record<FailureKind, number>;
 
+const NARROW_FIRST = Object.entries(FailureBit) as [FailureKind, number][];
+
 export function failureMask(kinds: readonly FailureKind[]): number {
   let mask = 0;
   for (const kind of kinds) mask |= FailureBit[kind];
   return mask;
+}
+
+/** The narrowest name of a failure among those that are counted; empty where none of them is. */
+export function failureName(bits: number): FailureKind | '' {
+  for (const [kind, bit] of NARROW_FIRST) if ((bits & bit) !== 0) return kind;
+  return '';
 }
 
 /** The failures that a status is; 0 for a status that is none. A status above 599 is invalid and counts as 5xx (RFC 9110, 15). */

@@ -59,14 +59,15 @@ export class Attempt {
       Attempt.counts(policy, this.failureBits) ? Outcome.Failure : Outcome.Success,
       this.responseMs,
       nowMs,
+      this.failureBits,
     );
     this.#permit = 0;
   }
 
-  /** `result` below zero: nothing was tried. */
-  end(policy: RoutePolicy, context: ProxyContext, outcome: number, result: number, nowMs: number): void {
+  /** `result` below zero: nothing was tried. `bits`: what kind of failure the breaker is to name. */
+  end(policy: RoutePolicy, context: ProxyContext, outcome: number, result: number, bits: number, nowMs: number): void {
     if (this.#permit !== 0) {
-      policy.breaker?.settle(this.#permit, outcome, this.responseMs, nowMs);
+      policy.breaker?.settle(this.#permit, outcome, this.responseMs, nowMs, bits);
       this.#permit = 0;
     }
     if (this.endpoint) {

@@ -60,6 +60,7 @@ export class ProxyDataPlane implements DataPlane {
   readonly #listeners = new Map<string, { server: Server; port: number }>();
   readonly #captured: Server[] = [];
   readonly #circuitListeners: ((circuit: CircuitView) => void)[] = [];
+  /** By dependency and state key: the states that were told, but for closed. */
   readonly #told = new Map<string, string>();
   readonly #environment: DependencyEnvironment;
   #sets = new Map<string, EndpointSet>();
@@ -110,6 +111,7 @@ export class ProxyDataPlane implements DataPlane {
     this.#hasPlan = true;
     for (const dependency of this.#dependencies.values()) this.#applySet(dependency);
     this.#index();
+    this.#forgetCircuits();
     this.#grantRaisedLimits();
     if (this.#listening)
       this.#openListeners().catch((error: unknown) => this.#options.log.error({ err: error }, 'listener did not open'));
@@ -320,20 +322,35 @@ export class ProxyDataPlane implements DataPlane {
 
   #tell(dependency: DependencyRuntime, circuit: CircuitEntry): void {
     const view = this.#view(dependency, circuit);
-    const key = `${view.dependency}\n${view.stateKey}`;
+    const key = toldKey(view.dependency, view.stateKey);
     if ((this.#told.get(key) ?? 'Closed') === view.state) return;
-    this.#told.set(key, view.state);
+    if (view.state === 'Closed') this.#told.delete(key);
+    else this.#told.set(key, view.state);
     for (const listener of this.#circuitListeners) listener(view);
   }
 
+  /** A circuit that a plan took away and another brings back begins anew: that it opens is news again. */
+  #forgetCircuits(): void {
+    if (this.#told.size === 0) return;
+    const present = new Set(this.circuits().map(({ dependency, stateKey }) => toldKey(dependency, stateKey)));
+    for (const key of this.#told.keys()) if (!present.has(key)) this.#told.delete(key);
+  }
+
   #view(dependency: DependencyRuntime, circuit: CircuitEntry): CircuitView {
-    const state = STATES[circuit.breaker.state(this.#options.clock.monotonicMs())] ?? 'Closed';
+    const nowMs = this.#options.clock.monotonicMs();
+    const { breaker } = circuit;
+    const state = STATES[breaker.state(nowMs)] ?? 'Closed';
     return {
       dependency: dependency.plan.id,
       stateKey: circuit.key,
       state,
       sinceUnixMs: Math.round(circuit.sinceUnixMs),
-      reason: circuit.breaker.reason,
+      failingSinceUnixMs: circuit.failingSinceUnixMs,
+      // From when it opened, not from now: between two looks only a new openFor moves it.
+      nextProbeUnixMs: state === 'Open' ? Math.round(circuit.sinceUnixMs + breaker.openTimeMs(nowMs)) : null,
+      reopenings: breaker.reopenings,
+      reason: breaker.reason,
+      enforced: dependency.enforced,
     };
   }
 
@@ -381,6 +398,8 @@ function labelsOf(dependencies: readonly DependencyPlan[]): Map<string, string> 
     ]),
   );
 }
+
+const toldKey = (dependency: string, stateKey: string) => `${dependency}\n${stateKey}`;
 
 function isLoopback(address: string): boolean {
   return address.startsWith('127.') || address === '::1';

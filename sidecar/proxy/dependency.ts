@@ -7,7 +7,7 @@ import type { Random } from '../../runtime/random.ts';
 import { pickEndpoint } from '../balance/pick.ts';
 import type { RouteMetrics, SidecarMetrics } from '../metrics.ts';
 import { Bulkhead } from '../policies/bulkhead.ts';
-import { CircuitBreaker } from '../policies/circuit-breaker.ts';
+import { BreakerState, CircuitBreaker } from '../policies/circuit-breaker.ts';
 import { failureMask } from '../policies/failures.ts';
 import { RetryBudget } from '../policies/retry-budget.ts';
 import { RouteTable } from '../route/match.ts';
@@ -28,6 +28,8 @@ export interface CircuitEntry {
   readonly key: string;
   readonly breaker: CircuitBreaker;
   sinceUnixMs: number;
+  /** When it opened after it had been closed; null while it is closed. */
+  failingSinceUnixMs: number | null;
 }
 
 export interface DependencyEnvironment {
@@ -248,11 +250,14 @@ export class DependencyRuntime {
         key: spec.stateKey,
         breaker: new CircuitBreaker(spec, environment.random),
         sinceUnixMs: environment.unixMs(),
+        failingSinceUnixMs: null,
       };
       created.breaker.onTransition = (state) => {
         // A request that began before a plan which no longer has this circuit may still move it.
         if (this.circuits.get(created.key) !== created) return;
         created.sinceUnixMs = environment.unixMs();
+        if (state === BreakerState.Closed) created.failingSinceUnixMs = null;
+        else created.failingSinceUnixMs ??= created.sinceUnixMs;
         environment.metrics.countTransition(this.label, created.key, STATE_NAMES[state] ?? '');
         environment.onTransition(this, created);
       };

@@ -301,7 +301,7 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
     const { endpoint } = this.#attempt;
     const rerouted = result === AttemptResult.connectFailure && this.#rerouted();
     const counts = !rerouted && Attempt.counts(this.#policy, bits);
-    this.#release(counts ? Outcome.Failure : Outcome.Ignored, result);
+    this.#release(counts ? Outcome.Failure : Outcome.Ignored, result, bits);
     this.#lastEndpoint = endpoint;
     if (rerouted) {
       this.#attempts--;
@@ -388,7 +388,8 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
     this.#attempt.responseMs = this.#attempt.tookMs(nowMs);
     this.#lastEndpoint = this.#attempt.endpoint;
     this.#dropUpstream();
-    this.#release(Attempt.counts(this.#policy, bits) ? Outcome.Failure : Outcome.Success, AttemptResult.failureStatus);
+    const outcome = Attempt.counts(this.#policy, bits) ? Outcome.Failure : Outcome.Success;
+    this.#release(outcome, AttemptResult.failureStatus, bits);
     this.#enter(Phase.Backoff, atMs);
     return true;
   }
@@ -576,7 +577,8 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
     }
     const counts = this.#ranLongEnough(nowMs) && Attempt.counts(this.#policy, FailureBit.AttemptTimeout);
     this.#lastEndpoint = this.#attempt.endpoint;
-    this.#release(counts && !blameless ? Outcome.Failure : Outcome.Ignored, AttemptResult.attemptTimeout);
+    const outcome = counts && !blameless ? Outcome.Failure : Outcome.Ignored;
+    this.#release(outcome, AttemptResult.attemptTimeout, FailureBit.AttemptTimeout);
     this.#refuse(deadline ? deadlinePassed : attemptTimeout, nowMs);
   }
 
@@ -610,7 +612,7 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
     this.#attempt.givePlace(this.#context);
     const { breaker } = this.#policy;
     const answer = LOCAL_ANSWERS.circuitOpen;
-    const detail = breaker && breaker.reason !== '' ? `${answer.detail} Last: ${breaker.reason}.` : '';
+    const detail = breaker && breaker.reason !== '' ? `${answer.detail} Why: ${breaker.reason}.` : '';
     this.#refuse(answer, nowMs, breaker ? breaker.retryAfterMs(nowMs) : 0, detail);
   }
 
@@ -637,7 +639,7 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
   #breakOff(outcome: number, result: number, answer: LocalAnswer): void {
     const bit = result === AttemptResult.attemptTimeout ? FailureBit.AttemptTimeout : FailureBit.Reset;
     const counts = outcome === Outcome.Failure && Attempt.counts(this.#policy, bit);
-    this.#release(counts ? Outcome.Failure : Outcome.Ignored, result);
+    this.#release(counts ? Outcome.Failure : Outcome.Ignored, result, bit);
     this.#policy.metrics.observe(this.#status, reasonSlot(answer.code), this.#elapsedMs());
     this.#reset();
     this.#client.breakOff();
@@ -652,9 +654,9 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
   }
 
   /** Ends the attempt in all books. `result` below zero: nothing was tried. */
-  #release(outcome: number, result: number): void {
+  #release(outcome: number, result: number, failureBits: number = this.#attempt.failureBits): void {
     if (this.bulkheadQueued) this.#policy.bulkhead?.cancel(this);
-    this.#attempt.end(this.#policy, this.#context, outcome, result, this.#context.ticker.nowMs());
+    this.#attempt.end(this.#policy, this.#context, outcome, result, failureBits, this.#context.ticker.nowMs());
   }
 
   #dropUpstream(): void {

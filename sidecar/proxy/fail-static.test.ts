@@ -126,6 +126,25 @@ describe('a plan', () => {
     expect(await answer).toMatch(/^HTTP\/1\.1 502 /);
     expect(told).toEqual([]);
   });
+
+  it('that brings back a circuit which another took away open makes its next opening news again', async () => {
+    const circuitBreaker = { ...BREAKER, consecutiveFailures: 1, openForMs: 60_000 };
+    const dead = await refusing();
+    const { port, plane } = await bench({ circuitBreaker }, dead, [dead]);
+    const told: string[] = [];
+    plane.onCircuitChange(({ state }) => told.push(state));
+    plane.setEndpointsStreamUp(true);
+    await call(port);
+    expect(plane.circuits()).toMatchObject([{ state: 'Open', enforced: true }]);
+    plane.setLocallyDisabled(true);
+    expect(plane.circuits()).toMatchObject([{ state: 'Open', enforced: false }]);
+    plane.setLocallyDisabled(false);
+    plane.applyPlan(workloadPlan(dependencyPlan({})));
+    plane.applyPlan(workloadPlan(dependencyPlan({ circuitBreaker }, { destinations: [dead] })));
+    expect(plane.circuits()).toMatchObject([{ state: 'Closed' }]);
+    await call(port);
+    expect(told).toEqual(['Open', 'Open']);
+  });
 });
 
 describe('what answers and counters say', () => {

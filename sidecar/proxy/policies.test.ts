@@ -95,7 +95,17 @@ describe('circuit breaker', () => {
     expect(refused.reason).toBe('circuit-open');
     expect(refused.text).toMatch(/Retry-After: 1/);
     expect(count).toBe(5);
-    expect(plane.circuits()).toMatchObject([{ state: 'Open', reason: expect.stringContaining('5') }]);
+    const [circuit] = plane.circuits();
+    expect(circuit).toMatchObject({
+      state: 'Open',
+      reason: '5 consecutive failures (last: ServerError)',
+      reopenings: 0,
+      failingSinceUnixMs: circuit?.sinceUnixMs,
+      enforced: true,
+    });
+    const openTimeMs = (circuit?.nextProbeUnixMs ?? 0) - (circuit?.sinceUnixMs ?? 0);
+    expect(openTimeMs).toBeGreaterThanOrEqual(BREAKER.openForMs);
+    expect(openTimeMs).toBeLessThanOrEqual(BREAKER.openForMs * 1.1 + 1);
     // Half-open by time: two probes at a time, the others refused at once; they fail, so it opens again, for longer.
     await expect.poll(() => plane.circuits()[0]?.state, { timeout: 2_000 }).toBe('HalfOpen');
     mostProbes = 0;
@@ -103,12 +113,22 @@ describe('circuit breaker', () => {
     expect(wave.filter(({ reason }) => reason === 'circuit-open')).toHaveLength(8);
     expect(mostProbes).toBe(2);
     expect(count).toBe(7);
-    expect(plane.circuits()[0]?.state).toBe('Open');
+    expect(plane.circuits()[0]).toMatchObject({
+      state: 'Open',
+      reason: 'a probe failed (ServerError)',
+      reopenings: 1,
+      failingSinceUnixMs: circuit?.failingSinceUnixMs,
+    });
     healthy = true;
     await expect.poll(() => plane.circuits()[0]?.state, { timeout: 3_000 }).toBe('HalfOpen');
     expect((await call(port)).status).toBe(200);
     expect((await call(port)).status).toBe(200);
-    expect(plane.circuits()[0]?.state).toBe('Closed');
+    expect(plane.circuits()[0]).toMatchObject({
+      state: 'Closed',
+      reopenings: 0,
+      failingSinceUnixMs: null,
+      nextProbeUnixMs: null,
+    });
   });
 
   it('keeps its state over a new plan with other numbers, and counts no refusal of our own', async () => {

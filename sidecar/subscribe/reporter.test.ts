@@ -1,19 +1,21 @@
 import { expect, it } from 'vitest';
+import { circuitReport } from '../../plan/wire.ts';
 import { silentLogger } from '../../runtime/log.ts';
 import { ManualClock } from '../../runtime/manual-clock.ts';
+import type { CircuitView } from '../data-plane.ts';
 import { OperatorError } from './operator-client.ts';
 import { Reporter } from './reporter.ts';
 
 function bench() {
   const clock = new ManualClock();
   const posts: { atMs: number; path: string; body: unknown }[] = [];
-  const state = { fault: null as OperatorError | null };
+  const state = { fault: null as OperatorError | null, circuits: [] as CircuitView[] };
   const reporter = new Reporter({
     post: async (path, body) => {
       posts.push({ atMs: clock.monotonicMs(), path, body });
       if (state.fault) throw state.fault;
     },
-    circuits: () => [],
+    circuits: () => state.circuits,
     locallyDisabled: () => false,
     clock,
     random: () => 0.5,
@@ -59,4 +61,61 @@ it('leaves no timer', async () => {
   await clock.advance(60_000);
   expect(posts).toEqual([]);
   expect(clock.timers).toBe(0);
+});
+
+const open: CircuitView = {
+  dependency: 'shop/checkout/payments',
+  stateKey: 'circuitBreaker:base',
+  state: 'Open',
+  sinceUnixMs: 1_000.4,
+  failingSinceUnixMs: 500,
+  nextProbeUnixMs: 31_000,
+  reopenings: 2,
+  reason: '5 consecutive failures (last: ConnectFailure)',
+  enforced: true,
+};
+
+it('tells of a circuit all that its breaker knows, as the contract has it', async () => {
+  const { clock, posts, state, reporter } = bench();
+  state.circuits = [open, { ...open, stateKey: 'b', state: 'HalfOpen', nextProbeUnixMs: null }];
+  reporter.circuitsChanged();
+  await clock.advance(100);
+  const [post] = posts;
+  const told = {
+    dependency: 'shop/checkout/payments',
+    since: 1_000,
+    failingSince: 500,
+    reopenings: 2,
+    reason: '5 consecutive failures (last: ConnectFailure)',
+  };
+  expect(circuitReport.parse(JSON.parse(JSON.stringify(post?.body)))).toEqual({
+    circuits: [
+      { ...told, stateKey: 'circuitBreaker:base', state: 'Open', nextProbe: 31_000 },
+      { ...told, stateKey: 'b', state: 'HalfOpen' },
+    ],
+  });
+});
+
+it('tells after a plan or a kill switch what is another by it, and otherwise nothing', async () => {
+  const { clock, posts, state, reporter } = bench();
+  const circuitsTold = () => posts.map(({ body }) => (body as { circuits: unknown[] }).circuits.length);
+  reporter.operatorIsBack();
+  await clock.advance(1_000);
+  reporter.planApplied();
+  await clock.advance(1_000);
+  expect(circuitsTold()).toEqual([0]);
+  state.circuits = [open];
+  reporter.circuitsChanged();
+  await clock.advance(1_000);
+  // A new openFor moves the next probe.
+  state.circuits = [{ ...open, nextProbeUnixMs: 61_000 }];
+  reporter.planApplied();
+  await clock.advance(1_000);
+  // Where nothing is enforced, an open circuit refuses nothing: it is not told.
+  state.circuits = [{ ...open, enforced: false }];
+  reporter.localSwitchChanged();
+  await clock.advance(1_000);
+  reporter.planApplied();
+  await clock.advance(1_000);
+  expect(circuitsTold()).toEqual([0, 1, 1, 0]);
 });

@@ -29,6 +29,8 @@ export class Reporter {
   readonly #verdicts = new Map<'plan' | 'endpoints', Verdict>();
   #cancelTimer: () => void = () => {};
   #reported: FailureReason | null = null;
+  /** What the operator knows of the circuits. */
+  #toldCircuits = '';
   #closed = false;
 
   constructor(options: ReporterOptions) {
@@ -45,6 +47,11 @@ export class Reporter {
     this.#add('circuits', DELAY_MS.circuits);
   }
 
+  /** Numbers and switches of a plan change what there is to tell of a circuit, most of the time of none. */
+  planApplied(): void {
+    if (JSON.stringify(this.#circuitReport()) !== this.#toldCircuits) this.circuitsChanged();
+  }
+
   /** The plan stream came up, perhaps to an operator that knows nothing of us. */
   operatorIsBack(): void {
     this.#queue.resume();
@@ -53,6 +60,7 @@ export class Reporter {
 
   localSwitchChanged(): void {
     if (this.#verdicts.has('plan')) this.#add('plan', DELAY_MS.plan);
+    this.planApplied();
   }
 
   close(): void {
@@ -82,6 +90,7 @@ export class Reporter {
       const report = kind === 'circuits' ? this.#circuitReport() : this.#acknowledgement(kind);
       if (report !== null)
         await this.#options.post(kind === 'circuits' ? PATHS.circuits : PATHS.acknowledgements, report);
+      if (kind === 'circuits') this.#toldCircuits = JSON.stringify(report);
       this.#queue.sent();
       this.#reported = null;
     } catch (error) {
@@ -107,15 +116,22 @@ export class Reporter {
   }
 
   #circuitReport(): CircuitReport {
-    const open = this.#options.circuits().filter((circuit) => circuit.state !== 'Closed');
+    const open = this.#options.circuits().filter(({ state, enforced }) => state !== 'Closed' && enforced);
     return {
       circuits: open.slice(0, PLAN_LIMITS.dependencies * 4).map((circuit) => ({
         dependency: circuit.dependency,
         stateKey: circuit.stateKey,
         state: circuit.state,
-        since: Math.max(0, Math.round(circuit.sinceUnixMs)),
+        since: unixMs(circuit.sinceUnixMs),
         reason: circuit.reason.slice(0, 256),
+        failingSince: circuit.failingSinceUnixMs === null ? undefined : unixMs(circuit.failingSinceUnixMs),
+        nextProbe: circuit.nextProbeUnixMs === null ? undefined : unixMs(circuit.nextProbeUnixMs),
+        reopenings: circuit.reopenings,
       })),
     };
   }
+}
+
+function unixMs(time: number): number {
+  return Math.max(0, Math.round(time));
 }

@@ -264,6 +264,10 @@ describe('reports', () => {
     stateKey,
     state,
     sinceUnixMs: 1_800_000_000_000.4,
+    failingSinceUnixMs: 1_799_999_990_000.4,
+    nextProbeUnixMs: state === 'Open' ? 1_800_000_030_000 : null,
+    reopenings: 1,
+    enforced: true,
     reason: '5 consecutive failures',
   });
 
@@ -284,6 +288,9 @@ describe('reports', () => {
         stateKey,
         state: 'Open',
         since: 1_800_000_000_000,
+        failingSince: 1_799_999_990_000,
+        nextProbe: 1_800_000_030_000,
+        reopenings: 1,
         reason: '5 consecutive failures',
       })),
     });

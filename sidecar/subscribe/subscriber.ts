@@ -175,6 +175,7 @@ export class Subscriber {
       log: this.#options.log,
       onApplied: (version, plan, line) => {
         this.#planIsInForce(version, plan);
+        this.#reporter.planApplied();
         this.#state?.savePlan(line);
       },
       onVerdict: (verdict) => this.#onVerdict('plan', verdict),
