@@ -22,3 +22,8 @@ export type EndpointSet = z.infer<typeof endpointSet>;
 export function endpointsKey(namespace: string, service: string, port: number): string {
   return `${namespace}/${service}:${port}`;
 }
+
+/** The same place of a host outside the cluster: "host:<name>:<port>". No set of the stream has it. */
+export function hostKey(name: string, port: number): string {
+  return `host:${name}:${port}`;
+}

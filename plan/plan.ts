@@ -17,6 +17,7 @@ export const PLAN_LIMITS = {
   matchesPerRule: 16,
   combinations: 65_536,
   policies: 65_536,
+  portsPerService: 256,
   endpointsPerSet: 10_000,
   endpointSets: 512,
 } as const;
@@ -126,16 +127,33 @@ export const dependencyPlan = z.object({
   criticality: z.enum(['Required', 'Optional']),
   /** Disabled by the kill switch: connections are tunnelled without the codec. */
   enforcement: z.enum(['Enabled', 'Disabled']),
-  service: z.object({ namespace: text(253), name: text(253), port }),
+  /** What is called: a Service of the cluster, or a host outside of it. Exactly one of the two is not null. */
+  service: z
+    .object({
+      namespace: text(253),
+      name: text(253),
+      port,
+      /** Every TCP port of the Service: where its name leads to the sidecar (capture `loopback`), it does for all of them. */
+      ports: z.array(port).max(PLAN_LIMITS.portsPerService).default([]),
+    })
+    .nullable(),
+  /** A host outside the cluster: a connection belongs to it by Host or SNI, and the sidecar finds its addresses by DNS. */
+  host: z
+    .object({ name: text(253), port })
+    .nullable()
+    .default(null),
   /** Host for requests whose own Host is an IP address or localhost (capture `explicit`). */
   authority: text(512),
   /** Http: appProtocol or port name says HTTP. Opaque: it says something else. Detect: it says nothing. */
   protocol: z.enum(['Http', 'Opaque', 'Detect']),
   /** ClusterIP and port, each family: what a captured connection was sent to, and the way back where no endpoint is known. */
   destinations: z.array(z.object({ address: text(64), port })).max(4),
-  /** Endpoints: balance over them. ClusterIp: dial the ClusterIP (session affinity, internal traffic policy). OriginalDestination: headless. */
-  balancing: z.enum(['Endpoints', 'ClusterIp', 'OriginalDestination']),
-  /** Key of this dependency's set on the endpoints stream. */
+  /**
+   * Endpoints: balance over them. ClusterIp: dial the ClusterIP (session affinity, internal traffic policy). OriginalDestination: headless.
+   * Dns: balance over the addresses of `host`.
+   */
+  balancing: z.enum(['Endpoints', 'ClusterIp', 'OriginalDestination', 'Dns']),
+  /** Key of this dependency's set on the endpoints stream; that of a host is never on it. */
   endpointsKey: text(640),
   levels: z.array(z.array(rulePlan).max(PLAN_LIMITS.rulesPerLevel)).max(PLAN_LIMITS.levelsPerDependency),
   /**
@@ -152,6 +170,8 @@ export const workloadPlan = z.object({
   namespace: text(253),
   /** Names of the ServiceDependencies that select the workload's pods, sorted; what a workload is. */
   serviceDependencies: z.array(text(253)).max(PLAN_LIMITS.dependencies),
+  /** Captured connections to destinations that nobody declared: passed on, passed on and counted by destination, or refused. */
+  undeclared: z.enum(['Allow', 'Warn', 'Deny']).default('Allow'),
   dependencies: z.array(dependencyPlan).max(PLAN_LIMITS.dependencies),
 });
 export type WorkloadPlan = z.infer<typeof workloadPlan>;

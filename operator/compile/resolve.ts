@@ -2,7 +2,7 @@
 // is left out of every plan: calls to it are passed on untouched, as those to any destination that was never declared.
 import type { ServiceDependency, ServiceDependencyEntry } from '../../crds/service-dependency.ts';
 import { endpointsKey } from '../../plan/endpoints.ts';
-import type { DependencyPlan } from '../../plan/plan.ts';
+import { type DependencyPlan, PLAN_LIMITS } from '../../plan/plan.ts';
 import { enforcementOf } from './enforcement.ts';
 import { problem } from './problem.ts';
 import { protocolOf } from './protocol.ts';
@@ -53,7 +53,8 @@ export function resolve(index: WorldIndex): Resolution {
           serviceDependency: owner.metadata.name,
           criticality: entry.criticality ?? 'Required',
           enforcement: enforcement.value,
-          service: { namespace: service.namespace, name: service.name, port: port.port },
+          service: { namespace: service.namespace, name: service.name, port: port.port, ports: tcpPorts(service) },
+          host: null,
           authority: authorityOf(service, port.port, index.clusterDomain),
           protocol: protocolOf(port),
           destinations: service.clusterIPs.map((address) => ({ address, port: port.port })),
@@ -130,6 +131,11 @@ function balancingOf(service: WorldService): DependencyPlan['balancing'] {
   if (service.headless) return 'OriginalDestination';
   const left = service.sessionAffinity === 'ClientIP' || service.internalTrafficPolicy === 'Local';
   return left && service.clusterIPs.length > 0 ? 'ClusterIp' : 'Endpoints';
+}
+
+function tcpPorts(service: WorldService): number[] {
+  const numbers = service.ports.filter((port) => port.protocol === 'TCP').map((port) => port.port);
+  return [...new Set(numbers)].sort((a, b) => a - b).slice(0, PLAN_LIMITS.portsPerService);
 }
 
 function authorityOf(service: WorldService, port: number, clusterDomain: string): string {

@@ -95,7 +95,12 @@ function compileWorkload(
     problems,
   );
   const parts = fit(dependencies, id, problems).sort((a, b) => compareText(a.plan.id, b.plan.id));
-  const head = { formatVersion: PLAN_FORMAT_VERSION, namespace, serviceDependencies: names } as const;
+  const head = {
+    formatVersion: PLAN_FORMAT_VERSION,
+    namespace,
+    serviceDependencies: names,
+    undeclared: 'Allow',
+  } as const;
   const plan: WorkloadPlan = { ...head, dependencies: parts.map((part) => part.plan) };
   return {
     id,

@@ -50,7 +50,8 @@ export function dependencyPlan(policy: Partial<PolicyPlan>, changes: Partial<Dep
     serviceDependency: 'checkout',
     criticality: 'Required',
     enforcement: 'Enabled',
-    service: { namespace: 'billing', name: 'payments', port: 8080 },
+    service: { namespace: 'billing', name: 'payments', port: 8080, ports: [8080] },
+    host: null,
     authority: 'payments.billing.svc.cluster.local:8080',
     protocol: 'Http',
     destinations: [],
@@ -64,7 +65,7 @@ export function dependencyPlan(policy: Partial<PolicyPlan>, changes: Partial<Dep
 }
 
 export function workloadPlan(...dependencies: DependencyPlan[]): WorkloadPlan {
-  return { formatVersion: 1, namespace: 'shop', serviceDependencies: ['checkout'], dependencies };
+  return { formatVersion: 1, namespace: 'shop', serviceDependencies: ['checkout'], undeclared: 'Allow', dependencies };
 }
 
 export interface Bench {

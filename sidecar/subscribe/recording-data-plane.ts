@@ -89,7 +89,13 @@ export class RecordingDataPlane implements DataPlane {
 
 /** The smallest plan that fits the schema; `namespace` tells plans apart. */
 export function planOf(namespace: string): WorkloadPlan {
-  return { formatVersion: PLAN_FORMAT_VERSION, namespace, serviceDependencies: [], dependencies: [] };
+  return {
+    formatVersion: PLAN_FORMAT_VERSION,
+    namespace,
+    serviceDependencies: [],
+    undeclared: 'Allow',
+    dependencies: [],
+  };
 }
 
 export function setOf(key: string, ...addresses: string[]): EndpointSet {
