@@ -6,6 +6,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { withLock } from '../lock.ts';
 import { run, succeeds } from '../shell.ts';
 import { buildImages } from './base-images.ts';
 import { type Cache, cacheLayout } from './layout.ts';
@@ -179,6 +180,11 @@ export async function buildKubernetes(
 ): Promise<void> {
   await mkdir(cache.bin, { recursive: true });
   await mkdir(cache.build, { recursive: true });
+  const lock = join(cache.build, 'lock');
+  await withLock(lock, 'it builds Kubernetes', log, () => buildMissing(scope, log, cache));
+}
+
+async function buildMissing(scope: 'api' | 'all', log: Log, cache: Cache): Promise<void> {
   const builder = new Builder(cache, log);
   await buildApiServer(builder);
   if (scope === 'api') return;
