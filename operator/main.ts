@@ -48,7 +48,7 @@ export async function startOperator(
     listen: config.admin,
     waitingFor,
     registry: tools.metrics.registry,
-    beforeScrape: () => [reconciler, keeper].forEach((part) => part.observe()),
+    beforeScrape: () => [source, reconciler, keeper].forEach((part) => part.observe()),
   });
   const https = new HttpsServer({
     listen: config.https,

@@ -28,6 +28,8 @@ export interface OperatorMetrics {
   watchRelists: Counter<'resource'>;
   cacheObjects: Gauge<'resource'>;
   cacheSynced: Gauge<'resource'>;
+  cacheStaleSeconds: Gauge<'resource'>;
+  watchFailing: Gauge<'resource'>;
   compileSeconds: Histogram;
   statusWrites: Counter<'kind' | 'result'>;
   events: Counter<'result'>;
@@ -127,6 +129,18 @@ export function createOperatorMetrics(): OperatorMetrics {
     cacheSynced: new Gauge({
       name: 'breakwater_cache_synced',
       help: '1 once the cache has held a complete list',
+      labelNames: ['resource'],
+      registers,
+    }),
+    cacheStaleSeconds: new Gauge({
+      name: 'breakwater_cache_stale_seconds',
+      help: 'How long ago the API server was last heard of the resource; it speaks once a minute even where nothing changes',
+      labelNames: ['resource'],
+      registers,
+    }),
+    watchFailing: new Gauge({
+      name: 'breakwater_watch_failing',
+      help: '1 from the first failure of a list or watch until a watch works again',
       labelNames: ['resource'],
       registers,
     }),

@@ -7,8 +7,9 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import type { RequestOptions } from 'node:https';
 import { KubeConfig } from '@kubernetes/client-node';
-import { DelegateBackoff, handleWhen, retry, TimeoutStrategy, timeout, wrap } from 'cockatiel';
+import { DelegateBackoff, handleWhen, isTaskCancelledError, retry, TimeoutStrategy, timeout, wrap } from 'cockatiel';
 import { Agent, type Dispatcher, ProxyAgent, request as send } from 'undici';
+import { z } from 'zod';
 import type { Clock, MonotonicMs } from '../../runtime/clock.ts';
 import type { Random } from '../../runtime/random.ts';
 
@@ -33,13 +34,6 @@ export interface CallOptions {
   repeatable?: boolean;
 }
 
-interface Status {
-  code?: number;
-  reason?: string;
-  message?: string;
-  details?: { retryAfterSeconds?: number; causes?: { reason?: string; message?: string }[] };
-}
-
 /** The API server answered, with an error. */
 export class ApiError extends Error {
   override name = 'ApiError';
@@ -58,29 +52,53 @@ export class ApiError extends Error {
     this.retryAfterMs = retryAfterMs;
   }
 
-  static fromStatus(body: Status, httpStatus: number, retryAfter: string | undefined, unixMs: number): ApiError {
-    const seconds = body.details?.retryAfterSeconds;
+  /** Of a Status, or of what a server in between says in its place: nothing of it is certain. */
+  static fromStatus(body: object, httpStatus: number, retryAfter: string | undefined, unixMs: number): ApiError {
+    const { code, reason, message, details } = statusObject.parse(body);
     return new ApiError(
-      body.code ?? httpStatus,
-      body.reason ?? 'Unknown',
-      body.message ?? 'no message',
-      (body.details?.causes ?? []).map((cause) => cause.reason ?? ''),
-      parseRetryAfter(retryAfter, unixMs) ?? (seconds === undefined ? undefined : seconds * 1000),
+      code ?? httpStatus,
+      reason ?? 'Unknown',
+      (message ?? 'no message').slice(0, MESSAGE_MAX),
+      (details?.causes ?? []).map((cause) => cause?.reason ?? ''),
+      parseRetryAfter(retryAfter, unixMs) ?? retryAfterOf(details?.retryAfterSeconds),
     );
   }
 }
 
+/** A field that is not what it should be is as good as absent: it must not hide the others. */
+const optional = <T>(schema: z.ZodType<T>) => schema.optional().catch(undefined);
+const statusObject = z.object({
+  code: optional(z.number().int().min(400).max(599)),
+  reason: optional(z.string().regex(/^\w{1,64}$/)),
+  message: optional(z.string()),
+  details: optional(
+    z.object({
+      retryAfterSeconds: optional(z.number().min(0)),
+      causes: optional(z.array(optional(z.object({ reason: optional(z.string()) })))),
+    }),
+  ),
+});
+
 /** No complete answer came: refused, reset, timed out, unreadable. The cause says which. */
 export class ApiUnreachable extends Error {
   override name = 'ApiUnreachable';
+
+  /** We did not wait any longer. */
+  get timedOut(): boolean {
+    return isTaskCancelledError(this.cause);
+  }
 }
 
-/** Seconds or an HTTP date → milliseconds from now, at least 0; undefined where it is neither. */
+/** Seconds or an HTTP date → milliseconds from now, from 0 to MAX_RETRY_AFTER_MS; undefined where it is neither. */
 export function parseRetryAfter(value: string | undefined, unixMs: number): number | undefined {
   if (value === undefined || value === '') return undefined;
-  if (/^\d{1,9}$/.test(value)) return Number(value) * 1000;
+  if (/^\d+$/.test(value)) return retryAfterOf(Number(value));
   const at = Date.parse(value);
-  return Number.isNaN(at) ? undefined : Math.max(0, at - unixMs);
+  return Number.isNaN(at) ? undefined : retryAfterOf(Math.max(0, at - unixMs) / 1000);
+}
+
+function retryAfterOf(seconds: number | undefined): number | undefined {
+  return seconds === undefined ? undefined : Math.min(MAX_RETRY_AFTER_MS, seconds * 1000);
 }
 
 export interface ApiClientOptions {
@@ -122,6 +140,10 @@ const MAX_RETRIES = 3;
 /** A server that asks for more than this is not waited for inside a call: the caller's queue does that better. */
 const MAX_RETRY_WAIT_MS = 2_000;
 const MAX_ERROR_BODY_BYTES = 65_536;
+/** Whatever a server asks for: stale endpoints hurt sooner, and timers of Node that are too long fire at once. */
+const MAX_RETRY_AFTER_MS = 120_000;
+/** What of a server's message is worth a line in a log or in a status. */
+const MESSAGE_MAX = 1_000;
 
 export class ApiClient {
   readonly host: string;
@@ -338,7 +360,7 @@ async function readError(response: Dispatcher.ResponseData, unixMs: number): Pro
   return ApiError.fromStatus(parseStatus(text), response.statusCode, retryAfter, unixMs);
 }
 
-function parseStatus(text: string): Status {
+function parseStatus(text: string): object {
   try {
     const value: unknown = JSON.parse(text);
     if (typeof value === 'object' && value !== null) return value;

@@ -21,6 +21,11 @@ export class Backoff {
     this.#random = random;
   }
 
+  /** The next failure is the first one. */
+  reset(): void {
+    this.#failures = 0;
+  }
+
   /** Counts a failure and says how long to wait: between initial · 2^n and twice that, at most `maxMs`. */
   nextMs(nowMs: MonotonicMs): number {
     const { initialMs, maxMs, resetAfterMs } = this.#limits;

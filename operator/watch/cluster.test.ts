@@ -20,7 +20,7 @@ class Cluster {
     const items = this.lists.get(resource) ?? [];
     if (this.missing.has(resource) || path.includes('/namespaces/'))
       return Promise.reject(new ApiError(404, 'NotFound', 'no', []));
-    return Promise.resolve({ metadata: { resourceVersion: '1' }, items } as T);
+    return Promise.resolve({ kind: 'List', metadata: { resourceVersion: '1' }, items } as T);
   }
 
   stream(path: string, { signal }: { signal: AbortSignal }): Promise<AsyncIterable<Uint8Array>> {
@@ -202,6 +202,20 @@ test('a pod that the cache does not hold yet is asked for, and in the world at o
   expect(source.world().pods).toHaveLength(1);
   cluster.gets.clear();
   expect(await source.pod('shop', 'new', 'uid-new')).toMatchObject({ name: 'new' });
+});
+
+test('a pod that was deleted while it was asked for does not come back', async () => {
+  cluster.lists.set('pods', [{ metadata: meta('a'), spec: {} }]);
+  const read = { metadata: meta('b'), spec: {} };
+  await start();
+  let answer = (_raw: object) => {};
+  cluster.gets.set('/api/v1/namespaces/shop/pods/b', new Promise((resolve) => (answer = resolve)));
+  const asked = source.pod('shop', 'b', 'uid-b');
+  await cluster.push('pods', 'ADDED', read);
+  await cluster.push('pods', 'DELETED', { ...read, metadata: { ...read.metadata, resourceVersion: '9999' } });
+  answer(read);
+  expect(await asked).toBeUndefined();
+  expect(source.world().pods.map(({ name }) => name)).toEqual(['a']);
 });
 
 test('a pod that is gone, or is another by now, is none; and an outage is not an answer', async () => {

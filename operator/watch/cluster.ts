@@ -24,7 +24,7 @@ import type {
 import type { OperatorMetrics } from '../metrics.ts';
 import { type ApiClient, ApiError } from './api-client.ts';
 import { Debounce } from './debounce.ts';
-import { Reflector } from './reflector.ts';
+import { Reflector, type ReflectorTimings } from './reflector.ts';
 import { type Change, DROP, type RawObject, type Transform } from './store.ts';
 import { type OwnObject, ownKey, type SourceListener, type WorldSource } from './world-source.ts';
 
@@ -38,6 +38,7 @@ export interface ClusterSourceOptions {
   random: Random;
   log: Logger;
   metrics: OperatorMetrics;
+  timings?: ReflectorTimings;
 }
 
 interface Caches {
@@ -96,6 +97,15 @@ export class ClusterSource implements WorldSource {
     return waiting;
   }
 
+  observe(): void {
+    const { clock, metrics } = this.#options;
+    const nowMs = clock.monotonicMs();
+    for (const { resource, heardAtMs, isFailing } of Object.values(this.#caches)) {
+      metrics.cacheStaleSeconds.set({ resource }, (nowMs - heardAtMs) / 1000);
+      metrics.watchFailing.set({ resource }, isFailing ? 1 : 0);
+    }
+  }
+
   world(): World {
     this.#world ??= this.#snapshot();
     return this.#world;
@@ -126,13 +136,13 @@ export class ClusterSource implements WorldSource {
     }
     if (raw.metadata.uid !== uid) return undefined;
     // Ahead of the watch, which brings the pod (or its deletion) later all the same.
-    const change = store.set(raw);
-    if (change !== undefined) {
+    if (this.#caches.pods.take(raw) !== undefined) {
       this.#world = undefined;
       this.#debounce.call();
       this.#debounce.flush();
     }
-    return store.get(`${namespace}/${name}`);
+    const found = store.get(`${namespace}/${name}`);
+    return found?.uid === uid ? found : undefined;
   }
 
   #snapshot(): World {
@@ -181,7 +191,7 @@ export class ClusterSource implements WorldSource {
     transform: Transform<T>,
     onChange: (changes: readonly Change<T>[]) => void,
   ): Reflector<T> {
-    const { api, clock, random, log, metrics } = this.#options;
+    const { api, clock, random, log, metrics, timings } = this.#options;
     const resource = path.slice(path.lastIndexOf('/') + 1);
     metrics.cacheSynced.set({ resource }, 0);
     metrics.watchRelists.inc({ resource }, 0);
@@ -193,6 +203,7 @@ export class ClusterSource implements WorldSource {
       clock,
       random,
       log,
+      ...(timings === undefined ? {} : { timings }),
       onList: () => metrics.watchRelists.inc({ resource }),
       onRestart: (reason) => metrics.watchRestarts.inc({ resource, reason }),
       onChange: (changes) => {

@@ -104,6 +104,10 @@ export class FolderSource implements WorldSource {
     return this.#hasSynced;
   }
 
+  observe(): void {
+    // Nothing that is measured of a folder changes by mere time.
+  }
+
   waitingFor(): readonly string[] {
     return this.#hasSynced ? [] : [`${this.#options.folder} (${this.#folderProblem})`];
   }

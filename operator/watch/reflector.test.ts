@@ -287,7 +287,7 @@ test('takes watches that end at once and without an event for a server that does
 });
 
 test('never watches from nowhere', async () => {
-  api.answer(json(200, { metadata: {}, items: [] }));
+  api.answer(json(200, { kind: 'ThingList', metadata: {}, items: [] }));
   reflector.start();
   await eventually(() => expect(reflector.lastFailure).toContain('no resourceVersion'));
   expect(api.asked).toHaveLength(1);

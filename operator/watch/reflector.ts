@@ -5,32 +5,58 @@
 // - The first list is at resourceVersion "0" (from the server's cache); after "410 Gone" it is at "" (from etcd), for the server's cache
 //   may be what is behind. A watch never starts at "": that would make the server replay everything from etcd.
 // - A watch that ends goes on where it was. Watches that end at once, again and again, without an event are a server's way of not saying
-//   410: they lead to a new list. So does a line that is not JSON.
+//   410: they lead to a new list. So do watches that are refused again and again, a line that is no event, and an event from before the
+//   one before it.
 // - Silence is watched: the server sends bookmarks about once a minute, so a connection that says nothing for much longer is dead.
-// - Failures wait, with jitter, 0.8 s doubling to 30 s; a Retry-After of the server is honoured.
-import type { Clock } from '../../runtime/clock.ts';
+// - Failures wait, with jitter, 0.8 s doubling to 30 s; a Retry-After of the server is honoured. After the longest of these waits, or two
+//   and a half minutes of silence, whatever was wrong and is over has been noticed.
+import type { Clock, MonotonicMs } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/log.ts';
 import type { Random } from '../../runtime/random.ts';
-import { type ApiClient, ApiError } from './api-client.ts';
-import { Backoff } from './backoff.ts';
+import { type ApiClient, ApiError, ApiUnreachable } from './api-client.ts';
+import { Backoff, type BackoffLimits } from './backoff.ts';
+import { Outage } from './outage.ts';
+import { isExpired, listAll } from './pages.ts';
+import { isBefore } from './resource-version.ts';
 import { type Change, type RawObject, Store, type Transform } from './store.ts';
+import { lines, MustList, parseEvent, type WatchEvent } from './watch-events.ts';
+import { Watchdog } from './watchdog.ts';
 
-const PAGE_SIZE = 500;
-const LIST_TIMEOUT_MS = 60_000;
-const WATCH_HEAD_TIMEOUT_MS = 30_000;
-const WATCH_TIMEOUT_MIN_SECONDS = 300;
-const WATCH_TIMEOUT_MAX_SECONDS = 600;
-/** Beyond the timeout that the server was asked for, it has forgotten us. */
-const WATCH_GRACE_MS = 30_000;
-/** Two and a half bookmark intervals. */
-const WATCH_SILENCE_MS = 150_000;
-/** A watch that ends sooner than this without an event is "very short". */
-const VERY_SHORT_MS = 1_000;
+export interface ReflectorTimings {
+  backoff: BackoffLimits;
+  /** 404 and 403 mend by an administrator's hand, and then at once: they are asked for steadily rather than ever less often. */
+  notThereYetMaxMs: number;
+  /** Of a page of a list. One that was not enough is doubled for the next attempt, up to the maximum: a slow server is not a dead one. */
+  listTimeoutMs: number;
+  listTimeoutMaxMs: number;
+  watchHeadTimeoutMs: number;
+  /** How long the server is asked to keep a watch open: between these. */
+  watchTimeoutMinSeconds: number;
+  watchTimeoutMaxSeconds: number;
+  /** Beyond the timeout that the server was asked for, it has forgotten us. */
+  watchGraceMs: number;
+  watchSilenceMs: number;
+  /** A watch that ends sooner than this without an event is "very short". */
+  veryShortMs: number;
+}
+
+export const DEFAULT_TIMINGS: ReflectorTimings = {
+  backoff: { initialMs: 800, maxMs: 30_000, resetAfterMs: 120_000 },
+  notThereYetMaxMs: 5_000,
+  listTimeoutMs: 60_000,
+  listTimeoutMaxMs: 600_000,
+  watchHeadTimeoutMs: 30_000,
+  watchTimeoutMinSeconds: 300,
+  watchTimeoutMaxSeconds: 600,
+  watchGraceMs: 30_000,
+  // Two and a half bookmark intervals.
+  watchSilenceMs: 150_000,
+  veryShortMs: 1_000,
+};
+
 const VERY_SHORT_LIMIT = 3;
-/** An object of Kubernetes is below 1.5 MB, a line beyond this is damage. */
-const MAX_LINE_CHARACTERS = 16 * 1024 * 1024;
-/** 404 and 403 mend by an administrator's hand, and then at once: they are asked for steadily rather than ever less often. */
-const NOT_THERE_YET_MAX_MS = 5_000;
+/** So many refusals of a watch in a row, without an event in between, and it is not tried any more where it was. */
+const REFUSALS_LIMIT = 3;
 
 export interface ReflectorOptions<T> {
   api: Pick<ApiClient, 'request' | 'stream'>;
@@ -45,41 +71,45 @@ export interface ReflectorOptions<T> {
   /** Never called with an empty list, but once after the first list even where it is. Must not throw. */
   onChange: (changes: readonly Change<T>[]) => void;
   onList?: () => void;
+  /** `reason` is one of a few words. */
   onRestart?: (reason: string) => void;
-}
-
-interface ListAnswer {
-  metadata?: { resourceVersion?: string; continue?: string };
-  items?: RawObject[];
-  kind?: string;
-}
-
-interface WatchEvent {
-  type: 'ADDED' | 'MODIFIED' | 'DELETED' | 'BOOKMARK' | 'ERROR';
-  object: RawObject;
-}
-
-/** The watch cannot go on where it was: list anew. */
-class MustList extends Error {
-  override name = 'MustList';
+  timings?: ReflectorTimings;
 }
 
 export class Reflector<T> {
   readonly store: Store<T>;
   readonly #options: ReflectorOptions<T>;
+  readonly #timings: ReflectorTimings;
   readonly #backoff: Backoff;
+  readonly #outage: Outage;
   #resourceVersion: string | undefined;
   #listAt: '0' | '' = '0';
+  #listTimeoutMs: number;
   #hasSynced = false;
   #veryShortWatches = 0;
+  #refusals = 0;
   #lastFailure = '';
+  #heardAtMs: MonotonicMs;
   #stop: AbortController | undefined;
   #running: Promise<void> | undefined;
 
   constructor(options: ReflectorOptions<T>) {
+    const { clock, log, random, resource } = options;
     this.#options = options;
+    this.#timings = options.timings ?? DEFAULT_TIMINGS;
     this.store = new Store(options.transform);
-    this.#backoff = new Backoff({ initialMs: 800, maxMs: 30_000, resetAfterMs: 120_000 }, options.random);
+    this.#backoff = new Backoff(this.#timings.backoff, random);
+    this.#listTimeoutMs = this.#timings.listTimeoutMs;
+    this.#heardAtMs = clock.monotonicMs();
+    this.#outage = new Outage({
+      clock,
+      log,
+      level: 'warn',
+      fields: { resource },
+      failed: 'watch failed; what is known is kept until it is back',
+      lasts: 'watch still fails; what is known is kept until it is back',
+      over: 'watch is back',
+    });
   }
 
   get resource(): string {
@@ -91,9 +121,19 @@ export class Reflector<T> {
     return this.#hasSynced;
   }
 
-  /** Why the last list or watch failed; empty while all is well. */
+  /** Why the last list or watch failed; empty after a list or an event. */
   get lastFailure(): string {
     return this.#lastFailure;
+  }
+
+  /** Something failed, and no watch has worked since. */
+  get isFailing(): boolean {
+    return this.#outage.isOn;
+  }
+
+  /** Since when the store may be behind: the time of the last word of the API server, which speaks once a minute at least. */
+  get heardAtMs(): MonotonicMs {
+    return this.#heardAtMs;
   }
 
   start(): void {
@@ -108,6 +148,17 @@ export class Reflector<T> {
     await this.#running;
   }
 
+  /**
+   * Takes an object that was read by itself, ahead of the watch; undefined where it changes nothing. The watch may have been ahead of it,
+   * though: what it would have shown by now it has shown, and an object that is missing then was deleted after it was read.
+   */
+  take(raw: RawObject): Change<T> | undefined {
+    const { resourceVersion = '' } = raw.metadata;
+    const seen = this.#resourceVersion;
+    if (seen !== undefined && (resourceVersion === seen || isBefore(resourceVersion, seen))) return undefined;
+    return this.store.set(raw);
+  }
+
   async #run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       try {
@@ -120,79 +171,69 @@ export class Reflector<T> {
   }
 
   async #recover(failure: unknown, signal: AbortSignal): Promise<void> {
-    const { clock, log, resource, onRestart } = this.#options;
-    const mustList = failure instanceof MustList || isExpired(failure);
+    const { clock, onRestart } = this.#options;
+    const mustList = this.#mustList(failure);
     if (mustList) {
       this.#resourceVersion = undefined;
       this.#listAt = '';
     }
     let delayMs = this.#backoff.nextMs(clock.monotonicMs());
     if (failure instanceof ApiError) {
-      if (failure.status === 404 || failure.status === 403) delayMs = Math.min(delayMs, NOT_THERE_YET_MAX_MS);
+      if (failure.status === 404 || failure.status === 403) delayMs = Math.min(delayMs, this.#timings.notThereYetMaxMs);
       if (failure.retryAfterMs !== undefined) delayMs = Math.max(delayMs, failure.retryAfterMs);
     }
-    const message = failure instanceof Error ? failure.message : String(failure);
-    onRestart?.(failure instanceof ApiError ? failure.reason : failure instanceof Error ? failure.name : 'Unknown');
-    const fields = { resource, reason: message, delayMs: Math.round(delayMs), mustList, hasSynced: this.#hasSynced };
-    // The same failure again and again is one fact, not a line each.
-    if (message === this.#lastFailure) log.debug(fields, 'watch failed again');
-    else log.warn(fields, 'watch failed; what is known is kept until it is back');
-    this.#lastFailure = message;
+    this.#lastFailure = failure instanceof Error ? failure.message : String(failure);
+    onRestart?.(reasonOf(failure));
+    this.#outage.failed(kindOf(failure), {
+      reason: this.#lastFailure,
+      delayMs: Math.round(delayMs),
+      mustList,
+      hasSynced: this.#hasSynced,
+    });
     await clock.sleep(delayMs, signal).catch(() => undefined);
   }
 
+  #mustList(failure: unknown): boolean {
+    if (failure instanceof MustList || isExpired(failure)) return true;
+    if (this.#resourceVersion === undefined || !isRefusal(failure)) return false;
+    this.#refusals += 1;
+    return this.#refusals >= REFUSALS_LIMIT;
+  }
+
   async #list(signal: AbortSignal): Promise<void> {
-    const { onChange, onList, log, resource } = this.#options;
-    const answer = await this.#listAll(this.#listAt, signal);
+    const { api, path, clock, onChange, onList, log, resource } = this.#options;
+    const timeoutMs = this.#listTimeoutMs;
+    const answer = await listAll({ api, path, resourceVersion: this.#listAt, timeoutMs, signal }).catch((error) => {
+      if (error instanceof ApiUnreachable && error.timedOut) {
+        this.#listTimeoutMs = Math.min(timeoutMs * 2, this.#timings.listTimeoutMaxMs);
+      }
+      throw error;
+    });
     onList?.();
     const isFirst = !this.#hasSynced;
     const changes = this.store.replace(answer.items);
     this.#resourceVersion = answer.resourceVersion;
     this.#hasSynced = true;
+    this.#heardAtMs = clock.monotonicMs();
+    this.#lastFailure = '';
     this.#veryShortWatches = 0;
-    this.#succeeded();
+    this.#refusals = 0;
     log.debug({ resource, objects: this.store.size, changes: changes.length, isFirst }, 'listed');
     if (changes.length > 0 || isFirst) onChange(changes);
   }
 
-  async #listAll(
-    resourceVersion: string,
-    signal: AbortSignal,
-  ): Promise<{ items: RawObject[]; resourceVersion: string }> {
-    const items: RawObject[] = [];
-    let page: ListAnswer = await this.#page({ limit: PAGE_SIZE, resourceVersion }, signal);
-    items.push(...itemsOf(page));
-    while (page.metadata?.continue) {
-      try {
-        page = await this.#page({ limit: PAGE_SIZE, continue: page.metadata.continue }, signal);
-        items.push(...itemsOf(page));
-      } catch (error) {
-        if (!isExpired(error)) throw error;
-        // The pages were too slow for etcd's compaction: everything in one answer instead.
-        items.length = 0;
-        page = await this.#page({ resourceVersion }, signal);
-        items.push(...itemsOf(page));
-      }
-    }
-    const listedAt = page.metadata?.resourceVersion;
-    if (!listedAt) throw new Error(`the list of ${this.#options.resource} has no resourceVersion`);
-    return { items, resourceVersion: listedAt };
-  }
-
-  #page(query: Record<string, string | number>, signal: AbortSignal): Promise<ListAnswer> {
-    const { api, path } = this.#options;
-    return api.request<ListAnswer>('GET', path, { query, signal, timeoutMs: LIST_TIMEOUT_MS, repeatable: false });
-  }
-
   async #watch(signal: AbortSignal): Promise<void> {
     const { api, path, clock, random } = this.#options;
-    const span = WATCH_TIMEOUT_MAX_SECONDS - WATCH_TIMEOUT_MIN_SECONDS;
-    const timeoutSeconds = Math.round(WATCH_TIMEOUT_MIN_SECONDS + random() * span);
+    const { watchTimeoutMinSeconds, watchTimeoutMaxSeconds, watchHeadTimeoutMs, watchSilenceMs, watchGraceMs } =
+      this.#timings;
+    const timeoutSeconds = Math.round(
+      watchTimeoutMinSeconds + random() * (watchTimeoutMaxSeconds - watchTimeoutMinSeconds),
+    );
+    const totalMs = timeoutSeconds * 1000 + watchGraceMs;
+    const watchdog = new Watchdog(clock, { headMs: watchHeadTimeoutMs, silenceMs: watchSilenceMs, totalMs }, signal);
     const startedMs = clock.monotonicMs();
-    const watchdog = new Watchdog(clock, signal);
     let events = 0;
     try {
-      watchdog.limit(WATCH_HEAD_TIMEOUT_MS, timeoutSeconds * 1000 + WATCH_GRACE_MS);
       const bytes = await api.stream(path, {
         query: {
           watch: 1,
@@ -201,24 +242,29 @@ export class Reflector<T> {
           resourceVersion: this.#resourceVersion,
         },
         signal: watchdog.signal,
-        headTimeoutMs: WATCH_HEAD_TIMEOUT_MS,
+        headTimeoutMs: watchHeadTimeoutMs,
       });
       watchdog.heard();
       for await (const line of lines(bytes, () => watchdog.heard())) {
         this.#apply(parseEvent(line));
         events += 1;
         this.#veryShortWatches = 0;
-        this.#succeeded();
+        this.#works();
       }
     } finally {
       watchdog.stop();
+      // Whoever watched for as long as the longest wait may start anew without one.
+      if (clock.monotonicMs() - startedMs >= this.#timings.backoff.maxMs) this.#backoff.reset();
     }
     await this.#watchEnded(clock.monotonicMs() - startedMs, events, signal);
   }
 
   async #watchEnded(lastedMs: number, events: number, signal: AbortSignal): Promise<void> {
     const { clock, resource } = this.#options;
-    if (lastedMs >= VERY_SHORT_MS) return;
+    if (lastedMs >= this.#timings.veryShortMs) {
+      this.#works();
+      return;
+    }
     if (events === 0) this.#veryShortWatches += 1;
     if (this.#veryShortWatches >= VERY_SHORT_LIMIT) {
       this.#veryShortWatches = 0;
@@ -229,117 +275,53 @@ export class Reflector<T> {
 
   #apply(event: WatchEvent): void {
     if (event.type === 'ERROR') {
-      // The object of an ERROR event is a Status.
-      throw ApiError.fromStatus(event.object as object, 500, undefined, this.#options.clock.unixMs());
+      throw ApiError.fromStatus(event.status, 500, undefined, this.#options.clock.unixMs());
     }
-    const resourceVersion = event.object.metadata.resourceVersion;
+    const { resourceVersion } = event.type === 'BOOKMARK' ? event : event.object.metadata;
+    const isOld = resourceVersion !== undefined && isBefore(resourceVersion, this.#resourceVersion ?? '');
     if (event.type !== 'BOOKMARK') {
+      // What is told twice may also be told in the wrong order, and then the older state would stand.
+      if (isOld) throw new MustList('an event of a watch is older than the one before it');
       const change = event.type === 'DELETED' ? this.store.delete(event.object) : this.store.set(event.object);
       if (change !== undefined) this.#options.onChange([change]);
     }
-    if (resourceVersion) this.#resourceVersion = resourceVersion;
+    if (resourceVersion && !isOld) this.#resourceVersion = resourceVersion;
   }
 
-  #succeeded(): void {
-    if (this.#lastFailure === '') return;
-    this.#options.log.info({ resource: this.#options.resource }, 'watch is back');
+  #works(): void {
+    this.#heardAtMs = this.#options.clock.monotonicMs();
+    this.#refusals = 0;
     this.#lastFailure = '';
+    this.#outage.over();
   }
 }
 
-/** Aborts a watch that was silent for too long, or has outlived what the server was asked for. */
-class Watchdog {
-  readonly #clock: Clock;
-  readonly #controller = new AbortController();
-  readonly #outer: AbortSignal;
-  readonly #onOuterAbort = () => this.#controller.abort(this.#outer.reason);
-  #cancelSilence: () => void = () => undefined;
-  #cancelTotal: () => void = () => undefined;
+/** These say nothing about the version that a watch asks for: a list would be answered in the same way, or should wait as well. */
+const NOT_ABOUT_THE_VERSION: ReadonlySet<number> = new Set([401, 403, 404, 429, 502, 503, 504]);
 
-  constructor(clock: Clock, outer: AbortSignal) {
-    this.#clock = clock;
-    this.#outer = outer;
-    outer.addEventListener('abort', this.#onOuterAbort, { once: true });
-    if (outer.aborted) this.#onOuterAbort();
-  }
-
-  get signal(): AbortSignal {
-    return this.#controller.signal;
-  }
-
-  limit(silenceMs: number, totalMs: number): void {
-    this.#cancelSilence = this.#clock.after(silenceMs, () => this.#bark('no answer to a watch'));
-    this.#cancelTotal = this.#clock.after(totalMs, () => this.#bark('a watch outlived its timeout'));
-  }
-
-  heard(): void {
-    this.#cancelSilence();
-    this.#cancelSilence = this.#clock.after(WATCH_SILENCE_MS, () => this.#bark('a watch fell silent'));
-  }
-
-  stop(): void {
-    this.#cancelSilence();
-    this.#cancelTotal();
-    this.#outer.removeEventListener('abort', this.#onOuterAbort);
-    // Also ends the response where the reader left it early.
-    this.#controller.abort(new Error('the watch is over'));
-  }
-
-  #bark(message: string): void {
-    const error = new Error(message);
-    error.name = 'WatchSilent';
-    this.#controller.abort(error);
-  }
+function isRefusal(failure: unknown): boolean {
+  return failure instanceof ApiError && !NOT_ABOUT_THE_VERSION.has(failure.status);
 }
 
-function itemsOf(answer: ListAnswer): RawObject[] {
-  if (answer.items === undefined || answer.items === null) return [];
-  return answer.items;
+const REASONS: ReadonlySet<string> = new Set(
+  (
+    'BadRequest Expired Forbidden Gone InternalError Invalid NotAcceptable NotFound ServerTimeout ServiceUnavailable Timeout ' +
+    'TooManyRequests Unauthorized'
+  ).split(' '),
+);
+
+/** For a label of a metric: a server in between must not make up series. */
+function reasonOf(failure: unknown): string {
+  if (failure instanceof ApiError) return REASONS.has(failure.reason) ? failure.reason : `HTTP${failure.status}`;
+  return failure instanceof Error ? failure.name : 'Unknown';
 }
 
-/** 410, or a server whose cache is behind the version we have seen: only a list helps against either. */
-function isExpired(error: unknown): boolean {
-  if (!(error instanceof ApiError)) return false;
-  return error.status === 410 || error.reason === 'Expired' || error.causes.includes('ResourceVersionTooLarge');
+/** Without the texts of a server, which may hold the number of the request. */
+function kindOf(failure: unknown): string {
+  const cause = failure instanceof ApiUnreachable ? codeOf(failure.cause) : '';
+  return `${reasonOf(failure)} ${cause}`;
 }
 
-function parseEvent(line: string): WatchEvent {
-  let value: unknown;
-  try {
-    value = JSON.parse(line);
-  } catch {
-    throw new MustList(`a watch event is not JSON (${line.length} characters)`);
-  }
-  const event = value as Partial<WatchEvent> | null;
-  const isEvent =
-    event !== null && typeof event === 'object' && typeof event.type === 'string' && typeof event.object === 'object';
-  if (!isEvent || event.object === null || (event.type !== 'ERROR' && event.object?.metadata === undefined)) {
-    throw new MustList('a watch event has no type or no object');
-  }
-  return event as WatchEvent;
-}
-
-/** Whole lines only: what is left when the connection ends was cut, and comes again from the version before it. */
-async function* lines(bytes: AsyncIterable<Uint8Array>, onBytes: () => void): AsyncGenerator<string, void, undefined> {
-  const decoder = new TextDecoder();
-  let pending: string[] = [];
-  let pendingLength = 0;
-  for await (const chunk of bytes) {
-    onBytes();
-    const text = decoder.decode(chunk, { stream: true });
-    let from = 0;
-    for (let end = text.indexOf('\n'); end >= 0; end = text.indexOf('\n', from)) {
-      pending.push(text.slice(from, end));
-      const line = pending.join('');
-      pending = [];
-      pendingLength = 0;
-      from = end + 1;
-      if (line.trim() !== '') yield line;
-    }
-    if (from < text.length) {
-      pending.push(text.slice(from));
-      pendingLength += text.length - from;
-      if (pendingLength > MAX_LINE_CHARACTERS) throw new MustList('a line of a watch has no end');
-    }
-  }
+function codeOf(cause: unknown): string {
+  return typeof cause === 'object' && cause !== null && 'code' in cause ? String(cause.code) : '';
 }

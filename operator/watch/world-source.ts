@@ -36,6 +36,8 @@ export interface WorldSource {
   readonly hasSynced: boolean;
   /** What is still missing, for people: "resiliencepolicies (404 NotFound: …)". */
   waitingFor(): readonly string[];
+  /** Writes the gauges that change by mere time. Call it before the metrics are read. */
+  observe(): void;
   /** The newest world; not meaningful before `hasSynced`. */
   world(): World;
   own(key: string): OwnObject | undefined;
