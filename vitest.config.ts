@@ -16,7 +16,7 @@ export default defineConfig({
       {
         test: {
           name: 'api-server',
-          include: ['{crds,operator,test}/**/*.api.test.ts'],
+          include: ['{crds,operator,cli,test}/**/*.api.test.ts'],
           exclude: ['test/cluster/**', '**/node_modules/**'],
           testTimeout: 60_000,
           hookTimeout: 120_000,

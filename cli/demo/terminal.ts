@@ -1,5 +1,6 @@
 // Where the demo is shown: redrawn in place on a terminal that is large enough, otherwise line by line.
-import { coloured, type Paint, plain, renderPlain, renderScreen, type View } from './view.ts';
+import { coloured, type Paint, plain } from '../output/paint.ts';
+import { renderPlain, renderScreen, type View } from './view.ts';
 
 const HIDE_CURSOR = '\u001b[?25l';
 const SHOW_CURSOR = '\u001b[?25h';
@@ -21,7 +22,7 @@ export class Terminal {
   constructor(stream: NodeJS.WriteStream, allowColour: boolean) {
     this.#stream = stream;
     this.#redraws = stream.isTTY && stream.columns >= NEEDED_COLUMNS && stream.rows >= NEEDED_ROWS;
-    this.paint = stream.isTTY && allowColour ? coloured : plain;
+    this.paint = stream.isTTY && stream.hasColors() && allowColour ? coloured : plain;
     if (this.#redraws) this.#stream.write(HIDE_CURSOR);
   }
 

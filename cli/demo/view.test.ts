@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { coloured, milliseconds, plain, renderPlain, renderScreen, renderTable, type View } from './view.ts';
+import { coloured, plain } from '../output/paint.ts';
+import { milliseconds, renderPlain, renderScreen, renderTable, type View } from './view.ts';
 
 const calm = { ratePerSecond: 40, errorPercent: 0, p99Ms: 12.4 };
 const broken = { ratePerSecond: 1234, errorPercent: 100, p99Ms: 59_999 };

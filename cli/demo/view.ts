@@ -1,4 +1,5 @@
 // What the demo shows, as lines of text: pure. No line is longer than `width`.
+import type { Paint, Style } from '../output/paint.ts';
 import type { Recent, Summary } from './measurements.ts';
 import type { DependencyCounters } from './sidecar-metrics.ts';
 
@@ -24,13 +25,6 @@ export interface View {
   /** Newest last. */
   events: readonly string[];
 }
-
-export type Style = 'bold' | 'dim' | 'red' | 'yellow' | 'green';
-export type Paint = (style: Style, text: string) => string;
-
-const CODES: Record<Style, number> = { bold: 1, dim: 2, red: 31, yellow: 33, green: 32 };
-export const plain: Paint = (_, text) => text;
-export const coloured: Paint = (style, text) => `\u001b[${CODES[style]}m${text}\u001b[0m`;
 
 const NAME_WIDTH = 21;
 const CIRCUIT_WIDTH = 9;

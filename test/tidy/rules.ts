@@ -14,6 +14,7 @@ const PURE = [
   /^operator\/compile\//,
   /^operator\/status\/conditions\.ts$/,
   /^operator\/inject\/patch\.ts$/,
+  /^cli\/(check|manifests|output)\/(?!command\.ts$|files\.ts$|streams\.ts$)/,
   /^sidecar\/(http1|policies|route|balance)\//,
 ];
 const IMPURE_NAMES = new Set([

@@ -1,0 +1,3 @@
+apiVersion: breakwater.dev/v1alpha1
+kind: ResiliencePolicy
+metadata: {name: {{ .Release.Name }}}

@@ -1,0 +1,144 @@
+// The commands, their arguments and options: the one list from which help, completion and reference are made. Each command loads its own
+// part when it runs: `sidecar` starts without the compiler, `standalone` without the demo.
+import { readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { Command, Option } from 'commander';
+import type { LogLevel } from '../runtime/log.ts';
+import type { CheckCommandOptions } from './check/command.ts';
+import { exitOf, projectRoot, startFollowingChild } from './following-child.ts';
+import type { Streams } from './output/streams.ts';
+
+const LOG_LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error', 'silent'];
+
+export interface Program {
+  command: Command;
+  /** What the command that ran ended with. */
+  exitCode: () => number;
+}
+
+/** `name` is what the user typed: "breakwater", or "kubectl breakwater". */
+export function createProgram(name: string, streams: Streams): Program {
+  let exitCode = 0;
+  const ends = (code: number) => {
+    exitCode = code;
+  };
+  const command = new Command(name)
+    .description('Resilience for Kubernetes services, declared and enforced outside their code.')
+    .version(version(), '--version', 'print the version')
+    .helpOption('--help', 'print this help')
+    .helpCommand(false)
+    .showHelpAfterError(`("${name} --help" says more)`)
+    .showSuggestionAfterError()
+    .configureOutput({
+      writeOut: (text) => streams.stdout.write(text),
+      writeErr: (text) => streams.stderr.write(text),
+    })
+    .exitOverride();
+  addCheck(command, streams, ends);
+  addStandalone(command, streams, ends);
+  addDemo(command);
+  addVersion(command, streams);
+  addParts(command);
+  return { command, exitCode: () => exitCode };
+}
+
+type Ends = (code: number) => void;
+
+function addCheck(program: Command, streams: Streams, ends: Ends): void {
+  program
+    .command('check')
+    .description('check manifests offline, as the API server and the operator would')
+    .argument('<paths...>', 'files, folders (*.yaml, *.yml, *.json in them and below), or - for standard input')
+    .option('-n, --namespace <name>', 'namespace of objects that name none', 'default')
+    .option('--strict', 'let warnings fail the check too', false)
+    .addOption(
+      new Option('-o, --output <form>', 'how to print findings').choices(['text', 'json', 'github']).default('text'),
+    )
+    .addHelpText(
+      'after',
+      '\nExit codes: 0 nothing to put right, 1 findings, 2 wrong usage or something that cannot be read.',
+    )
+    .action(async (paths: string[], options: CheckCommandOptions) => {
+      const { runCheck } = await import('./check/command.ts');
+      ends(await runCheck(paths, options, streams));
+    });
+}
+
+function addStandalone(program: Command, streams: Streams, ends: Ends): void {
+  program
+    .command('standalone')
+    .description('run operator and sidecars as plain processes from a folder of Kubernetes manifests')
+    .argument(
+      '<folder>',
+      'manifests: Services, EndpointSlices, Pods, ServiceDependencies, ResiliencePolicies (*.yaml, *.yml, *.json)',
+    )
+    .addOption(
+      new Option('--log-level <level>', 'what is logged to standard error').choices(LOG_LEVELS).default('info'),
+    )
+    .addHelpText(
+      'after',
+      '\nPrints one line of JSON when everything is ready, follows changes of the folder, and runs until SIGTERM or SIGINT.',
+    )
+    .action(async (folder: string, options: { logLevel: LogLevel }) => {
+      const { checkFolder } = await import('./standalone/check-folder.ts');
+      if (!(await checkFolder(folder, streams))) return ends(1);
+      const { runStandalone } = await import('./standalone/run.ts');
+      const onReady = (line: object) => process.stdout.write(`${JSON.stringify(line)}\n`);
+      await runStandalone({ folder: resolve(folder), logLevel: options.logLevel, onReady });
+      process.exit(0);
+    });
+}
+
+function addDemo(program: Command): void {
+  program
+    .command('demo')
+    .description('a small shop, one failing service, with Breakwater and without')
+    .addOption(new Option('-o, --output <form>', 'what to end with').choices(['text', 'json']).default('text'))
+    .option('--no-color', 'no colours (as does the variable NO_COLOR)')
+    .action(async (options: { output: 'text' | 'json'; color: boolean }) => {
+      const { runDemo } = await import('./demo/run.ts');
+      process.exit(await runDemo({ output: options.output, colour: options.color }));
+    });
+}
+
+function addVersion(program: Command, streams: Streams): void {
+  program
+    .command('version')
+    .description('print the version of this command')
+    .addOption(new Option('-o, --output <form>', 'how to print it').choices(['text', 'json']).default('text'))
+    .action(({ output }: { output: 'text' | 'json' }) => {
+      const facts = { version: version(), node: process.versions.node };
+      streams.stdout.write(
+        output === 'json' ? `${JSON.stringify(facts)}\n` : `breakwater ${facts.version} (Node ${facts.node})\n`,
+      );
+    });
+}
+
+/** The processes of an installation, as they run in their containers. */
+function addParts(program: Command): void {
+  for (const [name, script, description] of [
+    ['operator', 'operator/main.ts', 'run the operator, configured by its environment (in a cluster)'],
+    ['sidecar', 'sidecar/main.ts', 'run the sidecar, configured by its environment (in a pod)'],
+  ] as const) {
+    program
+      .command(name)
+      .description(description)
+      .argument('[arguments...]')
+      .allowUnknownOption()
+      .helpOption(false)
+      .action(async (args: string[]) => process.exit(await passThrough(script, args)));
+  }
+}
+
+function version(): string {
+  const { version: ours } = JSON.parse(readFileSync(join(projectRoot, 'package.json'), 'utf8')) as { version: string };
+  return ours;
+}
+
+/** Runs another entry of the project as this process would run it. Resolves to its exit code. */
+async function passThrough(script: string, args: readonly string[]): Promise<number> {
+  const child = startFollowingChild(script, args, { output: 'inherit' });
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => child.kill(signal));
+  const { code } = await exitOf(child);
+  return code ?? 1;
+}
