@@ -41,5 +41,10 @@ const STOPPING: ReadonlySet<string> = new Set([
 
 /** Fields that nobody knows have no effect here, and references that lead nowhere leave a condition: the rest of the folder can run. */
 function asHere(finding: Finding): Finding {
-  return STOPPING.has(finding.reason) ? finding : { ...finding, severity: 'warning' };
+  if (STOPPING.has(finding.reason)) return finding;
+  const message =
+    finding.reason === 'UnknownField'
+      ? `${finding.message}${finding.message.endsWith('?') ? '' : '.'} It has no effect here`
+      : finding.message;
+  return { ...finding, severity: 'warning', message };
 }
