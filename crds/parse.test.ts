@@ -123,7 +123,7 @@ describe('the model', () => {
     const value = dependency();
     const future = {
       ...value,
-      spec: { ...value.spec, undeclared: 'Warn', dependsOn: value.spec.dependsOn.map((it) => ({ ...it, host: {} })) },
+      spec: { ...value.spec, overrides: 'Warn', dependsOn: value.spec.dependsOn.map((it) => ({ ...it, gateway: {} })) },
     };
     expect(parseServiceDependency(future)).toEqual(parseServiceDependency(value));
   });

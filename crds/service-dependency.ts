@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { DOC_DEFAULT, DOC_TYPE, dnsLabel, mapList, text } from './fields.ts';
 import { commonStatus, labelSelector, type ObjectMeta } from './kubernetes.ts';
-import { withRules } from './rules.ts';
+import { type Rule, withRules } from './rules.ts';
 
 const portNumber = z.int().min(1).max(65_535);
 const portName = z
@@ -27,7 +27,63 @@ const servicePort = withRules(
   ],
 );
 
-const entry = z.object({
+const HOST_NAME = '^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\\\\.)*[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$';
+
+/** What would never be recognised in a connection, or is a Service after all. A name that breaks the first rule is told only that. */
+const HOST_RULES: readonly Rule<string>[] = [
+  {
+    cel: `self.matches('${HOST_NAME}')`,
+    message:
+      'write the name of one host in lower case, without scheme, port, wildcard or a dot at its end, such as api.example.com',
+    holds: isHostName,
+  },
+  {
+    cel: "!self.matches('(^|\\\\.)([0-9]+|0x[0-9a-f]*)$')",
+    message:
+      'an IP address says no name by which a connection could be recognised; write the name of the host, or make a Service without selector for the address and write service',
+    holds: (name) => !/(^|\.)([0-9]+|0x[0-9a-f]*)$/.test(name),
+  },
+  {
+    cel: `!self.matches('${HOST_NAME}') || self.contains('.')`,
+    message:
+      'a name without a dot is looked up in the cluster; write service for a Service, or the full name of the host',
+    holds: (name) => !isHostName(name) || name.includes('.'),
+  },
+  {
+    cel: "!self.matches('\\\\.svc(\\\\.cluster\\\\.local)?$')",
+    message:
+      'this is the name of a Service of the cluster; write service: {name, namespace, port} in the place of host',
+    holds: (name) => !/\.svc(\.cluster\.local)?$/.test(name),
+  },
+  {
+    cel: "!self.matches('(^|\\\\.)localhost$')",
+    message: 'localhost is the pod itself, whose calls to itself are not captured; remove the entry',
+    holds: (name) => !/(^|\.)localhost$/.test(name),
+  },
+];
+
+function isHostName(name: string): boolean {
+  return new RegExp(HOST_NAME.replaceAll('\\\\', '\\')).test(name);
+}
+
+const host = z
+  .object({
+    name: withRules(
+      z
+        .string()
+        .min(1, { abort: true })
+        .max(253, { abort: true })
+        .meta({ description: 'Name of the host, as its callers write it.', [DOC_TYPE]: 'DNS name' }),
+      HOST_RULES,
+    ),
+    port: portNumber.meta({ description: 'Port of the host.' }),
+  })
+  .meta({
+    description:
+      'The host outside the cluster that is called. Its connections are recognised by Host or, in TLS, by SNI; policies that need to read HTTP act on plain HTTP only.',
+  });
+
+const fields = z.object({
   name: dnsLabel(
     'Name of this dependency: unique in the object, used in metrics, answers and as sectionName of a policy.',
   ),
@@ -43,7 +99,9 @@ const entry = z.object({
         .optional(),
       port: servicePort,
     })
-    .meta({ description: 'The Service that is called.' }),
+    .meta({ description: 'The Service that is called. An entry has either this or host.' })
+    .optional(),
+  host: host.optional(),
   criticality: z
     .enum(['Required', 'Optional'])
     .meta({
@@ -54,6 +112,14 @@ const entry = z.object({
     .optional(),
 });
 
+const entry = withRules(fields, [
+  {
+    cel: 'has(self.service) != has(self.host)',
+    message: 'write one of the two: service for a Service of the cluster, host for a host outside of it',
+    holds: ({ service, host }) => (service === undefined) !== (host === undefined),
+  },
+]);
+
 export const serviceDependencySpec = z.object({
   consumer: z
     .object({
@@ -63,17 +129,28 @@ export const serviceDependencySpec = z.object({
       }),
     })
     .meta({ description: 'Who calls.' }),
-  dependsOn: mapList(entry.meta({ description: 'One dependency.' }), {
+  dependsOn: mapList(entry.meta({ ...entry.meta(), description: 'One dependency.' }), {
     description: 'Whom the consumer calls.',
     keys: ['name'],
     min: 1,
     max: 64,
   }),
+  undeclared: z
+    .enum(['Allow', 'Warn', 'Deny'])
+    .meta({
+      description:
+        'What becomes of connections to destinations that nobody declared for a pod: passed on, passed on and counted by destination, or refused. Of several ServiceDependencies that select a pod the strictest holds. Enforced where connections are captured by iptables.',
+      [DOC_DEFAULT]: 'Allow',
+    })
+    .optional(),
 });
 
 export const serviceDependencyStatus = z.object({
   ...commonStatus,
-  resolved: text('How many entries of dependsOn refer to a Service port that exists, such as "2/2".', 32).optional(),
+  resolved: text(
+    'How many entries of dependsOn refer to a host or to a Service port that exists, such as "2/2".',
+    32,
+  ).optional(),
 });
 
 /** Field names are the user's. Absent optional fields stay absent: compile applies defaults. */

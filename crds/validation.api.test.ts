@@ -130,7 +130,7 @@ describe('a field that the schema does not know', () => {
     expect(answer.body).toHaveProperty('spec.bulkhead');
   });
 
-  test.each(['undeclared', 'overrides'])('such as %s of a later version is ignored by our parser', (name) => {
+  test.each(['fallbacks', 'overrides'])('such as %s of a later version is ignored by our parser', (name) => {
     const value = example('servicedependency');
     expect(parse({ ...value, spec: { ...value.spec, [name]: 'x' } })).toEqual(parse(value));
   });
@@ -251,6 +251,7 @@ describe('the parser and the API server', () => {
   test.each([
     ['servicedependency', 'servicedependencies', 'reference'],
     ['servicedependency', 'servicedependencies', 'match-expressions'],
+    ['servicedependency', 'servicedependencies', 'hosts'],
     ['resiliencepolicy', 'resiliencepolicies', 'reference'],
     ['resiliencepolicy', 'resiliencepolicies', 'rules'],
   ] as const)('agree on every change of a %s (%s, %s)', async (kind, plural, topic) => {
@@ -306,7 +307,7 @@ const candidates = {
   durations: ['0s', '0ms', '1ms', '99ms', '100ms', '999ms', '1s', '1.5s', '5s', '10s', '59s', '60s', '75s', '76s', '5m', '10m', '601s', '1h',
     '3601s', '24h', '25h', '99999h', '1h1h1h1h1h'],
   texts: ['', 'a', 'b', 'A', 'a-b', '-a', 'a.b', 'a_b', 'base', 'off', 'http', '80', '8-0', 'a--b', '/', '/a', '/a//b', '/a/../b', '/a/..', '/a?b',
-    '/a#b', '/a b', '/ü', 'a\n', '\u{1f600}', 'x'.repeat(64), 'Enforce', 'Disabled', 'Shadow', 'Required', 'Optional', 'Service',
+    '/a#b', '/a b', '/ü', 'a\n', '\u{1f600}', 'x'.repeat(64), 'Enforce', 'Disabled', 'Shadow', 'Required', 'Optional', 'Allow', 'Deny', 'a.example.com', 'a.b.svc', 'a.b.', '10.0.0.1', '*.a.b', 'Service',
     'ServiceDependency', 'breakwater.dev', 'Reset', 'ServerError', 'All', 'Idempotent', 'POST', 'GET', 'post', 'Exact', 'PathPrefix', 'In', 'Exists'],
   numbers: [-1, 0, 1, 2, 3, 10, 11, 20, 100, 101, 1000, 1001, 65_535, 65_536, 100_000, 100_001, 1.5, 2 ** 31, 2 ** 53, 1e300],
   others: [null, true, false, [], {}, [null], [{}], { name: 'a' }, [{ name: 'a' }], ['Reset'], ['Reset', 'Reset'], { mode: 'Disabled' },
