@@ -41,10 +41,10 @@ export function attach(index: WorldIndex): Attachments {
   return { byTarget, problems };
 }
 
-/** Every target that one entry belongs to, widest first: keys of Attachments. */
-export function targetsOf(owner: ObjectKey, entry: string, service: ObjectKey): string[] {
+/** Every target that one entry belongs to, widest first: keys of Attachments. `service`: undefined for a host. */
+export function targetsOf(owner: ObjectKey, entry: string, service: ObjectKey | undefined): string[] {
   return [
-    `Service ${keyOf(service)}`,
+    ...(service === undefined ? [] : [`Service ${keyOf(service)}`]),
     `ServiceDependency ${keyOf(owner)}`,
     `ServiceDependency ${keyOf(owner)} ${entry}`,
   ];

@@ -35,12 +35,13 @@ export function compileDependencies(
 ): CompiledDependencies {
   const problems: Problem[] = [];
   const dependencies = resolved.map((dependency): CompiledDependency => {
-    const { owner, base, service } = dependency;
-    const routes = routesOf(policiesFor(attachments, targetsOf(owner.metadata, base.name, service)));
+    const { owner, base, target } = dependency;
+    const targets = targetsOf(owner.metadata, base.name, target?.service);
+    const routes = routesOf(policiesFor(attachments, targets));
     const opaque = base.protocol === 'Opaque';
     problems.push(...routeProblems(base.id, routes, opaque));
     for (const policy of routes.policies) {
-      if (opaque) problems.push(...noEffect(dependency, policy));
+      if (opaque || isTlsPort(base.host)) problems.push(...noEffect(dependency, policy));
       const place = { kind: policy.kind, object: policy.metadata, field: '' };
       problems.push(
         ...dependency.disabledBy.map((on) => problem('EnforcementDisabledThere', place, { dependency: base.id, on })),
@@ -93,6 +94,11 @@ function routeProblems(dependency: string, routes: Routes, opaque: boolean): Pro
   return problems;
 }
 
+/** The ports of HTTPS. What is spoken there the bytes decide all the same. */
+const TLS_PORTS: ReadonlySet<number> = new Set([443, 8443]);
+
+const isTlsPort = (host: DependencyPlan['host']): boolean => host !== null && TLS_PORTS.has(host.port);
+
 /** One warning per policy and dependency: what it says that an opaque connection cannot follow. */
 function noEffect(dependency: ResolvedDependency, policy: ResiliencePolicy): Problem[] {
   const { spec } = policy;
@@ -103,9 +109,14 @@ function noEffect(dependency: ResolvedDependency, policy: ResiliencePolicy): Pro
   if (spec.rules?.some((rule) => BLOCKS.some((block) => rule[block] !== undefined))) blocks.push('rules');
   const first = blocks[0];
   if (first === undefined) return [];
-  const { port, service } = dependency;
-  const says = port.appProtocol ? `appProtocol ${port.appProtocol}` : `its name ${port.name}`;
   const place = { kind: policy.kind, object: policy.metadata, field: `spec.${first}` };
+  if (dependency.target === undefined) {
+    return [
+      problem('NoEffectOnTls', place, { dependency: dependency.base.id, blocks, host: dependency.base.authority }),
+    ];
+  }
+  const { port, service } = dependency.target;
+  const says = port.appProtocol ? `appProtocol ${port.appProtocol}` : `its name ${port.name}`;
   return [
     problem('NoEffect', place, {
       dependency: dependency.base.id,

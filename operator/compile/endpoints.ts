@@ -76,7 +76,10 @@ export function compileEndpointSets(
 ): { sets: ReadonlyMap<string, EndpointSet>; problems: readonly Problem[] } {
   const chosen = new Map<string, ChosenEndpoints | undefined>();
   const problems: Problem[] = [];
-  for (const { owner, field, service, port, plan } of dependencies) {
+  for (const { owner, field, target, plan } of dependencies) {
+    // Where a host is, the sidecar asks DNS.
+    if (target === undefined) continue;
+    const { service, port } = target;
     const key = plan.endpointsKey;
     if (!chosen.has(key)) chosen.set(key, chooseEndpoints(key, service, port, index.slices.get(keyOf(service)) ?? []));
     const omitted = chosen.get(key)?.omitted ?? 0;

@@ -43,8 +43,8 @@ export function policyFacts(
   }
   const targets = new Set<string>();
   const dependenciesByPolicy = new Map<string, string[]>();
-  for (const { owner, service, plan, policies } of dependencies) {
-    for (const target of targetsOf(owner.metadata, plan.name, service)) targets.add(target);
+  for (const { owner, target: called, plan, policies } of dependencies) {
+    for (const target of targetsOf(owner.metadata, plan.name, called?.service)) targets.add(target);
     if (!workloadsByDependency.has(plan.id)) continue;
     for (const policy of policies) append(dependenciesByPolicy, keyOf(policy.metadata), plan.id);
   }

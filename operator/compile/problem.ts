@@ -116,6 +116,13 @@ export const PROBLEMS = {
       `${it.blocks.join(', ')} ${it.blocks.length === 1 ? 'has' : 'have'} no effect on ${it.dependency}: ${it.protocol}, so its bytes are passed on untouched and only timeouts.connect and timeouts.idle act; if it speaks HTTP/1.1, set appProtocol: http on the port of the Service`,
   ),
 
+  NoEffectOnTls: define(
+    'Accepted',
+    'Warning',
+    (it: { dependency: string; blocks: readonly string[]; host: string }) =>
+      `${it.blocks.join(', ')} ${it.blocks.length === 1 ? 'has' : 'have'} no effect on ${it.dependency} where the application speaks TLS to ${it.host}: the bytes are passed on untouched, and only timeouts.connect and timeouts.idle act; to have the rest, let the application speak plain HTTP`,
+  ),
+
   // What a dependency refers to.
   ServiceNotFound: define(
     'ResolvedRefs',
@@ -140,6 +147,12 @@ export const PROBLEMS = {
     'Error',
     (it: { service: string }) =>
       `Service ${it.service} is of type ExternalName: an alias without address or endpoints; name the Service it stands for, or remove the entry`,
+  ),
+  HostIsService: define(
+    'ResolvedRefs',
+    'Error',
+    (it: { host: string }) =>
+      `${it.host} is the name of a Service of the cluster, whose connections are recognised by its ClusterIP and not by a host, so its calls pass without policies; write service: {name, namespace, port} in the place of host`,
   ),
   Headless: define(
     'ResolvedRefs',

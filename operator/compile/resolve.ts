@@ -1,7 +1,8 @@
-// What each entry of dependsOn refers to: a Service, one of its TCP ports, the addresses it is called at. An entry that refers to nothing
-// is left out of every plan: calls to it are passed on untouched, as those to any destination that was never declared.
+// What each entry of dependsOn refers to: a Service, one of its TCP ports, the addresses it is called at; or a host outside the cluster,
+// which the sidecar finds by DNS. An entry that refers to nothing is left out of every plan: calls to it are passed on untouched, as those
+// to any destination that was never declared.
 import type { ServiceDependency, ServiceDependencyEntry } from '../../crds/service-dependency.ts';
-import { endpointsKey } from '../../plan/endpoints.ts';
+import { endpointsKey, hostKey } from '../../plan/endpoints.ts';
 import { type DependencyPlan, PLAN_LIMITS } from '../../plan/plan.ts';
 import { enforcementOf } from './enforcement.ts';
 import { problem } from './problem.ts';
@@ -10,12 +11,18 @@ import type { Problem } from './result.ts';
 import type { WorldService, WorldServicePort } from './world.ts';
 import { keyOf, type WorldIndex } from './world-index.ts';
 
+/** A port of a Service. */
+export interface ServiceTarget {
+  service: WorldService;
+  port: WorldServicePort;
+}
+
 export interface ResolvedDependency {
   owner: ServiceDependency;
   /** Path of the entry: "spec.dependsOn[0]". */
   field: string;
-  service: WorldService;
-  port: WorldServicePort;
+  /** Undefined: a host outside the cluster. */
+  target: ServiceTarget | undefined;
   /** Objects whose annotation switches enforcement off. */
   disabledBy: readonly string[];
   /** The plan of this dependency but for its policies. */
@@ -36,15 +43,13 @@ export function resolve(index: WorldIndex): Resolution {
     problems.push(...enforcement.problems);
     owner.spec.dependsOn.forEach((entry, position) => {
       const at = new EntryPlace(owner, position);
-      const found = findPort(index, owner, entry, at);
+      const found = findDestination(index, owner, entry, at);
       problems.push(...found.problems);
-      if (!('port' in found)) return;
-      const { service, port } = found;
+      if (found.destination === undefined) return;
       dependencies.push({
         owner,
         field: at.field(),
-        service,
-        port,
+        target: found.target,
         disabledBy: enforcement.disabledBy,
         base: {
           id: `${keyOf(owner.metadata)}/${entry.name}`,
@@ -53,13 +58,7 @@ export function resolve(index: WorldIndex): Resolution {
           serviceDependency: owner.metadata.name,
           criticality: entry.criticality ?? 'Required',
           enforcement: enforcement.value,
-          service: { namespace: service.namespace, name: service.name, port: port.port, ports: tcpPorts(service) },
-          host: null,
-          authority: authorityOf(service, port.port, index.clusterDomain),
-          protocol: protocolOf(port),
-          destinations: service.clusterIPs.map((address) => ({ address, port: port.port })),
-          balancing: balancingOf(service),
-          endpointsKey: endpointsKey(service.namespace, service.name, port.port),
+          ...found.destination,
         },
       });
     });
@@ -85,16 +84,85 @@ class EntryPlace {
   }
 }
 
-type Found = { problems: Problem[] } | { service: WorldService; port: WorldServicePort; problems: Problem[] };
+/** What of a plan says where the calls of an entry go. */
+type Destination = Pick<
+  DependencyPlan,
+  'service' | 'host' | 'authority' | 'protocol' | 'destinations' | 'balancing' | 'endpointsKey'
+>;
 
-function findPort(index: WorldIndex, owner: ServiceDependency, entry: ServiceDependencyEntry, at: EntryPlace): Found {
-  const name = keyOf({ namespace: entry.service.namespace ?? owner.metadata.namespace, name: entry.service.name });
+interface Found {
+  /** Undefined: there is no such thing, and `problems` says why. */
+  destination?: Destination;
+  target?: ServiceTarget;
+  problems: readonly Problem[];
+}
+
+function findDestination(
+  index: WorldIndex,
+  owner: ServiceDependency,
+  { host, service }: ServiceDependencyEntry,
+  at: EntryPlace,
+): Found {
+  if (host !== undefined) return findHost(index, host, at);
+  // The schema lets no entry have neither.
+  if (service === undefined) return { problems: [] };
+  const found = findPort(index, owner, service, at);
+  if (!('port' in found)) return found;
+  return {
+    destination: serviceDestination(found, index.clusterDomain),
+    target: { service: found.service, port: found.port },
+    problems: found.problems,
+  };
+}
+
+/** A name that DNS answers from the cluster is a Service, whose connections go to its ClusterIP: by a host they would not be recognised. */
+function findHost(index: WorldIndex, { name, port }: HostReference, at: EntryPlace): Found {
+  const inCluster = name.endsWith(`.svc.${index.clusterDomain}`) || index.services.has(serviceOfName(name));
+  if (inCluster) return { problems: [problem('HostIsService', at.below('.host.name'), { host: name })] };
+  return {
+    destination: {
+      service: null,
+      host: { name, port },
+      authority: port === 80 ? name : `${name}:${port}`,
+      protocol: 'Detect',
+      destinations: [],
+      balancing: 'Dns',
+      endpointsKey: hostKey(name, port),
+    },
+    problems: [],
+  };
+}
+
+/** "payments.billing" → "billing/payments", as a resolver with the search domains of a pod would take it. */
+function serviceOfName(host: string): string {
+  const [name = '', namespace = '', ...rest] = host.split('.');
+  return rest.length === 0 ? keyOf({ namespace, name }) : '';
+}
+
+function serviceDestination({ service, port }: ServiceTarget, clusterDomain: string): Destination {
+  return {
+    service: { namespace: service.namespace, name: service.name, port: port.port, ports: tcpPorts(service) },
+    host: null,
+    authority: authorityOf(service, port.port, clusterDomain),
+    protocol: protocolOf(port),
+    destinations: service.clusterIPs.map((address) => ({ address, port: port.port })),
+    balancing: balancingOf(service),
+    endpointsKey: endpointsKey(service.namespace, service.name, port.port),
+  };
+}
+
+type ServiceReference = NonNullable<ServiceDependencyEntry['service']>;
+type HostReference = NonNullable<ServiceDependencyEntry['host']>;
+type FoundPort = { problems: Problem[] } | (ServiceTarget & { problems: Problem[] });
+
+function findPort(index: WorldIndex, owner: ServiceDependency, reference: ServiceReference, at: EntryPlace): FoundPort {
+  const name = keyOf({ namespace: reference.namespace ?? owner.metadata.namespace, name: reference.name });
   const service = index.services.get(name);
   if (service === undefined) return { problems: [problem('ServiceNotFound', at.below('.service'), { service: name })] };
   if (service.type === 'ExternalName') {
     return { problems: [problem('ExternalName', at.below('.service.name'), { service: name })] };
   }
-  const wanted = entry.service.port;
+  const wanted = reference.port;
   const matching = service.ports.filter((port) => (typeof wanted === 'number' ? port.port : port.name) === wanted);
   // One number may be there for TCP and for UDP.
   const port = matching.find((candidate) => candidate.protocol === 'TCP') ?? matching[0];
@@ -133,7 +201,8 @@ function balancingOf(service: WorldService): DependencyPlan['balancing'] {
   return left && service.clusterIPs.length > 0 ? 'ClusterIp' : 'Endpoints';
 }
 
-function tcpPorts(service: WorldService): number[] {
+/** Each number once, in order. */
+export function tcpPorts(service: Pick<WorldService, 'ports'>): number[] {
   const numbers = service.ports.filter((port) => port.protocol === 'TCP').map((port) => port.port);
   return [...new Set(numbers)].sort((a, b) => a - b).slice(0, PLAN_LIMITS.portsPerService);
 }

@@ -99,7 +99,7 @@ function compileWorkload(
     formatVersion: PLAN_FORMAT_VERSION,
     namespace,
     serviceDependencies: names,
-    undeclared: 'Allow',
+    undeclared: strictest(members),
   } as const;
   const plan: WorkloadPlan = { ...head, dependencies: parts.map((part) => part.plan) };
   return {
@@ -108,10 +108,19 @@ function compileWorkload(
     plan,
     // Made of the versions of its parts, which are shared by many plans.
     version: versionOf([head, parts.map((part) => part.version)]),
-    endpointKeys: [...new Set(plan.dependencies.map((dependency) => dependency.endpointsKey))].sort(),
+    endpointKeys: [
+      ...new Set(plan.dependencies.flatMap(({ service, endpointsKey }) => (service === null ? [] : [endpointsKey]))),
+    ].sort(),
     pods: group.pods.map(keyOf).sort(),
     sidecars: group.pods.filter(runsSidecar).map(keyOf).sort(),
   };
+}
+
+const UNDECLARED = ['Allow', 'Warn', 'Deny'] as const;
+
+function strictest(members: readonly ServiceDependency[]): WorkloadPlan['undeclared'] {
+  const said = members.map(({ spec }) => UNDECLARED.indexOf(spec.undeclared ?? 'Allow'));
+  return UNDECLARED[Math.max(0, ...said)] ?? 'Allow';
 }
 
 function runsSidecar(pod: WorldPod): boolean {
