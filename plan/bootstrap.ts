@@ -29,10 +29,35 @@ export const bootstrapEntry = z.object({
 });
 export type BootstrapEntry = z.infer<typeof bootstrapEntry>;
 
+/** Why a destination that was declared at admission is not among the entries: its calls pass the sidecar by. */
+export const leftOutReason = z.enum([
+  /** A container of the pod uses a port of the Service itself, and could not bind it any more. */
+  'PortInUse',
+  /** The pod may not bind one of the Service's ports, which is below its `net.ipv4.ip_unprivileged_port_start`. */
+  'PrivilegedPort',
+  /** It has no ClusterIP for which an address could stand. */
+  'Headless',
+  /** It has ports of other protocols as well, which nobody would answer. */
+  'NotOnlyTcp',
+  'ExternalName',
+  /** Host aliases of the pod's own name it already. */
+  'NameTaken',
+  /** It did not exist, or had no such port. */
+  'NotThere',
+  /** The limits of a bootstrap or of a range of ports. */
+  'NoRoom',
+]);
+export type LeftOutReason = z.infer<typeof leftOutReason>;
+
 export const bootstrap = z.object({
   formatVersion: z.literal(BOOTSTRAP_FORMAT_VERSION),
   capture: z.enum(['loopback', 'explicit']),
   entries: z.array(bootstrapEntry).max(BOOTSTRAP_LIMITS.entries),
+  /** For the status of the ServiceDependency; it means nothing to the sidecar. "<namespace>/<service>", or the name of a host. */
+  leftOut: z
+    .array(z.object({ destination: z.string().max(507), reason: leftOutReason, port: port.optional() }))
+    .max(BOOTSTRAP_LIMITS.entries)
+    .default([]),
 });
 export type Bootstrap = z.infer<typeof bootstrap>;
 
