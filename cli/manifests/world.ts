@@ -98,13 +98,19 @@ export interface ServiceReference extends ObjectKey {
 
 export function serviceReferences(dependencies: readonly ServiceDependency[]): ServiceReference[] {
   return dependencies.flatMap((owner) =>
-    owner.spec.dependsOn.map(({ service }, index) => ({
-      namespace: service.namespace ?? owner.metadata.namespace,
-      name: service.name,
-      port: service.port,
-      owner,
-      field: `spec.dependsOn[${index}].service`,
-    })),
+    owner.spec.dependsOn.flatMap(({ service }, index) =>
+      service === undefined
+        ? []
+        : [
+            {
+              namespace: service.namespace ?? owner.metadata.namespace,
+              name: service.name,
+              port: service.port,
+              owner,
+              field: `spec.dependsOn[${index}].service`,
+            },
+          ],
+    ),
   );
 }
 
