@@ -105,7 +105,7 @@ export const condition = z.object({
     .min(1)
     .max(316)
     .regex(/^[A-Za-z][A-Za-z0-9]*$/)
-    .meta({ description: 'Accepted, ResolvedRefs, Programmed or Ready.' }),
+    .meta({ description: 'Accepted, ResolvedRefs, Programmed or Ready; Stalled only where it holds.' }),
   status: z.enum(['True', 'False', 'Unknown']).meta({ description: 'Whether the condition holds.' }),
   observedGeneration: integer({
     description: 'The generation of the object that this condition speaks of.',
@@ -126,9 +126,11 @@ export const condition = z.object({
 });
 export type Condition = z.output<typeof condition>;
 
-/** The Ready condition sums the others up. */
-export const CONDITION_TYPES = ['Accepted', 'ResolvedRefs', 'Programmed', 'Ready'] as const;
+/** Ready sums the three before it up. Stalled is for kstatus: no time mends it, only another spec. */
+export const CONDITION_TYPES = ['Accepted', 'ResolvedRefs', 'Programmed', 'Ready', 'Stalled'] as const;
 export type ConditionType = (typeof CONDITION_TYPES)[number];
+
+const time = (description: string) => z.string().max(64).meta({ description, format: 'date-time' });
 
 const circuit = z.object({
   dependency: text(
@@ -140,6 +142,18 @@ const circuit = z.object({
     .enum(['Open', 'HalfOpen'])
     .meta({ description: 'Open: refuses every call. HalfOpen: lets a few probes through.' }),
   sidecars: integer({ description: 'In how many sidecars.', min: 1, max: 1_000_000 }),
+  totalSidecars: integer({ description: 'Of how many that have this circuit.', min: 0, max: 1_000_000 }).optional(),
+  since: time('When the first of them came into this state, RFC 3339.').optional(),
+  failingSince: time(
+    'When the first of them opened it after it had been closed, RFC 3339; it may have been half-open and open again since.',
+  ).optional(),
+  reason: text('Why it opened, as most of them say: "5 consecutive failures (last: ConnectFailure)".', 256).optional(),
+  nextProbe: time('When the first of them lets probes through, RFC 3339; only where it is open.').optional(),
+  reopenings: integer({
+    description: 'How often it opened again after probes since it was last closed; the most of them.',
+    min: 0,
+    max: 1_000_000_000,
+  }).optional(),
 });
 
 /** What the status of both kinds tells. The texts are what `kubectl get` prints. */
@@ -151,22 +165,42 @@ export const commonStatus = {
   }).optional(),
   conditions: mapList(condition.meta({ description: 'One condition.' }), {
     description:
-      'Accepted: valid and in effect. ResolvedRefs: everything referred to exists. Programmed: the sidecars concerned apply it. Ready: all of these.',
+      'Accepted: valid and in effect. ResolvedRefs: everything referred to exists. Programmed: the sidecars concerned apply it. Ready: all of these; an open circuit does not change it. Stalled: only another spec can mend it.',
     keys: ['type'],
     max: 16,
   }).optional(),
   summary: text('All of it in one line, for people.', 1024).optional(),
   programmed: text('How many of the sidecars concerned apply this generation, such as "12/12".', 32).optional(),
   openCircuits: text(
-    'Circuits that are not closed, such as "payments Open in 2"; empty where all are closed.',
+    'Circuits that are not closed, such as "payments Open in 2 of 12"; empty where all are closed.',
     1024,
   ).optional(),
   circuits: mapList(circuit.meta({ description: 'One circuit that is not closed in some sidecars.' }), {
-    description: 'The circuits that are not closed, by state and number of sidecars.',
+    description:
+      'The circuits that are not closed: since when, in how many sidecars, why, and when they are probed next. Changes of these alone are written a few times at once, then every ten seconds at most.',
     keys: ['dependency', 'rule', 'state'],
     max: 256,
   }).optional(),
 };
+
+/**
+ * What an object says before the operator has seen it. kstatus (helm, Flux) takes an object without a Ready condition for done, and one
+ * whose observedGeneration is behind for one in progress.
+ */
+export const UNSEEN_STATUS = {
+  observedGeneration: 0,
+  conditions: [
+    {
+      type: 'Ready',
+      status: 'Unknown',
+      observedGeneration: 0,
+      lastTransitionTime: '1970-01-01T00:00:00Z',
+      reason: 'Pending',
+      message: 'the operator has not looked at it yet; where that lasts, see whether the operator of Breakwater runs',
+    },
+  ],
+  summary: 'waiting for the operator',
+} as const;
 
 export const OWN_GROUP = 'breakwater.dev';
 export const OWN_VERSION = 'v1alpha1';

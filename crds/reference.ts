@@ -25,7 +25,8 @@ export function referenceDocument(kinds: readonly Kind[], examples: ReadonlyMap<
 function chapter(kind: Kind, example: string | undefined): string {
   const lines = [`## ${kind.kind}`, '', kind.description, ''];
   lines.push(`\`kubectl get ${kind.shortNames[0] ?? kind.plural}\` shows:`, '', '| Column | Meaning |', '|---|---|');
-  for (const column of kind.columns) lines.push(`| ${column.name} | ${cell(column.description)} |`);
+  for (const column of kind.columns)
+    lines.push(`| ${column.name}${column.priority ? ' (`-o wide`)' : ''} | ${cell(column.description)} |`);
   lines.push('');
   if (example) lines.push('```yaml', example.trim(), '```', '');
   const documented = new Map<string, string>();

@@ -33,21 +33,24 @@ const columns = (resolved: string): PrinterColumn[] => [
     jsonPath: '.status.conditions[?(@.type=="Ready")].status',
     description: 'Whether it is valid, resolved and applied by all sidecars concerned.',
   },
-  { name: 'Resolved', type: 'string', jsonPath: '.status.resolved', description: resolved },
+  { name: 'Summary', type: 'string', jsonPath: '.status.summary', description: 'All of it in one line.' },
+  { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp', description: 'Time since it was created.' },
+  // The parts of the summary, for scripts and for eyes that look for one of them.
+  { name: 'Resolved', type: 'string', jsonPath: '.status.resolved', description: resolved, priority: 1 },
   {
     name: 'Programmed',
     type: 'string',
     jsonPath: '.status.programmed',
     description: 'How many of the sidecars concerned apply it.',
+    priority: 1,
   },
   {
     name: 'Circuits',
     type: 'string',
     jsonPath: '.status.openCircuits',
     description: 'Circuits that are not closed, and in how many sidecars.',
+    priority: 1,
   },
-  { name: 'Summary', type: 'string', jsonPath: '.status.summary', description: 'All of it in one line.' },
-  { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp', description: 'Time since it was created.' },
 ];
 
 export const kinds: readonly Kind[] = [

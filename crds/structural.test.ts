@@ -1,9 +1,14 @@
 import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { DOC_DEFAULT, integer, listMeta, text } from './fields.ts';
+import { UNSEEN_STATUS } from './kubernetes.ts';
 import { kinds } from './registry.ts';
 import { withRules } from './rules.ts';
 import { customResourceDefinition, isYamlBoolean, rawSchema, type SchemaNode, structuralSchema } from './structural.ts';
+
+interface Definition {
+  spec: { versions: [{ schema: { openAPIV3Schema: { properties: { status: { default: unknown } } } } }] };
+}
 
 const field = (schema: z.ZodType) => z.object({ field: schema }).meta({ description: 'An object.' });
 const short = z.string().max(8).meta({ description: 'A text.' });
@@ -154,6 +159,12 @@ describe.each(kinds)('$kind', (kind) => {
     expect(all.filter(([, node]) => 'default' in node)).toEqual([]);
   });
 
+  test('says of an object that the operator has not seen what its status may hold', () => {
+    const { schema } = (customResourceDefinition(kind) as unknown as Definition).spec.versions[0];
+    expect(schema.openAPIV3Schema.properties.status.default).toEqual(UNSEEN_STATUS);
+    expect(kind.status.strict().parse(UNSEEN_STATUS)).toEqual(UNSEEN_STATUS);
+  });
+
   test('has no rule without a message', () => {
     const rules = all.flatMap(([, node]) => (node['x-kubernetes-validations'] ?? []) as { message: string }[]);
     expect(rules.length).toBeGreaterThan(0);
@@ -165,7 +176,7 @@ describe.each(kinds)('$kind', (kind) => {
     const names = kind.columns
       .map(({ jsonPath }) => /^\.status\.([A-Za-z]+)/.exec(jsonPath)?.[1])
       .filter((name) => name !== undefined);
-    expect(names).toEqual(['conditions', 'resolved', 'programmed', 'openCircuits', 'summary']);
+    expect(names).toEqual(['conditions', 'summary', 'resolved', 'programmed', 'openCircuits']);
     for (const name of names) expect(status).toHaveProperty(name);
   });
 

@@ -5,7 +5,7 @@
 // `default:` (it would be written into the narrower object and override the wider one); no name or value that YAML 1.1 reads as a boolean.
 import { z } from 'zod';
 import { DOC_DEFAULT, DOC_RANGE, DOC_TYPE } from './fields.ts';
-import { OWN_GROUP, OWN_VERSION } from './kubernetes.ts';
+import { OWN_GROUP, OWN_VERSION, UNSEEN_STATUS } from './kubernetes.ts';
 import type { Kind } from './registry.ts';
 import { VALIDATIONS, type ValidationRule } from './rules.ts';
 
@@ -51,7 +51,8 @@ export function customResourceDefinition(kind: Kind): Record<string, unknown> {
       kind: { type: 'string', description: kind.kind },
       metadata: { type: 'object' },
       spec: structuralSchema(kind.spec, 'spec'),
-      status: structuralSchema(kind.status, 'status'),
+      // The one default in a schema: a status merges with nothing, and without it what waits for Ready took a new object for done.
+      status: { ...structuralSchema(kind.status, 'status'), default: UNSEEN_STATUS },
     },
     required: ['spec'],
   };

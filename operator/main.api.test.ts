@@ -315,8 +315,8 @@ describe('an operator', () => {
     };
     await report('/v1/circuits', token, { circuits: [circuit] });
     await soon(async () => {
-      expect((await statusOf('sdep', 'checkout')).openCircuits).toBe('payments Open in 1');
-      expect((await statusOf('rpol', 'payments')).openCircuits).toBe('payments Open in 1');
+      expect((await statusOf('sdep', 'checkout')).openCircuits).toBe('payments Open in 1 of 1');
+      expect((await statusOf('rpol', 'payments')).openCircuits).toBe('payments Open in 1 of 1');
     });
     await report('/v1/circuits', token, { circuits: [] });
     await soon(async () => expect((await statusOf('sdep', 'checkout')).openCircuits).toBe(''));

@@ -7,6 +7,7 @@ import { PROBLEMS } from '../compile/problem.ts';
 import type { CompileResult, OwnKind } from '../compile/result.ts';
 import { type Manifest, pod, policy, service, serviceDependency, TARGETS, world } from '../compile/testing.ts';
 import type { World } from '../compile/world.ts';
+import type { CircuitSummary } from '../distribute/acknowledgements.ts';
 import { type SidecarReports, type StatusSubject, statusOf } from './conditions.ts';
 
 const T1 = '2026-03-01T10:00:00Z';
@@ -91,12 +92,27 @@ const circuit = (
   state: 'Open' | 'HalfOpen' | 'Closed',
   sidecars: number,
   dependencyId = 'shop/checkout/payments',
-) => ({
+  more: Partial<CircuitSummary> = {},
+): CircuitSummary => ({
   dependencyId,
   stateKey,
   state,
   sidecars,
+  totalSidecars: 12,
+  sinceUnixMs: Date.parse(T1) - 5_000,
+  failingSinceUnixMs: Date.parse(T1) - 70_000,
+  nextProbeUnixMs: state === 'Open' ? Date.parse(T1) + 25_900 : undefined,
+  reopenings: 1,
+  reason: '5 consecutive failures (last: ConnectFailure)',
+  ...more,
 });
+const details = {
+  totalSidecars: 12,
+  since: '2026-03-01T09:59:55Z',
+  failingSince: '2026-03-01T09:58:50Z',
+  reason: '5 consecutive failures (last: ConnectFailure)',
+  reopenings: 1,
+};
 
 describe('a ServiceDependency', () => {
   it('is ready when everything is there and every sidecar applies it', () => {
@@ -128,13 +144,39 @@ describe('a ServiceDependency', () => {
         circuit('circuitBreaker:base', 'Open', 5, 'shop/checkout-2/payments'),
       ]),
     });
-    expect(made.summary).toBe('1/1 resolved · 12/12 sidecars · payments Open in 3, payments (charge) HalfOpen in 1');
-    expect(made.openCircuits).toBe('payments Open in 3, payments (charge) HalfOpen in 1');
+    expect(made.summary).toBe(
+      '1/1 resolved · 12/12 sidecars · payments Open in 3 of 12, payments (charge) HalfOpen in 1 of 12',
+    );
+    expect(made.openCircuits).toBe('payments Open in 3 of 12, payments (charge) HalfOpen in 1 of 12');
     expect(made.circuits).toEqual([
-      { dependency: 'payments', rule: 'base', state: 'Open', sidecars: 3 },
-      { dependency: 'payments', rule: 'charge', state: 'HalfOpen', sidecars: 1 },
+      {
+        dependency: 'payments',
+        rule: 'base',
+        state: 'Open',
+        sidecars: 3,
+        ...details,
+        nextProbe: '2026-03-01T10:00:25Z',
+      },
+      { dependency: 'payments', rule: 'charge', state: 'HalfOpen', sidecars: 1, ...details, nextProbe: undefined },
     ]);
+    // Somebody else's outage is no reason to fail a deployment.
     expect(verdicts(made)?.at(-1)).toBe('Ready=True Ready');
+  });
+
+  it('leaves out times that cannot be, and never says "3 of 2"', () => {
+    const odd = { nextProbeUnixMs: 8.64e15, sinceUnixMs: 8.64e15, failingSinceUnixMs: 0, totalSidecars: 2, reason: '' };
+    const made = sdep(base, {
+      reports: reports({}, [circuit('circuitBreaker:base', 'Open', 3, undefined, odd)]),
+    });
+    expect(made.circuits?.[0]).toEqual({
+      dependency: 'payments',
+      rule: 'base',
+      state: 'Open',
+      sidecars: 3,
+      totalSidecars: 3,
+      failingSince: '1970-01-01T00:00:00Z',
+      reopenings: 1,
+    });
   });
 
   it('names rules of two policies so that they can be told apart', () => {
@@ -220,6 +262,7 @@ describe('a ServiceDependency', () => {
       'ResolvedRefs=Unknown Invalid',
       'Programmed=False Invalid',
       'Ready=False Invalid',
+      'Stalled=True Invalid',
     ]);
     expect(made.observedGeneration).toBe(9);
     expect(made.summary).toMatch(/^spec\.dependsOn\[0\]\.service\.port: /);
@@ -231,8 +274,10 @@ describe('a ResiliencePolicy', () => {
     const made = rpol(base, {
       reports: reports({ 'shop/checkout': { applied: 1, of: 1 } }, [circuit('circuitBreaker:base', 'Open', 1)]),
     });
-    expect(made.summary).toBe('1/1 targets · 1/1 sidecars · payments Open in 1');
-    expect(made.circuits).toEqual([{ dependency: 'shop/checkout/payments', rule: 'base', state: 'Open', sidecars: 1 }]);
+    expect(made.summary).toBe('1/1 targets · 1/1 sidecars · payments Open in 1 of 12');
+    expect(made.circuits).toMatchObject([
+      { dependency: 'shop/checkout/payments', rule: 'base', state: 'Open', sidecars: 1, ...details },
+    ]);
     expect(verdicts(made)?.at(-1)).toBe('Ready=True Ready');
   });
 
@@ -352,7 +397,7 @@ describe('every reason', () => {
       const own = made.conditions?.find((one) => one.type === condition);
       expect([reason, own?.status]).toEqual([reason, severity === 'Error' ? 'False' : 'True']);
       expect(own?.message).toContain('words');
-      expect(made.conditions?.at(-1)?.status).toBe(own?.status);
+      expect(made.conditions?.find((one) => one.type === 'Ready')?.status).toBe(own?.status);
     }
   });
 });

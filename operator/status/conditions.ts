@@ -6,11 +6,11 @@
 import { type Condition, type ConditionType, condition } from '../../crds/kubernetes.ts';
 import type { ResiliencePolicy, ResiliencePolicyStatus } from '../../crds/resilience-policy.ts';
 import type { ServiceDependency, ServiceDependencyStatus } from '../../crds/service-dependency.ts';
-import type { CircuitState } from '../../plan/wire.ts';
-import { versionOf } from '../compile/identity.ts';
 import type { CompileResult, OwnKind, Problem } from '../compile/result.ts';
 import type { InvalidObject } from '../compile/world.ts';
 import { compareText, keyOf } from '../compile/world-index.ts';
+import type { CircuitSummary } from '../distribute/acknowledgements.ts';
+import { describeCircuits, openCircuits } from './circuits.ts';
 
 /** The object as it stands: what was read of it, and the status it has now, unchecked. */
 export interface StatusSubject {
@@ -36,11 +36,10 @@ export interface SidecarReports {
       locallyDisabled: readonly string[];
     }
   >;
-  circuits: readonly { dependencyId: string; stateKey: string; state: CircuitState; sidecars: number }[];
+  circuits: readonly CircuitSummary[];
 }
 
 export type OwnStatus = ServiceDependencyStatus & ResiliencePolicyStatus;
-type OpenCircuit = NonNullable<OwnStatus['circuits']>[number];
 
 /** Stands between what a condition says and the warnings that leave it True. */
 export const NOTE = '; note: ';
@@ -50,7 +49,6 @@ const MAX_PROBLEMS_TOLD = 8;
 const MAX_MESSAGE = 4096;
 const MAX_SUMMARY = 1024;
 const MAX_CIRCUITS = 256;
-const MAX_RULE_NAME = 512;
 
 /** Problems of the targets of a policy are told by both conditions: it has no effect, and something it refers to is missing. */
 const REFERENCE_REASONS: ReadonlySet<string> = new Set(['TargetNotFound', 'TargetInvalid', 'SectionNotFound']);
@@ -65,11 +63,11 @@ export function statusOf(
   const problems = problemsOf(result, subject);
   const scope = scopeOf(subject, result);
   const applied = sumApplied(scope.workloads, result, reports);
-  const circuits = openCircuits(subject.kind, scope.dependencies, reports);
+  const circuits = openCircuits(subject.kind, scope.dependencies, reports.circuits, Date.parse(now));
   const verdicts = verdictsOf(subject, problems, scope, applied);
   const resolved = `${scope.resolved}/${scope.entries}`;
   const programmed = `${applied.appliedBy}/${applied.of}`;
-  const shownCircuits = circuits.map(describeCircuit).join(', ');
+  const shownCircuits = describeCircuits(circuits);
   return {
     observedGeneration: subject.generation,
     conditions: withTransitions(verdicts, previousConditions(subject.status), subject.generation, now),
@@ -174,54 +172,6 @@ function runningSidecars(result: CompileResult): ReadonlyMap<string, number> {
   return counts;
 }
 
-// ---- Circuits ----
-
-/** The circuits that are not closed, by dependency, rule and state; a rule is named shortly where that is enough to tell it. */
-function openCircuits(kind: OwnKind, concerns: (id: string) => boolean, reports: SidecarReports): OpenCircuit[] {
-  const open = reports.circuits.filter((circuit) => circuit.state !== 'Closed' && concerns(circuit.dependencyId));
-  const keysByName = new Map<string, Set<string>>();
-  for (const { dependencyId, stateKey } of open) {
-    const name = `${dependencyId} ${shortRule(stateKey)}`;
-    keysByName.set(name, (keysByName.get(name) ?? new Set()).add(stateKey));
-  }
-  const sums = new Map<string, OpenCircuit>();
-  for (const { dependencyId, stateKey, state, sidecars } of open) {
-    if (state === 'Closed') continue;
-    const short = shortRule(stateKey);
-    const unique = keysByName.get(`${dependencyId} ${short}`)?.size === 1;
-    const rule = fitted(unique ? short : qualifiedRule(stateKey));
-    const dependency = kind === 'ServiceDependency' ? entryOf(dependencyId) : dependencyId;
-    const key = [dependency, rule, state].join('\u0000');
-    const known = sums.get(key);
-    if (known) known.sidecars += sidecars;
-    else sums.set(key, { dependency, rule, state, sidecars });
-  }
-  return [...sums.entries()].sort(([a], [b]) => compareText(a, b)).map(([, circuit]) => circuit);
-}
-
-/** "circuitBreaker:shop/payments/charge+shop/all/slow" → "shop/payments/charge+shop/all/slow". */
-function qualifiedRule(stateKey: string): string {
-  return stateKey.slice(stateKey.indexOf(':') + 1);
-}
-
-/** … → "charge+slow". */
-function shortRule(stateKey: string): string {
-  const names = qualifiedRule(stateKey).split('+');
-  return names.map((name) => name.slice(name.lastIndexOf('/') + 1)).join('+');
-}
-
-function fitted(rule: string): string {
-  return rule.length <= MAX_RULE_NAME ? rule : versionOf(rule);
-}
-
-function entryOf(dependencyId: string): string {
-  return dependencyId.slice(dependencyId.lastIndexOf('/') + 1);
-}
-
-function describeCircuit({ dependency, rule, state, sidecars }: OpenCircuit): string {
-  return `${entryOf(dependency)}${rule === 'base' ? '' : ` (${rule})`} ${state} in ${sidecars}`;
-}
-
 // ---- Conditions ----
 
 interface Verdict {
@@ -229,6 +179,13 @@ interface Verdict {
   status: Condition['status'];
   reason: string;
   message: string;
+}
+
+/** kstatus: what no time mends, only another spec. Where it does not hold it is not there, as kstatus wants it. */
+function stalled(invalid: boolean): readonly Verdict[] {
+  if (!invalid) return [];
+  const message = 'it stays as it is until the object is changed: see condition Accepted';
+  return [{ type: 'Stalled', status: 'True', reason: 'Invalid', message }];
 }
 
 function verdictsOf(
@@ -243,7 +200,7 @@ function verdictsOf(
     ? { type: 'ResolvedRefs', status: 'Unknown', reason: 'Invalid', message: 'not looked at: the object is invalid' }
     : judge('ResolvedRefs', problems, 'ResolvedRefs', 'everything it refers to exists', concernsReferences);
   const programmed = judgeProgrammed(invalid, problems, scope, applied);
-  return [accepted, resolved, programmed, judgeReady([accepted, resolved, programmed])];
+  return [accepted, resolved, programmed, judgeReady([accepted, resolved, programmed]), ...stalled(invalid)];
 }
 
 function concernsReferences(it: Problem): boolean {
