@@ -47,7 +47,7 @@ export function createCore(platform: Platform, trust: Certificates, tools: Tools
     summaries: () => distributor.summaries(),
     statusOf: (object, result, summaries, nowUnixMs) => statusOf(object, result, summaries, timestamp(nowUnixMs)),
     sink: platform.statuses,
-    circuits: new CircuitEvents(source, () => distributor.summaries().circuits, events),
+    circuits: new CircuitEvents({ ...tools, source, events, circuits: () => distributor.summaries().circuits }),
     missedPods: new MissedPods(events),
   });
   distributor.onChange(() => keeper.changed());

@@ -1,57 +1,247 @@
-// The transitions of circuits as Events of their ServiceDependency: one when the first sidecar opens it, one when the last has closed it.
-// Half-open in between is neither.
+// The transitions of circuits as Events of their ServiceDependency, over all sidecars: one opened where any did, is half-open where none is
+// open any more, and closed where all are.
+//
+// Level-triggered, as everything here: what is told is compared with what is, so that the last state is told whatever was left out before.
+//  - An opening waits a moment for the sidecars that follow, and then tells their number.
+//  - A circuit is told a few times at once, then once a minute. Half-open and open again leave the last of that to what counts more: that it
+//    opened, and that it is closed.
+//  - What an operator told before this one stands in the status, so that a restart neither tells it again nor forgets to tell the end. The
+//    sidecars have time to come back before that is compared.
+import type { Clock, MonotonicMs } from '../../runtime/clock.ts';
 import type { CircuitSummary } from '../distribute/acknowledgements.ts';
-import { ownKey, type WorldSource } from '../watch/world-source.ts';
-import type { EventSink } from './events.ts';
+import { qualifiedRule, shortRule } from '../status/circuits.ts';
+import { type OwnObject, ownKey, type WorldSource } from '../watch/world-source.ts';
+import type { EventInput, EventSink } from './events.ts';
+import { TokenBucket } from './token-bucket.ts';
+
+const GATHER_MS = 1_000;
+const SETTLE_MS = 10_000;
+const PACE = { burst: 6, intervalMs: 60_000 };
+/** Tokens that half-open and open again leave. */
+const RESERVE = 3;
+/** What a sidecar says of the past beyond a month is its fancy. */
+const LONGEST_SECONDS = 31 * 86_400;
+
+type State = 'Closed' | 'HalfOpen' | 'Open';
+
+interface Circuit {
+  dependencyId: string;
+  /** As the Event names it; empty for the base. */
+  rule: string;
+  told: State;
+  state: State;
+  /** What was seen last while it was not closed. */
+  summary: CircuitSummary | undefined;
+  /** When it was first seen in a state that is not told yet. */
+  changedMs: MonotonicMs;
+  /** Changes were left out since the last Event. */
+  flaps: boolean;
+  bucket: TokenBucket;
+}
+
+export interface CircuitEventsOptions {
+  source: Pick<WorldSource, 'own' | 'world'>;
+  circuits: () => readonly CircuitSummary[];
+  events: EventSink;
+  clock: Clock;
+}
 
 export class CircuitEvents {
-  readonly #source: WorldSource;
-  readonly #circuits: () => readonly CircuitSummary[];
-  readonly #events: EventSink;
-  /** Circuits that are not closed somewhere, by dependency and state key. */
-  #open = new Map<string, CircuitSummary>();
+  readonly #options: CircuitEventsOptions;
+  readonly #circuits = new Map<string, Circuit>();
+  #settledMs: MonotonicMs | undefined;
+  #cancelTimer: () => void = () => {};
 
-  constructor(source: WorldSource, circuits: () => readonly CircuitSummary[], events: EventSink) {
-    this.#source = source;
-    this.#circuits = circuits;
-    this.#events = events;
+  constructor(options: CircuitEventsOptions) {
+    this.#options = options;
   }
 
-  /** Compares with what was told last, and tells the difference. */
+  /** Compares with what was told last, and tells the difference; the rest when its time comes. */
   compare(): void {
-    const now = new Map<string, CircuitSummary>();
-    for (const circuit of this.#circuits()) {
-      const key = `${circuit.dependencyId} ${circuit.stateKey}`;
-      const before = this.#open.get(key);
-      if (before === undefined && circuit.state !== 'Open') continue;
-      now.set(key, circuit);
-      if (before === undefined) this.#tell(circuit, true);
+    const nowMs = this.#options.clock.monotonicMs();
+    this.#settledMs ??= this.#recall(nowMs);
+    this.#cancelTimer();
+    if (nowMs < this.#settledMs) {
+      this.#cancelTimer = this.#options.clock.after(this.#settledMs - nowMs, () => this.compare());
+      return;
     }
-    for (const [key, circuit] of this.#open) if (!now.has(key)) this.#tell(circuit, false);
-    this.#open = now;
+    this.#observe(nowMs);
+    let nextMs = Number.POSITIVE_INFINITY;
+    for (const [key, circuit] of this.#circuits) {
+      const waitMs = this.#tell(circuit, nowMs);
+      if (waitMs > 0) nextMs = Math.min(nextMs, waitMs);
+      const { told, state, bucket } = circuit;
+      if (told === 'Closed' && state === 'Closed' && bucket.isFull(nowMs)) this.#circuits.delete(key);
+    }
+    if (nextMs !== Number.POSITIVE_INFINITY)
+      this.#cancelTimer = this.#options.clock.after(nextMs, () => this.compare());
   }
 
-  #tell(circuit: CircuitSummary, isOpen: boolean): void {
-    const [namespace = '', dependency = '', entry = ''] = circuit.dependencyId.split('/');
-    const object = this.#source.own(ownKey('ServiceDependency', namespace, dependency));
-    if (object === undefined) return;
-    const rule = circuit.stateKey.slice(circuit.stateKey.indexOf(':') + 1);
-    const what = rule === 'base' ? entry : `${entry} (${rule})`;
-    const because = circuit.reason === '' ? '' : `: ${circuit.reason}`;
-    this.#events.record({
-      regarding: {
-        apiVersion: 'breakwater.dev/v1alpha1',
-        kind: 'ServiceDependency',
-        namespace,
-        name: dependency,
-        uid: object.uid,
-      },
-      type: isOpen ? 'Warning' : 'Normal',
-      reason: isOpen ? 'CircuitOpened' : 'CircuitClosed',
-      action: 'ObserveCircuit',
-      note: isOpen
-        ? `The circuit of ${what} opened${because}. Its calls are refused until the service answers again.`
-        : `No sidecar holds the circuit of ${what} open any more.`,
-    });
+  /** Another replica tells from now on; whoever starts again begins with the status. */
+  stop(): void {
+    this.#cancelTimer();
+    this.#circuits.clear();
+    this.#settledMs = undefined;
   }
+
+  /** Takes over what the statuses say was told; returns when that may be compared. */
+  #recall(nowMs: MonotonicMs): MonotonicMs {
+    const { source } = this.#options;
+    for (const { metadata } of source.world().serviceDependencies) {
+      const object = source.own(ownKey('ServiceDependency', metadata.namespace, metadata.name));
+      for (const { dependency, rule, state } of toldCircuits(object)) {
+        const dependencyId = `${metadata.namespace}/${metadata.name}/${dependency}`;
+        const key = circuitKey(dependencyId, rule);
+        const told = this.#circuits.get(key)?.told === 'Open' ? 'Open' : state;
+        this.#circuits.set(key, { ...fresh(dependencyId, rule === 'base' ? '' : rule, nowMs), told, state: told });
+      }
+    }
+    return this.#circuits.size === 0 ? nowMs : nowMs + SETTLE_MS;
+  }
+
+  #observe(nowMs: MonotonicMs): void {
+    const seen = new Map<Circuit, CircuitSummary>();
+    for (const summary of this.#options.circuits()) {
+      if (summary.state === 'Closed') continue;
+      const circuit = this.#circuitOf(summary, nowMs);
+      // Open in any of them decides over half-open in others.
+      if (seen.get(circuit)?.state !== 'Open') seen.set(circuit, summary);
+    }
+    for (const circuit of this.#circuits.values()) {
+      const summary = seen.get(circuit);
+      const state = summary?.state ?? 'Closed';
+      circuit.summary = summary ?? circuit.summary;
+      if (state === circuit.state) continue;
+      // An opening that is over before it was told was one all the same.
+      const isUntoldOpening = circuit.told === 'Closed' && circuit.state === 'Open';
+      const isTold = isUntoldOpening ? this.#record(circuit, 'Open', nowMs) : !isNews(circuit);
+      if (!isTold) circuit.flaps = true;
+      circuit.state = state;
+      circuit.changedMs = nowMs;
+    }
+  }
+
+  #circuitOf({ dependencyId, stateKey }: CircuitSummary, nowMs: MonotonicMs): Circuit {
+    const rule = qualifiedRule(stateKey);
+    const key = circuitKey(dependencyId, rule);
+    let circuit = this.#circuits.get(key);
+    if (circuit === undefined) {
+      // A status names a rule shortly where that tells it.
+      const shortKey = circuitKey(dependencyId, shortRule(stateKey));
+      circuit = this.#circuits.get(shortKey) ?? fresh(dependencyId, rule === 'base' ? '' : rule, nowMs);
+      this.#circuits.delete(shortKey);
+      this.#circuits.set(key, circuit);
+    }
+    return circuit;
+  }
+
+  /** Returns how long to wait where something is to be told later; 0: nothing is. */
+  #tell(circuit: Circuit, nowMs: MonotonicMs): number {
+    const { told, state, changedMs, bucket } = circuit;
+    if (!isNews(circuit)) return 0;
+    const gatherMs = told === 'Closed' ? changedMs + GATHER_MS - nowMs : 0;
+    if (gatherMs > 0) return gatherMs;
+    if (this.#record(circuit, state, nowMs)) return 0;
+    return Math.max(1, bucket.waitMs(nowMs, levelFor(told, state)));
+  }
+
+  #record(circuit: Circuit, state: State, nowMs: MonotonicMs): boolean {
+    const { dependencyId, told, bucket } = circuit;
+    if (!bucket.take(nowMs, levelFor(told, state))) return false;
+    const [namespace = '', name = '', entry = ''] = dependencyId.split('/');
+    const object = this.#options.source.own(ownKey('ServiceDependency', namespace, name));
+    circuit.told = state;
+    if (object !== undefined) {
+      const note = noteOf(circuit, told, state, targetOf(object, entry), this.#options.clock.unixMs());
+      this.#options.events.record({
+        regarding: {
+          apiVersion: 'breakwater.dev/v1alpha1',
+          kind: 'ServiceDependency',
+          namespace,
+          name,
+          uid: object.uid,
+        },
+        ...KINDS[state],
+        action: 'ObserveCircuit',
+        note,
+      });
+    }
+    circuit.flaps = false;
+    return true;
+  }
+}
+
+/** Half-open without having been told open is nothing that anybody must know. */
+function isNews({ told, state }: Circuit): boolean {
+  return told !== state && !(told === 'Closed' && state === 'HalfOpen');
+}
+
+const KINDS: Record<State, Pick<EventInput, 'type' | 'reason'>> = {
+  Open: { type: 'Warning', reason: 'CircuitOpened' },
+  HalfOpen: { type: 'Normal', reason: 'CircuitHalfOpen' },
+  Closed: { type: 'Normal', reason: 'CircuitClosed' },
+};
+
+function levelFor(told: State, state: State): number {
+  return told === 'Closed' || state === 'Closed' ? 1 : RESERVE;
+}
+
+function circuitKey(dependencyId: string, rule: string): string {
+  return `${dependencyId} ${rule}`;
+}
+
+function fresh(dependencyId: string, rule: string, nowMs: MonotonicMs): Circuit {
+  return {
+    dependencyId,
+    rule,
+    told: 'Closed',
+    state: 'Closed',
+    summary: undefined,
+    changedMs: nowMs,
+    flaps: false,
+    bucket: new TokenBucket(PACE, nowMs),
+  };
+}
+
+function noteOf(circuit: Circuit, told: State, state: State, target: string, nowUnixMs: number): string {
+  const { dependencyId, rule, summary, flaps } = circuit;
+  const what = `The circuit of ${dependencyId}${rule === '' ? '' : ` (${rule})`}`;
+  const where = summary === undefined ? '' : ` in ${summary.sidecars} of ${summary.totalSidecars} sidecars`;
+  const because = summary === undefined || summary.reason === '' ? '' : `: ${summary.reason}`;
+  const more = flaps ? ' It changes faster than Events tell; see breakwater_circuit_transitions_total.' : '';
+  if (state === 'Open') {
+    const again = told === 'Closed' ? '' : ' again';
+    const consequence = 'Its calls are answered 503 circuit-open until probes succeed.';
+    const advice = `Look at ${target}: its pods, their logs and its endpoints; status.circuits says when it is probed next.`;
+    return `${what} opened${again}${where}${because}. ${consequence} ${advice}${more}`;
+  }
+  if (state === 'HalfOpen') {
+    return `${what} is half-open${where}: calls are let through as probes, and close it when they succeed.${more}`;
+  }
+  const seconds = summary === undefined ? 0 : Math.round((nowUnixMs - summary.failingSinceUnixMs) / 1000);
+  // A number in it would make a new Event of each time.
+  const after = flaps || seconds <= 0 || seconds > LONGEST_SECONDS ? '' : ` after ${seconds} s`;
+  return `${what} is closed in all sidecars${after}: its calls pass again.${more}`;
+}
+
+function targetOf({ content }: OwnObject, entry: string): string {
+  const dependsOn =
+    'model' in content && content.model.kind === 'ServiceDependency' ? content.model.spec.dependsOn : [];
+  const service = dependsOn.find(({ name }) => name === entry)?.service;
+  if (service === undefined || !('model' in content)) return entry;
+  return `Service ${service.namespace ?? content.model.metadata.namespace}/${service.name}`;
+}
+
+/** Of a status that anybody may have written. */
+function toldCircuits(object: OwnObject | undefined): { dependency: string; rule: string; state: State }[] {
+  const status = object?.status;
+  const list = typeof status === 'object' && status !== null && 'circuits' in status ? status.circuits : undefined;
+  if (!Array.isArray(list)) return [];
+  return list.flatMap((it: unknown) => {
+    if (typeof it !== 'object' || it === null) return [];
+    const { dependency, rule, state } = it as Record<string, unknown>;
+    if (typeof dependency !== 'string' || typeof rule !== 'string' || (state !== 'Open' && state !== 'HalfOpen'))
+      return [];
+    return [{ dependency, rule, state }];
+  });
 }

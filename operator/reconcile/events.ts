@@ -6,15 +6,15 @@ import type { Clock, MonotonicMs } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/log.ts';
 import type { OperatorMetrics } from '../metrics.ts';
 import { type ApiClient, ApiError, CONTENT_TYPES } from '../watch/api-client.ts';
+import { TokenBucket } from './token-bucket.ts';
 
 const REPORTING_CONTROLLER = 'breakwater.dev/operator';
 /** The same Event again within this time is not told. */
 const REPEAT_MS = 10_000;
 const REMEMBERED = 4_096;
 const WAITING_LIMIT = 1_000;
-/** Sent at most: this many at once, then so many per second. */
-const BURST = 50;
-const PER_SECOND = 5;
+/** Sent at most. */
+const PACE = { burst: 50, intervalMs: 200 };
 const NOTE_MAX = 1_024;
 
 export interface EventInput {
@@ -47,12 +47,11 @@ export class EventRecorder implements EventSink {
   readonly #waiting: EventInput[] = [];
   readonly #stop = new AbortController();
   #sending: Promise<void> | undefined;
-  #tokens = BURST;
-  #refilledMs: MonotonicMs;
+  readonly #bucket: TokenBucket;
 
   constructor(options: EventRecorderOptions) {
     this.#options = options;
-    this.#refilledMs = options.clock.monotonicMs();
+    this.#bucket = new TokenBucket(PACE, options.clock.monotonicMs());
     for (const result of ['created', 'repeated', 'throttled', 'error']) options.metrics.events.inc({ result }, 0);
   }
 
@@ -99,17 +98,9 @@ export class EventRecorder implements EventSink {
 
   async #takeToken(): Promise<void> {
     const { clock } = this.#options;
-    const refill = () => {
-      const nowMs = clock.monotonicMs();
-      this.#tokens = Math.min(BURST, this.#tokens + ((nowMs - this.#refilledMs) / 1000) * PER_SECOND);
-      this.#refilledMs = nowMs;
-    };
-    refill();
-    while (this.#tokens < 1) {
-      await clock.sleep(Math.ceil(((1 - this.#tokens) / PER_SECOND) * 1000), this.#stop.signal);
-      refill();
+    while (!this.#bucket.take(clock.monotonicMs())) {
+      await clock.sleep(this.#bucket.waitMs(clock.monotonicMs()), this.#stop.signal);
     }
-    this.#tokens -= 1;
   }
 
   async #send(event: EventInput): Promise<'created' | 'repeated'> {

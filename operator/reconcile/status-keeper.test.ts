@@ -71,7 +71,7 @@ beforeEach(() => {
       },
       forget: () => undefined,
     },
-    circuits: new CircuitEvents(source, () => [], events),
+    circuits: new CircuitEvents({ source, circuits: () => [], events, clock }),
     missedPods: new MissedPods(events),
     clock,
     log: silentLogger,

@@ -2,12 +2,14 @@
 // it on the one that leads, stop it on the one that no longer does.
 //
 // Level-triggered: whatever happened, the status is computed anew from the newest result and summaries, compared with what stands in the
-// object, and written where it differs, at most once a second per object.
+// object, and written where it differs, at most once a second per object. What circuits alone change is written less often: a hundred sidecars
+// that go half-open and open again for hours must not write a hundred times as often, nor every second.
 import type { Clock, MonotonicMs } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/log.ts';
 import type { CompileResult } from '../compile/result.ts';
 import type { World } from '../compile/world.ts';
 import type { OperatorMetrics } from '../metrics.ts';
+import { differsInCircuitsOnly } from '../status/circuits.ts';
 import type { StatusSink } from '../status/writer.ts';
 import { Debounce } from '../watch/debounce.ts';
 import type { Outcome } from '../watch/work-queue.ts';
@@ -15,10 +17,13 @@ import { type OwnObject, ownKey, type WorldSource } from '../watch/world-source.
 import type { CircuitEvents } from './circuit-events.ts';
 import { Controller } from './controller.ts';
 import type { MissedPods } from './missed-pods.ts';
+import { TokenBucket } from './token-bucket.ts';
 
 const WORKERS = 4;
 /** Between two writes of one object. */
 const WRITE_INTERVAL_MS = 1_000;
+/** Between two writes of one object that only circuits want: some at once, so that who looks sees it happen, then at this pace. */
+const CIRCUIT_WRITES = { burst: 6, intervalMs: 10_000 };
 /**
  * All objects are looked at after something changed, once it is quiet: a new plan is applied everywhere within moments, and a status that
  * said "applied by 0 of 12" in between would only frighten.
@@ -50,6 +55,9 @@ export class StatusKeeper<Summaries> {
   readonly #controller: Controller;
   readonly #sweep: Debounce;
   readonly #writtenAt = new Map<string, MonotonicMs>();
+  /** By key of the object: what was written last, and how often circuits may have it written. */
+  readonly #written = new Map<string, object>();
+  readonly #circuitWrites = new Map<string, TokenBucket>();
   #settledMs = Number.POSITIVE_INFINITY;
   /** Of the present state; adding up the reports of all sidecars for each object anew would cost their product. */
   #summaries: Summaries | undefined;
@@ -78,6 +86,7 @@ export class StatusKeeper<Summaries> {
 
   async stop(): Promise<void> {
     this.#sweep.cancel();
+    this.#options.circuits.stop();
     await this.#controller.stop();
   }
 
@@ -111,6 +120,8 @@ export class StatusKeeper<Summaries> {
     const compiled = result();
     if (object === undefined) {
       this.#writtenAt.delete(key);
+      this.#written.delete(key);
+      this.#circuitWrites.delete(key);
       sink.forget(key);
       return { kind: 'done' };
     }
@@ -123,8 +134,25 @@ export class StatusKeeper<Summaries> {
     if (nowMs < dueMs) return { kind: 'requeue', afterMs: dueMs - nowMs };
     this.#summaries ??= summaries();
     const status = statusOf(object, compiled, this.#summaries, clock.unixMs());
-    if (await sink.write(object, status, signal)) this.#writtenAt.set(key, clock.monotonicMs());
+    // In standalone mode no object holds a status.
+    const isCircuits = differsInCircuitsOnly(object.status ?? this.#written.get(key), status);
+    const waitMs = isCircuits ? this.#circuitBucket(key).waitMs(nowMs) : 0;
+    if (waitMs > 0) return { kind: 'requeue', afterMs: waitMs };
+    if (await sink.write(object, status, signal)) {
+      this.#writtenAt.set(key, clock.monotonicMs());
+      this.#written.set(key, status);
+      if (isCircuits) this.#circuitBucket(key).take(clock.monotonicMs());
+    }
     return { kind: 'done' };
+  }
+
+  #circuitBucket(key: string): TokenBucket {
+    let bucket = this.#circuitWrites.get(key);
+    if (bucket === undefined) {
+      bucket = new TokenBucket(CIRCUIT_WRITES, this.#options.clock.monotonicMs());
+      this.#circuitWrites.set(key, bucket);
+    }
+    return bucket;
   }
 
   #notBeforeMs(object: OwnObject): MonotonicMs {
