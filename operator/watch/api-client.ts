@@ -12,6 +12,7 @@ import { Agent, type Dispatcher, ProxyAgent, request as send } from 'undici';
 import { z } from 'zod';
 import type { Clock, MonotonicMs } from '../../runtime/clock.ts';
 import type { Random } from '../../runtime/random.ts';
+import { type Fence, fenced, leftOf, NotLeadingError } from './fence.ts';
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 export type Query = Readonly<Record<string, string | number | boolean | undefined>>;
@@ -32,6 +33,8 @@ export interface CallOptions {
   timeoutMs?: number;
   /** Whether the call may run twice. By default GET and server-side apply may. */
   repeatable?: boolean;
+  /** A write that only the replica that leads may make; throws NotLeadingError where it does not, or no longer. */
+  fence?: Fence;
 }
 
 /** The API server answered, with an error. */
@@ -182,7 +185,7 @@ export class ApiClient {
       return await policy.execute(({ signal }) => attempt(signal), options.signal);
     } catch (error) {
       options.signal?.throwIfAborted();
-      throw error instanceof ApiError || error instanceof ApiUnreachable ? error : unreachable(method, path, error);
+      throw isOurs(error) ? error : unreachable(method, path, error);
     }
   }
 
@@ -219,18 +222,27 @@ export class ApiClient {
   async #send(
     method: Method,
     path: string,
-    options: Pick<CallOptions, 'query' | 'body' | 'contentType'>,
-    signal: AbortSignal,
+    options: Pick<CallOptions, 'query' | 'body' | 'contentType' | 'fence' | 'timeoutMs'>,
+    callerSignal: AbortSignal,
     timeouts: { headersTimeout?: number; bodyTimeout?: number },
     isSecondTry = false,
   ): Promise<Dispatcher.ResponseData> {
+    const { fence } = options;
+    // The API server gives up by then as well, so that a write which it has and we lost sight of does not happen later.
+    const promisedMs =
+      fence === undefined ? undefined : Math.min(leftOf(fence), options.timeoutMs ?? DEFAULT_TIMEOUT_MS);
+    const signal = fence === undefined ? callerSignal : AbortSignal.any([callerSignal, fence.signal]);
+    const query = promisedMs === undefined ? options.query : { ...options.query, timeout: `${promisedMs}ms` };
     let response: Dispatcher.ResponseData;
     try {
       const connection = await this.#connect(isSecondTry);
       const body = options.body === undefined ? undefined : JSON.stringify(options.body);
-      response = await send(this.#base + path + queryString(options.query), {
+      response = await send(this.#base + path + queryString(query), {
         method,
-        dispatcher: connection.dispatcher,
+        dispatcher:
+          fence === undefined || promisedMs === undefined
+            ? connection.dispatcher
+            : fenced(connection.dispatcher, fence, promisedMs),
         headers: {
           ...connection.headers,
           accept: CONTENT_TYPES.json,
@@ -243,6 +255,7 @@ export class ApiClient {
       });
     } catch (error) {
       signal.throwIfAborted();
+      if (error instanceof NotLeadingError) throw error;
       this.#options.onRequest?.(method, '<error>');
       throw unreachable(method, path, error);
     }
@@ -250,7 +263,7 @@ export class ApiClient {
     if (response.statusCode < 300) return response;
     const failure = await readError(response, this.#options.clock.unixMs());
     // A token that was rotated on disk since it was read last is not the caller's problem.
-    if (failure.status === 401 && !isSecondTry) return this.#send(method, path, options, signal, timeouts, true);
+    if (failure.status === 401 && !isSecondTry) return this.#send(method, path, options, callerSignal, timeouts, true);
     throw failure;
   }
 
@@ -296,6 +309,10 @@ export class ApiClient {
     if (error instanceof ApiError && error.retryAfterMs !== undefined) return error.retryAfterMs;
     return this.#options.random() * Math.min(MAX_RETRY_WAIT_MS, 100 * 2 ** attempt);
   }
+}
+
+function isOurs(error: unknown): boolean {
+  return error instanceof ApiError || error instanceof ApiUnreachable || error instanceof NotLeadingError;
 }
 
 function isWorthRetrying(error: unknown): boolean {
