@@ -24,6 +24,7 @@ export interface OperatorMetrics {
   reconcileErrors: Counter<'controller'>;
   reconcileSeconds: Histogram<'controller'>;
   restClientRequests: Counter<'code' | 'method' | 'host'>;
+  leader: Gauge<'name'>;
   watchRestarts: Counter<'resource' | 'reason'>;
   watchRelists: Counter<'resource'>;
   cacheObjects: Gauge<'resource'>;
@@ -106,6 +107,12 @@ export function createOperatorMetrics(): OperatorMetrics {
       name: 'rest_client_requests_total',
       help: 'Requests to the API server by status code ("<error>" where there was no answer)',
       labelNames: ['code', 'method', 'host'],
+      registers,
+    }),
+    leader: new Gauge({
+      name: 'leader_election_master_status',
+      help: '1 in the replica that leads and writes, 0 in the others; name is that of the Lease',
+      labelNames: ['name'],
       registers,
     }),
     watchRestarts: new Counter({
