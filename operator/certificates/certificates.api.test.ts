@@ -4,6 +4,7 @@ import { systemClock } from '../../runtime/clock.ts';
 import { silentLogger } from '../../runtime/log.ts';
 import { systemRandom } from '../../runtime/random.ts';
 import { type ControlPlane, startControlPlane } from '../../test/harness/control-plane.ts';
+import { ALWAYS_LEADING } from '../elect/elector.ts';
 import { ApiClient, loadKubeConfig } from '../watch/api-client.ts';
 import { type Certificates, createCertificates } from './certificates.ts';
 import { createSecretStore } from './secret-store.ts';
@@ -37,6 +38,7 @@ function keeper(name: string): Certificates {
   const certificates = createCertificates({
     store: createSecretStore({ api, namespace: 'default', name }),
     names: ['breakwater-operator.default.svc'],
+    leadership: ALWAYS_LEADING,
     clock: systemClock,
     log: silentLogger,
   });
@@ -78,6 +80,7 @@ test('caBundle is put into the configuration, and put back', async () => {
     api,
     name: 'breakwater-test',
     certificates,
+    leadership: ALWAYS_LEADING,
     clock: systemClock,
     log: silentLogger,
   });

@@ -4,9 +4,11 @@ import { get } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect, createServer, type TLSSocket } from 'node:tls';
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { silentLogger } from '../../runtime/log.ts';
 import { ManualClock } from '../../runtime/manual-clock.ts';
+import { ALWAYS_LEADING } from '../elect/elector.ts';
+import type { Role } from '../elect/election.ts';
 import { HttpsServer } from '../https-server.ts';
 import { createCertificates } from './certificates.ts';
 import {
@@ -46,8 +48,45 @@ class JumpingClock extends ManualClock {
   }
 }
 
-function keeper(store: CertificateStore, clock = new JumpingClock(), names: readonly string[] = NAMES) {
-  return { clock, certificates: createCertificates({ store, names, clock, log: silentLogger }) };
+function keeper(
+  store: CertificateStore,
+  clock = new JumpingClock(),
+  leadership: Parameters<typeof createCertificates>[0]['leadership'] = ALWAYS_LEADING,
+) {
+  return { clock, certificates: createCertificates({ store, names: NAMES, leadership, clock, log: silentLogger }) };
+}
+
+/** A replica that leads when it is told to. */
+function follower(store: CertificateStore, clock: JumpingClock) {
+  let role: Role = 'Following';
+  const listeners = new Set<() => void>();
+  const leadership = {
+    get role() {
+      return role;
+    },
+    onChange(listener: () => void) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+  };
+  const become = (next: Role) => {
+    role = next;
+    for (const listener of listeners) listener();
+  };
+  return { ...keeper(store, clock, leadership), become };
+}
+
+const certificatesIn = (pem: string) => (pem.match(/-----BEGIN[\s\S]+?END CERTIFICATE-----/g) ?? []).map((one) => new X509Certificate(one));
+
+/** Whether a client that knows these authorities, and nothing else, can follow what is served to one of them; link by link. */
+function trusts(bundle: string, served: string): boolean {
+  const roots = certificatesIn(bundle);
+  for (const [index, certificate] of certificatesIn(served).entries()) {
+    if (roots.some((root) => certificate.checkIssued(root) && certificate.verify(root.publicKey))) return true;
+    const next = certificatesIn(served)[index + 1];
+    if (!next || !certificate.checkIssued(next) || !certificate.verify(next.publicKey)) return false;
+  }
+  return false;
 }
 
 const authority = (id: string, notBeforeUnixMs: number): Authority => ({
@@ -85,7 +124,8 @@ describe('what is due', () => {
   });
 
   test('renewal from two thirds of the life on', () => {
-    expect(dueForRenewal(serving('a', start), start + 60 * DAY_MS - 1)).toBe(false);
+    expect(dueForRenewal(serving('a', start), 2 / 3, start + 60 * DAY_MS - 1)).toBe(false);
+    expect(nextStep(complete(), NAMES, start + 60 * DAY_MS - 1)).toBeUndefined();
     expect(nextStep(complete(), NAMES, start + 60 * DAY_MS)).toMatchObject({ kind: 'IssueServing' });
   });
 
@@ -97,7 +137,7 @@ describe('what is due', () => {
   });
 
   test('a new authority is announced for a week before it signs', () => {
-    const later = start + LIFETIMES.authorityMs * 0.7;
+    const later = start + LIFETIMES.authorityMs * 0.4;
     const old = authority('a', start);
     const young = authority('b', later - LIFETIMES.backdateMs);
     expect(nextStep(complete({ serving: serving('a', later) }), NAMES, later)).toMatchObject({ kind: 'AddAuthority' });
@@ -207,37 +247,76 @@ describe('the keeper', () => {
     expect(clock.timers).toBe(0);
   });
 
-  test('goes through a whole rotation; at each step an older client still trusts what is served', async () => {
-    const store = memoryStore();
-    const { clock, certificates } = keeper(store);
-    let changes = 0;
+  test('goes through rotations; at each step a client of any day before still trusts what is served', async () => {
+    const { clock, certificates } = keeper(memoryStore());
+    // TLS looks at the real time, which is when the last step is done.
+    const thirdMs = LIFETIMES.authorityMs / 3;
+    clock.jump(Date.now() - 2 * thirdMs - 2 * LIFETIMES.overlapMs - 1_000 - clock.unixMs());
     await certificates.start();
-    certificates.onChange(() => (changes += 1));
-    const bornWith = certificates.trustBundle();
-    const trusts = (bundle: string) => {
-      const roots = bundle.match(/-----BEGIN[\s\S]+?END CERTIFICATE-----/g) ?? [];
-      const leaf = new X509Certificate(certificates.serving().certificate);
-      return roots.some((root) => leaf.verify(new X509Certificate(root).publicKey));
+    const bornWith: string[] = [];
+    const check = async () => {
+      await certificates.check();
+      bornWith.push(certificates.trustBundle());
+      for (const bundle of bornWith) expect(trusts(bundle, certificates.serving().certificate)).toBe(true);
+      expect(certificates.trustBundle()).toContain(certificates.anchors()[0]);
     };
-    let before = bornWith;
-    clock.jump(LIFETIMES.authorityMs * (2 / 3));
+    await check();
+    for (let rotation = 0; rotation < 2; rotation += 1) {
+      clock.jump(thirdMs);
+      await check();
+      clock.jump(LIFETIMES.overlapMs);
+      await check();
+    }
+    const [oldest = '', , , , newest = ''] = bornWith;
+    expect(certificatesIn(oldest)).toHaveLength(1);
+    expect(certificatesIn(newest)).toHaveLength(3);
+    expect(certificates.anchors()).toHaveLength(3);
+
+    const server = createServer({ cert: certificates.serving().certificate, key: certificates.serving().privateKey });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    cleanUps.push(() => new Promise((resolve) => server.close(() => resolve())));
+    const { port } = server.address() as { port: number };
+    for (const ca of [...bornWith, ...certificatesIn(newest).map(String)]) {
+      await new Promise<void>((resolve, reject) => {
+        const socket = connect({ host: '127.0.0.1', port, servername: 'localhost', ca }, () => {
+          socket.destroy();
+          resolve();
+        });
+        socket.on('error', reject);
+      });
+    }
+
+    // The first one expires: it leaves the bundle, and nothing leads to it any more.
+    clock.jump(thirdMs);
     await certificates.check();
-    const during = certificates.trustBundle();
-    expect(during).toContain(bornWith.trim());
-    expect(during).not.toBe(bornWith);
-    expect(trusts(bornWith)).toBe(true);
-    before = during;
-    clock.jump(LIFETIMES.overlapMs);
-    await certificates.check();
-    expect(trusts(bornWith)).toBe(false);
-    expect(trusts(before)).toBe(true);
-    expect(certificates.trustBundle()).toBe(during);
-    clock.jump(LIFETIMES.authorityMs / 3);
-    await certificates.check();
-    expect(certificates.trustBundle()).not.toContain(bornWith.trim());
-    expect(trusts(before)).toBe(true);
-    expect(changes).toBe(3);
+    expect(certificates.trustBundle()).not.toContain(oldest.trim());
+    expect(trusts(oldest, certificates.serving().certificate)).toBe(false);
+    expect(trusts(newest, certificates.serving().certificate)).toBe(true);
     certificates.stop();
+  });
+
+  test('a replica that does not lead waits for what another one makes, serves it, and renews nothing until it leads', async () => {
+    const store = memoryStore();
+    const clock = new JumpingClock();
+    const { certificates, become } = follower(store, clock);
+    const started = certificates.start();
+    await clock.advance(5_000);
+    expect(store.writes).toBe(0);
+    const leader = keeper(store, clock).certificates;
+    await leader.start();
+    leader.stop();
+    await clock.advance(1_000);
+    await started;
+    expect(certificates.serving()).toEqual(leader.serving());
+    clock.jump(61 * DAY_MS);
+    await clock.advance(60_000);
+    expect(store.writes).toBe(1);
+    become('Leading');
+    // Keys are made elsewhere than in virtual time.
+    await vi.waitFor(() => expect(store.writes).toBe(2));
+    await vi.waitFor(() => expect(certificates.serving()).not.toEqual(leader.serving()));
+    certificates.stop();
+    expect(clock.timers).toBe(0);
   });
 
   test('puts back what was deleted, with the same authority', async () => {
@@ -404,8 +483,15 @@ describe('caBundle', () => {
         return (await answer()) as T;
       },
     };
-    const certificates = { trustBundle: () => 'bundle', onChange: () => () => {} };
-    const bundle = createWebhookBundle({ api, name: 'breakwater', certificates, clock, log: silentLogger });
+    const certificates = { trustBundle: () => 'bundle', anchors: () => ['bundle'], onChange: () => () => {} };
+    const bundle = createWebhookBundle({
+      api,
+      name: 'breakwater',
+      certificates,
+      leadership: ALWAYS_LEADING,
+      clock,
+      log: silentLogger,
+    });
     bundle.start();
     await clock.advance(0);
     expect(bundle.live()).toBe(false);
@@ -424,6 +510,39 @@ describe('caBundle', () => {
     await clock.advance(0);
     expect(clock.timers).toBe(0);
   });
+});
+
+test('a replica that does not lead leaves the caBundle alone, and is live where it makes what is served trusted', async () => {
+  const clock = new ManualClock();
+  let caBundle = '';
+  const api: KubernetesApi = {
+    request: <T>(method: string) => {
+      expect(method).toBe('GET');
+      const clientConfig = { caBundle: Buffer.from(caBundle).toString('base64') };
+      return Promise.resolve({ webhooks: [{ name: 'hook', clientConfig }] } as T);
+    },
+  };
+  const bundle = createWebhookBundle({
+    api,
+    name: 'breakwater',
+    // One of them is only announced: nothing that is served leads to it.
+    certificates: { trustBundle: () => 'new\nnow\nold', anchors: () => ['now', 'old'], onChange: () => () => {} },
+    leadership: { role: 'Following', onChange: () => () => {} },
+    clock,
+    log: silentLogger,
+  });
+  bundle.start();
+  const live = async (held: string) => {
+    caBundle = held;
+    await clock.advance(60_000);
+    return bundle.live();
+  };
+  expect(await live('')).toBe(false);
+  expect(bundle.problem()).toContain('the replica that leads');
+  expect(await live('old')).toBe(true);
+  expect(await live('new')).toBe(false);
+  expect(await live('now\nold')).toBe(true);
+  bundle.stop();
 });
 
 test('a server without certificates of ours is not mistaken for one', async () => {

@@ -1,20 +1,33 @@
-// Keeps the certificates: reads them, renews what is due, and tells who serves and who trusts when something changed.
+// Keeps the certificates: reads them, renews what is due, and tells who serves and who trusts when something changed. Every replica serves
+// what is stored; the one that leads renews it, so that no two of them issue against each other.
 import type { Server } from 'node:https';
 import { createSecureContext } from 'node:tls';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/log.ts';
-import { type CertificateState, nextStep, type PartialState, type Step } from './decide.ts';
+import type { Leadership } from '../elect/elector.ts';
+import {
+  type CertificateState,
+  LIFETIMES,
+  type Lifetimes,
+  nextStep,
+  type PartialState,
+  type Step,
+  servedAuthorities,
+  servedChain,
+} from './decide.ts';
 import { createAuthority, issueServing, parseState } from './issue.ts';
 import { messageOf } from './kubernetes-api.ts';
 import type { CertificateStore, StoredDocument } from './store.ts';
 
-/** How often the store is read again: for renewals, and for what another replica wrote. */
+/** How often the store is read again at most: for renewals, and for what another replica wrote. Several times within what is left of a life. */
 const CHECK_INTERVAL_MS = 60_000;
+const CHECKS_IN_A_LIFE = 40;
 const RETRY_DELAY_MS = 1_000;
 /** Rounds against other writers before a check gives up until the next one. */
 const MAX_ATTEMPTS = 8;
 
 export interface ServingPair {
+  /** PEM: the certificate, and what leads from its authority to those before it. */
   certificate: string;
   privateKey: string;
 }
@@ -27,6 +40,8 @@ export interface Certificates {
   check(): Promise<void>;
   /** PEM of every trusted authority, newest first. */
   trustBundle(): string;
+  /** PEM of the trusted authorities to which what is served leads; a client that knows any one of them trusts it. */
+  anchors(): readonly string[];
   /** What to serve now. */
   serving(): ServingPair;
   /** Called after each change of the bundle or of what is served. The returned function removes the listener. */
@@ -39,6 +54,9 @@ export interface CertificatesOptions {
   store: CertificateStore;
   /** DNS names and addresses under which clients know the operator. */
   names: readonly string[];
+  /** Who does not lead writes nothing, and takes what it finds. */
+  leadership: Pick<Leadership, 'role' | 'onChange'>;
+  lifetimes?: Lifetimes;
   clock: Clock;
   log: Logger;
 }
@@ -50,23 +68,28 @@ async function perform(
   step: Step,
   names: readonly string[],
   nowUnixMs: number,
+  lifetimes: Lifetimes,
 ): Promise<PartialState> {
   if (step.kind === 'AddAuthority') {
-    return { ...state, authorities: [await createAuthority(nowUnixMs), ...state.authorities] };
+    const [newest] = state.authorities;
+    return { ...state, authorities: [await createAuthority(nowUnixMs, lifetimes, newest), ...state.authorities] };
   }
   if (step.kind === 'DropAuthority') {
     return { ...state, authorities: state.authorities.filter((one) => one.id !== step.id) };
   }
   const issuer = state.authorities.find((one) => one.id === step.issuer);
   if (!issuer) throw new Error(`there is no authority ${step.issuer}`);
-  return { ...state, serving: await issueServing(issuer, names, nowUnixMs) };
+  return { ...state, serving: await issueServing(issuer, names, nowUnixMs, lifetimes) };
 }
 
-export function createCertificates({ store, names, clock, log }: CertificatesOptions): Certificates {
+export function createCertificates(options: CertificatesOptions): Certificates {
+  const { store, names, leadership, lifetimes = LIFETIMES, clock, log } = options;
+  const checkIntervalMs = Math.min(CHECK_INTERVAL_MS, lifetimes.servingMs / CHECKS_IN_A_LIFE);
   const listeners = new Set<() => void>();
   let current: CertificateState | undefined;
   let stopped = false;
   let cancelTimer = () => {};
+  let stopListening = () => {};
 
   const known = (): CertificateState => {
     if (!current) throw new Error('the certificates were asked for before they were there');
@@ -77,10 +100,10 @@ export function createCertificates({ store, names, clock, log }: CertificatesOpt
     const changed =
       current === undefined ||
       bundleOf(current) !== bundleOf(next) ||
-      current.serving.certificate !== next.serving.certificate;
+      servedChain(current) !== servedChain(next);
     if (!changed) return;
     // Refuses a key that does not belong to its certificate, before anybody serves it.
-    createSecureContext({ cert: next.serving.certificate, key: next.serving.privateKey });
+    createSecureContext({ cert: servedChain(next), key: next.serving.privateKey });
     current = next;
     log.info(
       {
@@ -99,6 +122,11 @@ export function createCertificates({ store, names, clock, log }: CertificatesOpt
     }
   }
 
+  function complete({ authorities, serving }: PartialState): CertificateState {
+    if (!serving) throw new Error('no serving certificate was issued');
+    return { formatVersion: 1, authorities: [...authorities], serving };
+  }
+
   /** What is stored; where it vanished, what this process still holds, so that no sidecar loses the authority it trusts. */
   function startingPoint(document: StoredDocument | undefined): PartialState {
     if (document !== undefined && document.text !== '') return parseState(document.text);
@@ -110,19 +138,19 @@ export function createCertificates({ store, names, clock, log }: CertificatesOpt
     const now = clock.unixMs();
     let state = startingPoint(document);
     let changed = document === undefined || document.text === '';
-    for (let step = nextStep(state, names, now); step; step = nextStep(state, names, now)) {
+    if (leadership.role !== 'Leading') {
+      if (changed) throw new Error('the replica that leads has not made them yet');
+      adopt(complete(state));
+      return true;
+    }
+    for (let step = nextStep(state, names, now, lifetimes); step; step = nextStep(state, names, now, lifetimes)) {
       log.info({ step: step.kind, because: step.because }, 'certificates change');
-      state = await perform(state, step, names, now);
+      state = await perform(state, step, names, now, lifetimes);
       changed = true;
     }
-    if (!state.serving) throw new Error('no serving certificate was issued');
-    const complete: CertificateState = {
-      formatVersion: 1,
-      authorities: [...state.authorities],
-      serving: state.serving,
-    };
-    if (changed && !(await store.write(JSON.stringify(complete), bundleOf(complete), document))) return false;
-    adopt(complete);
+    const next = complete(state);
+    if (changed && !(await store.write(JSON.stringify(next), bundleOf(next), document))) return false;
+    adopt(next);
     return true;
   }
 
@@ -135,11 +163,18 @@ export function createCertificates({ store, names, clock, log }: CertificatesOpt
 
   function schedule(): void {
     if (stopped) return;
-    cancelTimer = clock.after(CHECK_INTERVAL_MS, () => {
-      check()
-        .catch((error: unknown) => log.warn({ err: error, store: store.name }, 'certificates could not be checked'))
-        .finally(schedule);
-    });
+    cancelTimer();
+    cancelTimer = clock.after(checkIntervalMs, checkNow);
+  }
+
+  function checkNow(): void {
+    check()
+      .catch((error: unknown) => log.warn({ err: error, store: store.name }, 'certificates could not be checked'))
+      .finally(schedule);
+  }
+
+  function serving(): ServingPair {
+    return { certificate: servedChain(known()), privateKey: known().serving.privateKey };
   }
 
   return {
@@ -154,22 +189,30 @@ export function createCertificates({ store, names, clock, log }: CertificatesOpt
           await clock.sleep(RETRY_DELAY_MS);
         }
       }
+      // What was due while nobody led does not wait for the next look.
+      stopListening = leadership.onChange(() => {
+        if (leadership.role === 'Leading') checkNow();
+      });
       schedule();
     },
     stop() {
       stopped = true;
+      stopListening();
       cancelTimer();
     },
     check,
     trustBundle: () => bundleOf(known()),
-    serving: () => ({ certificate: known().serving.certificate, privateKey: known().serving.privateKey }),
+    anchors: () => servedAuthorities(known()).map((one) => one.certificate.trim()),
+    serving,
     onChange(listener) {
       listeners.add(listener);
       return () => listeners.delete(listener);
     },
     attach(server) {
-      const apply = () =>
-        server.setSecureContext({ cert: known().serving.certificate, key: known().serving.privateKey });
+      const apply = () => {
+        const { certificate, privateKey } = serving();
+        server.setSecureContext({ cert: certificate, key: privateKey });
+      };
       apply();
       listeners.add(apply);
       return () => listeners.delete(apply);

@@ -15,7 +15,7 @@ import {
   SubjectKeyIdentifierExtension,
   X509CertificateGenerator,
 } from '@peculiar/x509';
-import { type Authority, type CertificateState, certificateState, LIFETIMES, type Serving } from './decide.ts';
+import { type Authority, type CertificateState, certificateState, LIFETIMES, type Lifetimes, type Serving } from './decide.ts';
 
 const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
 
@@ -37,16 +37,20 @@ function serialNumber(): string {
 /** X.509 counts in whole seconds. */
 const wholeSeconds = (unixMs: number) => Math.floor(unixMs / 1000) * 1000;
 
-function validity(nowUnixMs: number, lifeMs: number): { notBeforeUnixMs: number; notAfterUnixMs: number } {
-  const notBeforeUnixMs = wholeSeconds(nowUnixMs - LIFETIMES.backdateMs);
-  return { notBeforeUnixMs, notAfterUnixMs: notBeforeUnixMs + lifeMs };
+function validity(nowUnixMs: number, lifeMs: number, { backdateMs }: Lifetimes) {
+  const notBeforeUnixMs = wholeSeconds(nowUnixMs - backdateMs);
+  return { notBeforeUnixMs, notAfterUnixMs: notBeforeUnixMs + wholeSeconds(lifeMs) };
 }
 
-/** A new authority, self-signed, that signs nothing but end entities. */
-export async function createAuthority(nowUnixMs: number): Promise<Authority> {
+/** A new authority, self-signed; and signed by `previous`, where there is one that is valid. */
+export async function createAuthority(
+  nowUnixMs: number,
+  lifetimes: Lifetimes = LIFETIMES,
+  previous?: Authority,
+): Promise<Authority> {
   const keys = await createKeys();
   const id = serialNumber();
-  const times = validity(nowUnixMs, LIFETIMES.authorityMs);
+  const times = validity(nowUnixMs, lifetimes.authorityMs, lifetimes);
   const certificate = await X509CertificateGenerator.createSelfSigned(
     {
       serialNumber: id,
@@ -57,14 +61,43 @@ export async function createAuthority(nowUnixMs: number): Promise<Authority> {
       signingAlgorithm: ALGORITHM,
       keys,
       extensions: [
-        new BasicConstraintsExtension(true, 0, true),
+        // Without a limit of the path: the authorities after it hang below it.
+        new BasicConstraintsExtension(true, undefined, true),
         new KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true),
         await SubjectKeyIdentifierExtension.create(keys.publicKey, false, webcrypto),
       ],
     },
     webcrypto,
   );
-  return { id, certificate: certificate.toString('pem'), privateKey: await privateKeyPem(keys), ...times };
+  const authority = { id, certificate: certificate.toString('pem'), privateKey: await privateKeyPem(keys), ...times };
+  if (previous === undefined || previous.notAfterUnixMs <= nowUnixMs) return authority;
+  return { ...authority, crossSigned: await crossSign(previous, certificate) };
+}
+
+/** The key of `authority` certified by the one before it, for as long as both live. */
+async function crossSign(previous: Authority, authority: PeculiarCertificate): Promise<string> {
+  const issuer = new PeculiarCertificate(previous.certificate);
+  const publicKey = await authority.publicKey.export(webcrypto);
+  const certificate = await X509CertificateGenerator.create(
+    {
+      serialNumber: serialNumber(),
+      subject: authority.subject,
+      issuer: issuer.subject,
+      notBefore: authority.notBefore,
+      notAfter: issuer.notAfter < authority.notAfter ? issuer.notAfter : authority.notAfter,
+      signingAlgorithm: ALGORITHM,
+      publicKey,
+      signingKey: await signingKey(previous),
+      extensions: [
+        new BasicConstraintsExtension(true, undefined, true),
+        new KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true),
+        await SubjectKeyIdentifierExtension.create(publicKey, false, webcrypto),
+        await AuthorityKeyIdentifierExtension.create(issuer, false, webcrypto),
+      ],
+    },
+    webcrypto,
+  );
+  return certificate.toString('pem');
 }
 
 async function signingKey(authority: Authority): Promise<webcrypto.CryptoKey> {
@@ -77,10 +110,11 @@ export async function issueServing(
   authority: Authority,
   names: readonly string[],
   nowUnixMs: number,
+  lifetimes: Lifetimes = LIFETIMES,
 ): Promise<Serving> {
   const keys = await createKeys();
   const id = serialNumber();
-  const times = validity(nowUnixMs, LIFETIMES.servingMs);
+  const times = validity(nowUnixMs, lifetimes.servingMs, lifetimes);
   times.notAfterUnixMs = Math.min(times.notAfterUnixMs, authority.notAfterUnixMs);
   const issuer = new PeculiarCertificate(authority.certificate);
   const certificate = await X509CertificateGenerator.create(
@@ -144,7 +178,7 @@ export function parseState(text: string): CertificateState {
 }
 
 /** The key itself is not compared here: tls.createSecureContext does that, and refuses a pair that does not fit. */
-function checkPair(pair: Authority): void {
+function checkPair(pair: Pick<Authority, 'id' | 'certificate'>): void {
   let certificate: X509Certificate;
   try {
     certificate = new X509Certificate(pair.certificate);

@@ -1,7 +1,10 @@
 // Keeps `caBundle` of the webhook's configuration equal to our trust bundle. The chart leaves the field out, so that no two writers fight
-// over it. Until the API server holds our bundle no pod can be injected; `live` says so, and readiness waits for it.
+// over it, and of several replicas the one that leads writes it. Until the API server holds what makes it trust us no pod can be injected;
+// `live` says so, and readiness waits for it.
 import type { Clock } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/log.ts';
+import type { Leadership } from '../elect/elector.ts';
+import type { Certificates } from './certificates.ts';
 import { type KubernetesApi, messageOf, statusOf } from './kubernetes-api.ts';
 
 const RETRY_DELAY_MS = 2_000;
@@ -18,8 +21,8 @@ export interface WebhookBundle {
   /** Compares and patches now. Rejects where the API server refuses or does not answer. */
   check(): Promise<void>;
   /**
-   * True when, by the last answer of the API server, every webhook of the configuration carries our bundle. An API server that does not
-   * answer changes nothing: what it knew it still knows, and readiness must not fall with it.
+   * True when, by the last answer of the API server, every webhook of the configuration carries an authority to which what we serve leads.
+   * An API server that does not answer changes nothing: what it knew it still knows, and readiness must not fall with it.
    */
   live(): boolean;
   /** Why it is not live; empty when it is. */
@@ -30,7 +33,8 @@ export interface WebhookBundleOptions {
   api: KubernetesApi;
   /** Name of the MutatingWebhookConfiguration; needs `get` and `patch` on it. */
   name: string;
-  certificates: { trustBundle(): string; onChange(listener: () => void): () => void };
+  certificates: Pick<Certificates, 'trustBundle' | 'anchors' | 'onChange'>;
+  leadership: Pick<Leadership, 'role' | 'onChange'>;
   clock: Clock;
   log: Logger;
 }
@@ -57,18 +61,26 @@ function isKnowledge(error: unknown): boolean {
   return error instanceof NotLiveError || (status !== undefined && status >= 400 && status < 500 && status !== 429);
 }
 
-export function createWebhookBundle({ api, name, certificates, clock, log }: WebhookBundleOptions): WebhookBundle {
+/** Whether an API server with this bundle trusts what leads to one of these authorities. */
+function trusts(caBundle: string | undefined, anchors: readonly string[]): boolean {
+  const bundle = Buffer.from(caBundle ?? '', 'base64').toString('utf8');
+  return anchors.some((anchor) => bundle.includes(anchor));
+}
+
+export function createWebhookBundle(options: WebhookBundleOptions): WebhookBundle {
+  const { api, name, certificates, leadership, clock, log } = options;
   const path = `/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/${name}`;
   let problem = 'not looked at yet';
   let stopped = false;
   let cancelTimer = () => {};
-  let removeListener = () => {};
+  let removeListeners: (() => void)[] = [];
 
   async function check(): Promise<void> {
     const wanted = Buffer.from(certificates.trustBundle()).toString('base64');
     let configuration = await api.request<WebhookConfiguration>('GET', path);
     const patch = bundlePatch(configuration, wanted);
-    if (patch.length > 0) {
+    const leads = leadership.role === 'Leading';
+    if (patch.length > 0 && leads) {
       configuration = await api.request<WebhookConfiguration>('PATCH', path, {
         query: { fieldManager: 'breakwater-operator' },
         body: patch,
@@ -78,8 +90,10 @@ export function createWebhookBundle({ api, name, certificates, clock, log }: Web
     }
     const webhooks = configuration.webhooks ?? [];
     if (webhooks.length === 0) throw new NotLiveError(`the MutatingWebhookConfiguration ${name} has no webhooks`);
-    if (bundlePatch(configuration, wanted).length > 0)
+    if (leads && bundlePatch(configuration, wanted).length > 0)
       throw new NotLiveError('the API server did not keep the caBundle');
+    if (webhooks.every(({ clientConfig }) => trusts(clientConfig.caBundle, certificates.anchors()))) return;
+    throw new NotLiveError('the replica that leads has not put it there yet');
   }
 
   function run(): void {
@@ -102,12 +116,12 @@ export function createWebhookBundle({ api, name, certificates, clock, log }: Web
 
   return {
     start() {
-      removeListener = certificates.onChange(run);
+      removeListeners = [certificates.onChange(run), leadership.onChange(run)];
       run();
     },
     stop() {
       stopped = true;
-      removeListener();
+      for (const remove of removeListeners) remove();
       cancelTimer();
     },
     check,

@@ -8,6 +8,7 @@ import { silentLogger } from '../../runtime/log.ts';
 import { createCertificates } from '../certificates/certificates.ts';
 import { MemoryStore } from '../certificates/memory-store.ts';
 import type { CompiledWorkload, CompileResult } from '../compile/result.ts';
+import { ALWAYS_LEADING } from '../elect/elector.ts';
 import { HttpsServer } from '../https-server.ts';
 import type { PodIdentity } from './authenticate.ts';
 import { podA, podB, result, workload } from './fixtures.ts';
@@ -22,7 +23,13 @@ afterEach(async () => {
 
 async function setUp() {
   const names = ['localhost', '127.0.0.1'];
-  const certificates = createCertificates({ store: new MemoryStore(), names, clock: systemClock, log: silentLogger });
+  const certificates = createCertificates({
+    store: new MemoryStore(),
+    names,
+    leadership: ALWAYS_LEADING,
+    clock: systemClock,
+    log: silentLogger,
+  });
   await certificates.start();
   const pods = new Map<string, CompiledWorkload>();
   const distributor = createDistributor({

@@ -10,6 +10,7 @@ import { type ControlPlane, startControlPlane } from '../../test/harness/control
 import { type Certificates, createCertificates } from '../certificates/certificates.ts';
 import { createSecretStore } from '../certificates/secret-store.ts';
 import { createWebhookBundle, type WebhookBundle } from '../certificates/webhook-bundle.ts';
+import { ALWAYS_LEADING } from '../elect/elector.ts';
 import { HttpsServer } from '../https-server.ts';
 import { ApiClient, loadKubeConfig } from '../watch/api-client.ts';
 import type { Pod, PodNamespace } from './pod.ts';
@@ -40,6 +41,7 @@ beforeAll(async () => {
   certificates = createCertificates({
     store: createSecretStore({ api, namespace: 'default', name: 'breakwater-certificates' }),
     names: ['127.0.0.1'],
+    leadership: ALWAYS_LEADING,
     clock: systemClock,
     log: silentLogger,
   });
@@ -88,6 +90,7 @@ beforeAll(async () => {
     api,
     name: 'breakwater-injector',
     certificates,
+    leadership: ALWAYS_LEADING,
     clock: systemClock,
     log: silentLogger,
   });
