@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { readEnvironment } from '../runtime/environment.ts';
 import type { LogLevel } from '../runtime/log.ts';
+import { LIFETIMES, type Lifetimes, lifetimesOf } from './certificates/decide.ts';
 
 export interface Listen {
   host: string;
@@ -28,6 +29,14 @@ export interface ClusterConfig {
   /** Of the operator itself. */
   namespace: string;
   podName: string;
+  /** Under which this pod runs, as all other replicas do: who else may call as one of them. */
+  serviceAccount: string;
+  /** Name of the Lease by which replicas agree on who leads. */
+  lease: string;
+  /** File with the token that proves to another replica that we are one. */
+  peerTokenFile: string;
+  /** How long certificates live. */
+  lifetimes: Lifetimes;
   /** Name of the operator's Service: what sidecars and the API server call. */
   serviceName: string;
   servicePort: number;
@@ -64,6 +73,15 @@ const port = (fallback: number) =>
     .refine((value) => value <= 65_535, 'must be at most 65535')
     .default(fallback);
 
+/** Lives shorter than a minute leave no time to renew. */
+const lifetime = (fallbackMs: number) =>
+  z
+    .string()
+    .regex(/^[0-9]{2,9}$/, 'must be a number of seconds, at least 60')
+    .transform((text) => Number(text) * 1000)
+    .refine((lifeMs) => lifeMs >= 60_000, 'must be at least 60 seconds')
+    .default(fallbackMs);
+
 const name = (what: string) => z.string(`must be ${what}`).min(1).max(253);
 
 const resources = z.string().transform((text, context) => {
@@ -78,6 +96,11 @@ const resources = z.string().transform((text, context) => {
 const environment = z.object({
   BREAKWATER_NAMESPACE: name('the namespace of the operator'),
   BREAKWATER_POD_NAME: name('the name of this pod'),
+  BREAKWATER_SERVICE_ACCOUNT: name('the service account of this pod'),
+  BREAKWATER_LEASE: name('the name of the Lease that decides which replica leads'),
+  BREAKWATER_PEER_TOKEN_FILE: z.string().min(1).default('/var/run/secrets/breakwater/peers/token'),
+  BREAKWATER_AUTHORITY_LIFETIME_SECONDS: lifetime(LIFETIMES.authorityMs),
+  BREAKWATER_SERVING_LIFETIME_SECONDS: lifetime(LIFETIMES.servingMs),
   BREAKWATER_SERVICE_NAME: name("the name of the operator's Service"),
   BREAKWATER_SERVICE_PORT: port(8443),
   BREAKWATER_POD_SECURITY_DEFAULT: z.enum(['privileged', 'baseline', 'restricted']).default('privileged'),
@@ -105,6 +128,10 @@ export function readOperatorConfig(source?: NodeJS.ProcessEnv): OperatorConfig {
       kubeconfig: undefined,
       namespace: read.BREAKWATER_NAMESPACE,
       podName: read.BREAKWATER_POD_NAME,
+      serviceAccount: read.BREAKWATER_SERVICE_ACCOUNT,
+      lease: read.BREAKWATER_LEASE,
+      peerTokenFile: read.BREAKWATER_PEER_TOKEN_FILE,
+      lifetimes: lifetimesOf(read.BREAKWATER_AUTHORITY_LIFETIME_SECONDS, read.BREAKWATER_SERVING_LIFETIME_SECONDS),
       serviceName: read.BREAKWATER_SERVICE_NAME,
       servicePort: read.BREAKWATER_SERVICE_PORT,
       podSecurityDefault: read.BREAKWATER_POD_SECURITY_DEFAULT,

@@ -14,7 +14,7 @@ import { statusOf } from './status/conditions.ts';
 export interface Core {
   distributor: ReturnType<typeof createDistributor>;
   reconciler: Reconciler;
-  /** The only part that writes for all replicas: an election would start and stop it. */
+  /** The only part that writes for all replicas: runs in the one that leads. */
   keeper: { start(): void; stop(): Promise<void>; observe(): void };
   /** What the source tells its changes to. */
   listener: { onWorld(): void; onStatus(key: string): void };

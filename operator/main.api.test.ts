@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import type { EndpointsFrame, PlanFrame } from '../plan/wire.ts';
 import { silentLogger } from '../runtime/log.ts';
 import { type ControlPlane, startControlPlane } from '../test/harness/control-plane.ts';
+import { LIFETIMES } from './certificates/decide.ts';
 import { type RunningOperator, startOperator } from './main.ts';
 
 const SYSTEM = 'breakwater-system';
@@ -23,6 +24,11 @@ beforeAll(async () => {
   await apply(
     { apiVersion: 'v1', kind: 'Namespace', metadata: { name: SYSTEM } },
     { apiVersion: 'v1', kind: 'Secret', metadata: { name: 'breakwater-certificates', namespace: SYSTEM } },
+    {
+      apiVersion: 'coordination.k8s.io/v1',
+      kind: 'Lease',
+      metadata: { name: SERVICE_NAME, namespace: SYSTEM },
+    },
     webhookConfiguration(),
     ...shop(),
   );
@@ -34,6 +40,10 @@ beforeAll(async () => {
         kubeconfig: plane.kubeconfigPath,
         namespace: SYSTEM,
         podName: 'breakwater-operator-0',
+        serviceAccount: SERVICE_NAME,
+        lease: SERVICE_NAME,
+        peerTokenFile: '/nowhere',
+        lifetimes: LIFETIMES,
         serviceName: SERVICE_NAME,
         servicePort: 8443,
         podSecurityDefault: 'privileged',
@@ -403,6 +413,8 @@ test('as a process it is ready within seconds, and ends cleanly when told to', a
       BREAKWATER_NAMESPACE: SYSTEM,
       BREAKWATER_POD_NAME: 'breakwater-operator-1',
       BREAKWATER_SERVICE_NAME: SERVICE_NAME,
+      BREAKWATER_SERVICE_ACCOUNT: SERVICE_NAME,
+      BREAKWATER_LEASE: SERVICE_NAME,
       BREAKWATER_CERTIFICATE_SECRET: 'breakwater-certificates',
       BREAKWATER_WEBHOOK_CONFIGURATION: WEBHOOK,
       BREAKWATER_SIDECAR_IMAGE: 'breakwater/sidecar:test',

@@ -7,6 +7,7 @@ import { AdminServer } from './admin-server.ts';
 import { createCertificates } from './certificates/certificates.ts';
 import { type OperatorConfig, readOperatorConfig } from './config.ts';
 import { createCore } from './core.ts';
+import { Duties } from './elect/duties.ts';
 import { HttpsServer } from './https-server.ts';
 import { createOperatorMetrics } from './metrics.ts';
 import { createPlatform, type FolderHandle } from './platform.ts';
@@ -21,6 +22,8 @@ export interface RunningOperator {
   waitingFor(): readonly string[];
   /** Standalone: which sidecars the folder asks for, and their tokens. Undefined in a cluster. */
   folder: FolderHandle | undefined;
+  /** Resolves when another replica has taken the lead from this one: nothing is written any more, and the process is to end. */
+  leadLost: Promise<void>;
   /** Resolves when nothing of it runs any more. */
   stop(): Promise<void>;
 }
@@ -33,8 +36,8 @@ export async function startOperator(
 ): Promise<RunningOperator> {
   const tools = { clock, log, metrics: createOperatorMetrics() };
   const platform = createPlatform(config, tools);
-  const { source } = platform;
-  const certificates = createCertificates({ ...platform.certificates, clock, log });
+  const { source, leadership, elector } = platform;
+  const certificates = createCertificates({ ...platform.certificates, leadership, clock, log });
   const webhook = platform.createWebhook(certificates);
   const { distributor, reconciler, keeper, listener } = createCore(platform, certificates, tools);
 
@@ -61,6 +64,16 @@ export async function startOperator(
     clock,
   });
 
+  const duties = new Duties(leadership, keeper);
+  const leadLost = new Promise<void>((resolve) => {
+    leadership.onChange(() => {
+      if (leadership.role !== 'Lost') return;
+      // A start that waits for the lead waits in vain.
+      certificates.stop();
+      resolve();
+    });
+  });
+
   const lifecycle = new Lifecycle(log);
   const stop = async () => {
     isStopping = true;
@@ -73,6 +86,8 @@ export async function startOperator(
     admin,
     // Connections to the API server are closed after all that use them.
     { name: 'platform', start: () => undefined, stop: () => platform.close() },
+    // Before the certificates, which the replica that leads makes.
+    { name: 'election', start: () => elector?.start(), stop: () => undefined },
     // Caches fill while certificates are made; streams answer "not synced" until there is a first result.
     { name: 'source', start: () => source.start(listener), stop: () => source.stop() },
     { name: 'reconciler', start: () => reconciler.start(), stop: () => reconciler.stop() },
@@ -80,18 +95,24 @@ export async function startOperator(
     https,
     // Only now that somebody answers may the API server be told to trust us.
     { name: 'webhook', start: () => webhook.start(), stop: () => webhook.stop() },
+    // The lead goes to another replica as soon as nothing is written any more, long before the last stream has ended.
+    { name: 'lead', start: () => undefined, stop: () => elector?.stop() },
     // Last, so that it is the first to end: nothing is written about a world that is being taken down.
-    { name: 'status keeper', start: () => keeper.start(), stop: () => keeper.stop() },
+    duties,
   ]);
   const { port: httpsPort } = https;
   const { port: adminPort } = admin;
   log.info({ httpsPort, adminPort, source: config.source.kind }, 'the operator runs');
   const { folder } = platform;
-  return { httpsPort, adminPort, trustBundle: () => certificates.trustBundle(), waitingFor, folder, stop };
+  return { httpsPort, adminPort, trustBundle: () => certificates.trustBundle(), waitingFor, folder, leadLost, stop };
 }
 
 /** Parts that do not end within this time are left behind: whatever they hold, it is not worth a kill by the kubelet. */
 const STOP_TIMEOUT_MS = 10_000;
+
+class LeadLostError extends Error {
+  override name = 'LeadLostError';
+}
 
 /** Entry of the image: reads the environment and runs until SIGTERM or SIGINT. */
 async function main(): Promise<void> {
@@ -100,8 +121,9 @@ async function main(): Promise<void> {
   for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => stopping.abort(new Error(name)));
   try {
     const operator = await startOperator(readOperatorConfig(), stopping.signal);
-    await stopped;
+    const isLost = await Promise.race([stopped.then(() => false), operator.leadLost.then(() => true)]);
     await Promise.race([operator.stop(), clock.sleep(STOP_TIMEOUT_MS)]);
+    if (isLost) throw new LeadLostError('another replica took the lead; this one begins anew as a follower');
   } catch (error) {
     if (!stopping.signal.aborted) throw error;
   }
@@ -111,10 +133,10 @@ if (import.meta.main) {
   const code = await main().then(
     () => 0,
     (error: unknown) => {
-      const known = error instanceof EnvironmentError;
+      const known = error instanceof EnvironmentError || error instanceof LeadLostError;
       createLogger('operator', 'info').fatal(
         known ? { problem: error.message } : { err: error },
-        'the operator cannot run',
+        error instanceof LeadLostError ? 'the operator ends' : 'the operator cannot run',
       );
       return 1;
     },

@@ -1,9 +1,11 @@
 // What differs between a cluster and a folder of manifests: where worlds come from, who proves who asks, where certificates, statuses and
 // Events go. Everything else of the operator is the same in both.
+import { randomUUID } from 'node:crypto';
 import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/log.ts';
 import { systemRandom } from '../runtime/random.ts';
 import type { Certificates } from './certificates/certificates.ts';
+import type { Lifetimes } from './certificates/decide.ts';
 import { createFolderStore } from './certificates/folder-store.ts';
 import { createSecretStore } from './certificates/secret-store.ts';
 import type { CertificateStore } from './certificates/store.ts';
@@ -11,6 +13,10 @@ import { createWebhookBundle } from './certificates/webhook-bundle.ts';
 import type { ClusterConfig, FolderConfig, OperatorConfig } from './config.ts';
 import { type Authenticator, createTokenReviewer } from './distribute/authenticate.ts';
 import { createStaticAuthenticator, type TokenTable } from './distribute/static-tokens.ts';
+import { ELECTION_TIMES } from './elect/election.ts';
+import { ALWAYS_LEADING, Elector, type Leadership } from './elect/elector.ts';
+import { fencedApi } from './elect/fenced-api.ts';
+import { createLeaseStore } from './elect/lease-store.ts';
 import { defaultSettings, resourceSettings } from './inject/settings.ts';
 import { createInjectionMetrics, registerInjector } from './inject/webhook.ts';
 import type { OperatorMetrics } from './metrics.ts';
@@ -50,8 +56,11 @@ export interface FolderHandle {
 
 export interface Platform {
   source: WorldSource;
+  leadership: Leadership;
+  /** Undefined where there can be one operator only. */
+  elector: Elector | undefined;
   authenticator: Authenticator;
-  certificates: { store: CertificateStore; names: readonly string[] };
+  certificates: { store: CertificateStore; names: readonly string[]; lifetimes?: Lifetimes };
   statuses: StatusSink;
   events: EventSink;
   createWebhook(certificates: Certificates): Webhook;
@@ -81,20 +90,36 @@ function clusterPlatform(config: OperatorConfig, cluster: ClusterConfig, { clock
     onRequest: (method, code) => metrics.restClientRequests.inc({ code, method, host: api.host }),
   });
   const source = new ClusterSource({ api, clusterDomain: config.clusterDomain, clock, random, log, metrics });
-  const events = new EventRecorder({ api, instance: cluster.podName, clock, log, metrics });
+  const elector = createElector(api, cluster, { clock, log, metrics });
+  /** For what only the replica that leads writes. */
+  const leaderApi = fencedApi(api, elector);
+  const recorder = { instance: cluster.podName, clock, log, metrics };
+  const events = new EventRecorder({ ...recorder, api: leaderApi });
+  // Whoever answers the webhook tells what it decided.
+  const injectionEvents = new EventRecorder({ ...recorder, api });
   const host = `${serviceName}.${namespace}.svc`;
   return {
     source,
+    leadership: elector,
+    elector,
     authenticator: createTokenReviewer({ api, clock }),
     certificates: {
-      store: createSecretStore({ api, namespace, name: cluster.certificateSecret }),
+      store: createSecretStore({ api: leaderApi, namespace, name: cluster.certificateSecret }),
+      lifetimes: cluster.lifetimes,
       names: [host, `${serviceName}.${namespace}`, `${host}.${config.clusterDomain}`],
     },
-    statuses: new StatusWriter(api, metrics),
+    statuses: new StatusWriter(leaderApi, metrics),
     events,
     createWebhook(certificates) {
       const { sidecar } = cluster;
-      const bundle = createWebhookBundle({ api, name: cluster.webhookConfiguration, certificates, clock, log });
+      const bundle = createWebhookBundle({
+        api: leaderApi,
+        name: cluster.webhookConfiguration,
+        certificates,
+        leadership: elector,
+        clock,
+        log,
+      });
       const injector = {
         clock,
         log,
@@ -112,7 +137,7 @@ function clusterPlatform(config: OperatorConfig, cluster: ClusterConfig, { clock
         }),
         imagePullPolicy: sidecar.imagePullPolicy,
         podSecurityDefault: cluster.podSecurityDefault,
-        report: reportInjection(events),
+        report: reportInjection(injectionEvents),
         metrics: createInjectionMetrics(metrics.registry),
       };
       return {
@@ -124,10 +149,24 @@ function clusterPlatform(config: OperatorConfig, cluster: ClusterConfig, { clock
     },
     folder: undefined,
     async close() {
-      await events.stop();
+      await Promise.all([events.stop(), injectionEvents.stop()]);
       await api.close();
     },
   };
+}
+
+function createElector(api: ApiClient, { namespace, lease, podName }: ClusterConfig, tools: Tools): Elector {
+  const times = ELECTION_TIMES;
+  return new Elector({
+    // Several tries fit into the time in which the lead must be renewed.
+    store: createLeaseStore({ api, namespace, name: lease, timeoutMs: times.renewWithinMs / 3 }),
+    leaseName: lease,
+    // The name alone would be that of the process before as well, where only the container was restarted.
+    identity: `${podName}_${randomUUID()}`,
+    times,
+    random: systemRandom,
+    ...tools,
+  });
 }
 
 function folderPlatform(
@@ -140,6 +179,8 @@ function folderPlatform(
   const authenticator = createStaticAuthenticator([]);
   return {
     source,
+    leadership: ALWAYS_LEADING,
+    elector: undefined,
     authenticator,
     certificates: { store: createFolderStore(stateFolder), names: ['localhost', '127.0.0.1'] },
     statuses,

@@ -3,6 +3,7 @@
 import type { Clock } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/log.ts';
 import type { OperatorMetrics } from '../metrics.ts';
+import { NotLeadingError } from '../watch/fence.ts';
 import { type Outcome, WorkQueue, type WorkQueueLimits } from '../watch/work-queue.ts';
 
 export interface ControllerOptions {
@@ -19,7 +20,7 @@ export interface ControllerOptions {
 export class Controller {
   readonly #options: ControllerOptions;
   readonly #queue: WorkQueue;
-  readonly #stop = new AbortController();
+  #stop = new AbortController();
   readonly #running = new Set<Promise<void>>();
   #cancelWake: () => void = () => undefined;
   #started = false;
@@ -37,8 +38,9 @@ export class Controller {
     this.observe();
   }
 
-  /** Keys are accepted before the start, and wait for it. */
+  /** Keys are accepted before the start, and wait for it. After a stop it may be started again. */
   start(): void {
+    if (this.#stop.signal.aborted) this.#stop = new AbortController();
     this.#started = true;
     this.#pump();
   }
@@ -96,12 +98,14 @@ export class Controller {
   async #work(key: string): Promise<void> {
     const { name, clock, log, metrics, reconcile } = this.#options;
     const startedMs = clock.monotonicMs();
+    const { signal } = this.#stop;
     let outcome: Outcome;
     try {
-      outcome = await reconcile(key, this.#stop.signal);
+      outcome = await reconcile(key, signal);
     } catch (error) {
       outcome = { kind: 'failed' };
-      if (!this.#stop.signal.aborted) {
+      // The lead may end in the middle of a write: whoever leads next writes it.
+      if (!signal.aborted && !(error instanceof NotLeadingError)) {
         log.error(
           { err: error, controller: name, key, failures: this.#queue.failuresOf(key) + 1 },
           'reconciliation failed',

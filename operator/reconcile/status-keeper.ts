@@ -58,6 +58,7 @@ export class StatusKeeper<Summaries> {
   /** By key of the object: what was written last, and how often circuits may have it written. */
   readonly #written = new Map<string, object>();
   readonly #circuitWrites = new Map<string, TokenBucket>();
+  #isRunning = false;
   #settledMs = Number.POSITIVE_INFINITY;
   /** Of the present state; adding up the reports of all sidecars for each object anew would cost their product. */
   #summaries: Summaries | undefined;
@@ -78,13 +79,18 @@ export class StatusKeeper<Summaries> {
     });
   }
 
+  /** May be called again after a stop: what others wrote meanwhile is looked at anew. */
   start(): void {
+    this.#isRunning = true;
+    this.#writtenAt.clear();
+    this.#written.clear();
     this.#settledMs = this.#options.clock.monotonicMs() + SETTLE_MS;
     this.#controller.start();
     this.changed();
   }
 
   async stop(): Promise<void> {
+    this.#isRunning = false;
     this.#sweep.cancel();
     this.#options.circuits.stop();
     await this.#controller.stop();
@@ -97,12 +103,12 @@ export class StatusKeeper<Summaries> {
   /** Something that any status may depend on is another: the result, an acknowledgement, a circuit. */
   changed(): void {
     this.#summaries = undefined;
-    this.#sweep.call();
+    if (this.#isRunning) this.#sweep.call();
   }
 
   /** The status of one object is another than before. */
   statusChanged(key: string): void {
-    this.#controller.add(key);
+    if (this.#isRunning) this.#controller.add(key);
   }
 
   #lookAtAll(): void {

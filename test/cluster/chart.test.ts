@@ -11,7 +11,7 @@ const GOLDENS = join(import.meta.dirname, 'testdata', 'chart');
 const CASES: Record<string, string[]> = {
   defaults: [],
   everything: [
-    '--set=podDisruptionBudget.enabled=true',
+    '--set=operator.replicas=3',
     '--set=networkPolicy.enabled=true',
     '--set=podMonitor.enabled=true',
     '--set=podMonitor.labels.release=prometheus',
@@ -25,7 +25,12 @@ const CASES: Record<string, string[]> = {
     '--set=sidecar.ports.admin=16102',
     '--set=podSecurityDefault=baseline',
   ],
-  bare: ['--set=crds.install=false', '--set=dashboard.enabled=false', '--set=nameOverride=bw'],
+  bare: [
+    '--set=crds.install=false',
+    '--set=dashboard.enabled=false',
+    '--set=podDisruptionBudget.enabled=false',
+    '--set=nameOverride=bw',
+  ],
 };
 
 interface Rendered {
@@ -90,6 +95,8 @@ test('the rights are those that are needed: no wildcard, no Secret but its own, 
   }
   expect([...writable].sort()).toEqual([
     'events',
+    'leases',
+    'leases breakwater-operator',
     'mutatingwebhookconfigurations breakwater-injector',
     'resiliencepolicies/status',
     'secrets breakwater-certificates',
