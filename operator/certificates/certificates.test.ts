@@ -7,8 +7,8 @@ import { connect, createServer, type TLSSocket } from 'node:tls';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { silentLogger } from '../../runtime/log.ts';
 import { ManualClock } from '../../runtime/manual-clock.ts';
-import { ALWAYS_LEADING } from '../elect/elector.ts';
 import type { Role } from '../elect/election.ts';
+import { ALWAYS_LEADING } from '../elect/elector.ts';
 import { HttpsServer } from '../https-server.ts';
 import { createCertificates } from './certificates.ts';
 import {
@@ -76,7 +76,8 @@ function follower(store: CertificateStore, clock: JumpingClock) {
   return { ...keeper(store, clock, leadership), become };
 }
 
-const certificatesIn = (pem: string) => (pem.match(/-----BEGIN[\s\S]+?END CERTIFICATE-----/g) ?? []).map((one) => new X509Certificate(one));
+const certificatesIn = (pem: string) =>
+  (pem.match(/-----BEGIN[\s\S]+?END CERTIFICATE-----/g) ?? []).map((one) => new X509Certificate(one));
 
 /** Whether a client that knows these authorities, and nothing else, can follow what is served to one of them; link by link. */
 function trusts(bundle: string, served: string): boolean {

@@ -98,9 +98,7 @@ export function createCertificates(options: CertificatesOptions): Certificates {
 
   function adopt(next: CertificateState): void {
     const changed =
-      current === undefined ||
-      bundleOf(current) !== bundleOf(next) ||
-      servedChain(current) !== servedChain(next);
+      current === undefined || bundleOf(current) !== bundleOf(next) || servedChain(current) !== servedChain(next);
     if (!changed) return;
     // Refuses a key that does not belong to its certificate, before anybody serves it.
     createSecureContext({ cert: servedChain(next), key: next.serving.privateKey });

@@ -15,7 +15,14 @@ import {
   SubjectKeyIdentifierExtension,
   X509CertificateGenerator,
 } from '@peculiar/x509';
-import { type Authority, type CertificateState, certificateState, LIFETIMES, type Lifetimes, type Serving } from './decide.ts';
+import {
+  type Authority,
+  type CertificateState,
+  certificateState,
+  LIFETIMES,
+  type Lifetimes,
+  type Serving,
+} from './decide.ts';
 
 const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
 

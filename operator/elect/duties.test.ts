@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { settle } from '../../runtime/manual-clock.ts';
-import type { Role } from './election.ts';
 import { Duties } from './duties.ts';
+import type { Role } from './election.ts';
 
 test('a duty follows the lead, one step after the other', async () => {
   const happened: string[] = [];

@@ -123,9 +123,13 @@ test('a leader that is stopped by the kernel writes nothing when it goes on', as
   await prepare('stopped');
   await kubectl('create', 'configmap', 'written');
   // It writes as fast as it can, for as long as it leads.
-  const child = spawn(process.execPath, [`${import.meta.dirname}/testing/busy-leader.ts`, plane.kubeconfigPath, JSON.stringify(TIMES)], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
+  const child = spawn(
+    process.execPath,
+    [`${import.meta.dirname}/testing/busy-leader.ts`, plane.kubeconfigPath, JSON.stringify(TIMES)],
+    {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  );
   try {
     const said: string[] = [];
     createInterface({ input: child.stdout }).on('line', (line) => said.push(line));
@@ -138,10 +142,16 @@ test('a leader that is stopped by the kernel writes nothing when it goes on', as
     await soon(() => expect(other.role).toBe('Leading'));
     // Nothing of what it had sent is still on its way.
     const before = await written('stopped');
-    const { resourceVersion } = (JSON.parse(await kubectl('get', 'configmap', 'written', '--output', 'json')) as { metadata: { resourceVersion: string } }).metadata;
+    const { resourceVersion } = (
+      JSON.parse(await kubectl('get', 'configmap', 'written', '--output', 'json')) as {
+        metadata: { resourceVersion: string };
+      }
+    ).metadata;
     child.kill('SIGCONT');
     await soon(() => expect(said).toContain('Lost'));
-    const after = JSON.parse(await kubectl('get', 'configmap', 'written', '--output', 'json')) as { metadata: { resourceVersion: string } };
+    const after = JSON.parse(await kubectl('get', 'configmap', 'written', '--output', 'json')) as {
+      metadata: { resourceVersion: string };
+    };
     expect(after.metadata.resourceVersion).toBe(resourceVersion);
     expect(await written('stopped')).toBe(before);
     await other.stop();

@@ -110,7 +110,11 @@ describe('one replica', () => {
   const lease = (record: LeaseRecord, revision = '1'): Answer => ({ kind: 'lease', lease: { record, revision } });
 
   /** Puts the answers to the commands of one round; gives the commands. */
-  function round(election: Election, nowMs: number, ...answers: (Answer | ((command: Command) => Answer))[]): Command[] {
+  function round(
+    election: Election,
+    nowMs: number,
+    ...answers: (Answer | ((command: Command) => Answer))[]
+  ): Command[] {
     const commands: Command[] = [];
     for (let command = election.next(nowMs, nowMs); command !== undefined; command = election.next(nowMs, nowMs)) {
       commands.push(command);
@@ -150,7 +154,11 @@ describe('one replica', () => {
   test('renews without reading, and may write for ten seconds from when it asked', () => {
     const election = leading();
     const command = election.next(2_000, 2_000);
-    expect(command).toMatchObject({ kind: 'update', revision: '2', record: { acquiredUnixMs: 0, renewedUnixMs: 2_000 } });
+    expect(command).toMatchObject({
+      kind: 'update',
+      revision: '2',
+      record: { acquiredUnixMs: 0, renewedUnixMs: 2_000 },
+    });
     if (command?.kind !== 'update') throw new Error('no update');
     election.answered(command, lease(command.record, '3'), 2_000, 4_000);
     expect(election.leftMs(4_000)).toBe(8_000);

@@ -87,7 +87,8 @@ export class Elector implements Leadership {
     if (!command) return;
     const answer = await store.ask(command);
     if (answer.kind === 'lease') log.info({ lease: leaseName }, 'the lead was given back');
-    else log.warn({ lease: leaseName, ...answer }, 'the lead could not be given back; another replica waits for its end');
+    else
+      log.warn({ lease: leaseName, ...answer }, 'the lead could not be given back; another replica waits for its end');
   }
 
   async #run(): Promise<void> {

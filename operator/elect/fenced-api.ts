@@ -5,7 +5,6 @@ import type { Fence } from '../watch/fence.ts';
 /** The same client, whose writes throw NotLeadingError where `fence` gives no right to them. */
 export function fencedApi(api: ApiClient, fence: Fence): Pick<ApiClient, 'request'> {
   return {
-    request: (method, path, options) =>
-      api.request(method, path, method === 'GET' ? options : { ...options, fence }),
+    request: (method, path, options) => api.request(method, path, method === 'GET' ? options : { ...options, fence }),
   };
 }
