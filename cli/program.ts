@@ -5,6 +5,7 @@ import { join, resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import type { LogLevel } from '../runtime/log.ts';
 import type { CheckCommandOptions } from './check/command.ts';
+import type { ExplainCommandOptions } from './explain/command.ts';
 import { exitOf, projectRoot, startFollowingChild } from './following-child.ts';
 import type { Streams } from './output/streams.ts';
 
@@ -35,6 +36,7 @@ export function createProgram(name: string, streams: Streams): Program {
     })
     .exitOverride();
   addCheck(command, streams, ends);
+  addExplain(command, streams, ends);
   addStandalone(command, streams, ends);
   addDemo(command);
   addVersion(command, streams);
@@ -62,6 +64,32 @@ function addCheck(program: Command, streams: Streams, ends: Ends): void {
       const { runCheck } = await import('./check/command.ts');
       ends(await runCheck(paths, options, streams));
     });
+}
+
+function addExplain(program: Command, streams: Streams, ends: Ends): void {
+  const command = program
+    .command('explain')
+    .description('say what is enforced for a call, and which resource each value came from')
+    .argument('<workload>', 'who calls: deploy/checkout, pod/checkout-0, sdep/checkout, …')
+    .argument('[dependency]', 'whom: an entry of dependsOn, host:port or a URL; all of them where absent')
+    .option('--method <method>', 'method of the request')
+    .option('--path <path>', 'path of the request')
+    .option('-f, --filename <path...>', 'look at files, folders or - in place of a cluster')
+    .addOption(new Option('-o, --output <form>', 'how to print it').choices(['text', 'json']).default('text'));
+  addClusterOptions(command)
+    .addHelpText('after', `\nWithout --method and --path: what holds for requests that match no rule, and all rules.`)
+    .action(async (workload: string, dependency: string | undefined, options: ExplainCommandOptions) => {
+      const { runExplain } = await import('./explain/command.ts');
+      ends(await runExplain(workload, dependency, options, streams));
+    });
+}
+
+/** As kubectl has them. */
+function addClusterOptions(command: Command): Command {
+  return command
+    .option('-n, --namespace <name>', 'namespace; by default that of the context')
+    .option('--context <name>', 'context of the kubeconfig')
+    .option('--kubeconfig <file>', 'kubeconfig; by default what kubectl takes');
 }
 
 function addStandalone(program: Command, streams: Streams, ends: Ends): void {

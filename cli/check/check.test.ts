@@ -1,9 +1,10 @@
 // What `check` says, as goldens in testdata: each case is a folder with manifests and what is printed of them.
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { invalidCrdCases, validCrdCases } from '../../test/harness/crd-cases.ts';
+import { expectGolden } from '../../test/harness/golden.ts';
 import { coloured, plain } from '../output/paint.ts';
 import { check } from './check.ts';
 import { renderGitHub, renderText } from './render.ts';
@@ -46,14 +47,6 @@ describe('what is printed of', () => {
     expectGolden(join(folder, 'expected.json'), JSON.stringify(report, null, 2));
   });
 });
-
-function expectGolden(file: string, actual: string): void {
-  if (process.env['UPDATE_GOLDEN'] === '1') {
-    mkdirSync(join(file, '..'), { recursive: true });
-    writeFileSync(file, `${actual}\n`);
-  }
-  expect(existsSync(file) ? readFileSync(file, 'utf8') : '').toBe(`${actual}\n`);
-}
 
 const broken =
   'apiVersion: breakwater.dev/v1alpha1\nkind: ResiliencePolicy\nmetadata: {name: a}\nspec: {x, "y,%": 1}\n';

@@ -23,17 +23,25 @@ export function indented(text: string, indent: number, columns: number | undefin
   return wrap(text, width).map((line) => ' '.repeat(indent) + line);
 }
 
+interface TableOptions {
+  indent?: number;
+  gap?: number;
+  columns?: number | undefined;
+  widths?: readonly number[];
+}
+
 /**
- * Rows in aligned columns. A cell may have several lines; the last column is wrapped where the terminal ends. `indent` stands before each.
+ * Rows in aligned columns. A cell may have several lines; the last column is wrapped where the terminal ends. `indent` stands before each;
+ * `widths` are the least that columns have, to align several tables.
  */
 export function table(
   rows: readonly (readonly (string | readonly string[])[])[],
-  { indent = 0, gap = 2, columns }: { indent?: number; gap?: number; columns?: number | undefined } = {},
+  { indent = 0, gap = 2, columns, widths: least = [] }: TableOptions = {},
 ): string[] {
   const cells = rows.map((row) => row.map((cell): readonly string[] => (typeof cell === 'string' ? [cell] : cell)));
   const count = Math.max(0, ...cells.map((row) => row.length));
   const widths = Array.from({ length: count }, (_, column) =>
-    Math.max(0, ...cells.flatMap((row) => (row[column] ?? []).map((line) => line.length))),
+    Math.max(least[column] ?? 0, ...cells.flatMap((row) => (row[column] ?? []).map((line) => line.length))),
   );
   const before = widths.slice(0, -1).reduce((sum, width) => sum + width + gap, indent);
   const lastWidth = columns === undefined ? undefined : columns - before;

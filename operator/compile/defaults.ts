@@ -23,7 +23,15 @@ export interface Effective {
   circuitBreaker: Omit<CircuitBreakerPlan, 'stateKey'> | null;
   bulkhead: Omit<BulkheadPlan, 'stateKey'> | null;
   contradictions: readonly Contradiction[];
+  /**
+   * Fields that have the value of another one, as their default or because they would contradict it: "timeouts.attempt" →
+   * "timeouts.request".
+   */
+  follows: ReadonlyMap<FieldName, FieldName>;
 }
+
+/** "retries.backoff.max": as users write it. */
+export type FieldName = `${BlockName}.${string}`;
 
 /** Without a timeouts block only the connect timeout acts: a connection that cannot be made must never hold a caller for long. */
 const NO_TIMEOUTS: TimeoutsPlan = {
@@ -36,20 +44,24 @@ const NO_TIMEOUTS: TimeoutsPlan = {
 
 export function applyDefaults(blocks: Blocks): Effective {
   const contradictions: Contradiction[] = [];
+  const follows = new Map<FieldName, FieldName>();
   const tell = (contradiction: Contradiction) => contradictions.push(contradiction);
-  const timeouts = timeoutsOf(blocks, tell);
-  const retries = retriesOf(blocks, tell);
+  const follow = (field: FieldName, leader: FieldName) => follows.set(field, leader);
+  const timeouts = timeoutsOf(blocks, tell, follow);
+  const retries = retriesOf(blocks, tell, follow);
   tellRetriesThatCannotFinish(blocks, timeouts, retries, tell);
   return {
     timeouts,
     retries,
-    circuitBreaker: circuitBreakerOf(blocks, tell),
-    bulkhead: bulkheadOf(blocks),
+    circuitBreaker: circuitBreakerOf(blocks, tell, follow),
+    bulkhead: bulkheadOf(blocks, follow),
     contradictions,
+    follows,
   };
 }
 
 type Tell = (contradiction: Contradiction) => void;
+type Follow = (field: FieldName, leader: FieldName) => void;
 
 /** The block, where it is there and not switched off. */
 function active<B extends BlockName>(blocks: Blocks, name: B): NonNullable<Blocks[B]> | undefined {
@@ -57,12 +69,13 @@ function active<B extends BlockName>(blocks: Blocks, name: B): NonNullable<Block
   return block === undefined || block.mode === 'Disabled' ? undefined : block;
 }
 
-function timeoutsOf(blocks: Blocks, tell: Tell): TimeoutsPlan {
+function timeoutsOf(blocks: Blocks, tell: Tell, follow: Follow): TimeoutsPlan {
   const block = active(blocks, 'timeouts');
   if (block === undefined) return NO_TIMEOUTS;
   const defaults = POLICY_DEFAULTS.timeouts;
   const requestMs = block.request ?? defaults.request;
   let attemptMs = block.attempt ?? requestMs;
+  if (block.attempt === undefined) follow('timeouts.attempt', 'timeouts.request');
   if (requestMs > 0 && attemptMs > requestMs) {
     tell({
       reason: 'AttemptExceedsRequest',
@@ -73,6 +86,7 @@ function timeoutsOf(blocks: Blocks, tell: Tell): TimeoutsPlan {
       details: { attempt: formatDuration(attemptMs), request: formatDuration(requestMs) },
     });
     attemptMs = requestMs;
+    follow('timeouts.attempt', 'timeouts.request');
   }
   return {
     requestMs,
@@ -83,7 +97,7 @@ function timeoutsOf(blocks: Blocks, tell: Tell): TimeoutsPlan {
   };
 }
 
-function retriesOf(blocks: Blocks, tell: Tell): Effective['retries'] {
+function retriesOf(blocks: Blocks, tell: Tell, follow: Follow): Effective['retries'] {
   const block = active(blocks, 'retries');
   if (block === undefined) return null;
   const defaults = POLICY_DEFAULTS.retries;
@@ -103,8 +117,13 @@ function retriesOf(blocks: Blocks, tell: Tell): Effective['retries'] {
         details: { initial: formatDuration(initial), max: formatDuration(max) },
       });
     }
-    if (writtenMax) initial = max;
-    else max = initial;
+    if (writtenMax) {
+      initial = max;
+      follow('retries.backoff.initial', 'retries.backoff.max');
+    } else {
+      max = initial;
+      follow('retries.backoff.max', 'retries.backoff.initial');
+    }
   }
   return {
     maxAttempts: block.maxAttempts ?? defaults.maxAttempts,
@@ -153,7 +172,7 @@ function tellRetriesThatCannotFinish(
   });
 }
 
-function circuitBreakerOf(blocks: Blocks, tell: Tell): Effective['circuitBreaker'] {
+function circuitBreakerOf(blocks: Blocks, tell: Tell, follow: Follow): Effective['circuitBreaker'] {
   const block = active(blocks, 'circuitBreaker');
   if (block === undefined) return null;
   const defaults = POLICY_DEFAULTS.circuitBreaker;
@@ -171,8 +190,13 @@ function circuitBreakerOf(blocks: Blocks, tell: Tell): Effective['circuitBreaker
       });
     }
     // As above; where both were written, the shorter one: a caller is refused no longer than somebody allowed.
-    if (block.maxOpenFor !== undefined) openFor = maxOpenFor;
-    else maxOpenFor = openFor;
+    if (block.maxOpenFor !== undefined) {
+      openFor = maxOpenFor;
+      follow('circuitBreaker.openFor', 'circuitBreaker.maxOpenFor');
+    } else {
+      maxOpenFor = openFor;
+      follow('circuitBreaker.maxOpenFor', 'circuitBreaker.openFor');
+    }
   }
   return {
     failureOn: [...(block.failureOn ?? defaults.failureOn)].sort(),
@@ -200,10 +224,11 @@ function circuitBreakerOf(blocks: Blocks, tell: Tell): Effective['circuitBreaker
   };
 }
 
-function bulkheadOf(blocks: Blocks): Effective['bulkhead'] {
+function bulkheadOf(blocks: Blocks, follow: Follow): Effective['bulkhead'] {
   const block = active(blocks, 'bulkhead');
   if (block === undefined) return null;
   const maxConcurrent = block.maxConcurrent ?? POLICY_DEFAULTS.bulkhead.maxConcurrent;
+  if (block.maxQueued === undefined) follow('bulkhead.maxQueued', 'bulkhead.maxConcurrent');
   return {
     maxConcurrent,
     maxQueued: block.maxQueued ?? maxConcurrent,

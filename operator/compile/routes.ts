@@ -51,7 +51,7 @@ export interface Routes {
 }
 
 /** What one policy says for one request: its base, and the rule that matched over it. */
-interface Layer {
+export interface Layer {
   policy: ResiliencePolicy;
   rule: PolicyRule | undefined;
   /** Position of the rule in the policy. */
@@ -222,7 +222,7 @@ function levelOf(policy: ResiliencePolicy): RulePlan[] {
   }));
 }
 
-function blocksOf(layer: Layer): Blocks[] {
+export function blocksOf(layer: Layer): Blocks[] {
   return layer.rule === undefined ? [layer.policy.spec] : [layer.policy.spec, layer.rule];
 }
 
@@ -269,7 +269,9 @@ function sourceOf(layers: readonly Layer[], block: BlockName): string {
 }
 
 /** Where a policy writes its blocks, narrowest first: "spec.rules[2]", "spec". */
-function* places(layers: readonly Layer[]): Generator<{ policy: ResiliencePolicy; path: string; blocks: Blocks }> {
+export function* places(
+  layers: readonly Layer[],
+): Generator<{ policy: ResiliencePolicy; path: string; blocks: Blocks }> {
   for (const { policy, rule, position } of layers.toReversed()) {
     if (rule !== undefined) yield { policy, path: `spec.rules[${position}]`, blocks: rule };
     yield { policy, path: 'spec', blocks: policy.spec };

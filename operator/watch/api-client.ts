@@ -105,6 +105,8 @@ function retryAfterOf(seconds: number | undefined): number | undefined {
 }
 
 export interface ApiClientOptions {
+  /** As audit logs name the caller; the operator by default. */
+  userAgent?: string;
   kubeConfig: KubeConfig;
   clock: Clock;
   random: Random;
@@ -246,7 +248,7 @@ export class ApiClient {
         headers: {
           ...connection.headers,
           accept: CONTENT_TYPES.json,
-          'user-agent': 'breakwater-operator',
+          'user-agent': this.#options.userAgent ?? 'breakwater-operator',
           ...(body === undefined ? {} : { 'content-type': options.contentType ?? CONTENT_TYPES.json }),
         },
         ...(body === undefined ? {} : { body }),

@@ -14,7 +14,7 @@ const PURE = [
   /^operator\/compile\//,
   /^operator\/status\/conditions\.ts$/,
   /^operator\/inject\/patch\.ts$/,
-  /^cli\/(check|manifests|output)\/(?!command\.ts$|files\.ts$|streams\.ts$)/,
+  /^cli\/(check|explain|manifests|output)\/(?!command\.ts$|files\.ts$|from-cluster\.ts$|streams\.ts$)/,
   /^sidecar\/(http1|policies|route|balance)\//,
 ];
 const IMPURE_NAMES = new Set([

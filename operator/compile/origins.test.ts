@@ -1,0 +1,169 @@
+// What is explained is what is enforced: for random policies, made of every field that the schema knows.
+import * as fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { z } from 'zod';
+import { parseResiliencePolicy } from '../../crds/parse.ts';
+import { POLICY_DEFAULTS, type ResiliencePolicy, resiliencePolicySpec } from '../../crds/resilience-policy.ts';
+import type { PolicyPlan } from '../../plan/plan.ts';
+import type { FieldName } from './defaults.ts';
+import { BLOCKS, mergeBlocks } from './merge.ts';
+import { type ExplainedField, explainRow, layersOf, type Written, writersOf } from './origins.ts';
+import { blocksOf, routesOf } from './routes.ts';
+import { compareText } from './world-index.ts';
+import { policy, TARGETS } from './testing.ts';
+
+// biome-ignore format: a table
+const POOL: readonly unknown[] = ['0s', '1ms', '100ms', '200ms', '1s', '2s', '9s', '1m', '5m', 0, 1, 2, 5, 9, 60, 100, 1000, 'Enforce', 'Disabled',
+  'Idempotent', 'All', [], ['Reset'], ['ServerError', 'ConnectFailure'], ['TooManyRequests', 'GatewayError', 'AttemptTimeout']];
+
+/** Some of the fields of a schema, each with a value of the pool that fits it. */
+function arbitraryOf(schema: z.ZodType): fc.Arbitrary<unknown> {
+  const inner = schema instanceof z.ZodOptional ? (schema.unwrap() as z.ZodType) : schema;
+  if (inner instanceof z.ZodObject) {
+    const fields = Object.entries<z.ZodType>(inner.shape);
+    const required = fields.filter(([, field]) => !(field instanceof z.ZodOptional)).map(([name]) => name);
+    return fc.record(Object.fromEntries(fields.map(([name, field]) => [name, arbitraryOf(field)])), {
+      requiredKeys: required,
+    });
+  }
+  const fitting = POOL.filter((value) => inner.safeParse(value).success);
+  if (fitting.length === 0) throw new Error(`nothing of the pool fits ${inner.meta()?.description}`);
+  return fc.constantFrom(...fitting);
+}
+
+const blocks = fc.record(
+  Object.fromEntries(BLOCKS.map((block) => [block, arbitraryOf(resiliencePolicySpec.shape[block])])),
+  { requiredKeys: [] },
+);
+const rules = fc.uniqueArray(
+  fc
+    .tuple(fc.constantFrom('a', 'b', 'c'), blocks)
+    .map(([name, set]) => ({ name, matches: [{ method: 'GET' }], ...set })),
+  { selector: ({ name }) => name, maxLength: 2 },
+);
+/** One to three policies, each with a rule that matched or none, widest first. */
+const stacks = fc
+  .array(fc.tuple(blocks, rules, fc.nat()), { minLength: 1, maxLength: 3 })
+  .map((all) =>
+    all.flatMap(([set, ruled, choice], level) => {
+      const parsed = parseResiliencePolicy(
+        policy(`p${level}`, [TARGETS.service('payments')], { ...set, rules: ruled }),
+      );
+      // Two fields that contradict each other inside of one object are refused by the API server.
+      return parsed.ok ? [{ policy: parsed.model, matched: (choice % (ruled.length + 1)) - 1 }] : [];
+    }),
+  )
+  .filter((all) => all.length > 0);
+
+function rowOf(policies: readonly ResiliencePolicy[], matched: readonly number[]): PolicyPlan {
+  const { table } = routesOf(policies).http;
+  let index = 0;
+  policies.forEach((one, level) => {
+    index = index * ((one.spec.rules?.length ?? 0) + 1) + (matched[level] ?? -1) + 1;
+  });
+  const row = table.policies[table.combinations[index] ?? -1];
+  if (row === undefined) throw new Error('no row');
+  return row;
+}
+
+const seen = { defaults: 0, written: 0, follows: 0, overruled: 0, disabled: 0 };
+
+describe('for every stack of policies', () => {
+  it('the explained value is that of the plan, and its origin the narrowest place that writes it', () => {
+    fc.assert(
+      fc.property(stacks, (stack) => {
+        const policies = stack.map((one) => one.policy);
+        const matched = stack.map((one) => one.matched);
+        const layers = layersOf(policies, matched);
+        const row = rowOf(policies, matched);
+        const explained = explainRow(row, layers);
+        const all = new Map<string, ExplainedField>();
+        for (const { block, fields } of explained)
+          for (const field of fields) all.set(`${block}.${field.field}`, field);
+        for (const { block, state, disabledBy, fields } of explained) {
+          if (state === 'Disabled') {
+            seen.disabled += 1;
+            expect(disabledBy?.value).toBe('Disabled');
+          }
+          // Every value of the plan is explained, and nothing else is.
+          const planned = leavesOf(row[block]);
+          expect(fields.map(({ value }) => value)).toEqual(planned);
+          for (const field of fields) checkField(`${block}.${field.field}`, field, layers, all, state);
+        }
+      }),
+      { numRuns: 300 },
+    );
+    for (const [what, count] of Object.entries(seen)) expect(count, what).toBeGreaterThan(50);
+  });
+
+  it('the writers of a field are those that the merge lets win, first the winner', () => {
+    fc.assert(
+      fc.property(stacks, (stack) => {
+        const layers = layersOf(
+          stack.map((one) => one.policy),
+          stack.map((one) => one.matched),
+        );
+        const places = layers.flatMap(blocksOf);
+        const merged = mergeBlocks(places);
+        for (const field of namesOf(merged, '')) {
+          const writers = writersOf(layers, field as FieldName);
+          expect(writers[0]?.value).toEqual(valueAt(merged, field));
+          const narrowest = places.findLastIndex((place) => valueAt(place, field) !== undefined);
+          expect(writers[0]?.value).toEqual(valueAt(places[narrowest], field));
+          expect(writers).toHaveLength(places.filter((place) => valueAt(place, field) !== undefined).length);
+        }
+      }),
+    );
+  });
+});
+
+function checkField(
+  name: string,
+  field: ExplainedField,
+  layers: ReturnType<typeof layersOf>,
+  all: ReadonlyMap<string, ExplainedField>,
+  state: string,
+): void {
+  const writers = state === 'Enforced' ? writersOf(layers, name as FieldName) : [];
+  if (field.follows !== undefined) {
+    seen.follows += 1;
+    expect(field.value, name).toEqual(all.get(field.follows)?.value);
+    expect(field.from).toBeUndefined();
+    expect(field.overruled).toEqual(writers);
+  } else if (writers.length > 0) {
+    seen.written += 1;
+    expect(field.from).toEqual(writers[0]);
+    expect(field.value, name).toEqual(comparable(writers[0]));
+    expect(field.overruled).toEqual(writers.slice(1));
+    if (writers.length > 1) seen.overruled += 1;
+  } else {
+    seen.defaults += 1;
+    expect(field.from).toBeUndefined();
+    if (state !== 'Enforced' || field.value === null) return;
+    const [block = '', ...path] = name.split('.');
+    const key = field.aspect === 'opaque TCP' ? ['opaqueIdle'] : path;
+    const value = valueAt((POLICY_DEFAULTS as Record<string, unknown>)[block], key.join('.'));
+    expect(field.value, name).toEqual(sorted(value));
+  }
+}
+
+/** Lists that are sets are sorted in the plan. */
+const comparable = (written: Written | undefined): unknown => sorted(written?.value);
+
+const sorted = (value: unknown): unknown => (Array.isArray(value) ? (value as string[]).toSorted(compareText) : value);
+
+function leavesOf(value: unknown): unknown[] {
+  if (typeof value !== 'object' || value === null) return value === null ? [] : [value];
+  return Object.entries(value)
+    .filter(([key]) => key !== 'stateKey')
+    .flatMap(([, inner]) => (inner === null || Array.isArray(inner) ? [inner as unknown] : leavesOf(inner)));
+}
+
+function namesOf(value: unknown, path: string): string[] {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return [path];
+  return Object.entries(value).flatMap(([name, inner]) => namesOf(inner, path === '' ? name : `${path}.${name}`));
+}
+
+function valueAt(root: unknown, path: string): unknown {
+  return path.split('.').reduce((value, name) => (value as Record<string, unknown> | undefined)?.[name], root);
+}

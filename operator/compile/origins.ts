@@ -1,0 +1,148 @@
+// Which resource each value of a plan came from: beside the merge, the same walk over the same layers, for whoever asks why. Values are
+// those of the plan and never computed anew, so that what is explained is what is enforced.
+import type { ResiliencePolicy } from '../../crds/resilience-policy.ts';
+import type { BulkheadPlan, CircuitBreakerPlan, PolicyPlan, RetriesPlan, TimeoutsPlan } from '../../plan/plan.ts';
+import { applyDefaults, type FieldName } from './defaults.ts';
+import { BLOCKS, type BlockName, type Blocks, mergeBlocks } from './merge.ts';
+import { blocksOf, type Layer, places } from './routes.ts';
+
+/** One place where a policy writes a field. */
+export interface Written {
+  policy: ResiliencePolicy;
+  /** "spec.rules[0].timeouts.request" */
+  path: string;
+  /** Name of the rule that it stands in; undefined beside rules. */
+  rule: string | undefined;
+  /** As in the model: durations are milliseconds. */
+  value: unknown;
+}
+
+export interface ExplainedField {
+  /** "backoff.initial": as users write it, in its block. */
+  field: string;
+  /** Where one field means different things: which one this is. */
+  aspect: string | undefined;
+  /** Of the plan; null where it does not act. */
+  value: number | string | readonly string[] | null;
+  isDuration: boolean;
+  /** Whose value it is; undefined: nobody wrote it, it is the default. */
+  from: Written | undefined;
+  /** The field whose value it has, as its default or because the two would contradict each other. */
+  follows: FieldName | undefined;
+  /** Written too, and without effect; narrowest first. */
+  overruled: readonly Written[];
+}
+
+export interface ExplainedBlock {
+  block: BlockName;
+  /** NotSet: no policy names it. NotEnforceable: the connection is opaque, and only some timeouts can act on it. */
+  state: 'Enforced' | 'Disabled' | 'NotSet' | 'NotEnforceable';
+  /** Who switched it off. */
+  disabledBy: Written | undefined;
+  fields: readonly ExplainedField[];
+}
+
+/** The layers of a request: of each policy the rule that matched, by its position; -1 where none did. Widest first. */
+export function layersOf(policies: readonly ResiliencePolicy[], matched: readonly number[]): Layer[] {
+  return policies.map((policy, level) => {
+    const position = matched[level] ?? -1;
+    return { policy, position, rule: policy.spec.rules?.[position] };
+  });
+}
+
+/** `row`: what the plan enforces for a request of these layers. */
+export function explainRow(row: PolicyPlan, layers: readonly Layer[]): ExplainedBlock[] {
+  const merged = mergeBlocks(layers.flatMap(blocksOf));
+  const { follows } = applyDefaults(merged);
+  return BLOCKS.map((block): ExplainedBlock => {
+    const state = stateOf(row, merged, block);
+    const disabledBy = state === 'Disabled' ? writersOf(layers, `${block}.mode`)[0] : undefined;
+    const fields = valuesOf(row, block).map(({ value, ...named }): ExplainedField => {
+      const field: FieldName = `${block}.${named.field}`;
+      const leader = follows.get(field);
+      const written = state === 'Enforced' ? writersOf(layers, field) : [];
+      const from = leader === undefined ? written[0] : undefined;
+      return { ...named, value, from, follows: leader, overruled: from === undefined ? written : written.slice(1) };
+    });
+    return { block, state, disabledBy, fields };
+  });
+}
+
+function stateOf(row: PolicyPlan, merged: Blocks, block: BlockName): ExplainedBlock['state'] {
+  const written = merged[block];
+  if (written === undefined) return 'NotSet';
+  if (written.mode === 'Disabled') return 'Disabled';
+  return row[block] === null ? 'NotEnforceable' : 'Enforced';
+}
+
+/** Where a field is written, narrowest first: the first one counts. */
+export function writersOf(layers: readonly Layer[], field: FieldName): Written[] {
+  const found: Written[] = [];
+  const rules = new Map(layers.map(({ policy, rule }) => [policy, rule]));
+  for (const { policy, path, blocks } of places(layers)) {
+    const value = at(blocks, field);
+    const rule = path === 'spec' ? undefined : rules.get(policy)?.name;
+    if (value !== undefined) found.push({ policy, path: `${path}.${field}`, rule, value });
+  }
+  return found;
+}
+
+function at(blocks: Blocks, field: string): unknown {
+  let value: unknown = blocks;
+  for (const name of field.split('.')) value = (value as Record<string, unknown> | undefined)?.[name];
+  return value;
+}
+
+type Value = Pick<ExplainedField, 'field' | 'aspect' | 'value' | 'isDuration'>;
+
+/** The user's name of each value of a plan; a value that the plan gains must be named here. */
+const TIMEOUTS: Record<keyof TimeoutsPlan, string> = {
+  requestMs: 'request',
+  attemptMs: 'attempt',
+  connectMs: 'connect',
+  idleMs: 'idle',
+  opaqueIdleMs: 'idle',
+};
+const RETRIES: Record<Exclude<keyof RetriesPlan, 'stateKey'>, string> = {
+  maxAttempts: 'maxAttempts',
+  retryOn: 'retryOn',
+  methods: 'methods',
+  backoffInitialMs: 'backoff.initial',
+  backoffMaxMs: 'backoff.max',
+  budgetPercent: 'budget.percent',
+  budgetMinPerSecond: 'budget.minPerSecond',
+};
+const CIRCUIT_BREAKER: Record<Exclude<keyof CircuitBreakerPlan, 'stateKey'>, string> = {
+  failureOn: 'failureOn',
+  consecutiveFailures: 'consecutiveFailures',
+  failureRate: 'failureRate',
+  slowCalls: 'slowCalls',
+  windowMs: 'window',
+  openForMs: 'openFor',
+  maxOpenForMs: 'maxOpenFor',
+  halfOpenMaxProbes: 'halfOpen.maxProbes',
+  halfOpenSuccesses: 'halfOpen.successes',
+};
+const BULKHEAD: Record<Exclude<keyof BulkheadPlan, 'stateKey'>, string> = {
+  maxConcurrent: 'maxConcurrent',
+  maxQueued: 'maxQueued',
+  queueTimeoutMs: 'queueTimeout',
+};
+const NAMES = { timeouts: TIMEOUTS, retries: RETRIES, circuitBreaker: CIRCUIT_BREAKER, bulkhead: BULKHEAD } as const;
+const ASPECTS: Readonly<Record<string, string>> = { idleMs: 'HTTP streams and upgrades', opaqueIdleMs: 'opaque TCP' };
+
+/** Of a block that acts; empty for one that does not. */
+function valuesOf(row: PolicyPlan, block: BlockName): Value[] {
+  const plan: Readonly<Record<string, unknown>> | null = row[block];
+  if (plan === null) return [];
+  return Object.entries<string>(NAMES[block]).flatMap(([key, name]) => named(key, name, plan[key]));
+}
+
+function named(key: string, field: string, value: unknown): Value[] {
+  const plain = { field, aspect: ASPECTS[key], isDuration: key.endsWith('Ms') };
+  if (typeof value === 'number' || typeof value === 'string' || value === null) return [{ ...plain, value }];
+  if (Array.isArray(value)) return [{ ...plain, value: value as readonly string[] }];
+  if (typeof value !== 'object') throw new Error(`${field} has no value in the plan`);
+  // A part that acts only where it is written: its own fields are named as the user's, but for the unit.
+  return Object.entries(value).flatMap(([inner, one]) => named(inner, `${field}.${inner.replace(/Ms$/, '')}`, one));
+}
