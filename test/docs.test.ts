@@ -1,8 +1,6 @@
-// Documentation that can rot is a test: tables are those of the code, code blocks are valid, commands and links exist, and the tutorial is
-// gone through. UPDATE_GOLDEN=1 writes the tables anew.
-import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+// Documentation that can rot is a test: tables are those of the code, every block is of a kind that is tested, and links lead somewhere.
+// UPDATE_GOLDEN=1 writes the tables anew. What pages tell to do is done by docs/read-through.test.ts and cluster/docs.test.ts.
+import { existsSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { type Counter, Registry } from 'prom-client';
 import { describe, expect, it } from 'vitest';
@@ -14,15 +12,9 @@ import { createOperatorMetrics } from '../operator/metrics.ts';
 import { LOCAL_ANSWERS } from '../sidecar/errors.ts';
 import { createSidecarMetrics, SIDECAR_METRICS } from '../sidecar/metrics.ts';
 import { createSubscribeMetrics } from '../sidecar/subscribe/metrics.ts';
+import { EXEMPTIONS, exemptionOf, kindOf } from './docs/kinds.ts';
+import { allBlocks, pages, whereIs } from './docs/pages.ts';
 import { compileManifests, manifestsOf, readText, root, schemaProblems } from './examples.ts';
-import { call, Standalone, until } from './standalone/harness.ts';
-
-const pages = [
-  ...readdirSync(root).filter((name) => name.endsWith('.md')),
-  ...readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' })
-    .filter((name) => name.endsWith('.md'))
-    .map((name) => join('docs', name)),
-].sort();
 
 const table = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
   [head, head.map(() => '---'), ...rows]
@@ -139,36 +131,37 @@ describe('the tables of the docs are those of the code', () => {
   });
 });
 
-interface Block {
-  page: string;
-  language: string;
-  text: string;
-}
-
-const blocks: Block[] = pages.flatMap((page) =>
-  [...readText(page).matchAll(/^```(\w*)\n(.*?)^```$/gms)].map(([, language = '', text = '']) => ({
-    page,
-    language,
-    text,
-  })),
-);
-const blocksOf = (language: string) =>
-  blocks.filter((block) => block.language === language).map((block) => [block.page, block.text] as const);
+const blocks = allBlocks();
+const textsIn = (language: string) =>
+  blocks.filter((block) => block.language === language).map((block) => [whereIs(block), block.text] as const);
 
 describe('the code blocks', () => {
-  it('say what language they are in', () => {
-    expect(blocks.length).toBeGreaterThan(20);
-    expect([...new Set(blocks.map(({ language }) => language))].sort()).toEqual([
-      'http',
-      'js',
-      'json',
-      'sh',
-      'text',
-      'yaml',
-    ]);
+  it('are each executed, compared, validated, or exempt for a reason', () => {
+    expect(blocks.length).toBeGreaterThan(40);
+    const kinds = blocks.map((block) => kindOf(block, blocks));
+    expect(new Set(kinds)).toEqual(new Set(['machine', 'cluster', 'output', 'file', 'manifest', 'exempt']));
+    for (const exemption of EXEMPTIONS) {
+      expect(exemption.reason.length).toBeGreaterThan(5);
+      expect(
+        blocks.some((block) => exemptionOf(block) === exemption),
+        `${exemption.page}: ${exemption.begins}`,
+      ).toBe(true);
+    }
   });
 
-  it.each(blocksOf('yaml'))('yaml in %s is valid and compiles', (_, text) => {
+  it('that go on in a terminal show what appears there', () => {
+    const inTerminals = blocks.filter(({ mark }) => mark?.name === 'terminal');
+    for (const { page, mark, language } of inTerminals) {
+      if (language !== 'sh') continue;
+      const outputs = inTerminals.filter((one) => one.page === page && one.mark?.value === mark?.value);
+      expect(
+        outputs.some((one) => one.language !== 'sh'),
+        `${page}: output of terminal ${mark?.value}`,
+      ).toBe(true);
+    }
+  });
+
+  it.each(textsIn('yaml'))('yaml in %s is valid and compiles', (_, text) => {
     const manifests = manifestsOf(text);
     expect(schemaProblems(manifests)).toEqual([]);
     const { problems } = compileManifests([...manifestsOf(readText('examples/shop.yaml')), ...manifests]);
@@ -176,33 +169,64 @@ describe('the code blocks', () => {
     expect(problems.filter(({ severity, reason }) => severity === 'Error' && !allowed.has(reason))).toEqual([]);
   });
 
-  it.each(blocksOf('json'))('json in %s is JSON', (_, text) => {
-    for (const line of text.trim().split('\n')) expect(() => JSON.parse(line) as unknown).not.toThrow();
+  it('yaml in docs/concepts.md merges as its picture shows', () => {
+    const text = blocks.find(
+      ({ page, section }) => page === 'docs/concepts.md' && section === 'How policies merge',
+    )?.text;
+    const { workloads } = compileManifests([
+      ...manifestsOf(readText('examples/shop.yaml')),
+      ...manifestsOf(text ?? ''),
+    ]);
+    const dependency = workloads.flatMap(({ plan }) => plan.dependencies).find(({ name }) => name === 'payments');
+    expect(dependency?.policies.find(({ rule }) => rule === 'base')).toMatchObject({
+      timeouts: { requestMs: 2_000, attemptMs: 1_000, connectMs: 2_000 },
+      circuitBreaker: { openForMs: 15_000, consecutiveFailures: 5, windowMs: 10_000 },
+      retries: null,
+    });
   });
 
+  it.each(textsIn('json'))('json in %s is JSON', (_, text) => {
+    const lines = text
+      .trim()
+      .split('\n')
+      .filter((line) => line.trim() !== '...');
+    for (const line of lines) expect(() => JSON.parse(line) as unknown).not.toThrow();
+  });
+
+  // Those that are executed exist anyhow.
   const { scripts } = JSON.parse(readText('package.json')) as { scripts: Record<string, string> };
-  const npmWords = new Set(['ci', 'test', 'install']);
-  it.each(blocksOf('sh'))('commands in %s exist', (_, text) => {
-    for (const line of text.trim().split('\n')) {
-      const [program = '', first = '', second = ''] = line.split(/\s+/);
-      if (/^\w+=/.test(program)) continue;
-      expect(['npm', 'npx', 'kubectl', 'helm', 'docker', 'curl', 'for']).toContain(program);
-      if (program === 'npm')
-        expect(first === 'run' ? Object.keys(scripts) : [...npmWords]).toContain(first === 'run' ? second : first);
-      if (program === 'npx') expect([first, second]).toEqual(['breakwater', 'standalone']);
-      for (const [path] of line.matchAll(/(?<![\w/])(examples|charts)\/[\w./-]+/g))
-        expect(existsSync(join(root, path)), path).toBe(true);
-      for (const [, path = ''] of line.matchAll(/-f (Dockerfile\.\w+)/g))
-        expect(existsSync(join(root, path)), path).toBe(true);
+  it.each(EXEMPTIONS)('$begins in $page names scripts that exist', ({ page, begins }) => {
+    const text = blocks.find((block) => block.page === page && block.text.startsWith(begins))?.text ?? '';
+    for (const [, script = ''] of text.matchAll(/^npm run (\S+)/gm)) expect(Object.keys(scripts)).toContain(script);
+  });
+
+  it('name the version of this tree', () => {
+    const version = /^appVersion: (\S+)$/m.exec(readText('charts/breakwater/Chart.yaml'))?.[1];
+    for (const { text } of blocks) {
+      for (const [, tag] of text.matchAll(/breakwater\/(?:operator|sidecar):(\d\S+)/g)) expect(tag).toBe(version);
     }
   });
 });
+
+/** As GitHub names the headings of a page. */
+const anchorsOf = (page: string): string[] =>
+  [...readText(page).matchAll(/^#+ (.*)$/gm)].map(([, heading = '']) =>
+    heading
+      .toLowerCase()
+      .replaceAll(/[^\p{L}\p{N} _-]/gu, '')
+      .replaceAll(' ', '-'),
+  );
 
 describe('what the pages refer to', () => {
   it.each(pages)('in %s exists', (page) => {
     const text = readText(page).replaceAll(/^```.*?^```$/gms, '');
     for (const [, target = ''] of text.matchAll(/\]\(([^)#\s]+)[^)]*\)/g)) {
       if (!/^https?:/.test(target)) expect(existsSync(join(root, dirname(page), target)), target).toBe(true);
+    }
+    for (const [, target = '', anchor = ''] of text.matchAll(/\]\(([^)#\s]*)#([^)\s]+)\)/g)) {
+      if (!/^https?:/.test(target)) {
+        expect(anchorsOf(target === '' ? page : join(dirname(page), target)), `${target}#${anchor}`).toContain(anchor);
+      }
     }
     const { scripts } = JSON.parse(readText('package.json')) as { scripts: Record<string, string> };
     for (const [, script = ''] of text.matchAll(/`npm run ([\w:]+)/g)) expect(Object.keys(scripts)).toContain(script);
@@ -212,67 +236,4 @@ describe('what the pages refer to', () => {
       expect(existsSync(join(root, path)), path).toBe(true);
     }
   });
-});
-
-describe('the tutorial', () => {
-  it('holds, step by step', async () => {
-    const source = blocksOf('js').find(([page]) => page === 'docs/tutorial.md')?.[1] ?? '';
-    const folder = mkdtempSync(join(tmpdir(), 'breakwater-test-tutorial-'));
-    // The same, at a port that is free here.
-    const script = join(folder, 'payments.mjs');
-    const anywhere = "listen(0, '127.0.0.1', function () { console.log(this.address().port); })";
-    expect(source).toContain("listen(9001, '127.0.0.1')");
-    writeFileSync(script, source.replace("listen(9001, '127.0.0.1')", anywhere));
-    const payments = spawn(process.execPath, [script], { stdio: ['ignore', 'pipe', 'inherit'] });
-    let seen = '';
-    payments.stdout.on('data', (chunk: Buffer) => {
-      seen += chunk.toString();
-    });
-    let standalone: Standalone | undefined;
-    try {
-      await until(() => seen.includes('\n'), 'payments listens');
-      const port = seen.trim();
-      const files = Object.fromEntries(
-        readdirSync(join(root, 'examples/standalone')).map((name) => [
-          name,
-          readText(`examples/standalone/${name}`).replace('port: 9001', `port: ${port}`),
-        ]),
-      );
-      standalone = new Standalone(files);
-      const { workloads } = await standalone.ready();
-      const address = workloads['shop/checkout']?.dependencies['payments'];
-      expect(await call(address, '/charges')).toMatchObject({ status: 200, body: 'paid\n' });
-
-      await call(`127.0.0.1:${port}`, '/break');
-      const statuses: number[] = [];
-      for (let i = 0; i < 6; i++) statuses.push((await call(address, '/charges')).status);
-      expect(statuses).toEqual([500, 500, 500, 500, 500, 503]);
-      const openedMs = performance.now();
-      const before = seen;
-      expect(await call(address, '/charges')).toMatchObject({
-        status: 503,
-        headers: {
-          'breakwater-reason': 'circuit-open',
-          'content-type': 'application/problem+json',
-          'retry-after': expect.stringMatching(/^(9|10|11)$/) as string,
-        },
-      });
-      expect(seen).toBe(before);
-      const metrics = await (await fetch(`${workloads['shop/checkout']?.admin}/metrics`)).text();
-      expect(metrics).toMatch(/breakwater_circuit_state\{[^}]*state="Open"\} 1/i);
-
-      standalone.write('policy.yaml', (files['policy.yaml'] ?? '').replace('openFor: 10s}', 'openFor: 10s'));
-      await until(() => standalone?.errors.includes('policy.yaml:') ?? false, 'the file is named');
-      await call(`127.0.0.1:${port}`, '/mend');
-      await until(async () => (await call(address, '/charges')).status === 200, 'a probe comes through');
-      expect((await call(address, '/charges')).status).toBe(200);
-      expect(performance.now() - openedMs).toBeGreaterThan(9_000);
-      const after = await (await fetch(`${workloads['shop/checkout']?.admin}/metrics`)).text();
-      expect(after).toMatch(/breakwater_circuit_state\{[^}]*state="Closed"\} 1/i);
-    } finally {
-      payments.kill();
-      await standalone?.cleanUp();
-      rmSync(folder, { recursive: true });
-    }
-  }, 120_000);
 });
