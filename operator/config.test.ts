@@ -37,6 +37,8 @@ test('what is not said has its default', () => {
         outboundPort: 15_101,
         adminPort: 15_102,
         controlPort: 15_103,
+        capture: 'auto',
+        explicitPortsFrom: 15_200,
       },
     },
     clusterDomain: 'cluster.local',

@@ -17,9 +17,12 @@ export interface SidecarSettings {
   logLevel: LogLevel;
   /** As in a container of a pod. */
   resources: Readonly<Record<string, Readonly<Record<string, string | number>>>>;
+  capture: 'auto' | 'iptables' | 'loopback' | 'explicit';
   outboundPort: number;
   adminPort: number;
   controlPort: number;
+  /** First port of capture `explicit`. */
+  explicitPortsFrom: number;
 }
 
 export interface ClusterConfig {
@@ -114,9 +117,11 @@ const environment = z.object({
   BREAKWATER_SIDECAR_IMAGE_PULL_POLICY: z.enum(['Always', 'IfNotPresent', 'Never']).default('IfNotPresent'),
   BREAKWATER_SIDECAR_LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
   BREAKWATER_SIDECAR_RESOURCES: resources.default({}),
+  BREAKWATER_SIDECAR_CAPTURE: z.enum(['auto', 'iptables', 'loopback', 'explicit']).default('auto'),
   BREAKWATER_SIDECAR_OUTBOUND_PORT: port(15_101),
   BREAKWATER_SIDECAR_ADMIN_PORT: port(15_102),
   BREAKWATER_SIDECAR_CONTROL_PORT: port(15_103),
+  BREAKWATER_SIDECAR_EXPLICIT_PORTS_FROM: port(15_200),
 });
 
 /** The configuration of an operator in a cluster. Throws EnvironmentError that names every bad variable. */
@@ -142,9 +147,11 @@ export function readOperatorConfig(source?: NodeJS.ProcessEnv): OperatorConfig {
         imagePullPolicy: read.BREAKWATER_SIDECAR_IMAGE_PULL_POLICY,
         logLevel: read.BREAKWATER_SIDECAR_LOG_LEVEL,
         resources: read.BREAKWATER_SIDECAR_RESOURCES,
+        capture: read.BREAKWATER_SIDECAR_CAPTURE,
         outboundPort: read.BREAKWATER_SIDECAR_OUTBOUND_PORT,
         adminPort: read.BREAKWATER_SIDECAR_ADMIN_PORT,
         controlPort: read.BREAKWATER_SIDECAR_CONTROL_PORT,
+        explicitPortsFrom: read.BREAKWATER_SIDECAR_EXPLICIT_PORTS_FROM,
       },
     },
     clusterDomain: read.BREAKWATER_CLUSTER_DOMAIN,

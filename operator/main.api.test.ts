@@ -57,6 +57,8 @@ beforeAll(async () => {
           outboundPort: 15_101,
           adminPort: 15_102,
           controlPort: 15_103,
+          capture: 'auto',
+          explicitPortsFrom: 15_200,
         },
       },
       clusterDomain: 'cluster.local',

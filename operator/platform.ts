@@ -17,6 +17,7 @@ import { ELECTION_TIMES } from './elect/election.ts';
 import { ALWAYS_LEADING, Elector, type Leadership } from './elect/elector.ts';
 import { fencedApi } from './elect/fenced-api.ts';
 import { createLeaseStore } from './elect/lease-store.ts';
+import { Declarations } from './inject/declared.ts';
 import { defaultSettings, resourceSettings } from './inject/settings.ts';
 import { createInjectionMetrics, registerInjector } from './inject/webhook.ts';
 import type { OperatorMetrics } from './metrics.ts';
@@ -120,10 +121,13 @@ function clusterPlatform(config: OperatorConfig, cluster: ClusterConfig, { clock
         clock,
         log,
       });
+      const declarations = new Declarations(source);
       const injector = {
         clock,
         log,
         namespaceOf: (name: string) => source.namespace(name),
+        declared: (namespace: string, labels: Readonly<Record<string, string>>) => declarations.of(namespace, labels),
+        clusterDomain: config.clusterDomain,
         caBundle: () => certificates.trustBundle(),
         operatorUrl: `https://${host}:${cluster.servicePort}`,
         version: OPERATOR_VERSION,
@@ -131,9 +135,11 @@ function clusterPlatform(config: OperatorConfig, cluster: ClusterConfig, { clock
           ...resourceSettings(sidecar.resources),
           image: sidecar.image,
           logLevel: sidecar.logLevel,
+          capture: sidecar.capture,
           outboundPort: sidecar.outboundPort,
           adminPort: sidecar.adminPort,
           controlPort: sidecar.controlPort,
+          explicitPortsFrom: sidecar.explicitPortsFrom,
         }),
         imagePullPolicy: sidecar.imagePullPolicy,
         podSecurityDefault: cluster.podSecurityDefault,

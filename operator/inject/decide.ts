@@ -1,8 +1,10 @@
 // Whether a pod is injected, and if not, why: never by refusing the pod, always with a reason that a user can act on.
 import { findOtherMesh } from './other-meshes.ts';
 import { CAPTURE_CONTAINER, SIDECAR_CONTAINER, SIDECAR_UID, STATE_VOLUME, TOKEN_VOLUME } from './patch.ts';
-import { allContainersOf, type Container, initContainersOf, type Pod, type PodNamespace, type Probe } from './pod.ts';
+import { allContainersOf, initContainersOf, type Pod, type PodNamespace } from './pod.ts';
+import { portsOf } from './ports.ts';
 import {
+  type CaptureMode,
   INJECTED_ANNOTATION,
   INJECTION_LABEL,
   readSettings,
@@ -28,7 +30,7 @@ export type SkipReason =
   | 'NamespaceUnknown';
 
 export type Decision =
-  | { inject: true; settings: Settings; warnings: readonly string[] }
+  | { inject: true; settings: Settings; capture: CaptureMode; warnings: readonly string[] }
   | { inject: false; reason: SkipReason; message: string; warnings: readonly string[] };
 
 /** Asked for by the user, or done already: nothing that anybody needs to be told. */
@@ -51,7 +53,7 @@ export function decide(pod: Pod, context: DecisionContext): Decision {
   const warnings = unknownAnnotations(annotations).map(
     (key) => `the annotation ${key} is not known to Breakwater and has no effect`,
   );
-  const early = asksForNothing(pod) ?? cannotBeCaptured(pod) ?? forbiddenByNamespace(context);
+  const early = asksForNothing(pod) ?? cannotBeCaptured(pod) ?? unknownNamespace(context);
   if (early) return { inject: false, ...early, warnings };
 
   const read = readSettings(annotations, context.defaults);
@@ -62,9 +64,39 @@ export function decide(pod: Pod, context: DecisionContext): Decision {
       .join('; ');
     return { inject: false, reason: capture ? 'UnknownCapture' : 'MalformedAnnotation', message: text, warnings };
   }
-  const conflict = conflictOf(pod, context.namespace, read.settings);
+  const { settings } = read;
+  const capture = captureOf(settings, context);
+  const conflict = forbiddenByNamespace(capture, context) ?? conflictOf(pod, context.namespace, settings, capture);
   if (conflict) return { inject: false, ...conflict, warnings };
-  return { inject: true, settings: read.settings, warnings };
+  return { inject: true, settings, capture, warnings: [...warnings, ...withoutEffect(annotations, capture)] };
+}
+
+interface Enforced {
+  level: 'baseline' | 'restricted';
+  /** Who enforces it. */
+  by: string;
+}
+
+/** The PodSecurity level under which the pod is, where it forbids the init container of `iptables`. */
+function enforcedLevel({ namespace, podSecurityDefault }: DecisionContext): Enforced | undefined {
+  const written = namespace?.labels['pod-security.kubernetes.io/enforce'];
+  const level = written ?? podSecurityDefault;
+  if (level !== 'baseline' && level !== 'restricted') return undefined;
+  return { level, by: written === undefined ? 'the cluster' : 'the namespace' };
+}
+
+function captureOf({ capture }: Settings, context: DecisionContext): CaptureMode {
+  if (capture !== 'auto') return capture;
+  return enforcedLevel(context) ? 'loopback' : 'iptables';
+}
+
+const IPTABLES_ONLY = ['excludeOutboundPorts', 'excludeOutboundCidrs', 'outboundPort'] as const;
+
+function withoutEffect(annotations: Readonly<Record<string, string>>, capture: CaptureMode): string[] {
+  if (capture === 'iptables') return [];
+  return IPTABLES_ONLY.map((name) => SETTINGS[name].annotation)
+    .filter((annotation) => annotations[annotation] !== undefined)
+    .map((annotation) => `the annotation ${annotation} has no effect with capture ${capture}`);
 }
 
 function asksForNothing(pod: Pod): Skip | undefined {
@@ -85,11 +117,11 @@ function cannotBeCaptured(pod: Pod): Skip | undefined {
   if (pod.spec?.hostNetwork === true) {
     return skip(
       'HostNetwork',
-      "the pod uses the node's network, where redirection would catch the node's own connections",
+      "the pod uses the node's network, where the sidecar would meet the connections of the whole node",
     );
   }
   if (pod.spec?.os?.name === 'windows' || pod.spec?.nodeSelector?.['kubernetes.io/os'] === 'windows') {
-    return skip('Windows', 'the pod is for Windows, where there is no iptables');
+    return skip('Windows', 'the pod is for Windows, and the sidecar is not');
   }
   // Only where the admission plugin of that name is switched off; the API server would refuse the pod with our volume.
   if (!pod.spec?.serviceAccountName) {
@@ -98,24 +130,31 @@ function cannotBeCaptured(pod: Pod): Skip | undefined {
   return undefined;
 }
 
-function forbiddenByNamespace({ namespace, podSecurityDefault }: DecisionContext): Skip | undefined {
-  if (!namespace) {
-    return skip('NamespaceUnknown', 'the operator has not seen the namespace yet; create the pod again in a moment');
-  }
-  const written = namespace.labels['pod-security.kubernetes.io/enforce'];
-  const level = written ?? podSecurityDefault;
-  if (level !== 'baseline' && level !== 'restricted') return undefined;
-  const source = written === undefined ? 'the cluster enforces' : 'the namespace enforces';
+function unknownNamespace({ namespace }: DecisionContext): Skip | undefined {
+  if (namespace) return undefined;
+  return skip('NamespaceUnknown', 'the operator has not seen the namespace yet; create the pod again in a moment');
+}
+
+function forbiddenByNamespace(capture: CaptureMode, context: DecisionContext): Skip | undefined {
+  const enforced = enforcedLevel(context);
+  if (capture !== 'iptables' || !enforced) return undefined;
   return skip(
     'PodSecurity',
-    `${source} PodSecurity ${level}, which forbids NET_ADMIN, and capture by iptables needs it; pods are injected where the level is privileged`,
+    `${enforced.by} enforces PodSecurity ${enforced.level}, which forbids NET_ADMIN, and capture by iptables needs it; set ${SETTINGS.capture.annotation} to loopback or explicit, or remove it`,
   );
 }
 
-function conflictOf(pod: Pod, namespace: PodNamespace | undefined, settings: Settings): Skip | undefined {
+/** Another mesh is in the way of all modes: the sidecar calls pods by their addresses, past what that mesh knows by the name of a Service. */
+function conflictOf(
+  pod: Pod,
+  namespace: PodNamespace | undefined,
+  settings: Settings,
+  capture: CaptureMode,
+): Skip | undefined {
   const other = findOtherMesh(pod, namespace);
   if (other) return skip('OtherMesh', `${other.mesh} captures the connections of this pod (${other.evidence})`);
-  return uidConflict(pod) ?? portConflict(pod, settings) ?? nameConflict(pod);
+  const uid = capture === 'iptables' ? uidConflict(pod) : undefined;
+  return uid ?? portConflict(pod, settings, capture) ?? nameConflict(pod);
 }
 
 function uidConflict(pod: Pod): Skip | undefined {
@@ -127,22 +166,9 @@ function uidConflict(pod: Pod): Skip | undefined {
   return container && skip('UidInUse', `the container ${container.name} runs as user ${SIDECAR_UID}, ${what}`);
 }
 
-/** Numbers only: a named port of a probe is one of the container's ports. */
-function portsOf(container: Container): number[] {
-  const probes: (Probe | null | undefined)[] = [
-    container.livenessProbe,
-    container.readinessProbe,
-    container.startupProbe,
-    container.lifecycle?.postStart,
-    container.lifecycle?.preStop,
-  ];
-  const probed = probes.flatMap((probe) => [probe?.httpGet?.port, probe?.tcpSocket?.port, probe?.grpc?.port]);
-  const declared = (container.ports ?? []).map((port) => port.containerPort);
-  return [...declared, ...probed].filter((port): port is number => typeof port === 'number');
-}
-
-function portConflict(pod: Pod, settings: Settings): Skip | undefined {
+function portConflict(pod: Pod, settings: Settings, capture: CaptureMode): Skip | undefined {
   for (const name of ['outboundPort', 'adminPort', 'controlPort'] as const) {
+    if (name === 'outboundPort' && capture !== 'iptables') continue;
     const user = allContainersOf(pod).find((container) => portsOf(container).includes(settings[name]));
     if (!user) continue;
     const way = `set the annotation ${SETTINGS[name].annotation} to a free port`;

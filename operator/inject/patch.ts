@@ -2,8 +2,10 @@
 //
 // Ours come first, so that the init containers of the user find their connections captured too: the rules are set, then the sidecar
 // starts and is ready, then everything else. Each part is added only if nothing of its name is there, so that a second pass adds nothing.
-import { containersOf, initContainersOf, type Pod } from './pod.ts';
-import { INJECTED_ANNOTATION, INJECTED_LABEL, type Settings } from './settings.ts';
+import { BOOTSTRAP_ANNOTATION } from '../../plan/bootstrap.ts';
+import type { Birth } from './bootstrap.ts';
+import { type Container, containersOf, initContainersOf, type Pod } from './pod.ts';
+import { type CaptureMode, INJECTED_ANNOTATION, INJECTED_LABEL, type Settings } from './settings.ts';
 
 export const CAPTURE_CONTAINER = 'breakwater-capture';
 export const SIDECAR_CONTAINER = 'breakwater';
@@ -27,6 +29,9 @@ export interface AddOperation {
 
 export interface PatchContext {
   settings: Settings;
+  capture: CaptureMode;
+  /** Where nothing is redirected: what the pod is born with in the place of it. */
+  birth: Birth | undefined;
   /** https://… of the plan streams. */
   operatorUrl: string;
   /** PEM of today's authorities. */
@@ -87,7 +92,7 @@ function captureContainer(pod: Pod, { settings, imagePullPolicy }: PatchContext)
 }
 
 function sidecarContainer(pod: Pod, context: PatchContext): object {
-  const { settings, operatorUrl, caBundle, imagePullPolicy } = context;
+  const { settings, capture, birth, operatorUrl, caBundle, imagePullPolicy } = context;
   const probe = (path: string) => ({ httpGet: { path, port: settings.adminPort } });
   return {
     name: SIDECAR_CONTAINER,
@@ -98,7 +103,7 @@ function sidecarContainer(pod: Pod, context: PatchContext): object {
     ports: [{ name: 'breakwater-http', containerPort: settings.adminPort, protocol: 'TCP' }],
     env: [
       ...environment({
-        BREAKWATER_CAPTURE: settings.capture,
+        BREAKWATER_CAPTURE: capture,
         BREAKWATER_OPERATOR_URL: operatorUrl,
         BREAKWATER_TOKEN_FILE: `${TOKEN_DIRECTORY}/token`,
         BREAKWATER_CA_BUNDLE: caBundle,
@@ -112,6 +117,7 @@ function sidecarContainer(pod: Pod, context: PatchContext): object {
       fromPod('BREAKWATER_POD_IP', 'status.podIP'),
       fromPod('BREAKWATER_POD_NAME', 'metadata.name'),
       fromPod('BREAKWATER_POD_NAMESPACE', 'metadata.namespace'),
+      ...(birth ? [fromPod('BREAKWATER_BOOTSTRAP', `metadata.annotations['${BOOTSTRAP_ANNOTATION}']`)] : []),
     ],
     ...resourceFields(pod, settings),
     startupProbe: { ...probe('/readyz'), periodSeconds: 1, failureThreshold: 120, timeoutSeconds: 1 },
@@ -175,20 +181,63 @@ function addToMap(
 }
 
 /** `kubectl logs` and `exec` go on finding the application: where nobody chose a container, its first one is named. */
-function annotationsFor(pod: Pod, version: string): Record<string, string> {
+function annotationsFor(pod: Pod, { version, birth }: PatchContext): Record<string, string> {
   const chosen = pod.metadata?.annotations?.[DEFAULT_CONTAINER_ANNOTATION];
   const first = containersOf(pod)[0]?.name;
   return {
     [INJECTED_ANNOTATION]: version,
+    ...(birth ? { [BOOTSTRAP_ANNOTATION]: JSON.stringify(birth.bootstrap) } : {}),
     ...(chosen === undefined && first !== undefined ? { [DEFAULT_CONTAINER_ANNOTATION]: first } : {}),
   };
+}
+
+/** Ours come first, so that what the user sets may refer to them: $(BREAKWATER_PAYMENTS_URL). */
+function variablesOf(path: string, containers: readonly Container[], variables: Birth['variables']): AddOperation[] {
+  const items = variables.map((variable) => ({ name: variable.name, value: variable }));
+  return containers.flatMap(({ name, env }, index) =>
+    name === SIDECAR_CONTAINER || name === CAPTURE_CONTAINER
+      ? []
+      : addToList(`${path}/${index}/env`, env, items, 'front'),
+  );
+}
+
+function sysctlsOf(pod: Pod, { sysctls }: Birth): AddOperation[] {
+  const path = '/spec/securityContext';
+  const present = pod.spec?.securityContext;
+  if (sysctls.length === 0) return [];
+  if (!present) return [{ op: 'add', path, value: { sysctls } }];
+  return addToList(
+    `${path}/sysctls`,
+    present.sysctls,
+    sysctls.map((value) => ({ name: value.name, value })),
+    'end',
+  );
+}
+
+/** How the pod's own connections find the sidecar where nothing is redirected. */
+function leadsFor(pod: Pod, birth: Birth | undefined): AddOperation[] {
+  if (!birth) return [];
+  const present = pod.spec?.hostAliases;
+  return [
+    ...sysctlsOf(pod, birth),
+    ...addToList(
+      '/spec/hostAliases',
+      present?.map(({ ip }) => ({ name: ip })),
+      birth.hostAliases.map((value) => ({ name: value.ip, value })),
+      'end',
+    ),
+    // By the present places in the lists: ours are not in front of them yet.
+    ...variablesOf('/spec/initContainers', initContainersOf(pod), birth.variables),
+    ...variablesOf('/spec/containers', containersOf(pod), birth.variables),
+  ];
 }
 
 /** The patch that injects a pod that `decide` found fit for it. Applying it and asking again gives an empty one. */
 export function patchFor(pod: Pod, context: PatchContext): AddOperation[] {
   return [
     ...addToMap('/metadata/labels', pod.metadata?.labels, { [INJECTED_LABEL]: 'true' }),
-    ...addToMap('/metadata/annotations', pod.metadata?.annotations, annotationsFor(pod, context.version)),
+    ...addToMap('/metadata/annotations', pod.metadata?.annotations, annotationsFor(pod, context)),
+    ...leadsFor(pod, context.birth),
     ...addToList(
       '/spec/volumes',
       pod.spec?.volumes,
@@ -199,7 +248,7 @@ export function patchFor(pod: Pod, context: PatchContext): AddOperation[] {
       '/spec/initContainers',
       pod.spec?.initContainers && initContainersOf(pod),
       [
-        { name: CAPTURE_CONTAINER, value: captureContainer(pod, context) },
+        ...(context.capture === 'iptables' ? [{ name: CAPTURE_CONTAINER, value: captureContainer(pod, context) }] : []),
         { name: SIDECAR_CONTAINER, value: sidecarContainer(pod, context) },
       ],
       'front',

@@ -11,6 +11,7 @@ export interface Container {
   image?: string;
   restartPolicy?: string;
   ports?: { containerPort?: number }[] | null;
+  env?: { name: string }[] | null;
   securityContext?: { runAsUser?: number | null } | null;
   livenessProbe?: Probe | null;
   readinessProbe?: Probe | null;
@@ -29,10 +30,12 @@ export interface Pod {
   };
   spec?: {
     hostNetwork?: boolean;
+    hostname?: string;
+    hostAliases?: { ip: string; hostnames?: string[] | null }[] | null;
     serviceAccountName?: string;
     os?: { name?: string } | null;
     nodeSelector?: Record<string, string> | null;
-    securityContext?: { runAsUser?: number | null } | null;
+    securityContext?: { runAsUser?: number | null; sysctls?: { name: string; value: string }[] | null } | null;
     /** Resources of the pod as a whole. */
     resources?: unknown;
     initContainers?: Container[] | null;

@@ -1,6 +1,8 @@
 // What can be set for one pod. This table is the only place where an annotation, its default, its range and its documentation are written;
 // the chart's values replace the defaults, a pod's annotation replaces both.
 
+import { BOOTSTRAP_ANNOTATION } from '../../plan/bootstrap.ts';
+
 export const ANNOTATION_PREFIX = 'breakwater.dev/';
 export const INJECTION_LABEL = 'breakwater.dev/injection';
 /** Written on every injected pod: the version of the operator that did it. */
@@ -8,7 +10,11 @@ export const INJECTED_ANNOTATION = 'breakwater.dev/injected';
 /** On every injected pod, "true": to select them by. */
 export const INJECTED_LABEL = 'breakwater.dev/injected';
 /** Annotations of ours that are not settings of injection, and may stand on a pod. */
-const OTHER_ANNOTATIONS: ReadonlySet<string> = new Set([INJECTED_ANNOTATION, 'breakwater.dev/enforcement']);
+const OTHER_ANNOTATIONS: ReadonlySet<string> = new Set([
+  INJECTED_ANNOTATION,
+  BOOTSTRAP_ANNOTATION,
+  'breakwater.dev/enforcement',
+]);
 
 export type Parsed<T> = { ok: true; value: T } | { ok: false; message: string };
 
@@ -118,37 +124,56 @@ function imageReference(text: string): Parsed<string> {
   return /^\S{1,1024}$/.test(text) ? good(text) : bad('must be an image reference, without spaces');
 }
 
+/** How the connections of a pod reach its sidecar. */
+export type CaptureMode = 'iptables' | 'loopback' | 'explicit';
+/** `auto`: as the namespace allows it. */
+export type CaptureSetting = 'auto' | CaptureMode;
+
 const setting = <T>(one: Setting<T>): Setting<T> => one;
 const PORT = wholeNumber(1, 65_535);
 const PORT_TYPE = 'port, 1 to 65535';
 
 export const SETTINGS = {
-  capture: setting({
+  capture: setting<CaptureSetting>({
     annotation: 'breakwater.dev/capture',
-    default: 'iptables',
-    type: 'iptables',
-    doc: 'How outgoing connections reach the sidecar.',
-    parse: oneOf('iptables'),
+    default: 'auto',
+    type: 'auto, iptables, loopback or explicit',
+    doc: 'How outgoing connections reach the sidecar. `auto`: `loopback` where PodSecurity enforces baseline or restricted, else `iptables`.',
+    parse: oneOf<CaptureSetting>('auto', 'iptables', 'loopback', 'explicit'),
+  }),
+  applicationPorts: setting({
+    annotation: 'breakwater.dev/application-ports',
+    default: '',
+    type: 'ports and ranges, separated by commas',
+    doc: 'Ports that the application listens on and no container declares. Under `loopback` a Service with such a port is left to the application, which could not bind it otherwise.',
+    parse: portList,
+  }),
+  explicitPortsFrom: setting({
+    annotation: 'breakwater.dev/explicit-ports-from',
+    default: 15_200,
+    type: 'port, 1024 to 65000',
+    doc: 'Under `explicit` the first port at which the sidecar takes connections on 127.0.0.1, one for each dependency; ports in use are passed over.',
+    parse: wholeNumber(1_024, 65_000),
   }),
   excludeOutboundPorts: setting({
     annotation: 'breakwater.dev/exclude-outbound-ports',
     default: '',
     type: 'ports and ranges, separated by commas',
-    doc: 'Connections to these ports are not captured.',
+    doc: 'Connections to these ports are not captured; under `iptables`.',
     parse: portList,
   }),
   excludeOutboundCidrs: setting({
     annotation: 'breakwater.dev/exclude-outbound-cidrs',
     default: '',
     type: 'CIDRs of either family, separated by commas',
-    doc: 'Connections to these addresses are not captured.',
+    doc: 'Connections to these addresses are not captured; under `iptables`.',
     parse: cidrList,
   }),
   outboundPort: setting({
     annotation: 'breakwater.dev/outbound-port',
     default: 15_101,
     type: PORT_TYPE,
-    doc: 'Where the sidecar takes captured connections, on loopback.',
+    doc: 'Where the sidecar takes captured connections, on loopback; under `iptables`.',
     parse: PORT,
   }),
   adminPort: setting({

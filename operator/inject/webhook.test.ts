@@ -1,9 +1,11 @@
 import { fastify } from 'fastify';
 import { Registry } from 'prom-client';
 import { describe, expect, test } from 'vitest';
+import { readBootstrap } from '../../plan/bootstrap.ts';
 import { silentLogger } from '../../runtime/log.ts';
 import { ManualClock, settle } from '../../runtime/manual-clock.ts';
 import { applyPatch } from './apply-patch.ts';
+import type { Declared } from './declared.ts';
 import type { Pod, PodNamespace } from './pod.ts';
 import { defaultSettings } from './settings.ts';
 import {
@@ -39,6 +41,8 @@ function setUp(over: Partial<InjectorOptions> = {}) {
     clock,
     log: silentLogger,
     namespaceOf: (name) => namespaces.get(name),
+    declared: () => [],
+    clusterDomain: 'cluster.local',
     caBundle: () => 'PEM',
     operatorUrl: 'https://breakwater-operator.breakwater-system.svc:8443',
     version: '0.1.0',
@@ -75,11 +79,11 @@ function setUp(over: Partial<InjectorOptions> = {}) {
   return { clock, registry, reports, server, post, review };
 }
 
+type Operations = Parameters<typeof applyPatch>[1];
+
 function patched(response: AdmissionResponse): Pod {
   expect(response.patchType).toBe('JSONPatch');
-  const operations = JSON.parse(Buffer.from(response.patch ?? '', 'base64').toString()) as Parameters<
-    typeof applyPatch
-  >[1];
+  const operations = JSON.parse(Buffer.from(response.patch ?? '', 'base64').toString()) as Operations;
   return applyPatch(pod(), operations) as Pod;
 }
 
@@ -101,6 +105,7 @@ describe('a pod', () => {
         injected: true,
         reason: 'Injected',
         message: '',
+        leftOut: [],
         dryRun: false,
       },
     ]);
@@ -108,7 +113,8 @@ describe('a pod', () => {
 
   test('that cannot be injected is allowed with a warning that Kubernetes does not cut', async () => {
     const { review, reports } = setUp();
-    const response = await review({ namespace: 'locked', dryRun: true });
+    const annotations = { 'breakwater.dev/capture': 'iptables' };
+    const response = await review({ namespace: 'locked', dryRun: true, object: pod({ metadata: { annotations } }) });
     expect(response.patch).toBeUndefined();
     expect(response.warnings?.[0]).toContain(
       'not injected by Breakwater (PodSecurity): the namespace enforces PodSecurity restricted',
@@ -151,6 +157,91 @@ describe('a pod', () => {
     await settle();
     await clock.advance(1_000);
     expect((await second).warnings?.[0]).toContain('NamespaceUnknown');
+  });
+});
+
+describe('a pod without privileges', () => {
+  const host: Declared = {
+    by: 'checkout',
+    entry: 'stripe',
+    service: null,
+    host: { name: 'api.stripe.com', port: 443 },
+  };
+  const absent: Declared = {
+    by: 'checkout',
+    entry: 'db',
+    service: { namespace: 'shop', name: 'db', port: 5432, service: undefined },
+    host: null,
+  };
+
+  test('is born with what it declares, by its labels', async () => {
+    const asked: unknown[] = [];
+    const { review } = setUp({
+      declared: (...from) => {
+        asked.push(from);
+        return [host];
+      },
+    });
+    const labels = { app: 'checkout' };
+    const response = await review({ namespace: 'locked', object: pod({ metadata: { labels } }) });
+    expect(asked).toEqual([['locked', labels]]);
+    const operations = JSON.parse(Buffer.from(response.patch ?? '', 'base64').toString()) as Operations;
+    const patched = applyPatch(pod({ metadata: { labels } }), operations) as Pod;
+    expect(patched.spec?.initContainers?.map(({ name }) => name)).toEqual(['breakwater']);
+    expect(patched.spec?.hostAliases).toEqual([
+      { ip: expect.stringMatching(/^127\.77\./) as string, hostnames: ['api.stripe.com'] },
+    ]);
+    expect(readBootstrap(patched.metadata?.annotations?.['breakwater.dev/bootstrap'] ?? '')).toMatchObject({
+      ok: true,
+      bootstrap: { capture: 'loopback', entries: [{ host: 'api.stripe.com' }] },
+    });
+  });
+
+  test('waits for what was applied together with it', async () => {
+    let known: Declared[] = [];
+    const { review, clock } = setUp({ declared: () => known });
+    const answer = review({ namespace: 'locked' });
+    await settle();
+    await clock.advance(300);
+    known = [host];
+    await clock.advance(25);
+    const response = await answer;
+    expect(Buffer.from(response.patch ?? '', 'base64').toString()).toContain('api.stripe.com');
+  });
+
+  test('waits half a second at most, and once for each controller', async () => {
+    const { review, clock, reports } = setUp({ declared: () => [host, absent] });
+    const first = review({ namespace: 'locked' });
+    await settle();
+    await clock.advance(500);
+    expect((await first).warnings).toEqual([
+      'breakwater: calls to shop/db pass by the sidecar (NotThere): the Service does not exist yet; create it, then restart the pod',
+    ]);
+    expect(reports).toMatchObject([{ injected: true, leftOut: [{ destination: 'shop/db', reason: 'NotThere' }] }]);
+    await review({ namespace: 'locked' });
+    expect(reports).toHaveLength(2);
+  });
+
+  test('waits for nothing where connections are redirected', async () => {
+    const { review } = setUp({
+      declared: () => {
+        throw new Error('nobody needs to know');
+      },
+    });
+    expect((await review({})).auditAnnotations).toEqual({ injection: 'Injected' });
+  });
+
+  test('is told no more than can be read', async () => {
+    const many = Array.from({ length: 60 }, (_, at): Declared => {
+      return { ...absent, service: { namespace: 'shop', name: `db-${at}`, port: 1, service: undefined } };
+    });
+    const { review, clock } = setUp({ declared: () => many });
+    const answer = review({ namespace: 'locked' });
+    await settle();
+    await clock.advance(500);
+    const { warnings } = await answer;
+    expect(warnings).toHaveLength(17);
+    expect(warnings?.at(-1)).toBe('breakwater: and 44 more warnings');
   });
 });
 

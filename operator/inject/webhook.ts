@@ -5,7 +5,10 @@ import { Counter, Histogram, type Registry } from 'prom-client';
 import { z } from 'zod';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/log.ts';
+import { type Birth, birthOf } from './bootstrap.ts';
 import { type Decision, type DecisionContext, decide, QUIET_REASONS, type SkipReason } from './decide.ts';
+import { type Declared, isThere } from './declared.ts';
+import type { LeftOut } from './loopback.ts';
 import { type AddOperation, type PatchContext, patchFor } from './patch.ts';
 import type { Pod, PodNamespace } from './pod.ts';
 import type { Settings } from './settings.ts';
@@ -17,7 +20,15 @@ const MAX_REVIEW_BYTES = 4 * 1024 * 1024;
 const MAX_WARNING_LENGTH = 256;
 /** A namespace that was just made may reach our cache a moment after its first pod reaches us. */
 const NAMESPACE_WAIT_MS = 1_000;
-const NAMESPACE_POLL_MS = 25;
+const CACHE_POLL_MS = 25;
+/**
+ * So may a ServiceDependency or a Service that was applied together with the pod's workload; what is not there when the pod is born, it
+ * never learns. Pods that declare nothing wait too, so each controller has its pods wait once.
+ */
+const DECLARATIONS_WAIT_MS = 500;
+const WAITED_LIMIT = 1_024;
+/** Of warnings about one pod. */
+const MAX_WARNINGS = 16;
 
 const admissionReview = z.object({
   request: z.object({
@@ -43,6 +54,8 @@ export interface InjectionReport {
   injected: boolean;
   reason: SkipReason | 'Injected' | 'InternalError';
   message: string;
+  /** What it declares and its sidecar does not get, without privileges. */
+  leftOut: readonly LeftOut[];
   dryRun: boolean;
 }
 
@@ -74,6 +87,9 @@ export interface InjectorOptions {
   log: Logger;
   /** From a cache; undefined where it does not hold the namespace. */
   namespaceOf: (name: string) => PodNamespace | undefined;
+  /** What a pod with these labels declares; from a cache. */
+  declared: (namespace: string, labels: Readonly<Record<string, string>>) => readonly Declared[];
+  clusterDomain: string;
   /** Today's authorities, PEM. */
   caBundle: () => string;
   operatorUrl: string;
@@ -110,6 +126,8 @@ function ownerOf(pod: Pod): InjectionReport['owner'] {
 
 export class Injector {
   readonly #options: InjectorOptions;
+  /** Controllers whose pods have waited for what they declare. */
+  readonly #waited = new Set<string>();
 
   constructor(options: InjectorOptions) {
     this.#options = options;
@@ -134,15 +152,20 @@ export class Injector {
       warnings.unshift(`not injected by Breakwater (${reason}): ${result.decision.message}`);
       log.info({ namespace, pod: nameOf(pod, request), reason }, 'a pod is not injected');
     }
-    if (warnings.length > 0)
-      response.warnings = warnings.map((warning) => `breakwater: ${warning}`.slice(0, MAX_WARNING_LENGTH));
+    const leftOut = result.birth?.leftOut ?? [];
+    warnings.push(...(result.birth?.warnings ?? []), ...leftOut.map(describeLeftOut));
+    if (warnings.length > 0) {
+      const told = warnings.slice(0, MAX_WARNINGS);
+      if (warnings.length > told.length) told.push(`and ${warnings.length - told.length} more warnings`);
+      response.warnings = told.map((warning) => `breakwater: ${warning}`.slice(0, MAX_WARNING_LENGTH));
+    }
     metrics?.reviews.inc({ result: reason });
     metrics?.seconds.observe((clock.monotonicMs() - startedMs) / 1000);
-    this.#report(pod, request, namespace, result.decision);
+    this.#report(pod, request, namespace, result);
     return response;
   }
 
-  async #decide(pod: Pod, namespaceName: string): Promise<{ decision: Decision | Failure; patch: AddOperation[] }> {
+  async #decide(pod: Pod, namespaceName: string): Promise<Result> {
     const {
       defaults,
       podSecurityDefault = 'privileged',
@@ -154,19 +177,23 @@ export class Injector {
     try {
       const namespace = await this.#namespace(namespaceName);
       const decision = decide(pod, { namespace, defaults, podSecurityDefault });
-      if (!decision.inject) return { decision, patch: [] };
+      if (!decision.inject) return { decision, birth: undefined, patch: [] };
+      const birth = await this.#birth(pod, namespaceName, decision);
       const context: PatchContext = {
         settings: decision.settings,
+        capture: decision.capture,
+        birth,
         operatorUrl,
         caBundle: caBundle(),
         version,
         imagePullPolicy: imagePullPolicy ?? 'IfNotPresent',
       };
-      return { decision, patch: patchFor(pod, context) };
+      return { decision, birth, patch: patchFor(pod, context) };
     } catch (error) {
       this.#options.log.error({ err: error, namespace: namespaceName }, 'a pod could not be injected');
       const message = 'the operator failed, and its log says why; the pod starts without a sidecar';
-      return { decision: { inject: false, reason: 'InternalError', message, warnings: [] }, patch: [] };
+      const decision: Failure = { inject: false, reason: 'InternalError', message, warnings: [] };
+      return { decision, birth: undefined, patch: [] };
     }
   }
 
@@ -176,11 +203,42 @@ export class Injector {
     for (;;) {
       const namespace = namespaceOf(name);
       if (namespace || clock.monotonicMs() >= deadlineMs) return namespace;
-      await clock.sleep(NAMESPACE_POLL_MS);
+      await clock.sleep(CACHE_POLL_MS);
     }
   }
 
-  #report(pod: Pod, request: AdmissionRequest, namespace: string, decision: Decision | Failure): void {
+  async #birth(pod: Pod, namespace: string, { settings, capture }: Injected): Promise<Birth | undefined> {
+    if (capture === 'iptables') return undefined;
+    const declared = await this.#declared(pod, namespace);
+    return birthOf(pod, { settings, capture, namespace, clusterDomain: this.#options.clusterDomain, declared });
+  }
+
+  async #declared(pod: Pod, namespace: string): Promise<readonly Declared[]> {
+    const { clock, declared } = this.#options;
+    const labels = pod.metadata?.labels ?? {};
+    const owner = ownerOf(pod)?.uid;
+    const waitMs = owner !== undefined && this.#waited.has(owner) ? 0 : DECLARATIONS_WAIT_MS;
+    const deadlineMs = clock.monotonicMs() + waitMs;
+    for (;;) {
+      const found = declared(namespace, labels);
+      const complete = found.length > 0 && found.every(({ service }) => service === null || isThere(service.service));
+      if (complete) return found;
+      if (clock.monotonicMs() >= deadlineMs) {
+        if (owner !== undefined) this.#remember(owner);
+        return found;
+      }
+      await clock.sleep(CACHE_POLL_MS);
+    }
+  }
+
+  #remember(owner: string): void {
+    this.#waited.delete(owner);
+    this.#waited.add(owner);
+    const oldest = this.#waited.values().next().value;
+    if (this.#waited.size > WAITED_LIMIT && oldest !== undefined) this.#waited.delete(oldest);
+  }
+
+  #report(pod: Pod, request: AdmissionRequest, namespace: string, { decision, birth }: Result): void {
     try {
       this.#options.report?.({
         namespace,
@@ -189,6 +247,7 @@ export class Injector {
         injected: decision.inject,
         reason: decision.inject ? 'Injected' : decision.reason,
         message: decision.inject ? '' : decision.message,
+        leftOut: birth?.leftOut ?? [],
         dryRun: request.dryRun === true,
       });
     } catch (error) {
@@ -197,9 +256,19 @@ export class Injector {
   }
 }
 
+type Injected = Decision & { inject: true };
+interface Result {
+  decision: Decision | Failure;
+  birth: Birth | undefined;
+  patch: AddOperation[];
+}
 type Failure = { inject: false; reason: 'InternalError'; message: string; warnings: readonly string[] };
 
 const isQuiet = (reason: SkipReason | 'InternalError') => reason !== 'InternalError' && QUIET_REASONS.has(reason);
+
+export function describeLeftOut({ destination, reason, message }: LeftOut): string {
+  return `calls to ${destination} pass by the sidecar (${reason}): ${message}`;
+}
 
 function nameOf(pod: Pod, request: AdmissionRequest): string {
   return request.name || pod.metadata?.name || pod.metadata?.generateName || '';

@@ -12,6 +12,7 @@ function told(over: Partial<InjectionReport>): EventInput[] {
     injected: false,
     reason: 'HostNetwork',
     message: 'the pod uses the network of its node',
+    leftOut: [],
     dryRun: false,
     ...over,
   });
@@ -27,6 +28,19 @@ test('a pod that admission left alone is told at its controller, with the reason
       note: 'Its pods get no breakwater sidecar (HostNetwork): the pod uses the network of its node',
     },
   ]);
+});
+
+test('what an injected pod declares and does not get is told at its controller', () => {
+  const left = { destination: 'shop/db', reason: 'Headless' as const, message: 'the Service has no ClusterIP' };
+  expect(told({ injected: true, reason: 'Injected', leftOut: [left] })).toMatchObject([
+    {
+      regarding: { kind: 'ReplicaSet', namespace: 'shop', name: 'checkout-6d5f' },
+      type: 'Warning',
+      reason: 'NotCaptured',
+      note: 'Of its pods, calls to shop/db pass by the sidecar (Headless): the Service has no ClusterIP',
+    },
+  ]);
+  expect(told({ injected: true, reason: 'Injected', leftOut: [left], dryRun: true })).toEqual([]);
 });
 
 test.each([

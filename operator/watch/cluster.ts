@@ -56,6 +56,7 @@ export class ClusterSource implements WorldSource {
   readonly #debounce: Debounce;
   #listener: SourceListener | undefined;
   #world: World | undefined;
+  #declared: { objects: readonly OwnObject[]; models: readonly ServiceDependency[] } | undefined;
 
   constructor(options: ClusterSourceOptions) {
     this.#options = options;
@@ -121,6 +122,21 @@ export class ClusterSource implements WorldSource {
   /** Undefined where the cache does not hold it. */
   namespace(name: string): WorldNamespace | undefined {
     return this.#caches.namespaces.store.get(name);
+  }
+
+  /** Those that fit their schema; the same array until something changes. */
+  serviceDependencies(): readonly ServiceDependency[] {
+    const objects = this.#caches.serviceDependencies.store.values();
+    if (objects !== this.#declared?.objects) {
+      const models = objects.flatMap(({ content }) => ('model' in content ? [content.model as ServiceDependency] : []));
+      this.#declared = { objects, models };
+    }
+    return this.#declared.models;
+  }
+
+  /** Undefined where the cache does not hold it. */
+  service(namespace: string, name: string): WorldService | undefined {
+    return this.#caches.services.store.get(`${namespace}/${name}`);
   }
 
   async pod(namespace: string, name: string, uid: string): Promise<WorldPod | undefined> {

@@ -16,10 +16,11 @@ const pod = (
   name: string,
   spec: Record<string, unknown> = {},
   labels: Record<string, string> = {},
+  annotations: Record<string, string> = {},
 ) => ({
   apiVersion: 'v1',
   kind: 'Pod',
-  metadata: { name, namespace, labels: { app: name, ...labels } },
+  metadata: { name, namespace, labels: { app: name, ...labels }, annotations },
   spec: {
     terminationGracePeriodSeconds: 1,
     securityContext: { runAsNonRoot: true, runAsUser: 1000, seccompProfile: { type: 'RuntimeDefault' } },
@@ -108,8 +109,9 @@ test('a pod that uses a port of the sidecar', async () => {
   await told(OPEN, 'replicaset/same-port', /PortInUse.*15102/);
 });
 
-test.each([RESTRICTED, BASELINE])('a pod of a namespace under PodSecurity: %s', async (namespace) => {
-  expect(isInjected(await started(pod(namespace, 'secured')))).toBe(false);
+test.each([RESTRICTED, BASELINE])('a pod that asks for iptables under PodSecurity: %s', async (namespace) => {
+  const object = pod(namespace, 'secured', {}, {}, { 'breakwater.dev/capture': 'iptables' });
+  expect(isInjected(await started(object))).toBe(false);
   await told(namespace, 'pod/secured', /PodSecurity (restricted|baseline)/);
 });
 
