@@ -2,7 +2,7 @@
 // applies after the merge: a `default:` in the schema would be written into the narrower object and override the wider one.
 import { z } from 'zod';
 import { DURATION_MAX_LENGTH, DURATION_PATTERN, formatDuration, type Milliseconds, parseDuration } from './duration.ts';
-import { type Rule, withRules } from './rules.ts';
+import { formRule, type Rule, withRules } from './rules.ts';
 
 /** Keys of metadata that only the generators read; structural.ts turns them into text and drops them. */
 export const DOC_DEFAULT = 'x-doc-default';
@@ -24,10 +24,9 @@ export function duration(options: DurationOptions) {
   const [min, max] = [formatDuration(minMs), formatDuration(maxMs)];
   const range = `between ${min} and ${max}${zero ? `, or 0s for ${zero}` : ''}`;
   const inRange = `duration(self) >= duration('${min}') && duration(self) <= duration('${max}')`;
-  // The form stands in the rule and not in a pattern, whose message would only show a regular expression.
   const rule: Rule<string> = {
     cel: `self.matches('${DURATION_PATTERN}') && ${zero ? `(duration(self) == duration('0s') || ${inRange})` : inRange}`,
-    message: `write a duration such as 250ms, 5s or 1m30s, ${range}`,
+    message: `write a duration of whole h, m, s or ms, such as 1m30s or 250ms, ${range}`,
     holds: (text) => {
       const ms = parseDuration(text);
       return ms !== undefined && ((zero !== undefined && ms === 0) || (ms >= minMs && ms <= maxMs));
@@ -67,24 +66,39 @@ export function integer(options: IntegerOptions) {
     });
 }
 
+const DNS_LABEL = '[a-z0-9]([-a-z0-9]*[a-z0-9])?';
+
+interface NameOptions {
+  default?: string;
+  /** What to do about a name with a dot, where people write the whole DNS name. */
+  dotted?: string;
+}
+
 /** DNS label (RFC 1123), the form of names of Services, namespaces and of what users name in our kinds. */
-export function dnsLabel(description: string) {
-  return z
+export function dnsLabel(description: string, options: NameOptions = {}) {
+  const label = z
     .string()
-    .min(1, { abort: true })
     .max(63, { abort: true })
-    .regex(/^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/)
-    .meta({ description, [DOC_TYPE]: 'DNS label' });
+    .meta({
+      description,
+      [DOC_TYPE]: 'DNS label',
+      ...(options.default === undefined ? {} : { [DOC_DEFAULT]: options.default }),
+    });
+  const message =
+    'write a name of lower-case letters, digits and "-", with a letter or digit at both ends, such as payments';
+  if (options.dotted === undefined) return withRules(label, [formRule(`^${DNS_LABEL}$`, message)]);
+  return withRules(label, [formRule(`[.]|^${DNS_LABEL}$`, message), formRule('^[^.]*$', options.dotted)]);
 }
 
 /** DNS subdomain (RFC 1123), the form of names of most objects. */
 export function dnsSubdomain(description: string) {
-  return z
+  const subdomain = z
     .string()
-    .min(1, { abort: true })
     .max(253, { abort: true })
-    .regex(/^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/)
     .meta({ description, [DOC_TYPE]: 'DNS name' });
+  const message =
+    'write a name of lower-case letters, digits, "-" and ".", with a letter or digit at both ends of each part, such as payments';
+  return withRules(subdomain, [formRule(`^${DNS_LABEL}([.]${DNS_LABEL})*$`, message)]);
 }
 
 /** Text that we write ourselves, bounded. */
@@ -118,12 +132,10 @@ export function mapList<S extends z.ZodObject>(
       items.forEach((entry, index) => {
         const key = JSON.stringify(keys.map((name) => (entry as Record<string, unknown>)[name]));
         if (seen.has(key)) {
-          const shown = keys
-            .map((name) => `${name} ${JSON.stringify((entry as Record<string, unknown>)[name])}`)
-            .join(' and ');
+          const shown = Object.fromEntries(keys.map((name) => [name, (entry as Record<string, unknown>)[name]]));
           context.addIssue({
             code: 'custom',
-            message: `Duplicate value: another entry has ${shown} too; rename one of them`,
+            message: `Duplicate value: ${JSON.stringify(shown)}; rename one of them`,
             path: [index],
           });
         }
@@ -146,7 +158,7 @@ export function setList<S extends z.ZodType<string>>(
         if (items.indexOf(value) !== index) {
           context.addIssue({
             code: 'custom',
-            message: `Duplicate value: ${JSON.stringify(value)} is listed twice; remove one`,
+            message: `Duplicate value: ${JSON.stringify(value)}; remove one of them`,
             path: [index],
           });
         }

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { dnsLabel, dnsSubdomain, integer, listMeta, mapList, text } from './fields.ts';
 import { tooMany } from './messages.ts';
-import { withRules } from './rules.ts';
+import { formRule, withRules } from './rules.ts';
 
 /**
  * The metadata that we read. Objects from the API server have all of it; for those from files the defaults here stand, which are older
@@ -27,21 +27,30 @@ export const objectMeta = z.object({
 export type ObjectMeta = z.output<typeof objectMeta>;
 
 const LABEL_KEY = '^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$';
+const LABEL_KEY_FORM =
+  'up to 63 letters, digits, "-", "_" or ".", with a letter or digit at both ends, and perhaps a DNS name and "/" before, such as app.kubernetes.io/name';
 const labelKey = new RegExp(LABEL_KEY);
-const labelValue = z
-  .string()
-  .max(63)
-  .regex(/^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$/);
+
+function labelValue(description: string) {
+  return withRules(z.string().max(63, { abort: true }).meta({ description }), [
+    formRule(
+      '^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$',
+      'write a label value of letters, digits, "-", "_" and ".", with a letter or digit at both ends; put a number, true or false in quotes',
+    ),
+  ]);
+}
 
 const labelRequirement = withRules(
   z.object({
-    key: z.string().min(1).max(317).regex(labelKey).meta({ description: 'Label key.' }),
+    key: withRules(z.string().max(317, { abort: true }).meta({ description: 'Label key.' }), [
+      formRule(LABEL_KEY, `write a label key: ${LABEL_KEY_FORM}`),
+    ]),
     operator: z.enum(['In', 'NotIn', 'Exists', 'DoesNotExist']).meta({
       description:
         'How the label relates to the values: In, NotIn (also true where the label is absent), Exists or DoesNotExist.',
     }),
     values: z
-      .array(labelValue.meta({ description: 'A label value.' }))
+      .array(labelValue('A label value.'))
       .max(64)
       .meta(listMeta('Values for In and NotIn, at least one; none for Exists and DoesNotExist.', { type: 'atomic' }))
       .optional(),
@@ -66,8 +75,7 @@ const MAX_LABELS = 64;
 
 const matchLabels = withRules(
   z
-    .record(z.string(), labelValue.meta({ description: 'The value that the label must have.' }))
-
+    .record(z.string(), labelValue('The value that the label must have.'))
     .superRefine((labels, context) => {
       const count = Object.keys(labels).length;
       if (count > MAX_LABELS) context.addIssue({ code: 'custom', message: tooMany(count, MAX_LABELS) });
@@ -76,8 +84,12 @@ const matchLabels = withRules(
   [
     {
       cel: `self.all(key, key.matches('${LABEL_KEY}'))`,
-      message:
-        'every key must be a label key: up to 63 letters, digits, "-", "_" or ".", with an optional DNS prefix and "/"',
+      message: `every key must be a label key; write ${LABEL_KEY_FORM}`,
+      culprit: (labels) =>
+        Object.keys(labels)
+          .filter((key) => !labelKey.test(key))
+          .map((key) => JSON.stringify(key))
+          .join(', '),
       holds: (labels) => Object.keys(labels).every((key) => labelKey.test(key)),
     },
   ],

@@ -50,7 +50,14 @@ function parse<S extends z.ZodObject>(schema: S, value: unknown): ParseResult<z.
     return { ok: false, problems: [{ path: '', message: `is nested more than ${MAX_DEPTH} levels deep` }] };
   const result = schema.safeParse(withoutNulls(value), { error: apiServerMessage });
   if (result.success) return { ok: true, model: result.data };
-  return { ok: false, problems: result.error.issues.map(fieldProblem) };
+  return { ok: false, problems: withoutConsequences(result.error.issues).map(fieldProblem) };
+}
+
+/** What has the wrong type has no length and no range either, whatever else is said of it. */
+function withoutConsequences(issues: readonly z.core.$ZodIssue[]): readonly z.core.$ZodIssue[] {
+  const place = ({ path }: z.core.$ZodIssue) => JSON.stringify(path);
+  const mistyped = new Set(issues.filter(({ code }) => code === 'invalid_type').map(place));
+  return issues.filter((issue) => issue.code === 'invalid_type' || !mistyped.has(place(issue)));
 }
 
 function readStatus<S extends z.ZodType>(schema: S, value: unknown): z.output<S> | undefined {

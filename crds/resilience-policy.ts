@@ -330,13 +330,12 @@ const path = z
     value: withRules(
       z
         .string()
-        .min(1, { abort: true })
         .max(1024, { abort: true })
         .meta({ description: 'The path, as it is on the wire: percent-encoded, without a query.' }),
       [
         {
           cel: "self.startsWith('/')",
-          message: 'a path starts with "/"; put one in front',
+          message: 'write a path that starts with "/", such as /charges',
           holds: (value) => value.startsWith('/'),
         },
         {
@@ -371,7 +370,7 @@ const match = withRules(
     {
       cel: 'has(self.method) || has(self.path)',
       message:
-        'a match names a method, a path or both; what holds for every request belongs beside rules, not in a rule',
+        'a match names a method, a path or both; write one of them, and what holds for every request beside rules',
       holds: (it) => it.method !== undefined || it.path !== undefined,
     },
   ],

@@ -7,10 +7,21 @@ export interface Rule<T> {
   cel: string;
   /** What is wrong and what to change. */
   message: string;
+  /** Which part of the value breaks it. Our own parser adds that; CEL that could is too costly where keys have no bound. */
+  culprit?(value: T): string;
   /** Path below the value that the message belongs to, as CEL wants it: ".attempt". The value itself where absent. */
   fieldPath?: `.${string}`;
   /** The same condition over the parsed value: durations are milliseconds here. */
   holds(value: T): boolean;
+}
+
+/**
+ * The form of a text. It is a rule and not a `pattern`, whose message would show a regular expression and not say what to write.
+ * `pattern` is read alike by RE2 and ECMAScript, and holds no quote and no backslash.
+ */
+export function formRule(pattern: string, message: string): Rule<string> {
+  const form = new RegExp(pattern);
+  return { cel: `self.matches('${pattern}')`, message, holds: (text) => form.test(text) };
 }
 
 /** One entry of `x-kubernetes-validations`. */
@@ -32,7 +43,7 @@ export function withRules<S extends z.ZodType>(schema: S, rules: readonly Rule<z
       if (rule.holds(value)) continue;
       context.addIssue({
         code: 'custom',
-        message: rule.message,
+        message: rule.culprit ? `${rule.message}; wrong here: ${rule.culprit(value)}` : rule.message,
         path: rule.fieldPath ? rule.fieldPath.slice(1).split('.') : [],
       });
     }

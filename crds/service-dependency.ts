@@ -5,11 +5,9 @@ import { commonStatus, labelSelector, type ObjectMeta } from './kubernetes.ts';
 import { type Rule, withRules } from './rules.ts';
 
 const portNumber = z.int().min(1).max(65_535);
-const portName = z
-  .string()
-  .min(1)
-  .max(15)
-  .regex(/^[a-z0-9]+(-[a-z0-9]+)*$/);
+const portName = z.string().max(15);
+const namedPort = /^[a-z0-9]+(-[a-z0-9]+)*$/;
+const withoutLetter = /^[0-9-]+$/;
 
 const servicePort = withRules(
   z.union([portNumber, portName]).meta({
@@ -19,10 +17,16 @@ const servicePort = withRules(
   }),
   [
     {
+      cel: "type(self) == int || self.matches('^[0-9-]+$') || self.matches('^[a-z0-9]+(-[a-z0-9]+)*$')",
+      message:
+        'write a port number, or the name of a port of the Service: lower-case letters, digits and single "-" between them, such as http',
+      holds: (port) => typeof port === 'number' || withoutLetter.test(port) || namedPort.test(port),
+    },
+    {
       cel: "type(self) == int || !self.matches('^[0-9-]+$')",
       message:
         'a port written as text is the name of a Service port and has a letter; write a port number without quotes',
-      holds: (port) => typeof port === 'number' || !/^[0-9-]+$/.test(port),
+      holds: (port) => typeof port === 'number' || !withoutLetter.test(port),
     },
   ],
 );
@@ -89,14 +93,11 @@ const fields = z.object({
   ),
   service: z
     .object({
-      name: dnsLabel('Name of the Service.'),
-      namespace: dnsLabel('Namespace of the Service.')
-        .meta({
-          description: 'Namespace of the Service.',
-          [DOC_TYPE]: 'DNS label',
-          [DOC_DEFAULT]: 'the namespace of this object',
-        })
-        .optional(),
+      name: dnsLabel('Name of the Service.', {
+        dotted:
+          'the name of a Service has no "."; write its first part alone, and its namespace, where it is another one, beside it as namespace',
+      }),
+      namespace: dnsLabel('Namespace of the Service.', { default: 'the namespace of this object' }).optional(),
       port: servicePort,
     })
     .meta({ description: 'The Service that is called. An entry has either this or host.' })

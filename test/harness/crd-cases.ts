@@ -1,5 +1,5 @@
 // The objects in crds/testdata, for the test of our own parser and the one of the API server: both must say the same of each.
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 export interface CrdCase {
@@ -9,13 +9,28 @@ export interface CrdCase {
   text: string;
 }
 
-/** `path` and `message` stand in comments at the head of the file: the field that is wrong, and a fragment of what is said about it. */
+/** `path` and `message` stand in comments at the head of the file: the field that is wrong, and what the API server says about it. */
 export interface InvalidCrdCase extends CrdCase {
   path: string;
   message: string;
 }
 
+/** Between several sentences about one field. */
+export const SEPARATOR = ' · ';
+
 const folder = join(import.meta.dirname, '../../crds/testdata');
+
+/**
+ * Whether our own sentence is that of the API server, which may have the value or the path before it, and a fix that we add behind it.
+ * Of types each has its own names.
+ */
+export function isSameSentence(ofServer: string, ours: string): boolean {
+  const plain = (text: string) => text.replace(/(must be of type) .*/, '$1');
+  const sentences = ofServer.split(SEPARATOR).map(plain);
+  const parts = ours.split('; ');
+  const candidates = parts.map((_, end) => plain(parts.slice(0, end + 1).join('; ')));
+  return candidates.some((it) => it.length > 10 && sentences.some((sentence) => sentence.endsWith(it)));
+}
 
 export function validCrdCases(): CrdCase[] {
   return read('valid');
@@ -25,10 +40,15 @@ export function validCrdCases(): CrdCase[] {
 export function invalidCrdCases(): InvalidCrdCase[] {
   return read('invalid').map((it) => {
     const path = /^# path: (.+)$/m.exec(it.text)?.[1];
-    const message = /^# message: (.+)$/m.exec(it.text)?.[1];
+    const message = /^# message: ?(.*)$/m.exec(it.text)?.[1];
     if (path === undefined || message === undefined) throw new Error(`${it.name} needs "# path:" and "# message:"`);
     return { ...it, path, message };
   });
+}
+
+/** Writes down what the API server says now. */
+export function rewriteMessage({ name, text }: CrdCase, message: string): void {
+  writeFileSync(join(folder, 'invalid', `${name}.yaml`), text.replace(/^# message:.*$/m, () => `# message: ${message}`));
 }
 
 function read(kind: string): CrdCase[] {
