@@ -15,28 +15,7 @@ import { createSubscribeMetrics } from '../sidecar/subscribe/metrics.ts';
 import { EXEMPTIONS, exemptionOf, kindOf } from './docs/kinds.ts';
 import { allBlocks, pages, whereIs } from './docs/pages.ts';
 import { compileManifests, manifestsOf, readText, root, schemaProblems } from './examples.ts';
-
-const table = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
-  [head, head.map(() => '---'), ...rows]
-    .map((row) => `| ${row.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`)
-    .join('\n');
-
-/** Compares what stands between the two marks with what the code says; or writes it there. */
-function expectGenerated(page: string, mark: string, expected: string): void {
-  const text = readText(page);
-  const [begin, end] = [`<!-- generated: ${mark} -->`, '<!-- /generated -->'];
-  const from = text.indexOf(begin) + begin.length;
-  const to = text.indexOf(end, from);
-  expect(text, `${page} has the marks of ${mark}`).toContain(begin);
-  expect(to).toBeGreaterThan(from);
-  if (process.env['UPDATE_GOLDEN'] === '1') {
-    writeFileSync(join(root, page), `${text.slice(0, from)}\n${expected}\n${text.slice(to)}`);
-    return;
-  }
-  expect(text.slice(from, to).trim(), `${page} is not up to date: UPDATE_GOLDEN=1 npm test -- test/docs`).toBe(
-    expected,
-  );
-}
+import { expectGenerated, table } from './generated.ts';
 
 interface Row {
   name: string;

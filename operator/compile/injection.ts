@@ -21,7 +21,8 @@ export function missedPods(index: WorldIndex, place: Place, pods: readonly World
 }
 
 function causeOf(namespace: WorldNamespace, pod: WorldPod): string {
-  if (pod.mirror) return 'mirror pods of the node are never injected';
+  if (pod.mirror)
+    return 'they are mirror pods of a node, which are never injected; leave them out of consumer.selector';
   if (pod.hostNetwork) {
     return 'hostNetwork is set, where redirection would concern the whole node; remove hostNetwork, or leave these pods out of consumer.selector';
   }

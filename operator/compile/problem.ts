@@ -69,7 +69,7 @@ export const PROBLEMS = {
     'Accepted',
     'Warning',
     (it: { service: string }) =>
-      `acts only on calls to Service ${it.service} that a ServiceDependency declares; other callers are not concerned`,
+      `acts only on calls to Service ${it.service} that a ServiceDependency declares; for other callers, declare theirs too`,
   ),
   ActsOnNothing: define(
     'Accepted',
@@ -196,7 +196,7 @@ export const PROBLEMS = {
     'Programmed',
     'Warning',
     (it: { namespace: string }) =>
-      `consumer.selector selects no pod of namespace ${it.namespace}; correct the selector, or start the pods`,
+      `consumer.selector selects no pod of namespace ${it.namespace}; correct the selector, put this object into the namespace of its pods, or start the pods`,
   ),
   PodsNotInjected: define(
     'Programmed',
@@ -213,7 +213,7 @@ export const PROBLEMS = {
     'Programmed',
     'Warning',
     (it: { dependency: string; on: string }) =>
-      `has no effect on ${it.dependency}: annotation breakwater.dev/enforcement: disabled on ${it.on} switches all policies off there`,
+      `has no effect on ${it.dependency}: annotation breakwater.dev/enforcement: disabled on ${it.on} switches all policies off there; remove the annotation to enforce them again`,
   ),
 } as const;
 

@@ -21,15 +21,15 @@ export const SEPARATOR = ' · ';
 const folder = join(import.meta.dirname, '../../crds/testdata');
 
 /**
- * Whether our own sentence is that of the API server, which may have the value or the path before it, and a fix that we add behind it.
- * Of types each has its own names.
+ * How far our own sentence is that of the API server, which may have the value or the path before it, and none of the fixes that we add
+ * behind it; empty where it is another one. Of types each has its own names.
  */
-export function isSameSentence(ofServer: string, ours: string): boolean {
-  const plain = (text: string) => text.replace(/(must be of type) .*/, '$1');
+export function sharedSentence(ofServer: string, ours: string): string {
+  const plain = (text: string) => text.replace(/(must be of type) [^;]*/, '$1');
   const sentences = ofServer.split(SEPARATOR).map(plain);
   const parts = ours.split('; ');
-  const candidates = parts.map((_, end) => plain(parts.slice(0, end + 1).join('; ')));
-  return candidates.some((it) => it.length > 10 && sentences.some((sentence) => sentence.endsWith(it)));
+  const beginnings = parts.map((_, index) => parts.slice(0, parts.length - index).join('; '));
+  return beginnings.find((it) => it.length > 10 && sentences.some((one) => one.endsWith(plain(it)))) ?? '';
 }
 
 export function validCrdCases(): CrdCase[] {
@@ -48,7 +48,10 @@ export function invalidCrdCases(): InvalidCrdCase[] {
 
 /** Writes down what the API server says now. */
 export function rewriteMessage({ name, text }: CrdCase, message: string): void {
-  writeFileSync(join(folder, 'invalid', `${name}.yaml`), text.replace(/^# message:.*$/m, () => `# message: ${message}`));
+  writeFileSync(
+    join(folder, 'invalid', `${name}.yaml`),
+    text.replace(/^# message:.*$/m, () => `# message: ${message}`),
+  );
 }
 
 function read(kind: string): CrdCase[] {
