@@ -172,4 +172,4 @@ describe('a mistake', () => {
 
 /** Every message says what to do. */
 const FIX =
-  /\b(write|use|name|set|add|give|put|remove|rename|create|correct|shorten|lengthen|lower|raise|merge|delete|declare|start|restart|label|leave|split|supported values|see the status|percent-encode)\b/;
+  /\b(write|use|name|set|add|give|put|remove|rename|create|correct|shorten|lengthen|lower|raise|merge|delete|declare|let|start|restart|label|leave|split|supported values|see the status|percent-encode)\b/;
