@@ -1,6 +1,6 @@
 // Documentation that can rot is a test: tables are those of the code, every block is of a kind that is tested, and links lead somewhere.
 // UPDATE_GOLDEN=1 writes the tables anew. What pages tell to do is done by docs/read-through.test.ts and cluster/docs.test.ts.
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { type Counter, Registry } from 'prom-client';
 import { describe, expect, it } from 'vitest';
