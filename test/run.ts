@@ -59,9 +59,11 @@ const hasGo = () => spawnSync('go', ['version'], { stdio: 'ignore' }).status ===
 /** Why the tests against a real API server cannot run; empty where they can. Builds the server where Go is there to do it. */
 async function prepareApiServer(): Promise<string[]> {
   if (controlPlaneAvailable()) return [];
-  const missing = `There is no kube-apiserver in ${controlPlaneBinaries()},`;
+  const missing = `Not all of etcd, kube-apiserver, kubectl and kstatus are in ${controlPlaneBinaries()},`;
   if (!hasGo()) return [missing, 'and no Go here to build it.'];
-  process.stderr.write('building etcd, kube-apiserver and kubectl: about 7 minutes, once for this machine …\n');
+  process.stderr.write(
+    'building what is missing of etcd, kube-apiserver, kubectl and kstatus: about 7 minutes, once for this machine …\n',
+  );
   const code = await run([join(root, 'test/cluster/kubernetes/build.ts'), 'api']);
   if (code === 0 && controlPlaneAvailable()) return [];
   return [missing, `and building it failed (exit code ${code}); what it said stands above.`];

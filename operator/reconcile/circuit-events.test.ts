@@ -70,7 +70,7 @@ test('tells of all sidecars together that a circuit opened, why and where to loo
   await clock.advance(600);
   expect(told.map(({ text }) => text)).toEqual([
     'Warning CircuitOpened: The circuit of shop/checkout/payments opened in 3 of 12 sidecars: 5 consecutive failures (last: ConnectFailure). ' +
-      'Its calls are answered 503 circuit-open until probes succeed. Look at Service shop/payments: its pods, their logs and its endpoints; ' +
+      'Its calls are answered 503 circuit-open until probes succeed. Look at Service shop/payments, its endpoints, its pods and their logs; ' +
       'status.circuits says when it is probed next.',
   ]);
   see(circuit({ sidecars: 2 }), circuit({ state: 'HalfOpen' }));

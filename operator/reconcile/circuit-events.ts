@@ -212,7 +212,7 @@ function noteOf(circuit: Circuit, told: State, state: State, target: string, now
   if (state === 'Open') {
     const again = told === 'Closed' ? '' : ' again';
     const consequence = 'Its calls are answered 503 circuit-open until probes succeed.';
-    const advice = `Look at ${target}: its pods, their logs and its endpoints; status.circuits says when it is probed next.`;
+    const advice = `Look at ${target}; status.circuits says when it is probed next.`;
     return `${what} opened${again}${where}${because}. ${consequence} ${advice}${more}`;
   }
   if (state === 'HalfOpen') {
@@ -227,9 +227,11 @@ function noteOf(circuit: Circuit, told: State, state: State, target: string, now
 function targetOf({ content }: OwnObject, entry: string): string {
   const dependsOn =
     'model' in content && content.model.kind === 'ServiceDependency' ? content.model.spec.dependsOn : [];
-  const service = dependsOn.find(({ name }) => name === entry)?.service;
+  const { service, host } = dependsOn.find(({ name }) => name === entry) ?? {};
+  if (host !== undefined) return `${host.name}:${host.port}`;
   if (service === undefined || !('model' in content)) return entry;
-  return `Service ${service.namespace ?? content.model.metadata.namespace}/${service.name}`;
+  const name = `${service.namespace ?? content.model.metadata.namespace}/${service.name}`;
+  return `Service ${name}, its endpoints, its pods and their logs`;
 }
 
 /** Of a status that anybody may have written. */

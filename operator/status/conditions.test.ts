@@ -17,11 +17,19 @@ const none: SidecarReports = { applied: new Map(), circuits: [] };
 function reports(
   applied: Record<
     string,
-    { applied: number; of: number; nacks?: { pod: string; message: string }[]; locallyDisabled?: string[] }
+    {
+      applied: number;
+      of: number;
+      nacks?: { pod: string; message: string }[];
+      locallyDisabled?: string[];
+      appliedPods?: string[];
+    }
   >,
   circuits: SidecarReports['circuits'] = [],
 ): SidecarReports {
-  const entries = Object.entries(applied).map(([id, it]) => [id, { nacks: [], locallyDisabled: [], ...it }] as const);
+  const entries = Object.entries(applied).map(
+    ([id, it]) => [id, { nacks: [], locallyDisabled: [], appliedPods: [], ...it }] as const,
+  );
   return { applied: new Map(entries), circuits };
 }
 
@@ -129,7 +137,7 @@ describe('a ServiceDependency', () => {
       resolved: '1/1',
       programmed: '1/1',
       openCircuits: '',
-      circuits: [],
+      circuits: undefined,
     });
     for (const it of made.conditions ?? []) expect(it).toMatchObject({ observedGeneration: 4, lastTransitionTime: T1 });
   });
@@ -213,6 +221,16 @@ describe('a ServiceDependency', () => {
     expect(made.programmed).toBe('1/2');
   });
 
+  it('names who is missing, a few of them, and how to find out why', () => {
+    const many = ['2', '3', '4', '5', '6'].map((number) => pod(`checkout-${number}`));
+    const applied = { applied: 1, of: 1, appliedPods: ['checkout-1'] };
+    const made = sdep([...base, ...many], { reports: reports({ 'shop/checkout': applied }) });
+    expect(message(made, 'Programmed')).toBe(
+      'applied by 1 of 6 sidecars; shop/checkout-2, shop/checkout-3, shop/checkout-4 and 2 more did not confirm it yet; ' +
+        'where it lasts, see whether the operator is reached: kubectl exec -n shop checkout-2 -c breakwater -- breakwater status',
+    );
+  });
+
   it('is pending before the first sidecar confirmed it', () => {
     expect(verdicts(sdep(base))?.slice(2)).toEqual(['Programmed=False Pending', 'Ready=False Pending']);
   });
@@ -225,7 +243,7 @@ describe('a ServiceDependency', () => {
     const made = sdep(base, { reports: reports({ 'shop/checkout': { applied: 0, of: 1, nacks } }) });
     expect(verdicts(made)?.[2]).toBe('Programmed=False Refused');
     expect(message(made, 'Programmed')).toBe(
-      'applied by 0 of 1 sidecars; the others keep what they had before: checkout-1: cut; too large',
+      'applied by 0 of 1 sidecars; the others keep what they had before: checkout-1: cut; too large; where it lasts, restart these pods: their sidecars may be older than the operator',
     );
   });
 

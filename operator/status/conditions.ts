@@ -32,6 +32,8 @@ export interface SidecarReports {
       applied: number;
       of: number;
       nacks: readonly { pod: string; message: string }[];
+      /** Names of the pods that apply it. */
+      appliedPods: readonly string[];
       /** Names of the pods whose local kill switch is thrown. */
       locallyDisabled: readonly string[];
     }
@@ -46,6 +48,7 @@ export const NOTE = '; note: ';
 
 /** Bounds of texts, below those of the schema. */
 const MAX_PROBLEMS_TOLD = 8;
+const MAX_PODS_TOLD = 3;
 const MAX_MESSAGE = 4096;
 const MAX_SUMMARY = 1024;
 const MAX_CIRCUITS = 256;
@@ -75,7 +78,8 @@ export function statusOf(
     resolved,
     programmed,
     openCircuits: shorten(shownCircuits, MAX_SUMMARY),
-    circuits: circuits.slice(0, MAX_CIRCUITS),
+    // Absent and not empty: a list that server-side apply empties is removed, and would differ from an empty one for ever.
+    circuits: circuits.length === 0 ? undefined : circuits.slice(0, MAX_CIRCUITS),
   };
 }
 
@@ -143,33 +147,39 @@ interface Applied {
   of: number;
   nacks: readonly string[];
   locallyDisabled: number;
+  /** "namespace/name" of pods that run a sidecar which does not apply it. */
+  missing: readonly string[];
 }
 
 /** Expected are the sidecars that run, whether or not they are connected: one that cannot reach the operator must be missed. */
 function sumApplied(workloads: readonly string[], result: CompileResult, reports: SidecarReports): Applied {
-  const sum = { appliedBy: 0, of: 0, nacks: [] as string[], locallyDisabled: 0 };
+  const sum = { appliedBy: 0, of: 0, nacks: [] as string[], locallyDisabled: 0, missing: [] as string[] };
   const running = runningSidecars(result);
   for (const id of workloads) {
     const report = reports.applied.get(id);
+    const known = running.get(id) ?? [];
     sum.appliedBy += report?.applied ?? 0;
-    sum.of += Math.max(report?.of ?? 0, running.get(id) ?? 0);
+    sum.of += Math.max(report?.of ?? 0, known.length);
     sum.locallyDisabled += report?.locallyDisabled.length ?? 0;
     for (const { pod, message } of report?.nacks ?? []) {
       sum.nacks.push(pod === '*' ? message : `${pod}: ${message}`);
     }
+    const applies = new Set(report?.appliedPods);
+    sum.missing.push(...known.filter((pod) => !applies.has(pod.slice(pod.indexOf('/') + 1))));
   }
-  return { ...sum, nacks: sum.nacks.sort(compareText) };
+  return { ...sum, nacks: sum.nacks.sort(compareText), missing: sum.missing.sort(compareText) };
 }
 
-const runningCounts = new WeakMap<CompileResult, ReadonlyMap<string, number>>();
+const runningByResult = new WeakMap<CompileResult, ReadonlyMap<string, readonly string[]>>();
 
-function runningSidecars(result: CompileResult): ReadonlyMap<string, number> {
-  let counts = runningCounts.get(result);
-  if (counts === undefined) {
-    counts = new Map(result.workloads.map((workload) => [workload.id, workload.sidecars?.length ?? 0]));
-    runningCounts.set(result, counts);
+/** By workload: "namespace/name" of the pods that run a sidecar. */
+function runningSidecars(result: CompileResult): ReadonlyMap<string, readonly string[]> {
+  let running = runningByResult.get(result);
+  if (running === undefined) {
+    running = new Map(result.workloads.map((workload) => [workload.id, workload.sidecars ?? []]));
+    runningByResult.set(result, running);
   }
-  return counts;
+  return running;
 }
 
 // ---- Conditions ----
@@ -182,10 +192,8 @@ interface Verdict {
 }
 
 /** kstatus: what no time mends, only another spec. Where it does not hold it is not there, as kstatus wants it. */
-function stalled(invalid: boolean): readonly Verdict[] {
-  if (!invalid) return [];
-  const message = 'it stays as it is until the object is changed: see condition Accepted';
-  return [{ type: 'Stalled', status: 'True', reason: 'Invalid', message }];
+function stalled(invalid: boolean, { reason, message }: Verdict): readonly Verdict[] {
+  return invalid ? [{ type: 'Stalled', status: 'True', reason, message }] : [];
 }
 
 function verdictsOf(
@@ -197,10 +205,15 @@ function verdictsOf(
   const invalid = 'invalid' in subject.content;
   const accepted = judge('Accepted', problems, 'Accepted', 'valid and in effect', (it) => it.condition === 'Accepted');
   const resolved: Verdict = invalid
-    ? { type: 'ResolvedRefs', status: 'Unknown', reason: 'Invalid', message: 'not looked at: the object is invalid' }
+    ? {
+        type: 'ResolvedRefs',
+        status: 'Unknown',
+        reason: 'Invalid',
+        message: 'not looked at: the object is invalid, see condition Accepted',
+      }
     : judge('ResolvedRefs', problems, 'ResolvedRefs', 'everything it refers to exists', concernsReferences);
   const programmed = judgeProgrammed(invalid, problems, scope, applied);
-  return [accepted, resolved, programmed, judgeReady([accepted, resolved, programmed]), ...stalled(invalid)];
+  return [accepted, resolved, programmed, judgeReady([accepted, resolved, programmed]), ...stalled(invalid, accepted)];
 }
 
 function concernsReferences(it: Problem): boolean {
@@ -226,7 +239,12 @@ function judge(
 function judgeProgrammed(invalid: boolean, problems: readonly Problem[], scope: Scope, applied: Applied): Verdict {
   const type = 'Programmed';
   if (invalid) {
-    return { type, status: 'False', reason: 'Invalid', message: 'no sidecar applies it: the object is invalid' };
+    return {
+      type,
+      status: 'False',
+      reason: 'Invalid',
+      message: 'no sidecar applies it: the object is invalid, see condition Accepted',
+    };
   }
   const own = judge(type, problems, 'Programmed', '', (it) => it.condition === 'Programmed');
   if (own.status === 'False') return own;
@@ -240,22 +258,29 @@ function judgeProgrammed(invalid: boolean, problems: readonly Problem[], scope: 
   const count = `${applied.appliedBy} of ${applied.of} sidecars`;
   if (applied.nacks.length > 0) {
     const refusals = list(applied.nacks);
-    return tell('False', 'Refused', `applied by ${count}; the others keep what they had before: ${refusals}`);
+    const fix = 'where it lasts, restart these pods: their sidecars may be older than the operator';
+    return tell('False', 'Refused', `applied by ${count}; the others keep what they had before: ${refusals}; ${fix}`);
   }
-  if (!scope.compiled) return tell('Unknown', 'Pending', 'not compiled yet');
+  if (!scope.compiled)
+    return tell('Unknown', 'Pending', 'not compiled yet; where it lasts, see the log of the operator');
   if (!scope.concernsAny) return tell('True', 'NothingToProgram', 'no plan has a dependency that it concerns');
   if (applied.of > 0) {
     if (applied.appliedBy >= applied.of) return tell('True', 'Programmed', `applied by ${count}`);
     const reason = applied.appliedBy === 0 ? 'Pending' : 'PartiallyProgrammed';
-    return tell(
-      'False',
-      reason,
-      `applied by ${count}; the others have not confirmed it yet, or cannot reach the operator`,
-    );
+    return tell('False', reason, `applied by ${count}; ${missing(applied.missing)}`);
   }
   // Nothing to wait for: an object may be applied before its pods. Pods that run without a sidecar are something to wait for.
   const missed = problems.some((it) => it.reason === 'PodsNotInjected');
   return tell(missed ? 'False' : 'True', 'NoSidecars', 'no pod with a sidecar is concerned');
+}
+
+/** Who has not confirmed it, and how to find out why. */
+function missing(pods: readonly string[]): string {
+  const [namespace = 'NAMESPACE', name = 'POD'] = pods[0]?.split('/') ?? [];
+  const more = pods.length > MAX_PODS_TOLD ? ` and ${pods.length - MAX_PODS_TOLD} more` : '';
+  const who = pods.length === 0 ? 'the others' : `${pods.slice(0, MAX_PODS_TOLD).join(', ')}${more}`;
+  const command = `kubectl exec -n ${namespace} ${name} -c breakwater -- breakwater status`;
+  return `${who} did not confirm it yet; where it lasts, see whether the operator is reached: ${command}`;
 }
 
 function judgeReady(verdicts: readonly Verdict[]): Verdict {

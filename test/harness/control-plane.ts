@@ -45,14 +45,16 @@ export function controlPlaneBinaries(): string {
 }
 
 export function controlPlaneAvailable(): boolean {
-  return ['etcd', 'kube-apiserver', 'kubectl'].every((name) => existsSync(join(controlPlaneBinaries(), name)));
+  return ['etcd', 'kube-apiserver', 'kubectl', 'kstatus'].every((name) =>
+    existsSync(join(controlPlaneBinaries(), name)),
+  );
 }
 
 /** Starts a server and waits until it is ready; rejects with the end of its log where it does not become so. */
 export async function startControlPlane(): Promise<ControlPlane> {
   if (!controlPlaneAvailable()) {
     throw new Error(
-      `etcd, kube-apiserver and kubectl are not all in ${controlPlaneBinaries()}: "npm run cluster" builds them, or set BREAKWATER_CLUSTER_CACHE`,
+      `etcd, kube-apiserver, kubectl and kstatus are not all in ${controlPlaneBinaries()}: "npm run cluster" builds them, or set BREAKWATER_CLUSTER_CACHE`,
     );
   }
   for (let attempt = 1; ; attempt++) {

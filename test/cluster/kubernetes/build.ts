@@ -2,7 +2,7 @@
 // kubectl and helm; and, from Debian packages and npm's `node`, an image that stands in for docker.io/library/node:26-bookworm-slim.
 // No container registry and no Docker engine is needed. Whatever is in the cache already is kept.
 //   node test/cluster/kubernetes/build.ts        everything: about 20 minutes on two cores the first time, a second afterwards
-//   node test/cluster/kubernetes/build.ts api    etcd, kube-apiserver and kubectl: what tests of the operator need (about 7 minutes)
+//   node test/cluster/kubernetes/build.ts api    etcd, kube-apiserver, kubectl and kstatus: what tests of the operator need (about 7 minutes)
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -44,6 +44,50 @@ func main() {
 	if err := cli.RunNoErrOutput(cmd.NewDefaultKubectlCommand()); err != nil {
 		util.CheckErr(err)
 	}
+}
+`;
+
+/** What readers of kstatus make of objects: the original, and the fork in helm and Flux. Objects in, results out, as JSON. */
+const KSTATUS_MODULES = ['sigs.k8s.io/cli-utils@v0.37.2', 'github.com/fluxcd/cli-utils@v1.3.0'];
+const KSTATUS_SOURCE = `package main
+
+import (
+	"encoding/json"
+	"os"
+
+	flux "github.com/fluxcd/cli-utils/pkg/kstatus/status"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/cli-utils/pkg/kstatus/status"
+)
+
+type verdict struct {
+	Status  string \`json:"status"\`
+	Message string \`json:"message"\`
+}
+
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+func main() {
+	var objects []json.RawMessage
+	must(json.NewDecoder(os.Stdin).Decode(&objects))
+	results := [][2]verdict{}
+	for _, raw := range objects {
+		object := &unstructured.Unstructured{}
+		must(object.UnmarshalJSON(raw))
+		original, err := status.Compute(object)
+		must(err)
+		fork, err := flux.Compute(object)
+		must(err)
+		results = append(results, [2]verdict{
+			{string(original.Status), original.Message},
+			{string(fork.Status), fork.Message},
+		})
+	}
+	must(json.NewEncoder(os.Stdout).Encode(results))
 }
 `;
 
@@ -161,6 +205,16 @@ class Builder {
     await this.#build(name, directory, packagePath, ['-ldflags', '-s -w', ...flags]);
   }
 
+  async kstatus(): Promise<void> {
+    if (existsSync(join(this.#cache.bin, 'kstatus'))) return;
+    const directory = join(this.#cache.build, 'kstatus');
+    await mkdir(directory, { recursive: true });
+    await writeFile(join(directory, 'main.go'), KSTATUS_SOURCE);
+    if (!existsSync(join(directory, 'go.mod'))) await this.#runGo(directory, 'mod', 'init', 'kstatus');
+    await this.#runGo(directory, 'get', ...KSTATUS_MODULES);
+    await this.#build('kstatus', directory, '.', ['-ldflags', '-s -w']);
+  }
+
   async compileStatic(directory: string, source: string, output: string): Promise<void> {
     await this.#runGo(directory, 'build', '-ldflags', '-s -w', '-o', output, source);
   }
@@ -170,6 +224,7 @@ async function buildApiServer(builder: Builder): Promise<void> {
   await builder.tool('etcd', 'go.etcd.io/etcd/server/v3', 'go.etcd.io/etcd/server/v3', 'v3.6.7');
   await builder.kubernetes('kube-apiserver');
   await builder.kubernetes('kubectl', './kubectl');
+  await builder.kstatus();
 }
 
 /** Builds what is missing: the API server and its tools alone, or the whole cluster. */
@@ -198,6 +253,8 @@ async function buildMissing(scope: 'api' | 'all', log: Log, cache: Cache): Promi
   }
   await builder.tool('coredns', 'github.com/coredns/coredns', 'github.com/coredns/coredns', 'v1.15.0');
   await builder.tool('helm', 'helm.sh/helm/v3/cmd/helm', 'helm.sh/helm/v3/cmd/helm', 'v3.21.4');
+  // Waits for custom resources by kstatus, where helm 3 takes them for ready.
+  await builder.tool('helm4', 'helm.sh/helm/v4/cmd/helm', 'helm.sh/helm/v4/cmd/helm', 'v4.2.4');
   await buildImages(cache, log, (directory, source, output) => builder.compileStatic(directory, source, output));
 }
 
