@@ -11,6 +11,9 @@ describe('readSidecarConfig', () => {
   it('needs little and knows the rest', () => {
     expect(readSidecarConfig(least)).toEqual({
       capture: 'iptables',
+      bootstrap: null,
+      podIp: '',
+      dnsServers: [],
       operatorUrl: new URL(least.BREAKWATER_OPERATOR_URL),
       tokenFile: '/var/run/secrets/breakwater/token',
       caBundle: least.BREAKWATER_CA_BUNDLE,

@@ -1,9 +1,11 @@
 // What the sidecar reads from its environment: every name, range and default, in one place.
+import { isIP } from 'node:net';
 import { z } from 'zod';
+import { BOOTSTRAP_ANNOTATION, type Bootstrap, readBootstrap } from '../plan/bootstrap.ts';
 import { EnvironmentError, readEnvironment } from '../runtime/environment.ts';
 import type { LogLevel } from '../runtime/log.ts';
 
-export type CaptureMode = 'iptables' | 'explicit';
+export type CaptureMode = 'iptables' | 'loopback' | 'explicit';
 
 export interface ControlConfig {
   /** Port of the control server on 127.0.0.1; 0: a free one, which the state directory then tells. */
@@ -14,6 +16,12 @@ export interface ControlConfig {
 
 export interface SidecarConfig extends ControlConfig {
   capture: CaptureMode;
+  /** What the pod was born with; null under `iptables` and in standalone mode. */
+  bootstrap: Bootstrap | null;
+  /** Address of this pod; empty outside a cluster. */
+  podIp: string;
+  /** "10.96.0.10" or "127.0.0.1:5353"; empty: those of /etc/resolv.conf. */
+  dnsServers: readonly string[];
   operatorUrl: URL;
   tokenFile: string;
   /** PEM given at admission; null where only a file is. */
@@ -89,6 +97,20 @@ const cidrs = z.string().transform((text, context): string[] => {
   return items;
 });
 
+/** "10.96.0.10, 127.0.0.1:5353, [fd00::a]:53" */
+const dnsServers = z.string().transform((text, context): string[] => {
+  const items = splitList(text);
+  for (const item of items) {
+    const { host = item, port = '53' } = /^(?<host>[^:]+|\[.+\]):(?<port>\d{1,5})$/.exec(item)?.groups ?? {};
+    const address = host.replace(/^\[(.*)\]$/, '$1');
+    if (isIP(address) === 0 || Number(port) < 1 || Number(port) > 65_535) {
+      context.addIssue({ code: 'custom', message: `"${item}" is neither an IP address nor one with a port` });
+      return z.NEVER;
+    }
+  }
+  return items;
+});
+
 function splitList(text: string): string[] {
   return text
     .split(',')
@@ -104,7 +126,9 @@ const controlEnvironment = z.object(controlShape);
 
 const sidecarEnvironment = z.object({
   ...controlShape,
-  BREAKWATER_CAPTURE: z.enum(['iptables', 'explicit']).default('iptables'),
+  BREAKWATER_CAPTURE: z.enum(['iptables', 'loopback', 'explicit']).default('iptables'),
+  BREAKWATER_BOOTSTRAP: z.string().default(''),
+  BREAKWATER_DNS_SERVERS: dnsServers.default([]),
   BREAKWATER_OPERATOR_URL: z.url({ protocol: /^https$/, error: 'must be an https:// URL' }),
   BREAKWATER_TOKEN_FILE: z.string({ error: 'must name the file that holds the service account token' }),
   BREAKWATER_CA_BUNDLE: z.string().includes('-----BEGIN CERTIFICATE-----', 'must hold PEM certificates').optional(),
@@ -141,6 +165,9 @@ export function readSidecarConfig(source?: NodeJS.ProcessEnv): SidecarConfig {
   }
   return {
     capture: values.BREAKWATER_CAPTURE,
+    bootstrap: bootstrapOf(values.BREAKWATER_CAPTURE, values.BREAKWATER_BOOTSTRAP),
+    podIp: values.BREAKWATER_POD_IP,
+    dnsServers: values.BREAKWATER_DNS_SERVERS,
     operatorUrl: new URL(values.BREAKWATER_OPERATOR_URL),
     tokenFile: values.BREAKWATER_TOKEN_FILE,
     caBundle: values.BREAKWATER_CA_BUNDLE ?? null,
@@ -157,6 +184,23 @@ export function readSidecarConfig(source?: NodeJS.ProcessEnv): SidecarConfig {
     drainTimeoutMs: values.BREAKWATER_DRAIN_TIMEOUT_MS,
     parentWatch: values.BREAKWATER_PARENT_WATCH === '1',
   };
+}
+
+/**
+ * Without it the names or the environment of the application would lead to ports where nobody listens: rather the pod does not start, and a
+ * rollout stops at its first pod.
+ */
+function bootstrapOf(capture: CaptureMode, text: string): Bootstrap | null {
+  if (capture === 'iptables' || (capture === 'explicit' && text === '')) return null;
+  const problem = (message: string) =>
+    new EnvironmentError(
+      `the environment does not fit:\n  BREAKWATER_BOOTSTRAP, the annotation ${BOOTSTRAP_ANNOTATION} of the pod, ${message}`,
+    );
+  if (text === '') throw problem('must say where to listen under capture loopback; was the annotation removed?');
+  const read = readBootstrap(text);
+  if (!read.ok) throw problem(`cannot be read: ${read.message}; was it written by another version of the operator?`);
+  if (read.bootstrap.capture !== capture) throw problem(`is for capture ${read.bootstrap.capture}, not ${capture}`);
+  return read.bootstrap;
 }
 
 /** Throws EnvironmentError that names every variable that does not fit. */

@@ -3,6 +3,9 @@
 import type { EndpointSet } from '../plan/endpoints.ts';
 import type { WorkloadPlan } from '../plan/plan.ts';
 import type { CircuitState } from '../plan/wire.ts';
+import type { CaptureMode } from './config.ts';
+import type { ListenerView } from './proxy/bootstrap-listeners.ts';
+import type { NameView } from './resolve/name-directory.ts';
 
 /** A circuit as status, metrics and the admin page show it. */
 export interface CircuitView {
@@ -23,6 +26,17 @@ export interface CircuitView {
   enforced: boolean;
 }
 
+/** How connections come here, as status shows it. */
+export interface CaptureView {
+  mode: CaptureMode;
+  /** What the plan wants of undeclared destinations; null before the first plan. */
+  undeclared: WorkloadPlan['undeclared'] | null;
+  /** Those of the pod's bootstrap; empty in other modes. */
+  listeners: readonly ListenerView[];
+  /** Hosts outside the cluster. */
+  hosts: readonly NameView[];
+}
+
 export interface DataPlane {
   /** Swaps to a plan, at once and whole. State whose key is unchanged survives; requests in flight keep the policies they began with. */
   applyPlan(plan: WorkloadPlan): void;
@@ -40,7 +54,8 @@ export interface DataPlane {
   circuits(): CircuitView[];
   /** Called on every change of any circuit's state; not where a plan takes one away. */
   onCircuitChange(listener: (circuit: CircuitView) => void): void;
-  /** Where each dependency listens in capture `explicit`: name of the entry → "127.0.0.1:PORT". Empty under `iptables`. */
+  capture(): CaptureView;
+  /** Where each dependency listens in standalone mode: name of the entry → "127.0.0.1:PORT". Empty on a cluster. */
   addresses(): Record<string, string>;
   listen(): Promise<void>;
   /** Stops listening and ends every connection. */

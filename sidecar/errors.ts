@@ -81,6 +81,13 @@ export const LOCAL_ANSWERS = {
     'The answer of the dependency is not valid HTTP/1.1',
     'What was received could be read in two ways or not at all, so it was not passed on.',
   ),
+  undeclared: answer(
+    'undeclared',
+    403,
+    'Nobody declared that this destination is called',
+    'A ServiceDependency of this workload says undeclared: Deny. Declare the destination, or let the ServiceDependency say Warn or Allow.',
+    true,
+  ),
   malformed: answer(
     'malformed',
     400,

@@ -101,6 +101,36 @@ export const SIDECAR_METRICS = {
     help: 'Connections whose real destination could not be reached after the application had been accepted: it saw a reset instead of a refusal.',
     labels: [],
   },
+  undeclared: {
+    name: 'breakwater_undeclared_connections_total',
+    type: 'counter',
+    help: 'Captured connections to destinations that nobody declared, by what was done: allowed, warned (passed on, and named in the log), denied. Only capture `iptables` sees them.',
+    labels: ['action'],
+  },
+  bypassed: {
+    name: 'breakwater_bypassed_connections_total',
+    type: 'counter',
+    help: 'Connections of the pod that were made straight to the ClusterIP of a declared Service and so past the sidecar (capture `loopback` and `explicit`). A lower bound: they are counted by looking every 10 s at what is open.',
+    labels: ['dependency'],
+  },
+  dnsResolutions: {
+    name: 'breakwater_dns_resolutions_total',
+    type: 'counter',
+    help: 'Names that DNS was asked for, by result: addresses, no-address (there is none), failure (no answer).',
+    labels: ['result'],
+  },
+  selfReferences: {
+    name: 'breakwater_self_references_total',
+    type: 'counter',
+    help: 'Answers of DNS that led back to the sidecar itself and were not used.',
+    labels: ['dependency'],
+  },
+  failedListeners: {
+    name: 'breakwater_failed_listeners',
+    type: 'gauge',
+    help: 'Ports that the sidecar was to listen on (capture `loopback` and `explicit`) and could not.',
+    labels: [],
+  },
   tunnelsActive: {
     name: 'breakwater_tunnels',
     type: 'gauge',
@@ -189,6 +219,8 @@ export interface LiveMetrics {
   circuits(): Iterable<{ dependency: string; circuit: string; state: string }>;
   bulkheads(): Iterable<{ dependency: string; bulkhead: string; inFlight: number; queued: number }>;
   dependencies(): Iterable<{ dependency: string; endpoints: number; fallback: boolean; enforced: boolean }>;
+  /** Listeners that could not be opened. */
+  failedListeners(): number;
   clientConnections(): number;
   tunnels(): number;
 }
@@ -221,7 +253,17 @@ class SampledMetric {
   reset(): void {}
 }
 
-type CounterKey = 'circuitTransitions' | 'connects' | 'tunnels' | 'tunnelDialFailures';
+const COUNTERS = [
+  'circuitTransitions',
+  'connects',
+  'tunnels',
+  'tunnelDialFailures',
+  'undeclared',
+  'bypassed',
+  'dnsResolutions',
+  'selfReferences',
+] as const;
+type CounterKey = (typeof COUNTERS)[number];
 
 export class SidecarMetrics {
   readonly registry = new Registry();
@@ -237,7 +279,7 @@ export class SidecarMetrics {
     add(SIDECAR_METRICS.attempts, () => this.#slotSamples(ATTEMPT_RESULTS, 'result', (route) => route.attempts));
     add(SIDECAR_METRICS.retries, () => this.#slotSamples(ATTEMPT_RESULTS, 'cause', (route) => route.retries));
     add(SIDECAR_METRICS.retriesSuppressed, () => this.#slotSamples(SUPPRESSIONS, 'cause', (route) => route.suppressed));
-    for (const key of ['circuitTransitions', 'connects', 'tunnels', 'tunnelDialFailures'] as const) {
+    for (const key of COUNTERS) {
       this.#counters.set(key, new Map());
       add(SIDECAR_METRICS[key], () => [...(this.#counters.get(key)?.values() ?? [])]);
     }
@@ -274,6 +316,22 @@ export class SidecarMetrics {
 
   countTunnelDialFailure(): void {
     this.#count('tunnelDialFailures', {}, 1);
+  }
+
+  countUndeclared(action: string): void {
+    this.#count('undeclared', { action }, 1);
+  }
+
+  countBypassed(dependency: string): void {
+    this.#count('bypassed', { dependency }, 1);
+  }
+
+  countDnsResolution(result: string): void {
+    this.#count('dnsResolutions', { result }, 1);
+  }
+
+  countSelfReference(dependency: string): void {
+    this.#count('selfReferences', { dependency }, 1);
   }
 
   #count(key: CounterKey, labels: Record<string, string>, by: number): void {
@@ -328,6 +386,7 @@ export class SidecarMetrics {
       dependencies((item) => (item.enforced ? 1 : 0)),
     );
     add(SIDECAR_METRICS.clientConnections, () => [{ labels: {}, value: this.#live?.clientConnections() ?? 0 }]);
+    add(SIDECAR_METRICS.failedListeners, () => [{ labels: {}, value: this.#live?.failedListeners() ?? 0 }]);
     add(SIDECAR_METRICS.tunnelsActive, () => [{ labels: {}, value: this.#live?.tunnels() ?? 0 }]);
   }
 

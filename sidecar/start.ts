@@ -6,6 +6,7 @@ import { systemRandom as random } from '../runtime/random.ts';
 import { startAdminServer } from './admin/admin-server.ts';
 import { ReadinessGate } from './admin/readiness.ts';
 import { serverPart } from './admin/server.ts';
+import { BypassWatch, readKernelTables } from './bypass/bypass-watch.ts';
 import { loadOriginalDestination } from './capture/original-destination.ts';
 import type { SidecarConfig } from './config.ts';
 import { Announcer, announceToParent } from './control/announcer.ts';
@@ -17,6 +18,9 @@ import { statusLines } from './control/status.ts';
 import type { DataPlane } from './data-plane.ts';
 import { createSidecarMetrics } from './metrics.ts';
 import type { DataPlaneOptions } from './proxy/data-plane.ts';
+import { createDnsQuery } from './resolve/dns-query.ts';
+import { createLookup } from './resolve/lookup.ts';
+import { NameDirectory } from './resolve/name-directory.ts';
 import { createSubscribeMetrics } from './subscribe/metrics.ts';
 import { Subscriber } from './subscribe/subscriber.ts';
 
@@ -35,15 +39,19 @@ export async function startSidecar(
   log: Logger,
   parts: { createDataPlane(options: DataPlaneOptions): DataPlane },
 ): Promise<RunningSidecar> {
-  const { capture, outboundPort, stateDirectory } = config;
+  const { capture, bootstrap, outboundPort, stateDirectory } = config;
   const metrics = createSidecarMetrics();
   const ours = createSubscribeMetrics(metrics.registry, () => clock.monotonicMs());
   const originalDestination = capture === 'iptables' ? await loadOriginalDestination() : null;
   const shared = { clock, random, log };
-  const before = capture === 'explicit' ? await readListening(stateDirectory) : null;
+  const standalone = capture === 'explicit' && bootstrap === null;
+  const before = standalone ? await readListening(stateDirectory) : null;
   const portBefore = (dependency: string) => before?.dependencies[dependency];
-  const listen = { capture, outboundPort, bindHost: '127.0.0.1', originalDestination, portBefore };
-  const dataPlane = parts.createDataPlane({ ...listen, ...shared, metrics });
+  const query = createDnsQuery({ servers: config.dnsServers, podIp: config.podIp, clock, log });
+  const countResolution = (result: string) => metrics.countDnsResolution(result);
+  const names = new NameDirectory({ ...shared, query, countResolution });
+  const listen = { capture, bootstrap, outboundPort, bindHost: '127.0.0.1', originalDestination, portBefore };
+  const dataPlane = parts.createDataPlane({ ...listen, ...shared, names, metrics });
   const killSwitch = new KillSwitch(stateDirectory, log, (disabled) => {
     dataPlane.setLocallyDisabled(disabled);
     ours.setLocallyDisabled(disabled);
@@ -53,6 +61,7 @@ export async function startSidecar(
     ...config,
     ...shared,
     dataPlane,
+    lookup: createLookup(query),
     metrics: ours,
     locallyDisabled: () => killSwitch.isDisabled,
     onPlanApplied: () => announcer.look(),
@@ -61,8 +70,7 @@ export async function startSidecar(
   const ports = { admin: 0, control: 0 };
   let announced: Promise<void> = Promise.resolve();
   const announcer = new Announcer({
-    admin: () =>
-      capture === 'explicit' && ports.admin !== 0 && gate.judge().ready ? `http://127.0.0.1:${ports.admin}` : null,
+    admin: () => (standalone && ports.admin !== 0 && gate.judge().ready ? `http://127.0.0.1:${ports.admin}` : null),
     addresses: () => dataPlane.addresses(),
     expected: () => subscriber.plan?.dependencies.length ?? 0,
     // What is told holds over a restart, so it is written down first.
@@ -79,11 +87,22 @@ export async function startSidecar(
     ...gate.judge(),
     locallyDisabled: killSwitch.isDisabled,
     circuits: dataPlane.circuits(),
+    capture: dataPlane.capture(),
+    bypassed: Object.fromEntries(bypass.counts()),
   });
   const onWaitOver = () => {
     ours.setFirstPlanWaitOver();
     announcer.look();
   };
+
+  const bypass = new BypassWatch({
+    dependencies: () => subscriber.plan?.dependencies ?? null,
+    readTables: readKernelTables,
+    ownUid: process.getuid?.() ?? -1,
+    countBypassed: (dependency) => metrics.countBypassed(dependency),
+    clock,
+    log,
+  });
 
   const startAdmin = (port: number) =>
     startAdminServer({ host: config.adminHost, port, readiness: () => gate.judge(), registry: metrics.registry });
@@ -111,6 +130,16 @@ export async function startSidecar(
         log,
       }),
     ),
+    {
+      name: 'names',
+      start: () => {},
+      stop: () => names.close(),
+    },
+    {
+      name: 'bypass watch',
+      start: () => (bootstrap === null ? undefined : bypass.start()),
+      stop: () => bypass.stop(),
+    },
     {
       name: 'announcer',
       start: () => announcer.look(),

@@ -10,6 +10,8 @@ const facts = {
   endpointsStreamUp: true,
   endpointsConfirmed: true,
   locallyDisabled: false,
+  capture: { mode: 'iptables', undeclared: 'Warn', listeners: [], hosts: [] } as const,
+  bypassed: {},
   circuits: [
     {
       dependency: 'shop/checkout/payments',
@@ -25,12 +27,13 @@ const facts = {
   ],
 };
 
-it('tells a healthy sidecar in five lines', () => {
+it('tells a healthy sidecar in six lines', () => {
   expect(statusLines(facts, 0)).toEqual([
     'policies:  enabled',
     'readiness: ready: plan v1 is in force',
     'plan:      version v1, stream up',
     'endpoints: version e1, stream up',
+    'capture:   iptables, undeclared: Warn',
     'circuits:  0 of 1 not closed',
   ]);
 });
@@ -66,7 +69,41 @@ it('tells what is wrong', () => {
     'readiness: ready: plan v1 is in force',
     'plan:      none yet, stream DOWN',
     'endpoints: version e1, stream DOWN, from disk and not confirmed yet',
+    'capture:   iptables, undeclared: Warn',
     'circuits:  1 of 2 not closed',
     '  shop/checkout/stock (charge): Open for 12 s: 5 consecutive failures; next probe in 18 s',
+  ]);
+});
+
+it('tells how connections come, where hosts are, and what goes past', () => {
+  const lines = statusLines(
+    {
+      ...facts,
+      capture: {
+        mode: 'loopback',
+        undeclared: 'Allow',
+        listeners: [
+          { listen: '127.77.0.1:8080', target: 'billing/payments:8080', problem: '' },
+          { listen: '127.77.0.1:9090', target: 'billing/payments:9090', problem: 'EADDRINUSE' },
+        ],
+        hosts: [
+          { name: 'api.example.com', addresses: ['192.0.2.1', '192.0.2.2'], ageMs: 12_000, problem: '' },
+          { name: 'gone.example.com', addresses: [], ageMs: null, problem: 'gone.example.com does not exist' },
+          { name: 'new.example.com', addresses: null, ageMs: null, problem: '' },
+        ],
+      },
+      bypassed: { payments: 3 },
+    },
+    0,
+  );
+  expect(lines.slice(4, -1)).toEqual([
+    'capture:   loopback, 1 of 2 listeners open',
+    '  127.77.0.1:8080 for billing/payments:8080',
+    '  127.77.0.1:9090 for billing/payments:9090: NOT OPEN, EADDRINUSE',
+    'hosts:',
+    '  api.example.com: 192.0.2.1, 192.0.2.2, 12 s old',
+    '  gone.example.com: no address; gone.example.com does not exist',
+    '  new.example.com: not known yet',
+    'bypassed:  payments: at least 3 connections were made past the sidecar',
   ]);
 });

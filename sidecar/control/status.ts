@@ -1,11 +1,14 @@
 // What `breakwater status` prints.
 import type { Readiness } from '../admin/readiness.ts';
-import type { CircuitView } from '../data-plane.ts';
+import type { CaptureView, CircuitView } from '../data-plane.ts';
 import type { SubscriptionStatus } from '../subscribe/subscriber.ts';
 
 export interface StatusFacts extends SubscriptionStatus, Readiness {
   locallyDisabled: boolean;
   circuits: readonly CircuitView[];
+  capture: CaptureView;
+  /** Connections past the sidecar, by name of the dependency. */
+  bypassed: Readonly<Record<string, number>>;
 }
 
 /** Lines for people; `nowUnixMs` only to say how long a state has lasted. */
@@ -18,12 +21,32 @@ export function statusLines(facts: StatusFacts, nowUnixMs: number): string[] {
       facts.endpointsVersion !== null && !facts.endpointsConfirmed ? ', from disk and not confirmed yet' : ''
     }`,
   ];
+  lines.push(...captureLines(facts));
   const notClosed = facts.circuits.filter((circuit) => circuit.state !== 'Closed');
   lines.push(`circuits:  ${notClosed.length} of ${facts.circuits.length} not closed`);
   for (const { dependency, stateKey, state, sinceUnixMs, reason, nextProbeUnixMs } of notClosed) {
     const probe = nextProbeUnixMs === null ? '' : `; next probe in ${seconds(nextProbeUnixMs - nowUnixMs)} s`;
     lines.push(`  ${dependency} (${stateKey}): ${state} for ${seconds(nowUnixMs - sinceUnixMs)} s: ${reason}${probe}`);
   }
+  return lines;
+}
+
+function captureLines({ capture, bypassed }: StatusFacts): string[] {
+  const { mode, undeclared, listeners, hosts } = capture;
+  const failed = listeners.filter(({ problem }) => problem !== '');
+  const open = `${listeners.length - failed.length} of ${listeners.length} listeners open`;
+  const wants = undeclared === null || mode !== 'iptables' ? '' : `, undeclared: ${undeclared}`;
+  const lines = [`capture:   ${mode}${wants}${listeners.length > 0 ? `, ${open}` : ''}`];
+  for (const { listen, target, problem } of listeners)
+    lines.push(`  ${listen} for ${target}${problem === '' ? '' : `: NOT OPEN, ${problem}`}`);
+  if (hosts.length > 0) lines.push('hosts:');
+  for (const { name, addresses, ageMs, problem } of hosts) {
+    const known = addresses === null ? 'not known yet' : addresses.join(', ') || 'no address';
+    const age = ageMs === null ? '' : `, ${seconds(ageMs)} s old`;
+    lines.push(`  ${name}: ${known}${age}${problem === '' ? '' : `; ${problem}`}`);
+  }
+  for (const [dependency, count] of Object.entries(bypassed))
+    lines.push(`bypassed:  ${dependency}: at least ${count} connections were made past the sidecar`);
   return lines;
 }
 

@@ -22,6 +22,7 @@ import { Framing, namesNoService, requestText, responseFraming, responseText } f
 import { type AnswerContext, renderLocalAnswer } from './local-answer.ts';
 import { Outbox } from './outbox.ts';
 import { ReadBuffer, readInto } from './read-buffer.ts';
+import { UpstreamEndpoint } from './upstream.ts';
 
 const HEAD_END = Buffer.from('\r\n\r\n', 'latin1');
 /** A head that has begun must be whole within this time. */
@@ -43,6 +44,8 @@ export interface ClientConnectionOptions {
   originalDestination: { address: string; port: number } | null;
   /** The port decides, and a Host that is an address or localhost becomes the dependency's name. */
   rewriteHost: boolean;
+  /** Whose a request is, where only its Host can tell; its answer null: it is refused. Null: all are of the dependency. */
+  owner: ((host: string) => DependencyRuntime | null) | null;
   onClosed(connection: ClientConnection): void;
 }
 
@@ -52,7 +55,7 @@ export class ClientConnection implements Downstream, TimerNode {
   wheelNext: TimerNode | null = null;
   wheelAtMs = 0;
   readonly out: Outbox;
-  readonly dependency: DependencyRuntime;
+  dependency: DependencyRuntime;
   readonly originalDestination: { address: string; port: number } | null;
   readonly #socket: Socket;
   readonly #options: ClientConnectionOptions;
@@ -293,6 +296,7 @@ export class ClientConnection implements Downstream, TimerNode {
   }
 
   #begin(head: RequestHead): void {
+    if (this.#options.owner && !this.#findOwner(this.#options.owner(head.host))) return;
     this.#keepAlive = head.keepAlive;
     this.#remaining = 0;
     const hasBody = head.chunked || head.contentLength > 0;
@@ -308,6 +312,28 @@ export class ClientConnection implements Downstream, TimerNode {
     const unnamed = head.host === '' || (this.#options.rewriteHost && namesNoService(head.host));
     const host = unnamed ? this.dependency.plan.authority : head.host;
     this.#exchange.begin(requestText(head, host, correlationId), correlationId, hasBody);
+  }
+
+  /** False: the request was refused, for nobody declared where it goes. */
+  #findOwner(owner: DependencyRuntime | null): boolean {
+    if (owner) {
+      this.dependency = owner;
+      this.#exchange.serve(owner);
+      return true;
+    }
+    const answer = LOCAL_ANSWERS.undeclared;
+    this.#keepAlive = false;
+    this.dependency.policyFor('', '/').metrics.observe(answer.status, reasonSlot(answer.code), 0);
+    const to = this.originalDestination;
+    const context = {
+      ...this.#answerContext(''),
+      dependency: '',
+      endpoint: to ? new UpstreamEndpoint(to.address, to.port).name : '',
+    };
+    this.out.text(renderLocalAnswer(answer, context, true, this.#head.method !== 'HEAD'));
+    this.out.flush();
+    this.#linger();
+    return false;
   }
 
   #consumeBody(data: Buffer, start: number, end: number): number {

@@ -1,29 +1,43 @@
 // The data path as the rest of the sidecar sees it: takes plans and endpoints, listens, and tells what the circuits do.
-import net, { type Server, type Socket } from 'node:net';
+import type { Server, Socket } from 'node:net';
+import type { Bootstrap } from '../../plan/bootstrap.ts';
 import type { EndpointSet } from '../../plan/endpoints.ts';
 import type { DependencyPlan, WorkloadPlan } from '../../plan/plan.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/log.ts';
 import type { Random } from '../../runtime/random.ts';
-import type { CircuitView, DataPlane } from '../data-plane.ts';
+import type { CaptureMode } from '../config.ts';
+import type { CaptureView, CircuitView, DataPlane } from '../data-plane.ts';
 import type { LiveMetrics, SidecarMetrics } from '../metrics.ts';
+import type { Names } from '../resolve/name-directory.ts';
 import { RouteTable } from '../route/match.ts';
+import { Arrivals } from './arrivals.ts';
+import { BootstrapListeners, type ListenerTarget } from './bootstrap-listeners.ts';
 import { ProxyContext } from './context.ts';
 import { type CircuitEntry, type DependencyEnvironment, DependencyRuntime } from './dependency.ts';
+import { DependencyListeners } from './dependency-listeners.ts';
+import type { DeclaredHost } from './host-index.ts';
 import { Intake } from './intake.ts';
+import { listenAt } from './listen.ts';
+import type { World } from './listener-targets.ts';
+import { leadsBack, placeOf } from './own-addresses.ts';
 import { testReadInto } from './read-buffer.ts';
 import { Ticker } from './ticker.ts';
 
 export interface DataPlaneOptions {
-  capture: 'iptables' | 'explicit';
+  capture: CaptureMode;
+  /** What the pod was born with, in the modes that need no privilege; null: free ports, as in standalone mode. */
+  bootstrap: Bootstrap | null;
   /** Where redirected connections arrive (capture `iptables`). */
   outboundPort: number;
   /** Address of the listeners; loopback, unless a test says otherwise. */
   bindHost: string;
   /** Reads where a redirected connection was made to; null in capture `explicit`. */
   originalDestination: ((fd: number, family: 4 | 6) => { address: string; port: number } | null) | null;
-  /** In capture `explicit`: the port that a dependency, by its name, had before a restart. It gets it again where that is free. */
+  /** Without a bootstrap: the port that a dependency, by its name, had before a restart. It gets it again where that is free. */
   portBefore?: (dependency: string) => number | undefined;
+  /** Addresses of hosts outside the cluster. */
+  names: Names;
   clock: Clock;
   random: Random;
   log: Logger;
@@ -56,18 +70,18 @@ export class ProxyDataPlane implements DataPlane {
   readonly #context: ProxyContext;
   readonly #intake: Intake;
   readonly #dependencies = new Map<string, DependencyRuntime>();
-  readonly #byDestination = new Map<string, DependencyRuntime>();
-  readonly #listeners = new Map<string, { server: Server; port: number }>();
+  readonly #arrivals: Arrivals;
+  readonly #dependencyListeners: DependencyListeners;
+  readonly #bootstrapListeners: BootstrapListeners | null;
   readonly #captured: Server[] = [];
+  readonly #world: World;
   readonly #circuitListeners: ((circuit: CircuitView) => void)[] = [];
   /** By dependency and state key: the states that were told, but for closed. */
   readonly #told = new Map<string, string>();
   readonly #environment: DependencyEnvironment;
   #sets = new Map<string, EndpointSet>();
   #fromDisk = false;
-  #hasPlan = false;
   #listening = false;
-  #opening: Promise<void> = Promise.resolve();
   #locallyDisabled = false;
   #cancelSweep: (() => void) | null = null;
 
@@ -81,11 +95,37 @@ export class ProxyDataPlane implements DataPlane {
       random,
       nowMs: () => clock.monotonicMs(),
       unixMs: () => clock.unixMs(),
-      mayDialClusterIp: (address) => options.capture === 'iptables' || isLoopback(address),
+      mayDialClusterIp: (address) => !this.#standalone || isLoopback(address),
       locallyDisabled: () => this.#locallyDisabled,
       onTransition: (dependency, circuit) => this.#tell(dependency, circuit),
     };
+    this.#world = {
+      dependencies: () => Array.from(this.#dependencies.values(), ({ plan }) => plan),
+      names: options.names,
+      random,
+      leadsBack: (address, port) => leadsBack(address, port, { has: (place) => this.#listensAt(place) }),
+    };
+    const explicit = options.capture === 'explicit';
+    const [intake, context, environment, world] = [this.#intake, this.#context, this.#environment, this.#world];
+    this.#arrivals = new Arrivals({ intake, context, environment, world, explicit });
+    this.#dependencyListeners = new DependencyListeners({
+      bindHost: options.bindHost,
+      portBefore: options.portBefore,
+      dependencies: this.#dependencies,
+      onConnection: (socket, dependency) => this.#arrivals.dedicated(socket, dependency),
+      log,
+    });
+    const { bootstrap } = options;
+    const onConnection = (socket: Socket, target: ListenerTarget) => this.#arrivals.listened(socket, target);
+    this.#bootstrapListeners = bootstrap ? new BootstrapListeners({ bootstrap, onConnection, log }) : null;
+    options.names.onChange((name) => this.#onNameChanged(name));
+    this.#watchNames();
     metrics.setLive(this.#liveMetrics());
+  }
+
+  /** Nobody but the plan says where to listen, and nothing is behind a ClusterIP. */
+  get #standalone(): boolean {
+    return this.#options.capture === 'explicit' && this.#options.bootstrap === null;
   }
 
   applyPlan(plan: WorkloadPlan): void {
@@ -97,7 +137,7 @@ export class ProxyDataPlane implements DataPlane {
       if (wanted.has(id)) continue;
       dependency.remove();
       this.#dependencies.delete(id);
-      this.#closeListener(id);
+      this.#dependencyListeners.close(id);
     }
     for (const { dependency, routes } of compiled) {
       const present = this.#dependencies.get(dependency.id);
@@ -108,9 +148,10 @@ export class ProxyDataPlane implements DataPlane {
       const label = labels.get(dependency.id) ?? dependency.name;
       this.#dependencies.set(dependency.id, new DependencyRuntime(dependency, routes, label, this.#environment));
     }
-    this.#hasPlan = true;
+    this.#arrivals.setUndeclared(plan.undeclared);
+    this.#watchNames();
     for (const dependency of this.#dependencies.values()) this.#applySet(dependency);
-    this.#index();
+    this.#arrivals.index(this.#dependencies.values());
     this.#forgetCircuits();
     this.#grantRaisedLimits();
     if (this.#listening)
@@ -121,7 +162,7 @@ export class ProxyDataPlane implements DataPlane {
     this.#sets = new Map(sets.map((set) => [set.key, set]));
     this.#fromDisk = fromDisk;
     for (const dependency of this.#dependencies.values()) this.#applySet(dependency);
-    this.#index();
+    this.#arrivals.index(this.#dependencies.values());
   }
 
   applyEndpointsUpdate(sets: readonly EndpointSet[], removed: readonly string[]): void {
@@ -131,7 +172,7 @@ export class ProxyDataPlane implements DataPlane {
     for (const dependency of this.#dependencies.values()) {
       if (touched.has(dependency.plan.endpointsKey)) this.#applySet(dependency);
     }
-    this.#index();
+    this.#arrivals.index(this.#dependencies.values());
   }
 
   setEndpointsStreamUp(up: boolean): void {
@@ -163,7 +204,7 @@ export class ProxyDataPlane implements DataPlane {
     let attempts = 0;
     let bulkheadPlaces = 0;
     let bulkheadQueued = 0;
-    for (const dependency of this.#dependencies.values()) {
+    for (const dependency of this.#all()) {
       attempts += dependency.load;
       for (const { inFlight, queued } of dependency.bulkheads.values()) {
         bulkheadPlaces += inFlight;
@@ -186,13 +227,16 @@ export class ProxyDataPlane implements DataPlane {
   }
 
   addresses(): Record<string, string> {
-    const addresses: Record<string, string> = {};
-    const { bindHost } = this.#options;
-    for (const [id, { port }] of this.#listeners) {
-      const dependency = this.#dependencies.get(id);
-      if (dependency) addresses[dependency.label] = `${bindHost}:${port}`;
-    }
-    return addresses;
+    return this.#dependencyListeners.addresses();
+  }
+
+  capture(): CaptureView {
+    return {
+      mode: this.#options.capture,
+      undeclared: this.#arrivals.undeclared,
+      listeners: this.#bootstrapListeners?.view() ?? [],
+      hosts: this.#options.names.view(),
+    };
   }
 
   async listen(): Promise<void> {
@@ -201,16 +245,18 @@ export class ProxyDataPlane implements DataPlane {
     if (!(await testReadInto(this.#options.clock)))
       this.#options.log.warn('reads cannot share a buffer in this Node: they cost more');
     this.#sweep();
-    if (capture === 'explicit') {
+    if (capture !== 'iptables') {
+      await this.#bootstrapListeners?.open();
       await this.#openListeners();
       return;
     }
-    this.#captured.push(await this.#listenAt(bindHost, outboundPort, (socket) => this.#acceptCaptured(socket, 4)));
+    const { log } = this.#options;
+    this.#captured.push(await listenAt(bindHost, outboundPort, log, (socket) => this.#acceptCaptured(socket, 4)));
     if (bindHost !== '127.0.0.1') return;
     try {
-      this.#captured.push(await this.#listenAt('::1', outboundPort, (socket) => this.#acceptCaptured(socket, 6)));
+      this.#captured.push(await listenAt('::1', outboundPort, log, (socket) => this.#acceptCaptured(socket, 6)));
     } catch (error) {
-      this.#options.log.info({ err: error }, 'IPv6 loopback is not there: only IPv4 is captured');
+      log.info({ err: error }, 'IPv6 loopback is not there: only IPv4 is captured');
     }
   }
 
@@ -218,29 +264,61 @@ export class ProxyDataPlane implements DataPlane {
     this.#listening = false;
     this.#cancelSweep?.();
     for (const server of this.#captured) server.close();
-    for (const { server } of this.#listeners.values()) server.close();
+    this.#dependencyListeners.closeAll();
+    this.#bootstrapListeners?.close();
     this.#intake.destroy();
-    for (const dependency of this.#dependencies.values()) dependency.remove();
+    for (const dependency of this.#all()) dependency.remove();
+  }
+
+  /** With the one that is nobody's. */
+  #all(): DependencyRuntime[] {
+    const { nobody } = this.#arrivals;
+    return [...this.#dependencies.values(), ...(nobody ? [nobody] : [])];
+  }
+
+  #watchNames(): void {
+    const names = new Set<string>();
+    for (const { host } of this.#options.bootstrap?.entries ?? []) if (host !== null) names.add(host);
+    for (const { plan } of this.#dependencies.values()) if (plan.host) names.add(plan.host.name);
+    this.#options.names.watch(names);
+  }
+
+  #onNameChanged(name: string): void {
+    for (const dependency of this.#dependencies.values())
+      if (dependency.plan.host?.name === name) this.#applyNames(dependency, dependency.plan.host);
+  }
+
+  #applyNames(dependency: DependencyRuntime, { name, port }: DeclaredHost): void {
+    const addresses = this.#options.names.addresses(name);
+    if (addresses === null) {
+      dependency.forgetEndpoints();
+      return;
+    }
+    const usable = addresses.filter((address) => !this.#world.leadsBack(address, port));
+    if (usable.length > 0 || addresses.length === 0) {
+      dependency.setEndpoints(
+        usable.map((address) => ({ address, port })),
+        false,
+      );
+      return;
+    }
+    if (!dependency.blockEndpoints()) return;
+    this.#options.metrics.countSelfReference(dependency.label);
+    this.#options.log.error(
+      { host: name, port, addresses },
+      'DNS gives this host addresses of the sidecar itself: it is not called, for the call would never end',
+    );
   }
 
   #applySet(dependency: DependencyRuntime): void {
+    const { host } = dependency.plan;
+    if (host) {
+      this.#applyNames(dependency, host);
+      return;
+    }
     const set = this.#sets.get(dependency.plan.endpointsKey);
     if (set) dependency.setEndpoints(set.endpoints, this.#fromDisk);
     else dependency.forgetEndpoints();
-  }
-
-  /** A captured connection belongs to a dependency by where it was made to: a ClusterIP, or a pod of a headless Service. */
-  #index(): void {
-    this.#byDestination.clear();
-    for (const dependency of this.#dependencies.values()) {
-      for (const { address, port } of dependency.plan.destinations)
-        this.#byDestination.set(`${address} ${port}`, dependency);
-      if (dependency.plan.balancing !== 'OriginalDestination') continue;
-      for (const { address, port } of dependency.endpoints) {
-        const key = `${address} ${port}`;
-        if (!this.#byDestination.has(key)) this.#byDestination.set(key, dependency);
-      }
-    }
   }
 
   #grantRaisedLimits(): void {
@@ -261,56 +339,25 @@ export class ProxyDataPlane implements DataPlane {
       socket.destroy();
       return;
     }
-    const dependency = this.#byDestination.get(`${original.address} ${original.port}`) ?? null;
-    this.#intake.accept(socket, dependency, original, this.#hasPlan);
+    this.#arrivals.captured(socket, original);
   }
 
-  /** One after the other: two plans in a row must not open two listeners for one dependency. */
-  #openListeners(): Promise<void> {
-    this.#opening = this.#opening.catch(() => undefined).then(() => this.#openMissing());
-    return this.#opening;
+  async #openListeners(): Promise<void> {
+    if (this.#standalone) await this.#dependencyListeners.open();
+    else await this.#bootstrapListeners?.openPortsOf(Array.from(this.#dependencies.values(), ({ plan }) => plan));
   }
 
-  async #openMissing(): Promise<void> {
-    const { capture, bindHost, portBefore } = this.#options;
-    if (capture !== 'explicit') return;
-    for (const [id, dependency] of this.#dependencies) {
-      if (this.#listeners.has(id) || dependency.removed) continue;
-      const before = portBefore?.(dependency.label) ?? 0;
-      const accept = (socket: Socket) => this.#intake.accept(socket, dependency, null, true);
-      const server = await this.#listenAt(bindHost, before, accept).catch((error: unknown) => {
-        if (before === 0) throw error;
-        return this.#listenAt(bindHost, 0, accept);
-      });
-      if (dependency.removed) {
-        server.close();
-        continue;
-      }
-      const address = server.address();
-      this.#listeners.set(id, { server, port: typeof address === 'object' && address ? address.port : 0 });
-    }
-  }
-
-  #closeListener(id: string): void {
-    this.#listeners.get(id)?.server.close();
-    this.#listeners.delete(id);
-  }
-
-  #listenAt(host: string, port: number, onConnection: (socket: Socket) => void): Promise<Server> {
-    return new Promise((resolve, reject) => {
-      const server = net.createServer({ noDelay: true, allowHalfOpen: true }, onConnection);
-      server.once('error', reject);
-      server.listen({ host, port, backlog: 1024 }, () => {
-        server.off('error', reject);
-        server.on('error', (error) => this.#options.log.error({ err: error }, 'listener failed'));
-        resolve(server);
-      });
-    });
+  #listensAt(place: string): boolean {
+    const { capture, bindHost, outboundPort } = this.#options;
+    if (capture === 'iptables')
+      return place === placeOf(bindHost, outboundPort) || place === placeOf('::1', outboundPort);
+    return this.#dependencyListeners.has(place) || this.#bootstrapListeners?.has(place) === true;
   }
 
   #sweep(): void {
     this.#cancelSweep = this.#options.clock.after(SWEEP_INTERVAL_MS, () => {
       const nowMs = this.#options.clock.monotonicMs();
+      this.#arrivals.nobody?.sweep(nowMs);
       for (const dependency of this.#dependencies.values()) {
         dependency.sweep(nowMs);
         // Half-open is entered by time, without any call: somebody has to say so.
@@ -381,6 +428,7 @@ export class ProxyDataPlane implements DataPlane {
           fallback: dependency.fallingBack,
           enforced: dependency.enforced,
         })),
+      failedListeners: () => this.#bootstrapListeners?.view().filter(({ problem }) => problem !== '').length ?? 0,
       clientConnections: () => this.#context.clientConnections,
       tunnels: () => this.#context.tunnels,
     };

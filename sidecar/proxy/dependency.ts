@@ -55,6 +55,13 @@ const PASS_THROUGH: PolicyPlan = {
   sources: {},
 };
 
+const ENDPOINTS_UNKNOWN =
+  'The endpoints of the Service are not known yet, and there is no ClusterIP that may be dialled in their place.';
+const HOST_UNKNOWN = 'DNS has not told an address of the host yet; see `breakwater status` in this sidecar.';
+const HOST_WITHOUT_ADDRESS = 'DNS knows no address of the host; see `breakwater status` in this sidecar.';
+const LEADS_BACK =
+  'All addresses that DNS knows of the host are this sidecar’s own, so that a call would never end; ask who made that record.';
+
 export class DependencyRuntime {
   plan: DependencyPlan;
   /** Value of the metric label `dependency`. */
@@ -69,6 +76,7 @@ export class DependencyRuntime {
   #policies: RoutePolicy[] = [];
   #endpoints: UpstreamEndpoint[] = [];
   #known = false;
+  #blocked = false;
   #fromDisk = false;
   #fallback = false;
   #clusterIp: UpstreamEndpoint | null = null;
@@ -135,6 +143,7 @@ export class DependencyRuntime {
 
   /** The live set; an address that stays keeps its connections and its load. */
   setEndpoints(endpoints: readonly Endpoint[], fromDisk: boolean): void {
+    this.#blocked = false;
     const before = new Map(this.#endpoints.map((endpoint) => [endpoint.name, endpoint]));
     this.#endpoints = endpoints.map(({ address, port }) => {
       const fresh = new UpstreamEndpoint(address, port);
@@ -147,9 +156,24 @@ export class DependencyRuntime {
     this.#fromDisk = fromDisk;
   }
 
+  /** All that the name leads to is this sidecar itself. False: that is no news. */
+  blockEndpoints(): boolean {
+    const news = !this.#blocked;
+    this.setEndpoints([], false);
+    this.#blocked = true;
+    return news;
+  }
+
   /** Nothing is known any more: not the same as no endpoints. */
   forgetEndpoints(): void {
     this.#known = false;
+  }
+
+  /** Why nobody can serve, where there is more to say than that. */
+  get whyNoEndpoint(): string {
+    const { host } = this.plan;
+    if (this.#known) return host ? (this.#blocked ? LEADS_BACK : HOST_WITHOUT_ADDRESS) : '';
+    return host ? HOST_UNKNOWN : ENDPOINTS_UNKNOWN;
   }
 
   /** The endpoints stream is back: what it says is the truth again. */
@@ -170,13 +194,23 @@ export class DependencyRuntime {
 
   /** Where the next attempt goes; null: nobody can serve. `original`: where the application's connection was made to. */
   pick(avoid: UpstreamEndpoint | null, original: { address: string; port: number } | null): UpstreamEndpoint | null {
-    if (this.plan.balancing === 'OriginalDestination' && original)
-      return this.#originalEndpoint(original.address, original.port);
+    if (original && this.#keeps(original)) return this.#originalEndpoint(original.address, original.port);
     if (this.plan.balancing === 'ClusterIp' && this.#clusterIp) return this.#clusterIp;
     // A snapshot from disk stands behind the ClusterIP, for the case that this fails too.
     if (this.#clusterIp && this.fallingBack && !(avoid === this.#clusterIp && this.#endpoints.length > 0))
       return this.#clusterIp;
     return pickEndpoint(this.#endpoints, avoid, this.#environment.random);
+  }
+
+  /**
+   * Whether a captured connection goes where it was made to and nowhere else: to a pod that the application chose, or to an address of a
+   * host that our own query did not give. Its resolver may know better, by a hosts file say.
+   */
+  #keeps({ address, port }: { address: string; port: number }): boolean {
+    const { balancing } = this.plan;
+    if (balancing === 'OriginalDestination') return true;
+    if (balancing !== 'Dns') return false;
+    return !this.#endpoints.some((endpoint) => endpoint.address === address && endpoint.port === port);
   }
 
   sweep(nowMs: number): void {

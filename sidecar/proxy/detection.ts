@@ -4,19 +4,26 @@ import net, { type Socket } from 'node:net';
 import type { TimerNode } from '../policies/timer-wheel.ts';
 import { classifyFirstBytes, FirstBytes } from './first-bytes.ts';
 import type { Ticker } from './ticker.ts';
-import type { TunnelTarget } from './tunnel.ts';
+import type { TunnelTargets } from './tunnel.ts';
 
 /** The application usually speaks at once; only then the dial would be wasted. */
 const DIAL_AFTER_MS = 10;
 /** So long an unfinished method name may stay unfinished before it is taken for another protocol, or, where HTTP is declared, for a slow head. */
 const UNDECIDED_LIMIT_MS = 1_000;
+/** Where to dial may not be known yet: it is looked again after this time. */
+const LOOK_AGAIN_MS = 50;
 
 export interface DetectionOptions {
   socket: Socket;
   ticker: Ticker;
   /** Declared HTTP: nothing but HTTP/1.1 and the preface of HTTP/2 exists, and nothing is dialled ahead. */
   declaredHttp: boolean;
-  target: TunnelTarget | null;
+  /** Null: nothing is to be dialled. */
+  targets: TunnelTargets | null;
+  /** One of FirstBytes for all bytes that have come; what `classifyFirstBytes` says where absent. */
+  judge?(bytes: Buffer): number;
+  /** Where nothing is dialled: so long the application may be silent before it is taken for one that waits for the server to speak. */
+  silenceMs?: number;
   onHttp(first: Buffer): void;
   onTunnel(cause: 'h2c' | 'opaque', first: Buffer | null, upstream: Socket | null): void;
 }
@@ -43,12 +50,12 @@ export class Detection implements TimerNode {
 
   constructor(options: DetectionOptions) {
     this.#options = options;
-    const { socket, ticker, declaredHttp } = options;
+    const { socket, ticker, declaredHttp, silenceMs = DIAL_AFTER_MS } = options;
     socket.on('data', this.#onData);
     socket.on('end', this.#onEnd);
     socket.on('close', this.#onClose);
     socket.on('error', this.#onClose);
-    if (!declaredHttp) ticker.arm(this, ticker.nowMs() + DIAL_AFTER_MS);
+    if (!declaredHttp) ticker.arm(this, ticker.nowMs() + silenceMs);
   }
 
   expire(): void {
@@ -57,8 +64,17 @@ export class Detection implements TimerNode {
       else this.#tunnel('opaque');
       return;
     }
-    const { target } = this.#options;
-    if (this.#upstream || !target) return;
+    if (this.#upstream) return;
+    const { targets, ticker } = this.#options;
+    if (!targets) {
+      this.#tunnel('opaque');
+      return;
+    }
+    const target = targets.first;
+    if (!target) {
+      if (targets.others) ticker.arm(this, ticker.nowMs() + LOOK_AGAIN_MS);
+      return;
+    }
     const upstream = net.connect({ host: target.address, port: target.port, noDelay: true, allowHalfOpen: true });
     this.#upstream = upstream;
     upstream.on('data', this.#onUpstreamSpeaks);
@@ -71,7 +87,7 @@ export class Detection implements TimerNode {
     const begun = this.#first !== null;
     const first = this.#first ? Buffer.concat([this.#first, chunk]) : chunk;
     this.#first = first;
-    const kind = classifyFirstBytes(first);
+    const kind = this.#options.judge?.(first) ?? classifyFirstBytes(first);
     if (kind === FirstBytes.H2c) {
       this.#tunnel('h2c');
     } else if (kind === FirstBytes.Http || (this.#options.declaredHttp && kind === FirstBytes.Opaque)) {

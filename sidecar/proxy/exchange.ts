@@ -33,9 +33,6 @@ import { ATTEMPT_FLOOR_MS, mayRepeat, nextAttemptAtMs } from './retry-decision.t
 import type { ConnectFailure, UpstreamEndpoint } from './upstream.ts';
 import { FRESH_ENOUGH_MS, type ResponseReceiver, UpstreamConnection } from './upstream.ts';
 
-const ENDPOINTS_UNKNOWN =
-  'The endpoints of the Service are not known yet, and there is no ClusterIP that may be dialled in their place.';
-
 const Phase = {
   Idle: 0,
   Admitting: 1,
@@ -97,6 +94,11 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
   /** The answer is a stream of events: it ends with the application. */
   get streaming(): boolean {
     return this.#stream && this.#phase === Phase.Streaming;
+  }
+
+  /** The next request is for another one: only its Host could tell. */
+  serve(dependency: DependencyRuntime): void {
+    this.#dependency = dependency;
   }
 
   /** The head was read and is valid. `hasBody`: more of the request follows. */
@@ -244,8 +246,7 @@ export class Exchange implements TimerNode, BulkheadWaiter, ResponseReceiver {
     const endpoint = this.#dependency.pick(this.#lastEndpoint, this.#client.originalDestination);
     if (!endpoint) {
       this.#release(Outcome.Ignored, -1);
-      const unknown = this.#dependency.endpointCount < 0;
-      this.#refuse(LOCAL_ANSWERS.noEndpoints, nowMs, 0, unknown ? ENDPOINTS_UNKNOWN : '');
+      this.#refuse(LOCAL_ANSWERS.noEndpoints, nowMs, 0, this.#dependency.whyNoEndpoint);
       return;
     }
     this.#attempts++;

@@ -3,10 +3,11 @@ import net, { type AddressInfo, type Socket } from 'node:net';
 import { Worker } from 'node:worker_threads';
 import type { Endpoint } from '../../plan/endpoints.ts';
 import type { DependencyPlan, PolicyPlan, WorkloadPlan } from '../../plan/plan.ts';
-import { systemClock } from '../../runtime/clock.ts';
-import { silentLogger } from '../../runtime/log.ts';
+import { type Clock, systemClock } from '../../runtime/clock.ts';
+import { type Logger, silentLogger } from '../../runtime/log.ts';
 import { seededRandom } from '../../runtime/random.ts';
 import { createSidecarMetrics, type SidecarMetrics } from '../metrics.ts';
+import type { Names, NameView } from '../resolve/name-directory.ts';
 import { createDataPlane, type ProxyDataPlane } from './data-plane.ts';
 
 export const NO_POLICY: PolicyPlan = {
@@ -68,6 +69,43 @@ export function workloadPlan(...dependencies: DependencyPlan[]): WorkloadPlan {
   return { formatVersion: 1, namespace: 'shop', serviceDependencies: ['checkout'], undeclared: 'Allow', dependencies };
 }
 
+/** What DNS would say, from a table that the test may change. */
+export class TableOfNames implements Names {
+  readonly watched = new Set<string>();
+  readonly #table: Map<string, readonly string[]>;
+  readonly #listeners: ((name: string) => void)[] = [];
+
+  constructor(table: Record<string, readonly string[]> = {}) {
+    this.#table = new Map(Object.entries(table));
+  }
+
+  set(name: string, addresses: readonly string[]): void {
+    this.#table.set(name, addresses);
+    for (const listener of this.#listeners) listener(name);
+  }
+
+  watch(names: ReadonlySet<string>): void {
+    this.watched.clear();
+    for (const name of names) this.watched.add(name);
+  }
+
+  addresses(name: string): readonly string[] | null {
+    return (this.watched.has(name) && this.#table.get(name)) || null;
+  }
+
+  find(name: string): Promise<readonly string[]> {
+    return Promise.resolve(this.#table.get(name) ?? []);
+  }
+
+  onChange(listener: (name: string) => void): void {
+    this.#listeners.push(listener);
+  }
+
+  view(): NameView[] {
+    return Array.from(this.watched, (name) => ({ name, addresses: this.addresses(name), ageMs: null, problem: '' }));
+  }
+}
+
 export interface Bench {
   plane: ProxyDataPlane;
   metrics: SidecarMetrics;
@@ -83,6 +121,8 @@ export async function startBench(plan: DependencyPlan, endpoints: readonly Endpo
   const metrics = createSidecarMetrics();
   const plane = createDataPlane({
     capture: 'explicit',
+    bootstrap: null,
+    names: new TableOfNames(),
     outboundPort: 0,
     bindHost: '127.0.0.1',
     originalDestination: null,
@@ -207,6 +247,14 @@ export function answering(
 
 export const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok';
 
+export async function freePort(): Promise<number> {
+  const server = net.createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', () => resolve()));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
 export interface Client {
   socket: Socket;
   send(text: string): void;
@@ -218,8 +266,8 @@ export interface Client {
   closed(): Promise<string>;
 }
 
-export function connect(port: number, allowHalfOpen = true): Client {
-  const socket = net.connect({ port, host: '127.0.0.1', allowHalfOpen, noDelay: true });
+export function connect(port: number, allowHalfOpen = true, host = '127.0.0.1'): Client {
+  const socket = net.connect({ port, host, allowHalfOpen, noDelay: true });
   let received = '';
   let ended = false;
   let outcome = '';
@@ -272,4 +320,51 @@ export function connect(port: number, allowHalfOpen = true): Client {
 
 export function get(path: string, extra = ''): string {
   return `GET ${path} HTTP/1.1\r\nHost: payments.billing\r\n${extra}\r\n`;
+}
+
+export interface Captured {
+  plane: ProxyDataPlane;
+  metrics: SidecarMetrics;
+  names: TableOfNames;
+  /** A connection of the application that was made to this port of 127.0.0.1, as redirection would deliver it. */
+  dial: (port: number, address?: string) => Client;
+  /** The same without the connection: the port to make it to. */
+  expect: (port: number, address?: string) => number;
+}
+
+/** Capture `iptables` with the kernel's answer given by the test: the next connection was made to what is named in `dial`. */
+export async function startCaptured(
+  plan: WorkloadPlan | null,
+  {
+    clock = systemClock,
+    names = new TableOfNames(),
+    log = silentLogger,
+  }: { clock?: Clock; names?: TableOfNames; log?: Logger } = {},
+): Promise<Captured> {
+  const originals: Endpoint[] = [];
+  const outboundPort = await freePort();
+  const metrics = createSidecarMetrics();
+  const plane = createDataPlane({
+    capture: 'iptables',
+    bootstrap: null,
+    names,
+    outboundPort,
+    bindHost: '127.0.0.1',
+    originalDestination: () => {
+      const { address, port } = originals.shift() ?? { address: '127.0.0.1', port: 0 };
+      return { address, port: port || outboundPort };
+    },
+    clock,
+    random: seededRandom(3),
+    log,
+    metrics,
+  });
+  if (plan) plane.applyPlan(plan);
+  plane.setEndpointsStreamUp(true);
+  await plane.listen();
+  const expect = (port: number, address = '127.0.0.1') => {
+    originals.push({ address, port });
+    return outboundPort;
+  };
+  return { plane, metrics, names, dial: (port, address) => connect(expect(port, address)), expect };
 }

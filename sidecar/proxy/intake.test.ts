@@ -1,22 +1,19 @@
 // Captured connections: whose they are, what they speak, and that what is not ours to touch is not touched.
-import net, { type AddressInfo } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { DependencyPlan, WorkloadPlan } from '../../plan/plan.ts';
 import { type Clock, systemClock } from '../../runtime/clock.ts';
-import { silentLogger } from '../../runtime/log.ts';
-import { seededRandom } from '../../runtime/random.ts';
-import type { DataPlane } from '../data-plane.ts';
-import { createSidecarMetrics, type SidecarMetrics } from '../metrics.ts';
-import { createDataPlane } from './data-plane.ts';
+import type { SidecarMetrics } from '../metrics.ts';
 import {
   answering,
   BREAKER,
-  type Client,
+  type Captured,
   connect,
   dependencyPlan,
+  freePort,
   get,
   OK,
   startBench,
+  startCaptured,
   startUpstream,
   type Upstream,
   workloadPlan,
@@ -27,48 +24,10 @@ afterEach(async () => {
   for (const each of open.splice(0)) await each.close();
 });
 
-interface Captured {
-  plane: DataPlane;
-  metrics: SidecarMetrics;
-  /** A connection of the application that was made to this port, as redirection would deliver it. */
-  dial: (port: number) => Client;
-}
-
-async function freePort(): Promise<number> {
-  const server = net.createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', () => resolve()));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
-
-/** Capture `iptables` with the kernel's answer given by the test: the next connection was made to the port named in `dial`. */
-async function capture(plan: WorkloadPlan | null, clock: Clock = systemClock): Promise<Captured> {
-  const originals: number[] = [];
-  const outboundPort = await freePort();
-  const metrics = createSidecarMetrics();
-  const plane = createDataPlane({
-    capture: 'iptables',
-    outboundPort,
-    bindHost: '127.0.0.1',
-    originalDestination: () => ({ address: '127.0.0.1', port: originals.shift() || outboundPort }),
-    clock,
-    random: seededRandom(3),
-    log: silentLogger,
-    metrics,
-  });
-  if (plan) plane.applyPlan(plan);
-  plane.setEndpointsStreamUp(true);
-  await plane.listen();
-  open.push(plane);
-  return {
-    plane,
-    metrics,
-    dial: (port) => {
-      originals.push(port);
-      return connect(outboundPort);
-    },
-  };
+async function captured(plan: WorkloadPlan | null, clock: Clock = systemClock): Promise<Captured> {
+  const started = await startCaptured(plan, { clock });
+  open.push(started.plane);
+  return started;
 }
 
 async function tunnels(metrics: SidecarMetrics, cause: string): Promise<number> {
@@ -103,7 +62,7 @@ describe('what is tunnelled untouched', () => {
     ['an undeclared destination', workloadPlan(), 'undeclared'],
   ])('%s, even what looks like HTTP', async (_name, plan, cause) => {
     const server = await echo();
-    const { dial, metrics } = await capture(plan);
+    const { dial, metrics } = await captured(plan);
     const client = dial(server.port);
     client.send('GET / HTTP/1.1\r\nHost : odd\r\n\r\n\x00\xff');
     await client.until((text) => text.endsWith('\x00\xff'));
@@ -119,7 +78,7 @@ describe('what is tunnelled untouched', () => {
     ['anything where it is declared opaque', 'Opaque', 'GET / HTTP/1.1\r\n\r\n', 'opaque'],
   ] as const)('%s', async (_name, protocol, bytes, cause) => {
     const server = await echo();
-    const { dial, metrics } = await capture(workloadPlan(at(server.port, { protocol })));
+    const { dial, metrics } = await captured(workloadPlan(at(server.port, { protocol })));
     const client = dial(server.port);
     client.send(bytes);
     expect(await client.until((text) => text.length >= bytes.length)).toBe(bytes);
@@ -133,7 +92,7 @@ describe('what is tunnelled untouched', () => {
       },
       (socket) => socket.write('220 hello\r\n'),
     );
-    const { dial } = await capture(workloadPlan(at(server.port, { protocol: 'Detect' })));
+    const { dial } = await captured(workloadPlan(at(server.port, { protocol: 'Detect' })));
     const client = dial(server.port);
     const startedMs = performance.now();
     await client.until((text) => text === '220 hello\r\n');
@@ -144,7 +103,7 @@ describe('what is tunnelled untouched', () => {
 
   it('an unfinished word that is never finished, after a second', async () => {
     const server = await echo();
-    const { dial } = await capture(workloadPlan(at(server.port, { protocol: 'Detect' })));
+    const { dial } = await captured(workloadPlan(at(server.port, { protocol: 'Detect' })));
     const client = dial(server.port);
     client.send('STATUS');
     expect(await client.until((text) => text === 'STATUS', 3_000)).toBe('STATUS');
@@ -152,7 +111,7 @@ describe('what is tunnelled untouched', () => {
 
   it('an unfinished word within that second, however slowly it comes', async () => {
     const server = await echo();
-    const { dial } = await capture(workloadPlan(at(server.port, { protocol: 'Detect' })));
+    const { dial } = await captured(workloadPlan(at(server.port, { protocol: 'Detect' })));
     const client = dial(server.port);
     client.send('S');
     setTimeout(() => client.send('T'), 700);
@@ -174,7 +133,7 @@ describe('what is tunnelled untouched', () => {
 
   it('connections of a dependency whose policies are switched off', async () => {
     const server = await echo();
-    const { dial, metrics } = await capture(workloadPlan(at(server.port, { enforcement: 'Disabled' })));
+    const { dial, metrics } = await captured(workloadPlan(at(server.port, { enforcement: 'Disabled' })));
     const client = dial(server.port);
     client.send('GET / HTTP/1.1\r\n\r\n');
     await client.until((text) => text === 'GET / HTTP/1.1\r\n\r\n');
@@ -194,7 +153,7 @@ describe('a tunnel', () => {
         socket.on('end', () => socket.end(`got ${received}`));
       },
     );
-    const { dial, plane } = await capture(workloadPlan());
+    const { dial, plane } = await captured(workloadPlan());
     const client = dial(server.port);
     client.send('all of it');
     client.socket.end();
@@ -204,7 +163,7 @@ describe('a tunnel', () => {
 
   it('turns a dial that fails into a reset before any byte', async () => {
     const port = await freePort();
-    const { dial, metrics } = await capture(workloadPlan());
+    const { dial, metrics } = await captured(workloadPlan());
     const client = dial(port);
     client.send('hello');
     expect(await client.closed()).toBe('ECONNRESET');
@@ -216,7 +175,7 @@ describe('a tunnel', () => {
 
   it('turns a reset of one side into a reset of the other', async () => {
     const server = await upstream((_received, socket) => socket.resetAndDestroy());
-    const { dial } = await capture(workloadPlan());
+    const { dial } = await captured(workloadPlan());
     const client = dial(server.port);
     client.send('x');
     expect(await client.closed()).toBe('ECONNRESET');
@@ -224,7 +183,7 @@ describe('a tunnel', () => {
 
   it('carries many megabytes both ways, byte for byte', async () => {
     const server = await echo();
-    const { dial } = await capture(workloadPlan());
+    const { dial } = await captured(workloadPlan());
     const client = dial(server.port);
     const bytes = Array.from({ length: 1_000_000 }, (_, i) => String(i).padStart(8, '.')).join('');
     client.send(bytes);
@@ -234,7 +193,7 @@ describe('a tunnel', () => {
   it('is closed by the idle timeout of its dependency and not before', async () => {
     const server = await echo();
     const timeouts = { requestMs: 0, attemptMs: 0, connectMs: 500, idleMs: 0, opaqueIdleMs: 400 };
-    const { dial } = await capture(workloadPlan(at(server.port, { protocol: 'Opaque' }, { timeouts })));
+    const { dial } = await captured(workloadPlan(at(server.port, { protocol: 'Opaque' }, { timeouts })));
     const client = dial(server.port);
     for (const word of ['a', 'b', 'c']) {
       client.send(word);
@@ -250,7 +209,7 @@ describe('a tunnel', () => {
 describe('what is HTTP', () => {
   it('belongs to the dependency by its destination, whatever Host says', async () => {
     const server = await upstream(answering(OK));
-    const { dial, plane } = await capture(
+    const { dial, plane } = await captured(
       workloadPlan(at(9, {}, {}), at(server.port, { id: 'other', name: 'other', endpointsKey: 'k' })),
     );
     plane.applyEndpointsSnapshot([{ key: 'k', endpoints: [server.endpoint] }], false);
@@ -262,7 +221,7 @@ describe('what is HTTP', () => {
 
   it('is detected by a method and a space, in pieces too', async () => {
     const server = await upstream(answering(OK));
-    const { dial, metrics } = await capture(
+    const { dial, metrics } = await captured(
       workloadPlan(at(server.port, { protocol: 'Detect' }, { circuitBreaker: BREAKER })),
     );
     const client = dial(server.port);
@@ -276,7 +235,7 @@ describe('what is HTTP', () => {
   it('is given its time for a head from the first byte on where it is declared', async () => {
     const server = await upstream(answering(OK));
     // Ten times as fast as the time outside.
-    const { dial } = await capture(workloadPlan(at(server.port)), {
+    const { dial } = await captured(workloadPlan(at(server.port)), {
       ...systemClock,
       monotonicMs: () => systemClock.monotonicMs() * 10,
       after: (delayMs, callback) => systemClock.after(delayMs / 10, callback),
@@ -288,7 +247,7 @@ describe('what is HTTP', () => {
 
   it('is answered 400 where it is declared and something else comes', async () => {
     const server = await upstream(answering(OK));
-    const { dial } = await capture(workloadPlan(at(server.port)));
+    const { dial } = await captured(workloadPlan(at(server.port)));
     const client = dial(server.port);
     client.send('\x16\x03\x01\x02\x00\x01\r\n\r\n');
     expect(await client.ended()).toMatch(/^HTTP\/1\.1 400/);
@@ -299,7 +258,7 @@ describe('what is HTTP', () => {
     const first = await upstream(answering(OK));
     const second = await upstream(answering(OK));
     const plan = dependencyPlan({}, { balancing: 'OriginalDestination', destinations: [] });
-    const { dial, plane } = await capture(workloadPlan(plan));
+    const { dial, plane } = await captured(workloadPlan(plan));
     plane.applyEndpointsSnapshot([{ key: plan.endpointsKey, endpoints: [first.endpoint, second.endpoint] }], false);
     for (let i = 0; i < 6; i++) {
       const client = dial(second.port);
@@ -310,7 +269,7 @@ describe('what is HTTP', () => {
   });
 
   it('refuses to forward to itself', async () => {
-    const { dial, plane } = await capture(workloadPlan());
+    const { dial, plane } = await captured(workloadPlan());
     const client = dial(Number.NaN);
     client.socket.on('error', () => {});
     await client.ended();

@@ -1,15 +1,44 @@
 // Every connection of the application begins here: whose is it, what does it speak, and who forwards it.
 import type { Socket } from 'node:net';
-import { ClientConnection } from './client-connection.ts';
+import { ClientConnection, type ClientConnectionOptions } from './client-connection.ts';
 import type { ProxyContext } from './context.ts';
 import type { DependencyRuntime } from './dependency.ts';
-import { Detection } from './detection.ts';
-import { Tunnel, type TunnelTarget } from './tunnel.ts';
+import { Detection, type DetectionOptions } from './detection.ts';
+import { HostClaim } from './host-index.ts';
+import { onlyTarget, Tunnel, type TunnelTarget, type TunnelTargets } from './tunnel.ts';
 
 /** How long the dial of an undeclared destination may take: the kernel's own patience, so that nothing changes for the application. */
-const UNDECLARED_CONNECT_TIMEOUT_MS = 130_000;
+export const UNDECLARED_CONNECT_TIMEOUT_MS = 130_000;
+/** What is not to be forwarded may say this long what it is; HTTP then gets an answer instead of a reset. */
+const DENIED_SILENCE_MS = 5_000;
 
 export type TunnelCause = 'undeclared' | 'no-plan' | 'disabled' | 'opaque' | 'h2c';
+
+/** What is known of a connection from the way it came. */
+export interface Arrival {
+  /** Where its bytes go if they are passed on untouched. */
+  targets: TunnelTargets;
+  /** Where a captured connection was made to; null where a listener decides. */
+  original: TunnelTarget | null;
+  /** Capture `explicit`: the port decides, and Host may be a local address. */
+  explicit: boolean;
+}
+
+/** A captured connection whose destination nobody declared, though a host may be what is called there. */
+export interface Unclaimed {
+  original: TunnelTarget;
+  /** Hosts are declared at its port. */
+  claimable: boolean;
+  /** Whether what is nobody's is refused; asked again for every request of a connection that began as somebody's. */
+  denied(): boolean;
+  /** Whose a Host or server name is; null: nobody's. */
+  readonly ownerOf: (host: string) => DependencyRuntime | null;
+  /** Forwards requests that are nobody's, without policies. */
+  nobody(): DependencyRuntime;
+  targetsOf(owner: DependencyRuntime): TunnelTargets;
+  /** No declared host is what is called. */
+  onUnclaimed(): void;
+}
 
 export class Intake {
   readonly #context: ProxyContext;
@@ -25,22 +54,63 @@ export class Intake {
     return this.#context.active + this.#tunnels.size;
   }
 
-  /** `original`: where a captured connection was made to; null in capture `explicit`. */
-  accept(socket: Socket, dependency: DependencyRuntime | null, original: TunnelTarget | null, hasPlan: boolean): void {
-    if (!dependency) {
-      if (original) this.#tunnel(socket, hasPlan ? 'undeclared' : 'no-plan', original, null, null, null);
-      else socket.destroy();
-      return;
-    }
-    const target = original ?? opaqueTarget(dependency);
+  accept(socket: Socket, dependency: DependencyRuntime, arrival: Arrival): void {
     const opaque = dependency.plan.protocol === 'Opaque';
     // Without policies there is nothing to read for; but in capture `explicit` the codec is what finds an endpoint for each request.
-    if (opaque || (original && !dependency.enforced)) {
-      if (target) this.#tunnel(socket, dependency.enforced ? 'opaque' : 'disabled', target, null, null, dependency);
-      else socket.resetAndDestroy();
-    } else {
-      this.#detect(socket, dependency, target, original);
+    if (opaque || (!arrival.explicit && !dependency.enforced)) {
+      this.#tunnel(socket, dependency.enforced ? 'opaque' : 'disabled', arrival.targets, dependency);
+      return;
     }
+    const serve = (first: Buffer) =>
+      this.#serve(socket, first, dependency, {
+        originalDestination: arrival.original,
+        rewriteHost: arrival.explicit,
+        owner: null,
+      });
+    this.#detect(socket, {
+      declaredHttp: dependency.plan.protocol === 'Http',
+      targets: arrival.targets,
+      onHttp: serve,
+      onTunnel: (cause, first, upstream) => this.#tunnel(socket, cause, arrival.targets, dependency, first, upstream),
+    });
+  }
+
+  /** Bytes go on as they came: nobody declared where to, or nothing is known of that yet. */
+  forward(socket: Socket, cause: TunnelCause, targets: TunnelTargets): void {
+    this.#tunnel(socket, cause, targets, null);
+  }
+
+  acceptUnclaimed(socket: Socket, unclaimed: Unclaimed): void {
+    const { original, claimable, ownerOf } = unclaimed;
+    const denied = unclaimed.denied();
+    if (!denied && !claimable) {
+      unclaimed.onUnclaimed();
+      this.forward(socket, 'undeclared', onlyTarget(original));
+      return;
+    }
+    const claim = new HostClaim();
+    const claimed = () => (claim.host === null || !claimable ? null : ownerOf(claim.host));
+    this.#detect(socket, {
+      declaredHttp: false,
+      targets: denied ? null : onlyTarget(original),
+      judge: (bytes) => claim.judge(bytes),
+      ...(denied ? { silenceMs: DENIED_SILENCE_MS } : {}),
+      onHttp: (first) => {
+        const owner = claimed();
+        if (owner ? owner.enforced && owner.plan.protocol !== 'Opaque' : denied)
+          this.#serveClaimed(socket, unclaimed, owner, first);
+        else this.#passUnclaimed(socket, unclaimed, owner, first, null);
+      },
+      onTunnel: (_cause, first, upstream) => {
+        const owner = claimed();
+        if (owner || !denied) {
+          this.#passUnclaimed(socket, unclaimed, owner, first, upstream);
+          return;
+        }
+        unclaimed.onUnclaimed();
+        socket.resetAndDestroy();
+      },
+    });
   }
 
   destroy(): void {
@@ -49,35 +119,60 @@ export class Intake {
     for (const socket of this.#detections) socket.destroy();
   }
 
-  #detect(
+  /** `owner` null: its first request is nobody's, and is told so. */
+  #serveClaimed(socket: Socket, unclaimed: Unclaimed, owner: DependencyRuntime | null, first: Buffer): void {
+    if (!owner) unclaimed.onUnclaimed();
+    this.#serve(socket, first, owner ?? unclaimed.nobody(), {
+      originalDestination: unclaimed.original,
+      rewriteHost: false,
+      owner: (host) => unclaimed.ownerOf(host) ?? (unclaimed.denied() ? null : unclaimed.nobody()),
+    });
+  }
+
+  #passUnclaimed(
     socket: Socket,
-    dependency: DependencyRuntime,
-    target: TunnelTarget | null,
-    original: TunnelTarget | null,
+    unclaimed: Unclaimed,
+    owner: DependencyRuntime | null,
+    first: Buffer | null,
+    upstream: Socket | null,
   ): void {
+    if (!owner) unclaimed.onUnclaimed();
+    const cause = owner ? (owner.enforced ? 'opaque' : 'disabled') : 'undeclared';
+    // What was dialled ahead leads to where the application wanted to go: it is as good as any other address.
+    const targets = owner?.enforced && !upstream ? unclaimed.targetsOf(owner) : onlyTarget(unclaimed.original);
+    this.#tunnel(socket, cause, targets, owner, first, upstream);
+  }
+
+  #serve(
+    socket: Socket,
+    first: Buffer,
+    dependency: DependencyRuntime,
+    how: Pick<ClientConnectionOptions, 'originalDestination' | 'rewriteHost' | 'owner'>,
+  ): void {
+    const client = new ClientConnection(socket, {
+      context: this.#context,
+      dependency,
+      ...how,
+      onClosed: (closed) => this.#clients.delete(closed),
+    });
+    this.#clients.add(client);
+    client.receive(first);
+  }
+
+  #detect(socket: Socket, options: Omit<DetectionOptions, 'socket' | 'ticker'>): void {
     this.#detections.add(socket);
     socket.once('close', () => this.#detections.delete(socket));
     void new Detection({
+      ...options,
       socket,
       ticker: this.#context.ticker,
-      declaredHttp: dependency.plan.protocol === 'Http',
-      target,
       onHttp: (first) => {
         this.#detections.delete(socket);
-        const client = new ClientConnection(socket, {
-          context: this.#context,
-          dependency,
-          originalDestination: original,
-          rewriteHost: original === null,
-          onClosed: (closed) => this.#clients.delete(closed),
-        });
-        this.#clients.add(client);
-        client.receive(first);
+        options.onHttp(first);
       },
       onTunnel: (cause, first, upstream) => {
         this.#detections.delete(socket);
-        if (target) this.#tunnel(socket, cause, target, first, upstream, dependency);
-        else socket.resetAndDestroy();
+        options.onTunnel(cause, first, upstream);
       },
     });
   }
@@ -85,10 +180,10 @@ export class Intake {
   #tunnel(
     client: Socket,
     cause: TunnelCause,
-    target: TunnelTarget,
-    first: Buffer | null,
-    upstream: Socket | null,
+    targets: TunnelTargets,
     dependency: DependencyRuntime | null,
+    first: Buffer | null = null,
+    upstream: Socket | null = null,
   ): void {
     this.#context.metrics.countTunnel(cause);
     this.#context.tunnels++;
@@ -96,7 +191,7 @@ export class Intake {
     let tunnel: Tunnel | null = null;
     const created = new Tunnel({
       client,
-      target,
+      targets,
       first,
       upstream,
       connectTimeoutMs: acts ? acts.connectMs : UNDECLARED_CONNECT_TIMEOUT_MS,
@@ -114,7 +209,11 @@ export class Intake {
 }
 
 /** Where a tunnel of capture `explicit` goes: any endpoint, or the ClusterIP. */
-function opaqueTarget(dependency: DependencyRuntime): TunnelTarget | null {
-  const endpoint = dependency.pick(null, null);
-  return endpoint ? { address: endpoint.address, port: endpoint.port } : null;
+export function endpointTargets(dependency: DependencyRuntime): TunnelTargets {
+  return {
+    get first() {
+      return dependency.pick(null, null);
+    },
+    others: null,
+  };
 }

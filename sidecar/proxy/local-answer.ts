@@ -17,6 +17,7 @@ export interface AnswerContext {
 
 const STATUS_TEXT: Record<number, string> = {
   400: 'Bad Request',
+  403: 'Forbidden',
   414: 'URI Too Long',
   431: 'Request Header Fields Too Large',
   502: 'Bad Gateway',

@@ -6,19 +6,37 @@ import type { Ticker } from './ticker.ts';
 
 const KEEP_ALIVE_PROBE_MS = 30_000;
 
+/** More addresses than these are not tried for one connection: its application waits. */
+const MAX_DIALS = 4;
+
 export interface TunnelTarget {
   address: string;
   port: number;
 }
 
+export interface TunnelTargets {
+  /** Where to dial at once; null: nowhere is known yet. */
+  readonly first: TunnelTarget | null;
+  /** Where else, asked for once when the first could not be reached; null: nowhere. */
+  readonly others: (() => Promise<readonly TunnelTarget[]>) | null;
+}
+
+export function onlyTarget(target: TunnelTarget): TunnelTargets {
+  return { first: target, others: null };
+}
+
+function sameTarget(one: TunnelTarget, other: TunnelTarget | null): boolean {
+  return one.address === other?.address && one.port === other.port;
+}
+
 export interface TunnelOptions {
   client: Socket;
-  target: TunnelTarget;
+  targets: TunnelTargets;
   /** Bytes already read from the client, to be sent first. */
   first: Buffer | null;
-  /** A connection to the target that is already open or on its way; null: dial. */
+  /** A connection to the first target that is already open or on its way; null: dial. */
   upstream: Socket | null;
-  /** 0: none. */
+  /** Of each dial. 0: none. */
   connectTimeoutMs: number;
   /** 0: none. */
   idleTimeoutMs: number;
@@ -34,7 +52,10 @@ export class Tunnel implements TimerNode {
   wheelAtMs = 0;
   readonly #options: TunnelOptions;
   readonly #client: Socket;
-  readonly #upstream: Socket;
+  #upstream: Socket | null = null;
+  readonly #dialled: TunnelTarget | null;
+  /** Those left to be tried; null: not asked for yet. */
+  #others: TunnelTarget[] | null = null;
   #connected = false;
   #closed = false;
   #lastActivityMs: number;
@@ -43,20 +64,13 @@ export class Tunnel implements TimerNode {
     this.#options = options;
     this.#client = options.client;
     this.#lastActivityMs = options.ticker.nowMs();
-    this.#upstream =
-      options.upstream ??
-      net.connect({ host: options.target.address, port: options.target.port, noDelay: true, allowHalfOpen: true });
     this.#client.setKeepAlive(true, KEEP_ALIVE_PROBE_MS);
     this.#watch(this.#client);
-    this.#watch(this.#upstream);
-    if (this.#upstream.connecting) {
-      this.#upstream.once('connect', () => this.#begin());
-      if (options.connectTimeoutMs > 0) options.ticker.arm(this, this.#lastActivityMs + options.connectTimeoutMs);
-    } else if (this.#upstream.destroyed) {
-      this.#fail();
-    } else {
-      this.#begin();
-    }
+    const { first } = options.targets;
+    this.#dialled = first;
+    if (options.upstream) this.#use(options.upstream);
+    else if (first) this.#dial(first);
+    else this.#dialNext();
   }
 
   get closed(): boolean {
@@ -66,7 +80,8 @@ export class Tunnel implements TimerNode {
   /** The wheel calls: not connected in time, or idle for too long, or only to look again. */
   expire(nowMs: number): void {
     if (!this.#connected) {
-      this.#fail();
+      this.#upstream?.destroy();
+      this.#dialNext();
       return;
     }
     const idleAtMs = this.#lastActivityMs + this.#options.idleTimeoutMs;
@@ -76,20 +91,59 @@ export class Tunnel implements TimerNode {
 
   destroy(): void {
     this.#client.destroy();
-    this.#upstream.destroy();
+    this.#upstream?.destroy();
     this.#end();
   }
 
-  #begin(): void {
-    if (this.#closed) return;
+  #dial({ address, port }: TunnelTarget): void {
+    this.#use(net.connect({ host: address, port, noDelay: true, allowHalfOpen: true }));
+  }
+
+  #use(upstream: Socket): void {
+    this.#upstream = upstream;
+    this.#watch(upstream);
+    const { connectTimeoutMs, ticker } = this.#options;
+    if (upstream.connecting) {
+      upstream.once('connect', () => this.#begin(upstream));
+      if (connectTimeoutMs > 0) ticker.arm(this, ticker.nowMs() + connectTimeoutMs);
+    } else if (upstream.destroyed) {
+      this.#dialNext();
+    } else {
+      this.#begin(upstream);
+    }
+  }
+
+  /** What was dialled cannot be reached. Nothing was sent, so anywhere else is as good. */
+  #dialNext(): void {
+    this.#upstream = null;
+    this.#options.ticker.disarm(this);
+    const { others } = this.#options.targets;
+    if (this.#others === null && others !== null) {
+      this.#others = [];
+      void this.#askOthers(others);
+      return;
+    }
+    const next = this.#others?.shift();
+    if (next) this.#dial(next);
+    else this.#fail();
+  }
+
+  async #askOthers(others: () => Promise<readonly TunnelTarget[]>): Promise<void> {
+    const targets = await others().catch(() => []);
+    this.#others = targets.filter((each) => !sameTarget(each, this.#dialled)).slice(0, MAX_DIALS - 1);
+    if (!this.#closed) this.#dialNext();
+  }
+
+  #begin(upstream: Socket): void {
+    if (this.#closed || upstream !== this.#upstream) return;
     this.#connected = true;
     const { ticker, idleTimeoutMs, first } = this.#options;
-    this.#upstream.setKeepAlive(true, KEEP_ALIVE_PROBE_MS);
+    upstream.setKeepAlive(true, KEEP_ALIVE_PROBE_MS);
     if (idleTimeoutMs > 0) ticker.arm(this, ticker.nowMs() + idleTimeoutMs);
     else ticker.disarm(this);
-    if (first && first.length > 0) this.#upstream.write(first);
-    this.#forward(this.#client, this.#upstream);
-    this.#forward(this.#upstream, this.#client);
+    if (first && first.length > 0) upstream.write(first);
+    this.#forward(this.#client, upstream);
+    this.#forward(upstream, this.#client);
   }
 
   #forward(from: Socket, to: Socket): void {
@@ -104,21 +158,30 @@ export class Tunnel implements TimerNode {
   }
 
   #watch(socket: Socket): void {
-    const other = socket === this.#client ? this.#upstream : this.#client;
     socket.on('error', () => {
-      if (this.#connected) {
-        other.resetAndDestroy();
+      if (!this.#connected) this.#lost(socket);
+      else if (this.#inUse(socket)) {
+        (socket === this.#client ? this.#upstream : this.#client)?.resetAndDestroy();
         this.#end();
-      } else {
-        this.#fail();
       }
     });
     socket.on('close', () => {
       if (this.#closed) return;
-      if (!this.#connected) this.#fail();
-      else if (this.#client.closed && this.#upstream.closed) this.#end();
-      else if (!socket.readableEnded) other.destroy();
+      if (!this.#connected) this.#lost(socket);
+      else if (this.#client.closed && this.#upstream?.closed) this.#end();
+      else if (this.#inUse(socket) && !socket.readableEnded)
+        (socket === this.#client ? this.#upstream : this.#client)?.destroy();
     });
+  }
+
+  #inUse(socket: Socket): boolean {
+    return socket === this.#client || socket === this.#upstream;
+  }
+
+  /** Before there was a connection to the target. */
+  #lost(socket: Socket): void {
+    if (socket === this.#client) this.#fail();
+    else if (socket === this.#upstream) this.#dialNext();
   }
 
   /** The application was accepted by the kernel before the target was dialled; the nearest to a refusal that is left is a reset. */
@@ -128,7 +191,7 @@ export class Tunnel implements TimerNode {
       this.#options.onDialFailed();
       this.#client.resetAndDestroy();
     }
-    this.#upstream.destroy();
+    this.#upstream?.destroy();
     this.#end();
   }
 

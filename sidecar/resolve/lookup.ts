@@ -19,13 +19,16 @@ export function createLookup(query: DnsQuery): LookupFunction {
     throw Object.assign(new Error(answer.detail), { code: answer.kind === 'failure' ? 'EAI_AGAIN' : 'ENOTFOUND' });
   };
   return (name, options, callback) => {
-    find(name).then(
-      (addresses) => {
-        const all = addresses.map((address): LookupAddress => ({ address, family: address.includes(':') ? 6 : 4 }));
-        if (options.all === true) callback(null, all);
-        else callback(null, all[0]?.address ?? '', all[0]?.family);
-      },
-      (error: NodeJS.ErrnoException) => callback(error, options.all === true ? [] : ''),
-    );
+    const answer = async () => {
+      const found = await find(name).catch((error: unknown) => error as NodeJS.ErrnoException);
+      if (found instanceof Error) {
+        callback(found, options.all === true ? [] : '');
+        return;
+      }
+      const all = found.map((address): LookupAddress => ({ address, family: address.includes(':') ? 6 : 4 }));
+      if (options.all === true) callback(null, all);
+      else callback(null, all[0]?.address ?? '', all[0]?.family);
+    };
+    void answer();
   };
 }

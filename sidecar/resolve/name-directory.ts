@@ -33,7 +33,7 @@ export interface NameDirectoryOptions {
   clock: Clock;
   random: Random;
   log: Logger;
-  countResolution(result: 'addresses' | 'no-address' | 'failure'): void;
+  countResolution: (result: 'addresses' | 'no-address' | 'failure') => void;
 }
 
 const CONCURRENT_QUERIES = 16;

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import type { ClientRequest, IncomingMessage, OutgoingHttpHeaders } from 'node:http';
 import { Agent, type RequestOptions, request } from 'node:https';
-import type { Socket } from 'node:net';
+import type { LookupFunction, Socket } from 'node:net';
 import type { FailureReason } from './stream-machine.ts';
 import type { Trust } from './trust.ts';
 
@@ -27,6 +27,8 @@ export interface OperatorClientOptions {
   url: URL;
   tokenFile: string;
   trust: Trust;
+  /** Resolves the name of the operator. */
+  lookup: LookupFunction;
   /** Bound on a POST, from the connect to the end of the answer. */
   postTimeoutMs: number;
 }
@@ -118,12 +120,13 @@ export class OperatorClient {
   }
 
   #requestOptions(method: string, path: string, headers: OutgoingHttpHeaders = {}): RequestOptions {
-    const { url, tokenFile, trust } = this.#options;
+    const { url, tokenFile, trust, lookup } = this.#options;
     return {
       method,
       host: url.hostname.replace(/^\[(.*)\]$/, '$1'),
       port: url.port === '' ? 443 : Number(url.port),
       path: `${url.pathname.replace(/\/$/, '')}${path}`,
+      lookup,
       ca: readAuthorities(trust),
       // The kubelet replaces the token while it is still good; each connection takes the newest.
       headers: {

@@ -69,6 +69,7 @@ async function start(changes: Partial<SubscriberOptions> = {}): Promise<Bench> {
     caFile: null,
     stateDirectory: join(directory, 'state'),
     dataPlane,
+    lookup: (_name, _options, done) => done(new Error('the operator of this test has an address'), ''),
     locallyDisabled: () => false,
     onPlanApplied: () => {},
     metrics: createSubscribeMetrics(registry, () => systemClock.monotonicMs()),

@@ -1,4 +1,5 @@
 // Everything between the operator and the data path: starts from disk, follows both streams, reports back.
+import type { LookupFunction } from 'node:net';
 import type { WorkloadPlan } from '../../plan/plan.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/log.ts';
@@ -24,6 +25,8 @@ export interface SubscriberOptions {
   locallyDisabled(): boolean;
   /** After every plan that was applied, from disk or stream. */
   onPlanApplied(plan: WorkloadPlan): void;
+  /** Resolves the name of the operator. */
+  lookup: LookupFunction;
   metrics: SubscribeMetrics;
   clock: Clock;
   random: Random;
@@ -60,6 +63,7 @@ export class Subscriber {
       url: options.operatorUrl,
       tokenFile: options.tokenFile,
       trust: this.#trust,
+      lookup: options.lookup,
       postTimeoutMs: POST_TIMEOUT_MS,
     });
     this.#state =

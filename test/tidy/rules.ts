@@ -16,6 +16,8 @@ const PURE = [
   /^operator\/inject\/patch\.ts$/,
   /^cli\/(check|explain|manifests|output)\/(?!command\.ts$|files\.ts$|from-cluster\.ts$|streams\.ts$)/,
   /^sidecar\/(http1|policies|route|balance)\//,
+  /^sidecar\/resolve\/(combine|name-state|resolv-conf)\.ts$/,
+  /^sidecar\/proxy\/(client-hello|first-bytes|host-index|own-addresses)\.ts$/,
 ];
 const IMPURE_NAMES = new Set([
   'setTimeout',

@@ -1,0 +1,177 @@
+// Whose is a connection that has come? By where it was made to, by the listener that it came to, or by the host that it names; a connection
+// that is nobody's goes on as the application made it, unless the plan says otherwise.
+import type { Socket } from 'node:net';
+import { endpointsKey, hostKey } from '../../plan/endpoints.ts';
+import type { DependencyPlan, WorkloadPlan } from '../../plan/plan.ts';
+import { RouteTable } from '../route/match.ts';
+import type { ListenerTarget } from './bootstrap-listeners.ts';
+import type { ProxyContext } from './context.ts';
+import { type DependencyEnvironment, DependencyRuntime } from './dependency.ts';
+import { HostIndex } from './host-index.ts';
+import { endpointTargets, type Intake, UNDECLARED_CONNECT_TIMEOUT_MS } from './intake.ts';
+import { hostTargets, listenerTargets, type World } from './listener-targets.ts';
+import { placeOf } from './own-addresses.ts';
+import { onlyTarget, type TunnelTarget, type TunnelTargets } from './tunnel.ts';
+import { judgeUndeclared, UndeclaredLog } from './undeclared.ts';
+import { UpstreamEndpoint } from './upstream.ts';
+
+export interface ArrivalsOptions {
+  intake: Intake;
+  context: ProxyContext;
+  environment: DependencyEnvironment;
+  world: World;
+  /** Capture `explicit`: Host may be a local address. */
+  explicit: boolean;
+}
+
+/** Requests of undeclared hosts, on connections on which a declared one was called before: forwarded to where they were sent, and counted. */
+const NOBODY: DependencyPlan = {
+  id: '',
+  name: '(undeclared)',
+  namespace: '',
+  serviceDependency: '',
+  criticality: 'Optional',
+  enforcement: 'Enabled',
+  service: null,
+  host: null,
+  authority: '',
+  protocol: 'Http',
+  destinations: [],
+  balancing: 'OriginalDestination',
+  endpointsKey: '',
+  levels: [],
+  combinations: [0],
+  policies: [
+    {
+      rule: 'base',
+      timeouts: { requestMs: 0, attemptMs: 0, connectMs: UNDECLARED_CONNECT_TIMEOUT_MS, idleMs: 0, opaqueIdleMs: 0 },
+      retries: null,
+      circuitBreaker: null,
+      bulkhead: null,
+      sources: {},
+    },
+  ],
+};
+
+export class Arrivals {
+  readonly #options: ArrivalsOptions;
+  readonly #byDestination = new Map<string, DependencyRuntime>();
+  /** By what a listener of the bootstrap stands for. */
+  readonly #byTarget = new Map<string, DependencyRuntime>();
+  #byHost = new HostIndex<DependencyRuntime>();
+  #dependencies: readonly DependencyRuntime[] = [];
+  readonly #undeclaredLog: UndeclaredLog;
+  #undeclared: WorkloadPlan['undeclared'] | null = null;
+  #nobody: DependencyRuntime | null = null;
+
+  constructor(options: ArrivalsOptions) {
+    this.#options = options;
+    this.#undeclaredLog = new UndeclaredLog(options.context.log, options.context.metrics);
+  }
+
+  /** What the plan in force wants of undeclared destinations; null before the first plan. */
+  get undeclared(): WorkloadPlan['undeclared'] | null {
+    return this.#undeclared;
+  }
+
+  setUndeclared(undeclared: WorkloadPlan['undeclared']): void {
+    this.#undeclared = undeclared;
+  }
+
+  /** Forwards what is nobody's on connections that a declared host claimed; null until it was needed. */
+  get nobody(): DependencyRuntime | null {
+    return this.#nobody;
+  }
+
+  /** A captured connection belongs to a dependency by where it was made to: a ClusterIP, or a pod of a headless Service. */
+  index(dependencies: Iterable<DependencyRuntime>): void {
+    this.#dependencies = [...dependencies];
+    this.#byDestination.clear();
+    this.#byTarget.clear();
+    this.#byHost = new HostIndex();
+    for (const dependency of this.#dependencies) {
+      const { host, service } = dependency.plan;
+      if (host) this.#byHost.add(host, dependency);
+      const target = service
+        ? endpointsKey(service.namespace, service.name, service.port)
+        : hostKey(host?.name ?? '', host?.port ?? 0);
+      if (!this.#byTarget.has(target)) this.#byTarget.set(target, dependency);
+      for (const { address, port } of dependency.plan.destinations)
+        this.#byDestination.set(`${address} ${port}`, dependency);
+      if (dependency.plan.balancing !== 'OriginalDestination') continue;
+      for (const { address, port } of dependency.endpoints) {
+        const key = `${address} ${port}`;
+        if (!this.#byDestination.has(key)) this.#byDestination.set(key, dependency);
+      }
+    }
+  }
+
+  /** Redirected here by the kernel (capture `iptables`). */
+  captured(socket: Socket, original: TunnelTarget): void {
+    const dependency = this.#byDestination.get(placeOf(original.address, original.port));
+    if (dependency)
+      this.#options.intake.accept(socket, dependency, { targets: onlyTarget(original), original, explicit: false });
+    else if (this.#undeclared !== null) this.#acceptUnclaimed(socket, original);
+    else this.#options.intake.forward(socket, 'no-plan', onlyTarget(original));
+  }
+
+  #acceptUnclaimed(socket: Socket, original: TunnelTarget): void {
+    const { port } = original;
+    const action = () =>
+      judgeUndeclared({
+        wanted: this.#undeclared ?? 'Allow',
+        port,
+        disabled: this.#options.environment.locallyDisabled(),
+        podsUnknown: this.#podsUnknown(),
+      });
+    this.#options.intake.acceptUnclaimed(socket, {
+      original,
+      claimable: this.#byHost.hasPort(port),
+      denied: () => action() === 'denied',
+      ownerOf: (host) => this.#byHost.match(host, port),
+      nobody: () => this.#nobodysRuntime(),
+      targetsOf: (owner) => this.#targetsOfHost(owner, original),
+      onUnclaimed: () => {
+        const nowMs = this.#options.environment.nowMs();
+        this.#undeclaredLog.note(action(), new UpstreamEndpoint(original.address, port).name, nowMs);
+      },
+    });
+  }
+
+  /** A headless Service is declared, and who its pods are is not known for certain. */
+  #podsUnknown(): boolean {
+    for (const { plan, endpointCount } of this.#dependencies) {
+      if (plan.balancing === 'OriginalDestination' && (endpointCount < 0 || this.#options.context.endpointsStale()))
+        return true;
+    }
+    return false;
+  }
+
+  /** Never elsewhere than the application's own resolver would lead: only among addresses that include the one it chose. */
+  #targetsOfHost({ plan }: DependencyRuntime, original: TunnelTarget): TunnelTargets {
+    const { host } = plan;
+    const known = host && this.#options.world.names.addresses(host.name)?.includes(original.address);
+    return known ? hostTargets(host.name, host.port, this.#options.world) : onlyTarget(original);
+  }
+
+  #nobodysRuntime(): DependencyRuntime {
+    this.#nobody ??= new DependencyRuntime(NOBODY, new RouteTable(NOBODY), NOBODY.name, this.#options.environment);
+    return this.#nobody;
+  }
+
+  /** Made to a listener of the bootstrap. */
+  listened(socket: Socket, target: ListenerTarget): void {
+    const targets = listenerTargets(target, this.#options.world);
+    const dependency = this.#byTarget.get(target.key);
+    const { explicit } = this.#options;
+    if (dependency) this.#options.intake.accept(socket, dependency, { targets, original: null, explicit });
+    else this.#options.intake.forward(socket, this.#undeclared !== null ? 'undeclared' : 'no-plan', targets);
+  }
+
+  /** Made to the listener of one dependency (standalone mode). */
+  dedicated(socket: Socket, dependency: DependencyRuntime): void {
+    const { host } = dependency.plan;
+    const targets = host ? hostTargets(host.name, host.port, this.#options.world) : endpointTargets(dependency);
+    this.#options.intake.accept(socket, dependency, { targets, original: null, explicit: true });
+  }
+}
