@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { parse } from 'yaml';
-import { differences, generatedFiles, write } from './generate.ts';
+import { differences, generatedFiles, NOTES, write } from './generate.ts';
 import { kinds } from './registry.ts';
 import { rawSchema, type SchemaNode } from './structural.ts';
 
@@ -14,6 +14,7 @@ beforeEach(async () => {
   root = await mkdtemp(join(tmpdir(), 'breakwater-generate-'));
   await mkdir(join(root, 'crds'));
   await cp(join(import.meta.dirname, 'testdata'), join(root, 'crds/testdata'), { recursive: true });
+  await cp(join(import.meta.dirname, '../examples'), join(root, 'examples'), { recursive: true });
 });
 
 afterEach(() => rm(root, { recursive: true }));
@@ -63,4 +64,18 @@ test('every field is in the reference', async () => {
     for (const name of [...names(rawSchema(kind.spec)), ...names(rawSchema(kind.status))])
       expect(reference).toContain(`| \`${name}\``);
   }
+});
+
+test('a block of the reference has an example, and leads to what explains it', async () => {
+  const reference = (await generatedFiles(root)).get('docs/crd-reference.md') ?? '';
+  const timeouts = reference.split('### ResiliencePolicy spec.timeouts\n')[1]?.split('\n### ')[0] ?? '';
+  expect(timeouts).toContain('See [Deadline](concepts.md#deadline).');
+  expect(timeouts).toContain('For example ([examples/timeouts.yaml](../examples/timeouts.yaml)):');
+  expect(timeouts).toContain('timeouts: {request: 2s, attempt: 1s, connect: 300ms}');
+  expect(reference).toContain('| `timeouts` | [object](#resiliencepolicy-spectimeouts) |');
+});
+
+test('every note of the generator finds its heading', async () => {
+  const reference = (await generatedFiles(root)).get('docs/crd-reference.md') ?? '';
+  for (const heading of Object.keys(NOTES)) expect(reference).toContain(`### ${heading}\n`);
 });

@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
 import { OWN_GROUP } from './kubernetes.ts';
-import { referenceDocument } from './reference.ts';
+import { type BlockNotes, referenceDocument } from './reference.ts';
 import { kinds } from './registry.ts';
 import { customResourceDefinition } from './structural.ts';
 
@@ -13,6 +13,29 @@ const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..');
 /** Folders in which every file is generated, so that a file of a kind that is gone is found. */
 const GENERATED_FOLDERS = ['crds/manifests', 'charts/breakwater/files/crds'];
 const REFERENCE = 'docs/crd-reference.md';
+
+/** What the reference says of a block beside its fields: the heading of docs/concepts.md, and the file of examples/. */
+export const NOTES: Readonly<Record<string, { concept: string; example?: string }>> = {
+  'ServiceDependency spec': { concept: 'Dependency' },
+  'ServiceDependency status': { concept: 'Workload and plan' },
+  'ServiceDependency status.circuits[]': { concept: 'Circuit' },
+  'ResiliencePolicy spec': { concept: 'How policies merge' },
+  'ResiliencePolicy spec.targetRefs[]': { concept: 'Policy', example: 'examples/service-owner.yaml' },
+  'ResiliencePolicy spec.timeouts': { concept: 'Deadline', example: 'examples/timeouts.yaml' },
+  'ResiliencePolicy spec.retries': { concept: 'Retry and budget', example: 'examples/retries.yaml' },
+  'ResiliencePolicy spec.circuitBreaker': { concept: 'Circuit', example: 'examples/circuit-breaker.yaml' },
+  'ResiliencePolicy spec.bulkhead': { concept: 'Bulkhead', example: 'examples/bulkhead.yaml' },
+  'ResiliencePolicy spec.rules[]': { concept: 'Policy', example: 'examples/rules.yaml' },
+};
+
+async function readNotes(root: string): Promise<Map<string, BlockNotes>> {
+  const notes = new Map<string, BlockNotes>();
+  for (const [heading, { concept, example: file }] of Object.entries(NOTES)) {
+    const example = file && { file, text: await readFile(join(root, file), 'utf8') };
+    notes.set(heading, { concept, ...(example ? { example } : {}) });
+  }
+  return notes;
+}
 
 /** Content of every generated file, by its path from the root of the project. */
 export async function generatedFiles(root: string = ROOT): Promise<Map<string, string>> {
@@ -26,7 +49,7 @@ export async function generatedFiles(root: string = ROOT): Promise<Map<string, s
       await readFile(join(root, 'crds/testdata/valid', `${kind.singular}-reference.yaml`), 'utf8'),
     );
   }
-  files.set(REFERENCE, referenceDocument(kinds, examples));
+  files.set(REFERENCE, referenceDocument(kinds, { examples, notes: await readNotes(root) }));
   return files;
 }
 
