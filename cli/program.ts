@@ -2,10 +2,13 @@
 // part when it runs: `sidecar` starts without the compiler, `standalone` without the demo.
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { Command, Option } from 'commander';
+import { Argument, Command, Option } from 'commander';
 import type { LogLevel } from '../runtime/log.ts';
 import type { CheckCommandOptions } from './check/command.ts';
+import { type Completion, complete, completionLines, DIRECTIVES, type ValueSource } from './completion/complete.ts';
+import { INSTALLATION, SCRIPTS, SHELLS, type Shell } from './completion/scripts.ts';
 import type { ExplainCommandOptions } from './explain/command.ts';
+import { WORKLOAD_KINDS } from './explain/target.ts';
 import { exitOf, projectRoot, startFollowingChild } from './following-child.ts';
 import type { Streams } from './output/streams.ts';
 
@@ -39,6 +42,7 @@ export function createProgram(name: string, streams: Streams): Program {
   addExplain(command, streams, ends);
   addStandalone(command, streams, ends);
   addDemo(command);
+  addCompletion(command, streams);
   addVersion(command, streams);
   addParts(command);
   return { command, exitCode: () => exitCode };
@@ -127,6 +131,45 @@ function addDemo(program: Command): void {
       const { runDemo } = await import('./demo/run.ts');
       process.exit(await runDemo({ output: options.output, colour: options.color }));
     });
+}
+
+function addCompletion(program: Command, streams: Streams): void {
+  program
+    .command('completion')
+    .description('print the script that makes a shell complete this command')
+    .addArgument(new Argument('<shell>', 'which shell').choices(SHELLS))
+    .addHelpText(
+      'after',
+      `\n${SHELLS.map((shell) => INSTALLATION[shell]).join('\n')}\n\nkubectl completes "kubectl breakwater" where kubectl_complete-breakwater is in the PATH.`,
+    )
+    .action((shell: Shell) => {
+      streams.stdout.write(SCRIPTS[shell]);
+    });
+}
+
+const MANIFEST_FILES: Completion = {
+  candidates: ['yaml', 'yml', 'json'].map((value) => ({ value, description: '' })),
+  directive: DIRECTIVES.fileEndings,
+};
+const WORKLOADS: Completion = {
+  candidates: WORKLOAD_KINDS.map(({ kind, shortNames }) => ({
+    value: `${shortNames[0] ?? kind.toLowerCase()}/`,
+    description: kind,
+  })),
+  directive: DIRECTIVES.noSpace | DIRECTIVES.noFiles,
+};
+
+/** What stands for arguments and options, by their names. */
+const VALUE_SOURCES: readonly ValueSource[] = [
+  { names: ['paths', 'filename'], completion: MANIFEST_FILES },
+  { names: ['folder'], completion: { candidates: [], directive: DIRECTIVES.folders } },
+  { names: ['kubeconfig'], completion: { candidates: [], directive: 0 } },
+  { names: ['workload'], completion: WORKLOADS },
+];
+
+/** What may follow the words of a command line that is being written: lines for a shell's script, or for kubectl. */
+export function completionOf(program: Command, words: readonly string[]): string[] {
+  return completionLines(complete(program, words, VALUE_SOURCES));
 }
 
 function addVersion(program: Command, streams: Streams): void {

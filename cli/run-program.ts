@@ -2,14 +2,21 @@
 import { CommanderError } from 'commander';
 import { EnvironmentError } from '../runtime/environment.ts';
 import type { Streams } from './output/streams.ts';
-import { createProgram } from './program.ts';
+import { completionOf, createProgram } from './program.ts';
 import { UsageError } from './usage-error.ts';
 
 const USAGE = 2;
+const COMPLETE = '__complete';
 
 /** `name`: "breakwater", or as which plugin it runs. Never rejects. */
 export async function runProgram(name: string, args: readonly string[], streams: Streams): Promise<number> {
   const program = createProgram(name, streams);
+  const [first, ...words] = args;
+  // Asked by the scripts of shells. No command of the program, for its words are not to be understood but to be completed.
+  if (first === COMPLETE) {
+    streams.stdout.write(`${completionOf(program.command, words).join('\n')}\n`);
+    return 0;
+  }
   try {
     await program.command.parseAsync(args, { from: 'user' });
     return program.exitCode();

@@ -161,6 +161,12 @@ describe('with them', () => {
     expect(wrong.stderr).toContain('("kubectl breakwater --help" says more)');
   });
 
+  test('kubectl completes what the plugin takes', async () => {
+    const asked = await kubectl('__complete', 'breakwater', 'explain', 'deploy/checkout', '--meth');
+    expect(asked.stdout).toBe('--method\tmethod of the request\n:4\n');
+    expect((await kubectl('__complete', 'breakwater', 'chec')).stdout).toMatch(/^check\tcheck manifests offline/);
+  });
+
   test('as JSON, for a pod and for the ServiceDependency itself, all dependencies', async () => {
     for (const workload of ['pod/checkout-0', 'sdep/checkout']) {
       const { stdout } = await explain(workload, '--namespace=shop', '-o', 'json');
