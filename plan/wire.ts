@@ -6,6 +6,10 @@
 //   POST /v1/circuits                CircuitReport
 //
 // Every request carries `authorization: Bearer <projected token>`. Who asks is decided by the token alone, never by what is asked.
+// The operator may have several replicas, and each request may reach another one. The answer to a stream names in REPLICA_HEADER the one that
+// holds it; reports about that stream carry the name back, and whichever replica takes them passes them on to it. So what a pod says
+// is where its stream is, and ends with it: a sidecar that opens a stream anew says it again.
+//
 // `version` is the last one applied; an equal version is answered `unchanged` in the place of the whole. A frame of an unknown kind is ignored.
 import { z } from 'zod';
 import { endpointSet } from './endpoints.ts';
@@ -17,6 +21,10 @@ export const PATHS = {
   acknowledgements: '/v1/acknowledgements',
   circuits: '/v1/circuits',
 } as const;
+
+export const REPLICA_HEADER = 'breakwater-replica';
+/** Name of a pod. */
+export const REPLICA_NAME = /^[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$/;
 
 /** The operator sends a heartbeat this often on a quiet stream; a sidecar that hears nothing for three of them reconnects. */
 export const HEARTBEAT_INTERVAL_MS = 5_000;

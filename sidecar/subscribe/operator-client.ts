@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import type { ClientRequest, IncomingMessage, OutgoingHttpHeaders } from 'node:http';
 import { Agent, type RequestOptions, request } from 'node:https';
 import type { LookupFunction, Socket } from 'node:net';
+import { REPLICA_HEADER, REPLICA_NAME } from '../../plan/wire.ts';
 import type { FailureReason } from './stream-machine.ts';
 import type { Trust } from './trust.ts';
 
@@ -43,6 +44,9 @@ export class OperatorClient {
   /** Reports come in bursts: one connection serves a burst, and is gone before the operator closes it. */
   readonly #postAgent = new Agent({ keepAlive: true, maxSockets: 1, timeout: POST_IDLE_MS });
 
+  /** Path of an open stream → the replica of the operator that holds it. */
+  readonly #replicas = new Map<string, string>();
+
   constructor(options: OperatorClientOptions) {
     this.#options = options;
   }
@@ -58,6 +62,7 @@ export class OperatorClient {
     const fail = (error: OperatorError) => {
       if (over) return;
       over = true;
+      this.#replicas.delete(pathOf(path));
       outgoing?.destroy();
       listener.failed(error);
     };
@@ -75,6 +80,8 @@ export class OperatorClient {
         return;
       }
       if (over) return;
+      const replica = response.headers[REPLICA_HEADER];
+      if (typeof replica === 'string' && REPLICA_NAME.test(replica)) this.#replicas.set(pathOf(path), replica);
       listener.opened();
       response.on('data', (bytes: Buffer) => {
         if (!over) listener.chunk(bytes);
@@ -87,21 +94,25 @@ export class OperatorClient {
     outgoing?.end();
     return {
       close: () => {
+        if (!over) this.#replicas.delete(pathOf(path));
         over = true;
         outgoing?.destroy();
       },
     };
   }
 
-  /** Sends one report; throws OperatorError unless the operator took it. */
-  post(path: string, body: unknown): Promise<void> {
+  /** Sends one report about the stream of that path; throws OperatorError unless the operator took it. */
+  post(path: string, body: unknown, streamPath: string): Promise<void> {
     return new Promise((resolve, reject) => {
       const fail = (error: unknown) => reject(asOperatorError(error));
       try {
         const text = JSON.stringify(body);
+        const replica = this.#replicas.get(streamPath);
         const options = this.#requestOptions('POST', path, {
           'content-type': 'application/json',
           'content-length': Buffer.byteLength(text),
+          // Any replica may take it: it goes on to the one that this names.
+          ...(replica === undefined ? {} : { [REPLICA_HEADER]: replica }),
         });
         options.agent = this.#postAgent;
         options.signal = AbortSignal.timeout(this.#options.postTimeoutMs);
@@ -138,6 +149,10 @@ export class OperatorClient {
       minVersion: 'TLSv1.2',
     };
   }
+}
+
+function pathOf(pathAndQuery: string): string {
+  return pathAndQuery.split('?', 1)[0] ?? '';
 }
 
 function readToken(file: string): string {

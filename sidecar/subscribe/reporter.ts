@@ -11,7 +11,8 @@ import { type ReportKind, ReportQueue } from './report-queue.ts';
 import type { FailureReason } from './stream-machine.ts';
 
 export interface ReporterOptions {
-  post(path: string, body: unknown): Promise<void>;
+  /** `streamPath`: of the stream that the report is about. */
+  post(path: string, body: unknown, streamPath: string): Promise<void>;
   circuits(): CircuitView[];
   locallyDisabled(): boolean;
   clock: Clock;
@@ -88,8 +89,10 @@ export class Reporter {
   async #send(kind: ReportKind): Promise<void> {
     try {
       const report = kind === 'circuits' ? this.#circuitReport() : this.#acknowledgement(kind);
-      if (report !== null)
-        await this.#options.post(kind === 'circuits' ? PATHS.circuits : PATHS.acknowledgements, report);
+      if (report !== null) {
+        const path = kind === 'circuits' ? PATHS.circuits : PATHS.acknowledgements;
+        await this.#options.post(path, report, kind === 'endpoints' ? PATHS.endpoints : PATHS.plan);
+      }
       if (kind === 'circuits') this.#toldCircuits = JSON.stringify(report);
       this.#queue.sent();
       this.#reported = null;

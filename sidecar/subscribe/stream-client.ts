@@ -2,9 +2,9 @@
 import { PLAN_LIMITS } from '../../plan/plan.ts';
 import { HEARTBEAT_INTERVAL_MS } from '../../plan/wire.ts';
 import type { Clock } from '../../runtime/clock.ts';
+import { LineSplitter, LineTooLongError } from '../../runtime/line-splitter.ts';
 import type { Logger } from '../../runtime/log.ts';
 import type { Random } from '../../runtime/random.ts';
-import { LineSplitter, LineTooLongError } from './line-splitter.ts';
 import type { OperatorClient } from './operator-client.ts';
 import {
   type FailureReason,

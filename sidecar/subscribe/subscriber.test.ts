@@ -124,6 +124,32 @@ describe('plan stream', () => {
     expect(dataPlane.calls.filter((call) => call.startsWith('plan'))).toEqual(['plan shop']);
   });
 
+  it('names in its reports the replica that holds the stream they are about', async () => {
+    operator.replica = 'operator-a';
+    await start();
+    const stream = await operator.stream('plan');
+    const endpoints = await operator.stream('endpoints');
+    stream.send(plan('shop', 'v1'));
+    await operator.report('acknowledgements');
+    await operator.report('circuits');
+    expect(operator.named).toEqual(['operator-a', 'operator-a']);
+    operator.replica = 'operator-b';
+    stream.cut();
+    const again = await operator.stream('plan');
+    again.send(plan('shop', 'v2'));
+    await operator.report('acknowledgements');
+    expect(operator.named.at(-1)).toBe('operator-b');
+    endpoints.send(snapshot('e1'));
+    for (let named = ''; named !== 'endpoints'; named = String((await operator.report('acknowledgements'))['stream']));
+    expect(operator.named.at(-1)).toBe('operator-a');
+    // One that does not say who it is gets reports that name nobody, and so does one whose header is no name.
+    operator.replica = '-no name-';
+    again.cut();
+    (await operator.stream('plan')).send(plan('shop', 'v3'));
+    expect(await operator.report('acknowledgements')).toMatchObject({ version: 'v3' });
+    expect(operator.named.at(-1)).toBe('');
+  });
+
   it('refuses a plan that was cut, whole, and keeps the last good one', async () => {
     const { dataPlane, registry, logs } = await start();
     const stream = await operator.stream('plan');

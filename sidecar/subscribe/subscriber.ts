@@ -71,7 +71,7 @@ export class Subscriber {
         ? null
         : new StateDirectory(options.stateDirectory, clock, log, () => metrics.countStateWriteFailure());
     this.#reporter = new Reporter({
-      post: (path, body) => this.#client.post(path, body),
+      post: (path, body, streamPath) => this.#client.post(path, body, streamPath),
       circuits: () => dataPlane.circuits(),
       locallyDisabled: () => options.locallyDisabled(),
       clock,

@@ -12,7 +12,7 @@ import {
   X509CertificateGenerator,
 } from '@peculiar/x509';
 import type { EndpointsFrame, PlanFrame } from '../../plan/wire.ts';
-import { encodeFrame, PATHS } from '../../plan/wire.ts';
+import { encodeFrame, PATHS, REPLICA_HEADER } from '../../plan/wire.ts';
 import { systemClock } from '../../runtime/clock.ts';
 
 const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
@@ -59,7 +59,7 @@ export class TestStream {
   closed = false;
   #cancelHeartbeat: () => void = () => {};
 
-  constructor(url: URL, request: IncomingMessage, response: ServerResponse) {
+  constructor(url: URL, request: IncomingMessage, response: ServerResponse, replica: string) {
     this.version = url.searchParams.get('version');
     this.authorization = request.headers.authorization ?? '';
     this.#response = response;
@@ -68,7 +68,8 @@ export class TestStream {
       this.mute();
       this.closed = true;
     });
-    response.writeHead(200, { 'content-type': 'application/x-ndjson' });
+    const named = replica === '' ? {} : { [REPLICA_HEADER]: replica };
+    response.writeHead(200, { 'content-type': 'application/x-ndjson', ...named });
     response.flushHeaders();
   }
 
@@ -107,6 +108,10 @@ export class TestOperator {
   reportCount = 0;
   /** A status to answer everything with, instead of what was asked for. */
   refuseWith: number | null = null;
+  /** Name of the replica that streams which open now are held by; empty: it does not say. */
+  replica = '';
+  /** Of each report, the replica that it names. */
+  readonly named: string[] = [];
 
   readonly port: number;
 
@@ -153,9 +158,9 @@ export class TestOperator {
       request.resume();
       response.writeHead(this.refuseWith).end(JSON.stringify({ reason: 'Scripted', message: 'the script says so' }));
     } else if (url.pathname === PATHS.plan) {
-      this.#streams.plan.put(new TestStream(url, request, response));
+      this.#streams.plan.put(new TestStream(url, request, response, this.replica));
     } else if (url.pathname === PATHS.endpoints) {
-      this.#streams.endpoints.put(new TestStream(url, request, response));
+      this.#streams.endpoints.put(new TestStream(url, request, response, this.replica));
     } else {
       let body = '';
       request.setEncoding('utf8').on('data', (text: string) => {
@@ -163,6 +168,7 @@ export class TestOperator {
       });
       request.on('end', () => {
         this.reportCount += 1;
+        this.named.push(String(request.headers[REPLICA_HEADER] ?? ''));
         const kind = url.pathname === PATHS.circuits ? 'circuits' : 'acknowledgements';
         this.#reports[kind].put(JSON.parse(body) as Report);
         response.writeHead(204).end();
