@@ -39,7 +39,7 @@ export async function startOperator(
   const { source, leadership, elector } = platform;
   const certificates = createCertificates({ ...platform.certificates, leadership, clock, log });
   const webhook = platform.createWebhook(certificates);
-  const { distributor, reconciler, keeper, listener } = createCore(platform, certificates, tools);
+  const { distributor, reconciler, keeper, peers, listener } = createCore(platform, certificates, tools);
 
   let isStopping = false;
   const waitingFor = () => {
@@ -51,7 +51,7 @@ export async function startOperator(
     listen: config.admin,
     waitingFor,
     registry: tools.metrics.registry,
-    beforeScrape: () => [source, reconciler, keeper].forEach((part) => part.observe()),
+    beforeScrape: () => [source, reconciler, keeper, peers?.others].forEach((part) => part?.observe()),
   });
   const https = new HttpsServer({
     listen: config.https,
@@ -59,8 +59,13 @@ export async function startOperator(
     register: (server) => {
       distributor.register(server);
       webhook.register(server);
+      peers?.own.register(server);
     },
-    closeStreams: () => distributor.close(),
+    closeStreams: () => {
+      distributor.close();
+      // Afterwards, so that the others hear that no stream is open here any more.
+      peers?.own.close();
+    },
     clock,
   });
 
@@ -93,6 +98,7 @@ export async function startOperator(
     { name: 'reconciler', start: () => reconciler.start(), stop: () => reconciler.stop() },
     { name: 'certificates', start: () => certificates.start(), stop: () => certificates.stop() },
     https,
+    { name: 'peers', start: () => peers?.others.start(), stop: () => peers?.others.stop() },
     // Only now that somebody answers may the API server be told to trust us.
     { name: 'webhook', start: () => webhook.start(), stop: () => webhook.stop() },
     // The lead goes to another replica as soon as nothing is written any more, long before the last stream has ended.

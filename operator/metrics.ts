@@ -25,6 +25,8 @@ export interface OperatorMetrics {
   reconcileSeconds: Histogram<'controller'>;
   restClientRequests: Counter<'code' | 'method' | 'host'>;
   leader: Gauge<'name'>;
+  peersListed: Gauge;
+  peersConnected: Gauge;
   watchRestarts: Counter<'resource' | 'reason'>;
   watchRelists: Counter<'resource'>;
   cacheObjects: Gauge<'resource'>;
@@ -113,6 +115,16 @@ export function createOperatorMetrics(): OperatorMetrics {
       name: 'leader_election_master_status',
       help: '1 in the replica that leads and writes, 0 in the others; name is that of the Lease',
       labelNames: ['name'],
+      registers,
+    }),
+    peersListed: new Gauge({
+      name: 'breakwater_peers_listed',
+      help: "Other replicas in the EndpointSlices of the operator's Service",
+      registers,
+    }),
+    peersConnected: new Gauge({
+      name: 'breakwater_peers_connected',
+      help: 'Other replicas that this one listens to; fewer than listed for long: counts of sidecars may be too low',
       registers,
     }),
     watchRestarts: new Counter({

@@ -11,7 +11,7 @@ import { createSecretStore } from './certificates/secret-store.ts';
 import type { CertificateStore } from './certificates/store.ts';
 import { createWebhookBundle } from './certificates/webhook-bundle.ts';
 import type { ClusterConfig, FolderConfig, OperatorConfig } from './config.ts';
-import { type Authenticator, createTokenReviewer } from './distribute/authenticate.ts';
+import { type Authenticator, createTokenReviewer, PEER_AUDIENCE } from './distribute/authenticate.ts';
 import { createStaticAuthenticator, type TokenTable } from './distribute/static-tokens.ts';
 import { ELECTION_TIMES } from './elect/election.ts';
 import { ALWAYS_LEADING, Elector, type Leadership } from './elect/elector.ts';
@@ -61,12 +61,23 @@ export interface Platform {
   /** Undefined where there can be one operator only. */
   elector: Elector | undefined;
   authenticator: Authenticator;
+  /** How replicas find and know each other; undefined where there can be one operator only. */
+  peers: PeerPlatform | undefined;
   certificates: { store: CertificateStore; names: readonly string[]; lifetimes?: Lifetimes };
   statuses: StatusSink;
   events: EventSink;
   createWebhook(certificates: Certificates): Webhook;
   folder: FolderHandle | undefined;
   close(): Promise<void>;
+}
+
+export interface PeerPlatform {
+  authenticator: Authenticator;
+  /** Name of this pod. */
+  self: string;
+  service: { namespace: string; name: string };
+  serverName: string;
+  tokenFile: string;
 }
 
 export interface Tools {
@@ -104,6 +115,17 @@ function clusterPlatform(config: OperatorConfig, cluster: ClusterConfig, { clock
     leadership: elector,
     elector,
     authenticator: createTokenReviewer({ api, clock }),
+    peers: {
+      authenticator: createTokenReviewer({
+        api,
+        clock,
+        accepted: { audience: PEER_AUDIENCE, account: { namespace, name: cluster.serviceAccount } },
+      }),
+      self: cluster.podName,
+      service: { namespace, name: serviceName },
+      serverName: host,
+      tokenFile: cluster.peerTokenFile,
+    },
     certificates: {
       store: createSecretStore({ api: leaderApi, namespace, name: cluster.certificateSecret }),
       lifetimes: cluster.lifetimes,
@@ -188,6 +210,7 @@ function folderPlatform(
     leadership: ALWAYS_LEADING,
     elector: undefined,
     authenticator,
+    peers: undefined,
     certificates: { store: createFolderStore(stateFolder), names: ['localhost', '127.0.0.1'] },
     statuses,
     events: {

@@ -38,8 +38,8 @@ const none = new Map<string, string>();
 test('only the current version counts as applied', () => {
   const sessions = new Sessions();
   const { planOf } = published('v2');
-  sessions.opened(podA, CHECKOUT);
-  sessions.opened(podB, CHECKOUT);
+  sessions.opened(podA, CHECKOUT, 'plan', 0);
+  sessions.opened(podB, CHECKOUT, 'plan', 0);
   expect(sessions.acknowledge(podA, CHECKOUT, ack('v2'), 0)).toBe(true);
   expect(sessions.acknowledge(podB, CHECKOUT, ack('v1'), 0)).toBe(true);
   expect(sessions.acknowledge(podA, CHECKOUT, ack('v2'), 0)).toBe(false);
@@ -54,14 +54,14 @@ test('only the current version counts as applied', () => {
 
 test('an acknowledgement of endpoints says nothing about the plan', () => {
   const sessions = new Sessions();
-  sessions.opened(podA, CHECKOUT);
+  sessions.opened(podA, CHECKOUT, 'plan', 0);
   sessions.acknowledge(podA, CHECKOUT, ack('v1', { stream: 'endpoints' }), 0);
   expect(sessions.applied(published('v1').planOf, none).get(CHECKOUT)).toMatchObject({ applied: 0, of: 1 });
 });
 
 test('the version with which a sidecar resumes is one it applied', () => {
   const sessions = new Sessions();
-  sessions.opened(podA, CHECKOUT);
+  sessions.opened(podA, CHECKOUT, 'plan', 0);
   expect(sessions.resumed(podA, 'plan', 'v1')).toBe(true);
   expect(sessions.resumed(podA, 'plan', 'v1')).toBe(false);
   expect(sessions.applied(published('v1').planOf, none).get(CHECKOUT)).toMatchObject({ applied: 1, of: 1 });
@@ -69,8 +69,8 @@ test('the version with which a sidecar resumes is one it applied', () => {
 
 test('refusals and local switches name their pods; a message is one line', () => {
   const sessions = new Sessions();
-  sessions.opened(podA, CHECKOUT);
-  sessions.opened(podB, CHECKOUT);
+  sessions.opened(podA, CHECKOUT, 'plan', 0);
+  sessions.opened(podB, CHECKOUT, 'plan', 0);
   sessions.acknowledge(podA, CHECKOUT, ack('v1', { applied: false, message: 'no such\n\u001b[31mfield' }), 0);
   sessions.acknowledge(podB, CHECKOUT, ack('v1', { locallyDisabled: true }), 0);
   expect(sessions.applied(published('v1').planOf, none).get(CHECKOUT)).toMatchObject({
@@ -83,7 +83,7 @@ test('refusals and local switches name their pods; a message is one line', () =>
 
 test('a plan that cannot be sent is applied by nobody, and says so', () => {
   const sessions = new Sessions();
-  sessions.opened(podA, CHECKOUT);
+  sessions.opened(podA, CHECKOUT, 'plan', 0);
   sessions.acknowledge(podA, CHECKOUT, ack('v1'), 0);
   const summary = sessions.applied(published('v1').planOf, new Map([[CHECKOUT, 'too large']])).get(CHECKOUT);
   expect(summary).toMatchObject({ applied: 0, of: 1, nacks: [{ pod: '*', message: 'too large' }], appliedPods: [] });
@@ -92,26 +92,26 @@ test('a plan that cannot be sent is applied by nobody, and says so', () => {
 test('a pod is forgotten a while after its last stream, and keeps its acknowledgement when it is back earlier', () => {
   const sessions = new Sessions();
   const { planOf } = published('v1');
-  sessions.opened(podA, CHECKOUT);
-  sessions.opened(podA, CHECKOUT);
+  sessions.opened(podA, CHECKOUT, 'plan', 0);
+  sessions.opened(podA, CHECKOUT, 'plan', 0);
   sessions.acknowledge(podA, CHECKOUT, ack('v1'), 0);
-  sessions.closed(podA, 0);
+  sessions.closed(podA, 'plan', 0);
   expect(sessions.expire(SESSION_GRACE_MS * 10)).toBe(false);
-  sessions.closed(podA, 100);
+  sessions.closed(podA, 'plan', 100);
   expect(sessions.expire(100 + SESSION_GRACE_MS - 1)).toBe(false);
-  sessions.opened(podA, CHECKOUT);
+  sessions.opened(podA, CHECKOUT, 'plan', 0);
   expect(sessions.expire(100 + SESSION_GRACE_MS)).toBe(false);
   expect(sessions.applied(planOf, none).get(CHECKOUT)).toMatchObject({ applied: 1, of: 1 });
-  sessions.closed(podA, 200);
+  sessions.closed(podA, 'plan', 200);
   expect(sessions.expire(200 + SESSION_GRACE_MS)).toBe(true);
   expect(sessions.applied(planOf, none).size).toBe(0);
 });
 
 test('of pods that do not exist any more, only those without a stream are forgotten at once', () => {
   const sessions = new Sessions();
-  sessions.opened(podA, CHECKOUT);
-  sessions.opened(podB, CHECKOUT);
-  sessions.closed(podB, 0);
+  sessions.opened(podA, CHECKOUT, 'plan', 0);
+  sessions.opened(podB, CHECKOUT, 'plan', 0);
+  sessions.closed(podB, 'plan', 0);
   expect(sessions.forgetIdle(() => true)).toBe(false);
   expect(sessions.forgetIdle(() => false)).toBe(true);
   expect(sessions.applied(published('v1').planOf, none).get(CHECKOUT)).toMatchObject({ of: 1 });
@@ -119,9 +119,9 @@ test('of pods that do not exist any more, only those without a stream are forgot
 
 test('a pod that moves to another workload starts over there', () => {
   const sessions = new Sessions();
-  sessions.opened(podA, 'shop/other');
+  sessions.opened(podA, 'shop/other', 'plan', 0);
   sessions.acknowledge(podA, 'shop/other', ack('v1'), 0);
-  sessions.opened(podA, CHECKOUT);
+  sessions.opened(podA, CHECKOUT, 'plan', 0);
   const applied = sessions.applied(published('v1').planOf, none);
   expect([...applied.keys()]).toEqual([CHECKOUT]);
   expect(applied.get(CHECKOUT)).toMatchObject({ applied: 0, of: 1 });
@@ -130,9 +130,9 @@ test('a pod that moves to another workload starts over there', () => {
 test('circuits add up over pods; closed ones and those of foreign dependencies do not count', () => {
   const sessions = new Sessions();
   const { plan, planOf } = published('v1');
-  sessions.opened(podA, CHECKOUT);
-  sessions.opened(podB, CHECKOUT);
-  sessions.opened({ namespace: 'shop', name: 'checkout-c', uid: 'uid-c' }, CHECKOUT);
+  sessions.opened(podA, CHECKOUT, 'plan', 0);
+  sessions.opened(podB, CHECKOUT, 'plan', 0);
+  sessions.opened({ namespace: 'shop', name: 'checkout-c', uid: 'uid-c' }, CHECKOUT, 'plan', 0);
   const foreign = circuit({ dependency: 'billing/ledger/database' });
   const unknown = circuit({ stateKey: 'of a rule that is gone' });
   expect(sessions.report(podA, plan, { circuits: [circuit(), foreign, unknown] }, 0)).toBe(true);

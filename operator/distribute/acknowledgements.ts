@@ -1,5 +1,6 @@
 // What the sidecars say of themselves: which version each applied, and which of its circuits are not closed. Kept per pod, and forgotten a
-// while after its last stream ended, so that a sidecar that only reconnects is never missing in between.
+// while after its last stream ended, so that a sidecar that only reconnects is never missing in between. What other replicas know of theirs is
+// added up with it: of a pod that several know, the one to which it came last is right.
 //
 // Nothing here trusts a sidecar further than its own workload: circuits that are not in its plan do not count, and each counts once.
 import type { AcknowledgementReport, CircuitReport, CircuitState } from '../../plan/wire.ts';
@@ -10,12 +11,17 @@ import type { PlanSnapshot } from './snapshots.ts';
 /** How long a pod without a stream is still counted. */
 export const SESSION_GRACE_MS = 30_000;
 
-interface Session {
+export interface Session {
   pod: PodIdentity;
   workloadId: string;
   streams: number;
   /** When its last stream ended; Infinity while one is open. Monotonic. */
   idleSinceMs: number;
+  planStreams: number;
+  /** When its last plan stream opened; -Infinity: none ever did here. Monotonic. */
+  planOpenedMs: number;
+  /** Grows with each change of it. */
+  change: number;
   plan: { version: string; applied: boolean; message: string } | undefined;
   endpoints: { version: string; applied: boolean; message: string } | undefined;
   locallyDisabled: boolean;
@@ -103,26 +109,58 @@ function mostFrequent(texts: readonly string[]): string {
   return most?.[0] ?? '';
 }
 
+/** Whether the pod of both came to the replica of `a` after it came to that of `b`. */
+function isNewer(a: Session, b: Session): boolean {
+  const openA = a.planStreams > 0;
+  if (openA !== b.planStreams > 0) return openA;
+  return a.planOpenedMs > b.planOpenedMs;
+}
+
+export interface SessionsOptions {
+  /** Sessions of other replicas; their times by our clock. */
+  elsewhere?: () => Iterable<Session>;
+  /** Called after each change of a session here. */
+  onTouch?: () => void;
+}
+
 export class Sessions {
   readonly #byUid = new Map<string, Session>();
+  readonly #options: SessionsOptions;
+  #changes = 0;
+
+  constructor(options: SessionsOptions = {}) {
+    this.#options = options;
+  }
+
+  /** By uid of the pod, those of this replica alone. */
+  here(): ReadonlyMap<string, Readonly<Session>> {
+    return this.#byUid;
+  }
 
   /** A stream of this pod opened. A pod whose workload is another one now starts over. */
-  opened(pod: PodIdentity, workloadId: string): void {
+  opened(pod: PodIdentity, workloadId: string, stream: StreamKind, nowMs: number): void {
     const session = this.#session(pod, workloadId);
     session.streams += 1;
     session.idleSinceMs = Number.POSITIVE_INFINITY;
+    if (stream === 'plan') {
+      session.planStreams += 1;
+      session.planOpenedMs = nowMs;
+    }
+    this.#touch(session);
   }
 
-  closed(pod: PodIdentity, nowMs: number): void {
+  closed(pod: PodIdentity, stream: StreamKind, nowMs: number): void {
     const session = this.#byUid.get(pod.uid);
     if (!session) return;
     session.streams = Math.max(0, session.streams - 1);
+    if (stream === 'plan') session.planStreams = Math.max(0, session.planStreams - 1);
     if (session.streams === 0) session.idleSinceMs = nowMs;
+    this.#touch(session);
   }
 
   /** The pod does not exist any more. */
   gone(pod: PodIdentity): void {
-    this.#byUid.delete(pod.uid);
+    this.#forget(pod.uid);
   }
 
   /** Forgets the pods whose grace is over; true when there were any. */
@@ -130,7 +168,7 @@ export class Sessions {
     let changed = false;
     for (const [uid, session] of this.#byUid) {
       if (nowMs - session.idleSinceMs < SESSION_GRACE_MS) continue;
-      this.#byUid.delete(uid);
+      this.#forget(uid);
       changed = true;
     }
     return changed;
@@ -141,7 +179,7 @@ export class Sessions {
     let changed = false;
     for (const [uid, session] of this.#byUid) {
       if (session.streams > 0 || exists(session.pod)) continue;
-      this.#byUid.delete(uid);
+      this.#forget(uid);
       changed = true;
     }
     return changed;
@@ -152,6 +190,7 @@ export class Sessions {
     const session = this.#byUid.get(pod.uid);
     if (!session || session[stream]?.version === version) return false;
     session[stream] = { version, applied: true, message: '' };
+    this.#touch(session);
     return true;
   }
 
@@ -167,6 +206,7 @@ export class Sessions {
       session.locallyDisabled !== report.locallyDisabled;
     session[report.stream] = { version: report.version, applied: report.applied, message };
     session.locallyDisabled = report.locallyDisabled;
+    if (changed) this.#touch(session);
     return changed;
   }
 
@@ -181,6 +221,7 @@ export class Sessions {
     const circuits = [...byKey.values()];
     const changed = JSON.stringify(circuits) !== JSON.stringify(session.circuits);
     session.circuits = circuits;
+    if (changed) this.#touch(session);
     return changed;
   }
 
@@ -189,7 +230,7 @@ export class Sessions {
     planOf: (workloadId: string) => PlanSnapshot | undefined,
     notSent: ReadonlyMap<string, string>,
   ): Map<string, AppliedSummary> {
-    const byWorkload = Map.groupBy(this.#byUid.values(), (session) => session.workloadId);
+    const byWorkload = Map.groupBy(this.#everywhere(), (session) => session.workloadId);
     const summaries = new Map<string, AppliedSummary>();
     for (const workloadId of new Set([...byWorkload.keys(), ...notSent.keys()])) {
       const version = planOf(workloadId)?.version;
@@ -214,7 +255,7 @@ export class Sessions {
   /** Circuits that are not closed, over all pods, sorted. */
   circuits(planOf: (workloadId: string) => PlanSnapshot | undefined): CircuitSummary[] {
     const reports = new Map<string, ReportedCircuit[]>();
-    for (const session of this.#byUid.values()) {
+    for (const session of this.#everywhere()) {
       const plan = planOf(session.workloadId);
       for (const circuit of session.circuits) {
         if (plan === undefined || !isInPlan(plan, circuit)) continue;
@@ -235,7 +276,7 @@ export class Sessions {
   /** By circuit key: how many sidecars have the circuit. */
   #totals(planOf: (workloadId: string) => PlanSnapshot | undefined): ReadonlyMap<string, number> {
     const sidecars = new Map<string, number>();
-    for (const { workloadId } of this.#byUid.values()) sidecars.set(workloadId, (sidecars.get(workloadId) ?? 0) + 1);
+    for (const { workloadId } of this.#everywhere()) sidecars.set(workloadId, (sidecars.get(workloadId) ?? 0) + 1);
     const totals = new Map<string, number>();
     for (const [workloadId, count] of sidecars) {
       for (const [dependency, stateKeys] of planOf(workloadId)?.circuits ?? []) {
@@ -248,6 +289,25 @@ export class Sessions {
     return totals;
   }
 
+  /** One session of each pod. */
+  #everywhere(): Iterable<Session> {
+    const merged = new Map(this.#byUid);
+    for (const session of this.#options.elsewhere?.() ?? []) {
+      const known = merged.get(session.pod.uid);
+      if (known === undefined || isNewer(session, known)) merged.set(session.pod.uid, session);
+    }
+    return merged.values();
+  }
+
+  #touch(session: Session): void {
+    session.change = ++this.#changes;
+    this.#options.onTouch?.();
+  }
+
+  #forget(uid: string): void {
+    if (this.#byUid.delete(uid)) this.#options.onTouch?.();
+  }
+
   #session(pod: PodIdentity, workloadId: string): Session {
     const known = this.#byUid.get(pod.uid);
     if (known?.workloadId === workloadId) return known;
@@ -256,6 +316,9 @@ export class Sessions {
       workloadId,
       streams: known?.streams ?? 0,
       idleSinceMs: known?.idleSinceMs ?? Number.POSITIVE_INFINITY,
+      planStreams: known?.planStreams ?? 0,
+      planOpenedMs: known?.planOpenedMs ?? Number.NEGATIVE_INFINITY,
+      change: ++this.#changes,
       plan: undefined,
       endpoints: undefined,
       locallyDisabled: known?.locallyDisabled ?? false,

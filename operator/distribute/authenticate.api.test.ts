@@ -74,6 +74,22 @@ function token(pod: string | undefined, audience = 'breakwater'): Promise<string
   );
 }
 
+test('a token of a replica opens the way to replicas, one of a sidecar does not, nor the other way round', async () => {
+  const accepted = { audience: 'breakwater-peers', account: { namespace: 'shop', name: 'checkout' } };
+  const peers = createTokenReviewer({ api, clock: systemClock, accepted });
+  const ofPeer = `Bearer ${await token('checkout-a', 'breakwater-peers')}`;
+  const ofSidecar = `Bearer ${await token('checkout-a')}`;
+  expect(await peers.authenticate(ofPeer)).toMatchObject({ ok: true, pod: { name: 'checkout-a' } });
+  expect(await peers.authenticate(ofSidecar)).toMatchObject({ ok: false, reason: 'WrongAudience' });
+  expect(await authenticator.authenticate(ofPeer)).toMatchObject({ ok: false, reason: 'WrongAudience' });
+  const others = createTokenReviewer({
+    api,
+    clock: systemClock,
+    accepted: { ...accepted, account: { namespace: 'shop', name: 'operator' } },
+  });
+  expect(await others.authenticate(ofPeer)).toMatchObject({ ok: false, status: 403, reason: 'WrongAccount' });
+});
+
 /** The token with other claims, signed by the given key, of the API server by default. */
 function resign(original: string, claims: object, key?: ReturnType<typeof createPrivateKey>): string {
   const [header = '', payload = ''] = original.split('.');

@@ -90,6 +90,19 @@ describe('the verdict of the API server', () => {
     expect(judgeReview(status, said, NOW)).toMatchObject({ ok: false, status: code, reason });
   });
 
+  test('for replicas of the operator, an audience of their own and one service account', () => {
+    const account = { namespace: 'shop', name: 'checkout' };
+    const own = { audience: 'breakwater-peers', account };
+    const judge = (status: object, accepted = own) => judgeReview({ ...podStatus, ...status }, said, NOW, accepted);
+    const user = { ...podStatus.user, username: 'system:serviceaccount:shop:checkout' };
+    expect(judge({ user })).toMatchObject({ reason: 'WrongAudience' });
+    expect(judge({ user, audiences: ['breakwater-peers'] })).toMatchObject({ ok: true });
+    for (const username of ['system:serviceaccount:shop:other', 'system:serviceaccount:other:checkout']) {
+      const verdict = judge({ user: { ...user, username }, audiences: ['breakwater-peers'] });
+      expect(verdict).toMatchObject({ ok: false, status: 403, reason: 'WrongAccount' });
+    }
+  });
+
   test('a refused token that is past its time is called expired', () => {
     const verdict = judgeReview({ authenticated: false }, { ...said, expiresUnixMs: NOW - 1 }, NOW);
     expect(verdict).toMatchObject({ ok: false, status: 401, reason: 'TokenExpired' });

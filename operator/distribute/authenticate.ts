@@ -9,6 +9,17 @@ import type { Clock } from '../../runtime/clock.ts';
 import { type KubernetesApi, messageOf } from '../certificates/kubernetes-api.ts';
 
 export const TOKEN_AUDIENCE = 'breakwater';
+/** Of the tokens by which replicas of the operator know each other. */
+export const PEER_AUDIENCE = 'breakwater-peers';
+
+/** Whose tokens are taken. */
+export interface Accepted {
+  audience: string;
+  /** Every pod where absent, otherwise those of this service account alone. */
+  account?: { namespace: string; name: string };
+}
+
+const SIDECARS: Accepted = { audience: TOKEN_AUDIENCE };
 
 const MAX_TOKEN_LENGTH = 16_384;
 const ACCEPTED_FOR_MS = 60_000;
@@ -96,11 +107,11 @@ const tokenReview = z.object({
 });
 type ReviewStatus = z.infer<typeof tokenReview>['status'];
 
-const wrongAudience = (audiences: readonly string[]): Refusal =>
+const wrongAudience = (audiences: readonly string[], { audience }: Accepted): Refusal =>
   refuse(
     401,
     'WrongAudience',
-    `the token is for ${audiences.join(', ') || 'nobody in particular'}; it must be projected with the audience "${TOKEN_AUDIENCE}"`,
+    `the token is for ${audiences.join(', ') || 'nobody in particular'}; it must be projected with the audience "${audience}"`,
   );
 
 const expired = (expiresUnixMs: number): Refusal =>
@@ -115,19 +126,24 @@ export function judgeReview(
   status: ReviewStatus,
   said: { expiresUnixMs: number | undefined; audiences: readonly string[] },
   nowUnixMs: number,
+  accepted: Accepted = SIDECARS,
 ): Authentication {
   if (status.authenticated !== true) {
     if (said.expiresUnixMs !== undefined && said.expiresUnixMs <= nowUnixMs) return expired(said.expiresUnixMs);
     const why = (status.error ?? 'no reason given').slice(0, 300);
     return refuse(401, 'TokenRejected', `the API server does not accept the token: ${why}`);
   }
-  if (!status.audiences?.includes(TOKEN_AUDIENCE)) return wrongAudience(status.audiences ?? []);
+  if (!status.audiences?.includes(accepted.audience)) return wrongAudience(status.audiences ?? [], accepted);
   const account = /^system:serviceaccount:([^:]+):([^:]+)$/.exec(status.user?.username ?? '');
   const namespace = account?.[1];
   const name = status.user?.extra?.['authentication.kubernetes.io/pod-name']?.[0];
   const uid = status.user?.extra?.['authentication.kubernetes.io/pod-uid']?.[0];
   if (namespace === undefined || name === undefined || uid === undefined) {
     return refuse(403, 'NotAPod', 'the token is valid but not bound to a pod; only the sidecar of a pod may ask');
+  }
+  const wanted = accepted.account;
+  if (wanted !== undefined && (wanted.namespace !== namespace || wanted.name !== account?.[2])) {
+    return refuse(403, 'WrongAccount', `only pods of the service account ${wanted.namespace}/${wanted.name} may ask`);
   }
   return { ok: true, pod: { namespace, name, uid }, expiresUnixMs: said.expiresUnixMs ?? nowUnixMs + RECHECK_MS };
 }
@@ -138,7 +154,15 @@ interface CacheEntry {
 }
 
 /** The Authenticator of a cluster. Needs `create` on tokenreviews. */
-export function createTokenReviewer({ api, clock }: { api: KubernetesApi; clock: Clock }): Authenticator {
+export function createTokenReviewer({
+  api,
+  clock,
+  accepted = SIDECARS,
+}: {
+  api: KubernetesApi;
+  clock: Clock;
+  accepted?: Accepted;
+}): Authenticator {
   const cache = new Map<string, CacheEntry>();
   const underWay = new Map<string, Promise<Authentication>>();
   const limit = bulkhead(CONCURRENT_REVIEWS, WAITING_REVIEWS);
@@ -164,11 +188,11 @@ export function createTokenReviewer({ api, clock }: { api: KubernetesApi; clock:
           body: {
             apiVersion: 'authentication.k8s.io/v1',
             kind: 'TokenReview',
-            spec: { token, audiences: [TOKEN_AUDIENCE] },
+            spec: { token, audiences: [accepted.audience] },
           },
         }),
       );
-      return judgeReview(tokenReview.parse(answer).status, said, clock.unixMs());
+      return judgeReview(tokenReview.parse(answer).status, said, clock.unixMs(), accepted);
     } catch (error) {
       if (isBulkheadRejectedError(error))
         return refuse(503, 'TooBusy', 'too many tokens wait to be reviewed; try again');
@@ -184,7 +208,7 @@ export function createTokenReviewer({ api, clock }: { api: KubernetesApi; clock:
       if (!said) return refuse(401, 'TokenMalformed', 'the token is not a JSON Web Token');
       // The API server would accept it for another minute; a stream opened with it would have to end at once.
       if (said.expiresUnixMs !== undefined && said.expiresUnixMs <= clock.unixMs()) return expired(said.expiresUnixMs);
-      if (!said.audiences.includes(TOKEN_AUDIENCE)) return wrongAudience(said.audiences);
+      if (!said.audiences.includes(accepted.audience)) return wrongAudience(said.audiences, accepted);
 
       const key = hashToken(bearer.token);
       const cached = cache.get(key);

@@ -4,7 +4,7 @@ import { HEARTBEAT_INTERVAL_MS } from '../../plan/wire.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/log.ts';
 import type { CompiledWorkload, CompileResult } from '../compile/result.ts';
-import { type AppliedSummary, type CircuitSummary, Sessions } from './acknowledgements.ts';
+import { type AppliedSummary, type CircuitSummary, type Session, Sessions } from './acknowledgements.ts';
 import type { Authenticator, PodIdentity, Refusal } from './authenticate.ts';
 import type { DistributorMetrics, StreamKind } from './metrics.ts';
 import { type EndpointsSnapshot, type PlanSnapshot, Snapshots } from './snapshots.ts';
@@ -33,6 +33,27 @@ export interface DistributorOptions {
   trust?: { trustBundle(): string; onChange(listener: () => void): () => void };
   metrics?: DistributorMetrics;
   snapshots?: Snapshots;
+  /** The other replicas. */
+  peers?: PeerView;
+}
+
+/** What a replica knows of the others, and does for them. */
+export interface PeerView {
+  /** Name of this replica. */
+  self: string;
+  /** What their sidecars said. */
+  sessions(): Iterable<Session>;
+  /** Something that they are to hear of changed here. */
+  sessionsChanged(): void;
+  /** Passes a report on to the replica of that name; resolves to its answer. */
+  forward(replica: string, report: ForwardedReport): Promise<Refusal | { ok: true }>;
+}
+
+export interface ForwardedReport {
+  path: string;
+  /** Of the sidecar: the other replica looks at it for itself. */
+  authorization: string;
+  body: unknown;
 }
 
 export interface Summaries {
@@ -81,7 +102,7 @@ const refuse = (status: Refusal['status'], reason: string, message: string): Ref
 export class Distributor {
   readonly #options: DistributorOptions;
   readonly #snapshots: Snapshots;
-  readonly #sessions = new Sessions();
+  readonly #sessions: Sessions;
   readonly #streams = new Set<OpenStream>();
   readonly #byPod = new Map<string, OpenStream>();
   readonly #listeners = new Set<() => void>();
@@ -93,6 +114,15 @@ export class Distributor {
   constructor(options: DistributorOptions) {
     this.#options = options;
     this.#snapshots = options.snapshots ?? new Snapshots();
+    const { peers } = options;
+    this.#sessions = new Sessions(
+      peers === undefined
+        ? {}
+        : {
+            elsewhere: () => this.#living(peers.sessions()),
+            onTouch: () => peers.sessionsChanged(),
+          },
+    );
     this.#stopTrust = options.trust?.onChange(() => this.#trustChanged()) ?? (() => {});
     this.#scheduleExpiry();
   }
@@ -101,8 +131,7 @@ export class Distributor {
   publish(result: CompileResult): void {
     this.#snapshots.publish(result, this.#options.clock.monotonicMs());
     for (const open of this.#streams) this.#advance(open);
-    const exists = (pod: PodIdentity) => this.#snapshots.workloadOfPod(`${pod.namespace}/${pod.name}`) !== undefined;
-    if (this.#sessions.forgetIdle(exists)) this.#changed();
+    if (this.#sessions.forgetIdle((pod) => this.#exists(pod))) this.#changed();
     for (const [workload, reason] of this.#snapshots.tooLarge) {
       // Publications are frequent; each such plan is told once.
       if (this.#toldTooLarge.get(workload) === reason) continue;
@@ -123,6 +152,21 @@ export class Distributor {
       applied: this.#sessions.applied(planOf, this.#snapshots.tooLarge),
       circuits: this.#sessions.circuits(planOf),
     };
+  }
+
+  /** By uid of the pod: what is known here, without the other replicas. */
+  sessionsHere(): ReadonlyMap<string, Readonly<Session>> {
+    return this.#sessions.here();
+  }
+
+  /** Other replicas told something new. */
+  peersChanged(): void {
+    this.#changed();
+  }
+
+  /** Of this replica and the others. */
+  get peers(): PeerView | undefined {
+    return this.#options.peers;
   }
 
   /** Number of open streams. */
@@ -189,7 +233,7 @@ export class Distributor {
     this.#streams.add(open);
     this.#byPod.set(key, open);
     metrics?.streamsOpen.inc({ stream: kind });
-    this.#sessions.opened(pod, plan.workloadId);
+    this.#sessions.opened(pod, plan.workloadId, kind, clock.monotonicMs());
     if (resumeVersion !== undefined && this.#sessions.resumed(pod, kind, resumeVersion)) this.#changed();
     this.#every(open, HEARTBEAT_INTERVAL_MS, () => this.#beat(open));
     this.#endAt(open, admitted.expiresUnixMs);
@@ -220,6 +264,15 @@ export class Distributor {
   reportCircuits(admitted: Admitted, report: CircuitReport): void {
     this.#options.metrics?.circuitReports.inc();
     if (this.#sessions.report(admitted.pod, admitted.plan, report, this.#options.clock.monotonicMs())) this.#changed();
+  }
+
+  #exists(pod: PodIdentity): boolean {
+    return this.#snapshots.workloadOfPod(`${pod.namespace}/${pod.name}`) !== undefined;
+  }
+
+  /** Without the pods that are gone, and whose replica cannot say so any more. */
+  *#living(sessions: Iterable<Session>): Iterable<Session> {
+    for (const session of sessions) if (session.streams > 0 || this.#exists(session.pod)) yield session;
   }
 
   async #decide(authorization: string | undefined, claimedWorkload: string | undefined): Promise<Admitted | Refusal> {
@@ -312,7 +365,7 @@ export class Distributor {
     this.#streams.delete(open);
     const key = `${open.kind} ${open.pod.uid}`;
     if (this.#byPod.get(key) === open) this.#byPod.delete(key);
-    this.#sessions.closed(open.pod, this.#options.clock.monotonicMs());
+    this.#sessions.closed(open.pod, open.kind, this.#options.clock.monotonicMs());
     this.#options.metrics?.streamsOpen.dec({ stream: open.kind });
     this.#options.metrics?.streamsEnded.inc({ stream: open.kind, reason });
   }

@@ -2,15 +2,18 @@
 import type { ServerResponse } from 'node:http';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
-import { acknowledgementReport, circuitReport, PATHS } from '../../plan/wire.ts';
+import { acknowledgementReport, circuitReport, PATHS, REPLICA_HEADER, REPLICA_NAME } from '../../plan/wire.ts';
 import type { Refusal } from './authenticate.ts';
-import { Distributor, type DistributorOptions } from './distributor.ts';
+import { Distributor, type DistributorOptions, type PeerView } from './distributor.ts';
 import type { StreamKind } from './metrics.ts';
 import type { Sink } from './stream.ts';
 
 /** A plan of the largest size has 2048 circuits; a report of all of them fits. */
 const MAX_CIRCUITS_BYTES = 4 * 1024 * 1024;
 const MAX_ACKNOWLEDGEMENT_BYTES = 16 * 1024;
+
+/** On a report that another replica passed on. */
+export const FORWARDED_HEADER = 'breakwater-forwarded';
 
 const query = z.object({
   version: z.string().min(1).max(128).optional(),
@@ -23,7 +26,7 @@ interface ErrorBody {
   message: string;
 }
 
-function answer(reply: FastifyReply, { status, reason, message }: ErrorBody): FastifyReply {
+export function answer(reply: FastifyReply, { status, reason, message }: ErrorBody): FastifyReply {
   if (status === 401) void reply.header('www-authenticate', `Bearer realm="breakwater", error="${reason}"`);
   if (status === 503) void reply.header('retry-after', '1');
   return reply
@@ -40,7 +43,7 @@ function firstProblem(error: z.ZodError): string {
 const badRequest = (reason: string, message: string): Refusal => ({ ok: false, status: 400, reason, message });
 
 /** `write` answers false while more is buffered than the socket takes; what comes after waits in the stream, not here. */
-function sinkOf(response: ServerResponse): Sink {
+export function sinkOf(response: ServerResponse): Sink {
   return {
     write: (frame) => response.write(frame),
     end: (frame) => response.end(frame),
@@ -62,7 +65,11 @@ async function openStream(
   // The client may have gone while it was looked up; nothing would ever tell us again.
   if (response.destroyed) return reply;
   reply.hijack();
-  response.writeHead(200, { 'content-type': 'application/x-ndjson', 'cache-control': 'no-store' });
+  response.writeHead(200, {
+    'content-type': 'application/x-ndjson',
+    'cache-control': 'no-store',
+    ...(distributor.peers === undefined ? {} : { [REPLICA_HEADER]: distributor.peers.self }),
+  });
   response.socket?.setKeepAlive(true, 15_000);
   const handle = distributor.open(kind, admitted, asked.data.version, sinkOf(response));
   response.on('drain', () => handle.drained());
@@ -81,9 +88,28 @@ function takeReport<T>(
     if (!admitted.ok) return answer(reply, admitted);
     const report = schema.safeParse(request.body);
     if (!report.success) return answer(reply, badRequest('BadReport', firstProblem(report.error)));
-    take(admitted, report.data);
+    const passed = await passOn(distributor.peers, request);
+    if (passed === undefined) take(admitted, report.data);
+    else if (!passed.ok) return answer(reply, passed);
     return reply.code(204).send();
   };
+}
+
+/** Gives a report to the replica that holds its stream; undefined where that is this one, or nobody is named. */
+async function passOn(
+  peers: PeerView | undefined,
+  request: FastifyRequest,
+): Promise<Refusal | { ok: true } | undefined> {
+  const replica = request.headers[REPLICA_HEADER];
+  // What was passed on once stays: two replicas that both take the other for the holder would do it for ever.
+  if (peers === undefined || replica === undefined || replica === peers.self || FORWARDED_HEADER in request.headers) {
+    return undefined;
+  }
+  if (typeof replica !== 'string' || !REPLICA_NAME.test(replica)) {
+    return badRequest('BadReplica', `the header ${REPLICA_HEADER} is not the name of a pod`);
+  }
+  const { url: path, body } = request;
+  return peers.forward(replica, { path, authorization: request.headers.authorization ?? '', body });
 }
 
 /** Adds the routes of plan/wire.ts to the server. */

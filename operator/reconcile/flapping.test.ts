@@ -45,7 +45,7 @@ function setUp() {
   const sessions = new Sessions();
   const identities = pods.map((name): PodIdentity => ({ namespace: 'shop', name, uid: name }));
   for (const identity of identities) {
-    sessions.opened(identity, WORKLOAD);
+    sessions.opened(identity, WORKLOAD, 'plan', 0);
     sessions.resumed(identity, 'plan', plan.version);
   }
 
