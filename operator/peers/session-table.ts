@@ -30,8 +30,8 @@ export class SessionTable {
         return frame.sessions.length > 0 || frame.removed.length > 0;
       case 'heartbeat':
       case 'end':
-        return false;
     }
+    return false;
   }
 
   /** The connection is gone. Nobody says any more what became of the streams, so none counts as open. */

@@ -45,7 +45,12 @@ function frames(source: SessionSource): PeerFrame[] {
 
 const shown = (sessions: Iterable<Readonly<Session>>) =>
   [...sessions]
-    .map(({ change, streams, planStreams, ...rest }) => ({ ...rest, open: streams > 0, plan_open: planStreams > 0 }))
+    .map((session) => ({
+      ...session,
+      change: 0,
+      streams: Math.min(1, session.streams),
+      planStreams: Math.min(1, session.planStreams),
+    }))
     .toSorted((a, b) => (a.pod.uid < b.pod.uid ? -1 : 1));
 
 describe('a table of another replica', () => {
