@@ -331,7 +331,10 @@ export class Sessions {
   /** A report may come before the stream it belongs to, or after; without a stream its grace begins anew. */
   #posted(pod: PodIdentity, workloadId: string, nowMs: number): Session {
     const session = this.#session(pod, workloadId);
-    if (session.streams === 0) session.idleSinceMs = nowMs;
+    if (session.streams === 0) {
+      session.idleSinceMs = nowMs;
+      this.#touch(session);
+    }
     return session;
   }
 }

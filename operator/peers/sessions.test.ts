@@ -104,7 +104,6 @@ describe('a table of another replica', () => {
           }
         }
         send();
-        // Whatever changed while nothing was sent, an idle session that was already told keeps its time: only its content counts.
         expect(shown(table.sessions())).toEqual(shown(sessions.here().values()));
       }),
     );
