@@ -5,7 +5,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { controlPlaneAvailable, controlPlaneBinaries } from './harness/control-plane.ts';
+import { CONTROL_PLANE, controlPlaneAvailable, controlPlaneBinaries } from './harness/control-plane.ts';
 import { add, boxed, NOTHING, type Totals, totalsOf, type VitestReport, vitestReport } from './report.ts';
 
 const root = resolve(import.meta.dirname, '..');
@@ -59,11 +59,10 @@ const hasGo = () => spawnSync('go', ['version'], { stdio: 'ignore' }).status ===
 /** Why the tests against a real API server cannot run; empty where they can. Builds the server where Go is there to do it. */
 async function prepareApiServer(): Promise<string[]> {
   if (controlPlaneAvailable()) return [];
-  const missing = `Not all of etcd, kube-apiserver, kubectl and kstatus are in ${controlPlaneBinaries()},`;
+  const missing = `Not all of ${CONTROL_PLANE.join(', ')} are in ${controlPlaneBinaries()},`;
   if (!hasGo()) return [missing, 'and no Go here to build it.'];
-  process.stderr.write(
-    'building what is missing of etcd, kube-apiserver, kubectl and kstatus: about 7 minutes, once for this machine …\n',
-  );
+  const names = CONTROL_PLANE.join(', ');
+  process.stderr.write(`building what is missing of ${names}: about 7 minutes, once for this machine …\n`);
   const code = await run([join(root, 'test/cluster/kubernetes/build.ts'), 'api']);
   if (code === 0 && controlPlaneAvailable()) return [];
   return [missing, `and building it failed (exit code ${code}); what it said stands above.`];

@@ -9,8 +9,8 @@ import type { FieldName } from './defaults.ts';
 import { BLOCKS, mergeBlocks } from './merge.ts';
 import { type ExplainedField, explainRow, layersOf, type Written, writersOf } from './origins.ts';
 import { blocksOf, routesOf } from './routes.ts';
-import { compareText } from './world-index.ts';
 import { policy, TARGETS } from './testing.ts';
+import { compareText } from './world-index.ts';
 
 // biome-ignore format: a table
 const POOL: readonly unknown[] = ['0s', '1ms', '100ms', '200ms', '1s', '2s', '9s', '1m', '5m', 0, 1, 2, 5, 9, 60, 100, 1000, 'Enforce', 'Disabled',

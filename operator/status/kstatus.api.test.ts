@@ -1,8 +1,10 @@
 // What those who wait make of our objects, at each stage of their lives: kubectl, and the kstatus libraries that helm and Flux decide by. The
 // objects come from a real API server, their statuses from our code.
 import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { parse as parseYaml } from 'yaml';
 import { parseResiliencePolicy, parseServiceDependency } from '../../crds/parse.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import { type ControlPlane, startControlPlane } from '../../test/harness/control-plane.ts';
@@ -60,16 +62,37 @@ async function stored(kind: Kind, name: string): Promise<Stored> {
   return JSON.parse(await kubectl('get', kind, name, '-n', 'shop', '-o', 'json')) as Stored;
 }
 
-/** The verdicts of sigs.k8s.io/cli-utils and of its fork in helm and Flux, which have to be equal. */
+function ask(program: string, input: unknown): Promise<unknown> {
+  return new Promise((done, failed) => {
+    const child = execFile(join(plane.binaries, program), (error, stdout) =>
+      error ? failed(error) : done(JSON.parse(stdout)),
+    );
+    child.stdin?.end(JSON.stringify(input));
+  });
+}
+
+/** The health check for Argo CD that the docs give. */
+function argoScript(kind: Kind): string {
+  const page = readFileSync(join(import.meta.dirname, '../../docs/operations.md'), 'utf8');
+  const block =
+    [...page.matchAll(/^```yaml\n([^]*?)^```/gm)].find(([, text]) => text?.includes('argocd-cm'))?.[1] ?? '';
+  const { data } = parseYaml(block) as { data: Record<string, string> };
+  return data[`resource.customizations.health.breakwater.dev_${kind}`] ?? '';
+}
+
+const ARGO: Readonly<Record<string, string>> = { InProgress: 'Progressing', Current: 'Healthy', Failed: 'Degraded' };
+
+/** The verdicts of sigs.k8s.io/cli-utils and of its fork in helm and Flux, which have to be equal; and Argo CD has to say the same. */
 async function kstatus(kind: Kind, name: string): Promise<{ status: string; message: string }> {
   const object = await stored(kind, name);
-  const printed = await new Promise<string>((done, failed) => {
-    const child = execFile(join(plane.binaries, 'kstatus'), (error, stdout) => (error ? failed(error) : done(stdout)));
-    child.stdin?.end(JSON.stringify([object]));
-  });
-  const [[original, fork] = []] = JSON.parse(printed) as { status: string; message: string }[][];
-  if (original === undefined) throw new Error(`kstatus said ${printed}`);
+  const [[original, fork] = []] = (await ask('kstatus', [object])) as { status: string; message: string }[][];
+  if (original === undefined) throw new Error('kstatus said nothing');
   expect(fork).toEqual(original);
+  const expected = ARGO[original.status];
+  if (expected !== undefined) {
+    const [argo] = (await ask('argo-health', { script: argoScript(kind), objects: [object] })) as object[];
+    expect(argo).toMatchObject({ status: expected, message: expect.stringMatching(/./) });
+  }
   return original;
 }
 

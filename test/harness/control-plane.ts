@@ -44,17 +44,18 @@ export function controlPlaneBinaries(): string {
   return join(process.env['BREAKWATER_CLUSTER_CACHE'] ?? join(homedir(), '.cache', 'breakwater-cluster'), 'bin');
 }
 
+/** Both of the last tell what others make of our statuses. */
+export const CONTROL_PLANE: readonly string[] = ['etcd', 'kube-apiserver', 'kubectl', 'kstatus', 'argo-health'];
+
 export function controlPlaneAvailable(): boolean {
-  return ['etcd', 'kube-apiserver', 'kubectl', 'kstatus'].every((name) =>
-    existsSync(join(controlPlaneBinaries(), name)),
-  );
+  return CONTROL_PLANE.every((name) => existsSync(join(controlPlaneBinaries(), name)));
 }
 
 /** Starts a server and waits until it is ready; rejects with the end of its log where it does not become so. */
 export async function startControlPlane(): Promise<ControlPlane> {
   if (!controlPlaneAvailable()) {
     throw new Error(
-      `etcd, kube-apiserver, kubectl and kstatus are not all in ${controlPlaneBinaries()}: "npm run cluster" builds them, or set BREAKWATER_CLUSTER_CACHE`,
+      `${CONTROL_PLANE.join(', ')} are not all in ${controlPlaneBinaries()}: "npm run cluster" builds them, or set BREAKWATER_CLUSTER_CACHE`,
     );
   }
   for (let attempt = 1; ; attempt++) {

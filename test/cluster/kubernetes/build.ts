@@ -2,7 +2,7 @@
 // kubectl and helm; and, from Debian packages and npm's `node`, an image that stands in for docker.io/library/node:26-bookworm-slim.
 // No container registry and no Docker engine is needed. Whatever is in the cache already is kept.
 //   node test/cluster/kubernetes/build.ts        everything: about 20 minutes on two cores the first time, a second afterwards
-//   node test/cluster/kubernetes/build.ts api    etcd, kube-apiserver, kubectl and kstatus: what tests of the operator need (about 7 minutes)
+//   node test/cluster/kubernetes/build.ts api    etcd, kube-apiserver, kubectl, readers of statuses: what tests of the operator need (about 7 minutes)
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -86,6 +86,66 @@ func main() {
 			{string(original.Status), original.Message},
 			{string(fork.Status), fork.Message},
 		})
+	}
+	must(json.NewEncoder(os.Stdout).Encode(results))
+}
+`;
+
+/** Runs a health check of Argo CD in the Lua that Argo CD runs it in: script and objects in, tables out, as JSON. */
+const ARGO_MODULE = 'github.com/yuin/gopher-lua@v1.1.1';
+const ARGO_SOURCE = `package main
+
+import (
+	"encoding/json"
+	"os"
+
+	lua "github.com/yuin/gopher-lua"
+)
+
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+func toLua(state *lua.LState, value any) lua.LValue {
+	switch it := value.(type) {
+	case string:
+		return lua.LString(it)
+	case float64:
+		return lua.LNumber(it)
+	case bool:
+		return lua.LBool(it)
+	case []any:
+		table := state.NewTable()
+		for _, item := range it {
+			table.Append(toLua(state, item))
+		}
+		return table
+	case map[string]any:
+		table := state.NewTable()
+		for key, item := range it {
+			table.RawSetString(key, toLua(state, item))
+		}
+		return table
+	}
+	return lua.LNil
+}
+
+func main() {
+	var input struct {
+		Script  string
+		Objects []any
+	}
+	must(json.NewDecoder(os.Stdin).Decode(&input))
+	results := []map[string]string{}
+	for _, object := range input.Objects {
+		state := lua.NewState()
+		state.SetGlobal("obj", toLua(state, object))
+		must(state.DoString(input.Script))
+		result := map[string]string{}
+		state.Get(-1).(*lua.LTable).ForEach(func(key, value lua.LValue) { result[key.String()] = value.String() })
+		results = append(results, result)
 	}
 	must(json.NewEncoder(os.Stdout).Encode(results))
 }
@@ -205,14 +265,15 @@ class Builder {
     await this.#build(name, directory, packagePath, ['-ldflags', '-s -w', ...flags]);
   }
 
-  async kstatus(): Promise<void> {
-    if (existsSync(join(this.#cache.bin, 'kstatus'))) return;
-    const directory = join(this.#cache.build, 'kstatus');
+  /** A program of our own around modules of others. */
+  async program(name: string, source: string, modules: readonly string[]): Promise<void> {
+    if (existsSync(join(this.#cache.bin, name))) return;
+    const directory = join(this.#cache.build, name);
     await mkdir(directory, { recursive: true });
-    await writeFile(join(directory, 'main.go'), KSTATUS_SOURCE);
-    if (!existsSync(join(directory, 'go.mod'))) await this.#runGo(directory, 'mod', 'init', 'kstatus');
-    await this.#runGo(directory, 'get', ...KSTATUS_MODULES);
-    await this.#build('kstatus', directory, '.', ['-ldflags', '-s -w']);
+    await writeFile(join(directory, 'main.go'), source);
+    if (!existsSync(join(directory, 'go.mod'))) await this.#runGo(directory, 'mod', 'init', name);
+    await this.#runGo(directory, 'get', ...modules);
+    await this.#build(name, directory, '.', ['-ldflags', '-s -w']);
   }
 
   async compileStatic(directory: string, source: string, output: string): Promise<void> {
@@ -224,7 +285,8 @@ async function buildApiServer(builder: Builder): Promise<void> {
   await builder.tool('etcd', 'go.etcd.io/etcd/server/v3', 'go.etcd.io/etcd/server/v3', 'v3.6.7');
   await builder.kubernetes('kube-apiserver');
   await builder.kubernetes('kubectl', './kubectl');
-  await builder.kstatus();
+  await builder.program('kstatus', KSTATUS_SOURCE, KSTATUS_MODULES);
+  await builder.program('argo-health', ARGO_SOURCE, [ARGO_MODULE]);
 }
 
 /** Builds what is missing: the API server and its tools alone, or the whole cluster. */
