@@ -26,10 +26,18 @@ export interface ControlPlane {
   token: string;
   /** File with the certificates that the server's one is signed by, in PEM. */
   caFile: string;
+  /** File with the key of the server's certificate: for whoever stands in for it. */
+  keyFile: string;
   /** Folder of kubectl, helm, … */
   binaries: string;
   /** Runs kubectl against this server; rejects only where it cannot be started. */
   kubectl(args: readonly string[], stdin?: string): Promise<CommandResult>;
+  /** Ends the API server; etcd, and all that is stored, stays. */
+  stopApiServer(): Promise<void>;
+  /** Starts it again, at the same address, and waits until it is ready. */
+  startApiServer(): Promise<void>;
+  /** Lets etcd forget all history: older versions can then be read from the API server's memory only. */
+  compact(): Promise<void>;
   /** Ends both processes and removes the folder. May be called twice. */
   stop(): Promise<void>;
 }
@@ -82,8 +90,9 @@ async function start(): Promise<ControlPlane> {
   };
   try {
     daemons.push(new Daemon(join(binaries, 'etcd'), etcdArguments(etcdPort, peerPort), folder));
-    const apiServer = new Daemon(join(binaries, 'kube-apiserver'), apiServerArguments(etcdPort, apiPort), folder);
-    daemons.push(apiServer);
+    const newApiServer = () =>
+      new Daemon(join(binaries, 'kube-apiserver'), apiServerArguments(etcdPort, apiPort), folder);
+    daemons.push(newApiServer());
     const kubeconfigPath = join(folder, 'kubeconfig');
     const kubectl = (args: readonly string[], stdin = '') =>
       run(
@@ -92,11 +101,39 @@ async function start(): Promise<ControlPlane> {
         stdin,
       );
     await untilReady(kubectl, daemons);
-    return { kubeconfigPath, serverUrl, token, caFile: join(folder, 'apiserver.crt'), binaries, kubectl, stop };
+    return {
+      kubeconfigPath,
+      serverUrl,
+      token,
+      caFile: join(folder, 'apiserver.crt'),
+      keyFile: join(folder, 'apiserver.key'),
+      binaries,
+      kubectl,
+      stop,
+      stopApiServer: async () => daemons.pop()?.stop(),
+      startApiServer: async () => {
+        daemons.push(newApiServer());
+        await untilReady(kubectl, daemons);
+      },
+      compact: () => compact(`http://127.0.0.1:${etcdPort}`),
+    };
   } catch (error) {
     await stop();
     throw error;
   }
+}
+
+async function compact(etcdUrl: string): Promise<void> {
+  const ask = async (path: string, body: object): Promise<unknown> => {
+    const response = await fetch(etcdUrl + path, { method: 'POST', body: JSON.stringify(body) });
+    const text = await response.text();
+    if (!response.ok) throw new Error(`etcd says ${response.status} to ${path}: ${text}`);
+    return JSON.parse(text);
+  };
+  const { header } = (await ask('/v3/kv/range', { key: Buffer.from('/').toString('base64') })) as {
+    header: { revision: string };
+  };
+  await ask('/v3/kv/compaction', { revision: header.revision, physical: true });
 }
 
 function etcdArguments(port: number, peerPort: number): string[] {
