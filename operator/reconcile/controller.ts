@@ -1,9 +1,12 @@
 // Drives a work queue: takes keys, at most `workers` at a time, and puts each back as its reconciliation says. Nothing that a
-// reconciliation throws gets any further than this: it is logged, counted, and the key comes again after its backoff.
+// reconciliation throws gets any further than this: it is logged, counted, and the key comes again after its backoff. One that does not end
+// is told to, and then left behind: a worker that waits for ever is a worker less.
 import type { Clock } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/log.ts';
 import type { OperatorMetrics } from '../metrics.ts';
+import { failureKind, isAway } from '../watch/failure-kind.ts';
 import { NotLeadingError } from '../watch/fence.ts';
+import { Outage } from '../watch/outage.ts';
 import { type Outcome, WorkQueue, type WorkQueueLimits } from '../watch/work-queue.ts';
 
 export interface ControllerOptions {
@@ -17,6 +20,9 @@ export interface ControllerOptions {
   limits?: WorkQueueLimits;
 }
 
+/** More than all attempts of a call to the API server together may take. */
+const DEADLINE_MS = 60_000;
+
 export class Controller {
   readonly #options: ControllerOptions;
   readonly #queue: WorkQueue;
@@ -24,11 +30,23 @@ export class Controller {
   readonly #running = new Set<Promise<void>>();
   #cancelWake: () => void = () => undefined;
   #started = false;
+  readonly #outage: Outage;
+  /** Keys whose last reconciliation failed: the outage lasts until there are none. */
+  readonly #failing = new Set<string>();
 
   constructor(options: ControllerOptions) {
     this.#options = options;
     this.#queue = new WorkQueue(options.limits);
-    const { name, metrics } = options;
+    const { name, clock, log, metrics } = options;
+    this.#outage = new Outage({
+      clock,
+      log,
+      level: 'error',
+      fields: { controller: name },
+      failed: 'reconciliation failed',
+      lasts: 'reconciliation still fails',
+      over: 'reconciliation works again',
+    });
     metrics.workQueue.adds.inc({ name }, 0);
     metrics.workQueue.retries.inc({ name }, 0);
     metrics.reconcileErrors.inc({ controller: name }, 0);
@@ -96,22 +114,9 @@ export class Controller {
   }
 
   async #work(key: string): Promise<void> {
-    const { name, clock, log, metrics, reconcile } = this.#options;
+    const { name, clock, metrics } = this.#options;
     const startedMs = clock.monotonicMs();
-    const { signal } = this.#stop;
-    let outcome: Outcome;
-    try {
-      outcome = await reconcile(key, signal);
-    } catch (error) {
-      outcome = { kind: 'failed' };
-      // The lead may end in the middle of a write: whoever leads next writes it.
-      if (!signal.aborted && !(error instanceof NotLeadingError)) {
-        log.error(
-          { err: error, controller: name, key, failures: this.#queue.failuresOf(key) + 1 },
-          'reconciliation failed',
-        );
-      }
-    }
+    const outcome = await this.#outcome(key, this.#stop.signal);
     const endedMs = clock.monotonicMs();
     const result = { done: 'success', requeue: 'requeue_after', failed: 'error' }[outcome.kind];
     metrics.workQueue.workSeconds.observe({ name }, (endedMs - startedMs) / 1000);
@@ -124,4 +129,47 @@ export class Controller {
     this.#queue.finish(key, outcome, endedMs);
     this.#pump();
   }
+
+  async #outcome(key: string, stopped: AbortSignal): Promise<Outcome> {
+    try {
+      const outcome = await this.#untilDeadline(key, stopped);
+      if (outcome.kind === 'done') this.#failing.delete(key);
+      if (this.#failing.size === 0) this.#outage.over();
+      return outcome;
+    } catch (error) {
+      // The lead may end in the middle of a write: whoever leads next writes it.
+      if (!stopped.aborted && !(error instanceof NotLeadingError)) {
+        this.#failing.add(key);
+        this.#outage.failed(kindOf(error, key), { err: error, key, keyFailures: this.#queue.failuresOf(key) + 1 });
+      }
+      return { kind: 'failed' };
+    }
+  }
+
+  /** Rejects at the deadline, or when the controller stops, also where the reconciliation takes no notice. */
+  async #untilDeadline(key: string, stopped: AbortSignal): Promise<Outcome> {
+    const { clock, reconcile } = this.#options;
+    const over = new AbortController();
+    const onStop = () => over.abort(stopped.reason);
+    stopped.addEventListener('abort', onStop, { once: true });
+    const cancel = clock.after(DEADLINE_MS, () => {
+      const error = new Error(`the work on a key did not end within ${DEADLINE_MS / 1000} s`);
+      error.name = 'ReconcileTimeout';
+      over.abort(error);
+    });
+    const givenUp = new Promise<never>((_resolve, reject) => {
+      over.signal.addEventListener('abort', () => reject(over.signal.reason as Error), { once: true });
+    });
+    try {
+      return await Promise.race([reconcile(key, over.signal), givenUp]);
+    } finally {
+      cancel();
+      stopped.removeEventListener('abort', onStop);
+    }
+  }
+}
+
+/** What fails for the sake of a key is another failure for each; what fails because the API server is away is one for all. */
+function kindOf(error: unknown, key: string): string {
+  return isAway(error) ? failureKind(error) : `${failureKind(error)} ${key}`;
 }

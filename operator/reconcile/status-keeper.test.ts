@@ -64,10 +64,10 @@ beforeEach(() => {
           fails -= 1;
           return Promise.reject(new Error('the API server is away'));
         }
-        if (JSON.stringify(object.status) === JSON.stringify(status)) return Promise.resolve(false);
+        if (JSON.stringify(object.status) === JSON.stringify(status)) return Promise.resolve('Unchanged');
         writes.push({ key, status, atMs: clock.monotonicMs() });
         objects.set(key, { ...object, status });
-        return Promise.resolve(true);
+        return Promise.resolve('Written');
       },
       forget: () => undefined,
     },

@@ -10,8 +10,11 @@ import type { CompileResult } from '../compile/result.ts';
 import type { World } from '../compile/world.ts';
 import type { OperatorMetrics } from '../metrics.ts';
 import { differsInCircuitsOnly } from '../status/circuits.ts';
-import type { StatusSink } from '../status/writer.ts';
+import type { StatusSink, WriteResult } from '../status/writer.ts';
+import { ApiError } from '../watch/api-client.ts';
+import { Backoff } from '../watch/backoff.ts';
 import { Debounce } from '../watch/debounce.ts';
+import { isAway } from '../watch/failure-kind.ts';
 import type { Outcome } from '../watch/work-queue.ts';
 import { type OwnObject, ownKey, type WorldSource } from '../watch/world-source.ts';
 import type { CircuitEvents } from './circuit-events.ts';
@@ -34,8 +37,10 @@ const SWEEP = { quietMs: 150, maxMs: 500 };
  * Otherwise each restart of the operator would make every object "not programmed" for a moment.
  */
 const SETTLE_MS = 10_000;
-/** A failing write is tried again after 100 ms, doubling to a minute. */
+/** A failing write is tried again after 100 ms, doubling to a minute, whatever changes meanwhile but the object itself. */
 const LIMITS = { initialMs: 100, maxMs: 60_000 };
+/** Where the API server is away or overloaded, all writes wait together: each of a thousand objects asking anew is what it needs least. */
+const AWAY_LIMITS = { initialMs: 250, maxMs: 30_000, resetAfterMs: 120_000 };
 
 export interface StatusKeeperOptions<Summaries> {
   source: WorldSource;
@@ -58,6 +63,11 @@ export class StatusKeeper<Summaries> {
   /** By key of the object: what was written last, and how often circuits may have it written. */
   readonly #written = new Map<string, object>();
   readonly #circuitWrites = new Map<string, TokenBucket>();
+  /** By key of the object: failed writes of this generation in a row, and when the next one may be. */
+  readonly #failed = new Map<string, { generation: number; failures: number; untilMs: MonotonicMs }>();
+  /** One replica writes: there is nobody to keep out of step with. */
+  readonly #away = new Backoff(AWAY_LIMITS, () => 0);
+  #awayUntilMs: MonotonicMs = Number.NEGATIVE_INFINITY;
   #isRunning = false;
   #settledMs = Number.POSITIVE_INFINITY;
   /** Of the present state; adding up the reports of all sidecars for each object anew would cost their product. */
@@ -84,6 +94,8 @@ export class StatusKeeper<Summaries> {
     this.#isRunning = true;
     this.#writtenAt.clear();
     this.#written.clear();
+    this.#failed.clear();
+    this.#awayUntilMs = Number.NEGATIVE_INFINITY;
     this.#settledMs = this.#options.clock.monotonicMs() + SETTLE_MS;
     this.#controller.start();
     this.changed();
@@ -128,6 +140,7 @@ export class StatusKeeper<Summaries> {
       this.#writtenAt.delete(key);
       this.#written.delete(key);
       this.#circuitWrites.delete(key);
+      this.#failed.delete(key);
       sink.forget(key);
       return { kind: 'done' };
     }
@@ -135,6 +148,7 @@ export class StatusKeeper<Summaries> {
     const nowMs = clock.monotonicMs();
     const dueMs = Math.max(
       this.#notBeforeMs(object),
+      this.#retryAtMs(key, object),
       (this.#writtenAt.get(key) ?? Number.NEGATIVE_INFINITY) + WRITE_INTERVAL_MS,
     );
     if (nowMs < dueMs) return { kind: 'requeue', afterMs: dueMs - nowMs };
@@ -144,12 +158,48 @@ export class StatusKeeper<Summaries> {
     const isCircuits = differsInCircuitsOnly(object.status ?? this.#written.get(key), status);
     const waitMs = isCircuits ? this.#circuitBucket(key).waitMs(nowMs) : 0;
     if (waitMs > 0) return { kind: 'requeue', afterMs: waitMs };
-    if (await sink.write(object, status, signal)) {
+    const written = await this.#write(key, object, status, signal);
+    if (written === 'Missed') return { kind: 'requeue', afterMs: this.#waitAfterFailure(key, object) };
+    this.#failed.delete(key);
+    if (written === 'Written') {
       this.#writtenAt.set(key, clock.monotonicMs());
       this.#written.set(key, status);
       if (isCircuits) this.#circuitBucket(key).take(clock.monotonicMs());
     }
     return { kind: 'done' };
+  }
+
+  async #write(key: string, object: OwnObject, status: object, signal: AbortSignal): Promise<WriteResult> {
+    const { sink, clock } = this.#options;
+    try {
+      const result = await sink.write(object, status, signal);
+      if (result === 'Written') this.#away.reset();
+      return result;
+    } catch (error) {
+      this.#waitAfterFailure(key, object);
+      const nowMs = clock.monotonicMs();
+      // Of several writes that failed at the same time the first one says it for all.
+      if (isAway(error) && nowMs >= this.#awayUntilMs) {
+        const askedMs = error instanceof ApiError ? (error.retryAfterMs ?? 0) : 0;
+        this.#awayUntilMs = nowMs + Math.max(this.#away.nextMs(nowMs), askedMs);
+      }
+      throw error;
+    }
+  }
+
+  #retryAtMs(key: string, { generation }: OwnObject): MonotonicMs {
+    const failed = this.#failed.get(key);
+    // What was refused of the object before may be right now.
+    const keyMs = failed?.generation === generation ? failed.untilMs : Number.NEGATIVE_INFINITY;
+    return Math.max(keyMs, this.#awayUntilMs);
+  }
+
+  #waitAfterFailure(key: string, { generation }: OwnObject): number {
+    const known = this.#failed.get(key);
+    const failures = known?.generation === generation ? known.failures : 0;
+    const waitMs = Math.min(LIMITS.maxMs, LIMITS.initialMs * 2 ** Math.min(failures, 30));
+    this.#failed.set(key, { generation, failures: failures + 1, untilMs: this.#options.clock.monotonicMs() + waitMs });
+    return waitMs;
   }
 
   #circuitBucket(key: string): TokenBucket {

@@ -19,9 +19,9 @@ test('a status is told when it changes, loudly where a condition is False, and k
   const { lines, statuses } = setUp();
   const good = { summary: 'fine', conditions: [{ type: 'Ready', status: 'True' }] };
   const bad = { summary: 'lost', conditions: [{ type: 'Ready', status: 'False' }] };
-  expect(await statuses.write(object, good)).toBe(true);
-  expect(await statuses.write(object, { ...good })).toBe(false);
-  expect(await statuses.write(object, bad)).toBe(true);
+  expect(await statuses.write(object, good)).toBe('Written');
+  expect(await statuses.write(object, { ...good })).toBe('Unchanged');
+  expect(await statuses.write(object, bad)).toBe('Written');
   expect(statuses.get(KEY)).toEqual(bad);
   expect(lines).toEqual([`info ${KEY} fine`, `warn ${KEY} lost`]);
   statuses.forget(KEY);

@@ -2,7 +2,7 @@
 import type { Logger } from '../../runtime/log.ts';
 import { type OwnObject, ownKey } from '../watch/world-source.ts';
 import { NOTE } from './conditions.ts';
-import { isSameStatus, type StatusSink } from './writer.ts';
+import { isSameStatus, type StatusSink, type WriteResult } from './writer.ts';
 
 interface Condition {
   type?: unknown;
@@ -24,9 +24,9 @@ export class StatusLog implements StatusSink {
     return this.#statuses.get(key);
   }
 
-  write({ kind, namespace, name }: OwnObject, status: object): Promise<boolean> {
+  write({ kind, namespace, name }: OwnObject, status: object): Promise<WriteResult> {
     const key = ownKey(kind, namespace, name);
-    if (isSameStatus(this.#statuses.get(key), status)) return Promise.resolve(false);
+    if (isSameStatus(this.#statuses.get(key), status)) return Promise.resolve('Unchanged');
     this.#statuses.set(key, status);
     const conditions: Condition[] = 'conditions' in status && Array.isArray(status.conditions) ? status.conditions : [];
     const fields = {
@@ -37,7 +37,7 @@ export class StatusLog implements StatusSink {
     const failed = conditions.filter((condition) => condition.status === 'False');
     if (failed.length === 0) this.#log.info(fields, 'status changed');
     else this.#log.warn({ ...fields, conditions: failed }, 'status changed; something is not as it is wanted');
-    return Promise.resolve(true);
+    return Promise.resolve('Written');
   }
 
   forget(key: string): void {

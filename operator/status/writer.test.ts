@@ -35,7 +35,7 @@ const wanted = { summary: 'fine', conditions: [{ type: 'A' }, { type: 'B' }] };
 
 test('applies the status subresource, by force, of the object that was meant', async () => {
   const api = new Api();
-  expect(await new StatusWriter(api, createOperatorMetrics()).write(object(undefined), wanted, signal)).toBe(true);
+  expect(await new StatusWriter(api, createOperatorMetrics()).write(object(undefined), wanted, signal)).toBe('Written');
   expect(api.calls).toEqual([
     {
       method: 'PATCH',
@@ -59,7 +59,7 @@ test('does not write what stands there already, in whatever order', async () => 
   const api = new Api();
   const writer = new StatusWriter(api, createOperatorMetrics());
   const stands = { conditions: [{ type: 'B' }, { type: 'A' }], summary: 'fine' };
-  expect(await writer.write(object(stands), wanted, signal)).toBe(false);
+  expect(await writer.write(object(stands), wanted, signal)).toBe('Unchanged');
   expect(api.calls).toEqual([]);
 });
 
@@ -68,18 +68,18 @@ test('does not fight over fields that another writer put there', async () => {
   api.adds = { theirs: 1 };
   const writer = new StatusWriter(api, createOperatorMetrics());
   await writer.write(object({ theirs: 1 }), wanted, signal);
-  expect(await writer.write(object({ ...wanted, theirs: 1 }), wanted, signal)).toBe(false);
+  expect(await writer.write(object({ ...wanted, theirs: 1 }), wanted, signal)).toBe('Unchanged');
   expect(api.calls).toHaveLength(1);
   // But ours are mended.
-  expect(await writer.write(object({ summary: 'forged', theirs: 1 }), wanted, signal)).toBe(true);
+  expect(await writer.write(object({ summary: 'forged', theirs: 1 }), wanted, signal)).toBe('Written');
   // And an object of the same name that was made anew has not been written yet.
-  expect(await writer.write(object({ ...wanted, theirs: 1 }, 'uid-2'), wanted, signal)).toBe(true);
+  expect(await writer.write(object({ ...wanted, theirs: 1 }, 'uid-2'), wanted, signal)).toBe('Written');
 });
 
-test.each([404, 409])('an object that is gone (%d) is no failure', async (status) => {
+test.each([404, 409])('an object that is gone or another (%d) is no failure', async (status) => {
   const api = new Api();
   api.fails = new ApiError(status, 'Gone', '', []);
-  expect(await new StatusWriter(api, createOperatorMetrics()).write(object(undefined), wanted, signal)).toBe(false);
+  expect(await new StatusWriter(api, createOperatorMetrics()).write(object(undefined), wanted, signal)).toBe('Missed');
 });
 
 test('every other failure is the caller’s to repeat, and counted', async () => {
@@ -91,7 +91,7 @@ test('every other failure is the caller’s to repeat, and counted', async () =>
   const text = await metrics.registry.metrics();
   expect(text).toContain('breakwater_status_writes_total{kind="ResiliencePolicy",result="error"} 1');
   api.fails = undefined;
-  expect(await writer.write(object(undefined), wanted, signal)).toBe(true);
+  expect(await writer.write(object(undefined), wanted, signal)).toBe('Written');
 });
 
 test.each([

@@ -9,10 +9,13 @@ export const FIELD_MANAGER = 'breakwater-operator';
 const API_VERSION = 'breakwater.dev/v1alpha1';
 const PLURALS = { ServiceDependency: 'servicedependencies', ResiliencePolicy: 'resiliencepolicies' } as const;
 
+/** `Missed`: the object is gone, or another than it was. Whoever watches brings that; where nothing comes, it is to be tried again. */
+export type WriteResult = 'Written' | 'Unchanged' | 'Missed';
+
 /** Where statuses go: into the objects of a cluster; in standalone mode, where nothing can hold them, into the log. */
 export interface StatusSink {
-  /** Writes where something differs from what stands there; says whether it wrote. Rejects where it could not. */
-  write(object: OwnObject, status: object, signal: AbortSignal): Promise<boolean>;
+  /** Writes where something differs from what stands there. Rejects where it could not. */
+  write(object: OwnObject, status: object, signal: AbortSignal): Promise<WriteResult>;
   /** The object is gone. */
   forget(key: string): void;
 }
@@ -33,14 +36,14 @@ export class StatusWriter implements StatusSink {
     this.#api = api;
     this.#metrics = metrics;
     for (const kind of Object.keys(PLURALS)) {
-      for (const result of ['success', 'error']) metrics.statusWrites.inc({ kind, result }, 0);
+      for (const result of ['success', 'conflict', 'error']) metrics.statusWrites.inc({ kind, result }, 0);
     }
   }
 
-  async write(object: OwnObject, status: object, signal: AbortSignal): Promise<boolean> {
+  async write(object: OwnObject, status: object, signal: AbortSignal): Promise<WriteResult> {
     const { kind, namespace, name, uid } = object;
     const key = `${kind}/${namespace}/${name}`;
-    if (!this.#isNeeded(key, object, status)) return false;
+    if (!this.#isNeeded(key, object, status)) return 'Unchanged';
     const path = `/apis/${API_VERSION}/namespaces/${namespace}/${PLURALS[kind]}/${name}/status`;
     try {
       const answer = await this.#api.request<{ status?: unknown }>('PATCH', path, {
@@ -52,12 +55,12 @@ export class StatusWriter implements StatusSink {
       });
       this.#written.set(key, { uid, wanted: status, stored: answer.status });
       this.#metrics.statusWrites.inc({ kind, result: 'success' });
-      return true;
+      return 'Written';
     } catch (error) {
-      // Gone, or another one by now: whoever watches brings the new state.
       if (error instanceof ApiError && (error.status === 404 || error.status === 409)) {
         this.#written.delete(key);
-        return false;
+        this.#metrics.statusWrites.inc({ kind, result: 'conflict' });
+        return 'Missed';
       }
       if (!signal.aborted) this.#metrics.statusWrites.inc({ kind, result: 'error' });
       throw error;

@@ -196,7 +196,7 @@ interface Scenario {
 
 const isWatch = ({ isWatch }: Asked) => isWatch;
 const isList = ({ isList }: Asked) => isList;
-const any = () => true;
+const everything = () => true;
 const answer = (status: number, headers: Record<string, string> = {}, body?: string): Fault => ({
   kind: 'answer',
   status,
@@ -211,16 +211,16 @@ const damage = (kind: Damage['kind'], afterLines = 0): Fault => ({ kind: 'damage
 
 const SCENARIOS: Scenario[] = [
   { name: '410 to every watch', rules: [{ matches: isWatch, fault: expired }] },
-  { name: '410 to everything', rules: [{ matches: any, fault: expired }] },
+  { name: '410 to everything', rules: [{ matches: everything, fault: expired }] },
   { name: '410 as an event', rules: [{ matches: isWatch, fault: damage('expired', 2) }] },
   { name: '500 as an event', rules: [{ matches: isWatch, fault: damage('error', 2) }] },
   ...[401, 403, 404, 500, 502, 503, 504].map((status) => ({
     name: `${status} to everything`,
-    rules: [{ matches: any, fault: answer(status) }],
+    rules: [{ matches: everything, fault: answer(status) }],
   })),
   ...[undefined, '0', '1', 'soon', '-1'].map((retryAfter) => ({
     name: `429 with Retry-After ${retryAfter}`,
-    rules: [{ matches: any, fault: answer(429, retryAfter === undefined ? {} : { 'retry-after': retryAfter }) }],
+    rules: [{ matches: everything, fault: answer(429, retryAfter === undefined ? {} : { 'retry-after': retryAfter }) }],
   })),
   { name: 'watches that end at once', rules: [{ matches: isWatch, fault: { kind: 'empty' } }] },
   { name: 'watches that end at an event', rules: [{ matches: isWatch, fault: damage('end') }] },
@@ -241,9 +241,11 @@ const SCENARIOS: Scenario[] = [
   },
   {
     name: 'a page of a load balancer',
-    rules: [{ matches: any, fault: answer(200, { 'content-type': 'text/html' }, '<html>\n<h1>Hello</h1>\n</html>\n') }],
+    rules: [
+      { matches: everything, fault: answer(200, { 'content-type': 'text/html' }, '<html>\n<h1>Hello</h1>\n</html>\n') },
+    ],
   },
-  { name: 'resets before an answer', rules: [{ matches: any, fault: { kind: 'cut' } }] },
+  { name: 'resets before an answer', rules: [{ matches: everything, fault: { kind: 'cut' } }] },
   { name: 'refused connections', rules: [], connections: 'refused' },
   { name: 'resets in the handshake', rules: [], connections: 'resetInHandshake' },
   { name: 'watches cut in a line', rules: [{ matches: isWatch, fault: damage('cutInLine', 1) }] },
@@ -253,11 +255,15 @@ const SCENARIOS: Scenario[] = [
   { name: 'events told again and again', rules: [{ matches: isWatch, fault: damage('replayed') }] },
   { name: 'events in the wrong order', rules: [{ matches: isWatch, fault: damage('swapped') }], mayEmpty: true },
   { name: 'a flood of bookmarks', rules: [{ matches: isWatch, fault: damage('bookmarks') }] },
-  { name: 'a slow drip', rules: [{ matches: any, fault: { kind: 'drip', bytes: 97, everyMs: 2 } }] },
-  { name: 'answers that take 300 ms', rules: [{ matches: any, fault: { kind: 'delay', delayMs: 300 } }] },
+  { name: 'a slow drip', rules: [{ matches: everything, fault: { kind: 'drip', bytes: 97, everyMs: 2 } }] },
+  { name: 'answers that take 300 ms', rules: [{ matches: everything, fault: { kind: 'delay', delayMs: 300 } }] },
   { name: 'silent watches', rules: [{ matches: isWatch, fault: { kind: 'silent' } }], timings: LISTENING },
   { name: 'watches that fall silent', rules: [{ matches: isWatch, fault: damage('silence', 1) }], timings: LISTENING },
-  { name: 'requests that go nowhere', rules: [{ matches: any, fault: { kind: 'neverAnswers' } }], timings: LISTENING },
+  {
+    name: 'requests that go nowhere',
+    rules: [{ matches: everything, fault: { kind: 'neverAnswers' } }],
+    timings: LISTENING,
+  },
   { name: 'half-open connections', rules: [], open: 'frozen', timings: LISTENING },
   { name: 'silence in the handshake', rules: [], connections: 'silentInHandshake', timings: LISTENING },
 ];

@@ -1,9 +1,9 @@
 // What a reflector makes of an API server, or of something in between, that is out of its mind.
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import type { Logger } from '../../runtime/log.ts';
 import { ManualClock } from '../../runtime/manual-clock.ts';
 import { ApiClient } from './api-client.ts';
 import { listAll } from './pages.ts';
+import { recordingLogger } from './recording-logger.ts';
 import { DEFAULT_TIMINGS, Reflector } from './reflector.ts';
 import { type Answer, Feed, failure, list, ScriptedApi, thing } from './scripted-api.ts';
 import type { RawObject } from './store.ts';
@@ -31,7 +31,7 @@ beforeEach(async () => {
     transform: (raw: RawObject) => raw['value'] as number,
     clock,
     random: () => 0.5,
-    log: loggerTo(logged),
+    log: recordingLogger(logged),
     onChange: () => undefined,
     onRestart: (reason) => restarts.push(reason),
     timings: { ...DEFAULT_TIMINGS, listTimeoutMs: LIST_TIMEOUT_MS, listTimeoutMaxMs: 4 * LIST_TIMEOUT_MS },
@@ -44,18 +44,6 @@ afterEach(async () => {
   await api.stop();
   expect(clock.timers).toBe(0);
 });
-
-function loggerTo(lines: string[]): Logger {
-  const told = (level: string) => (_fields: unknown, message?: string) => void lines.push(`${level} ${message}`);
-  return {
-    debug: () => undefined,
-    info: told('info'),
-    warn: told('warn'),
-    error: told('error'),
-    fatal: told('fatal'),
-    child: () => loggerTo(lines),
-  };
-}
 
 const eventually = (check: () => void) => vi.waitFor(check, { timeout: 5_000, interval: 5 });
 

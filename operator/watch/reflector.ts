@@ -15,6 +15,7 @@ import type { Logger } from '../../runtime/log.ts';
 import type { Random } from '../../runtime/random.ts';
 import { type ApiClient, ApiError, ApiUnreachable } from './api-client.ts';
 import { Backoff, type BackoffLimits } from './backoff.ts';
+import { failureKind, failureReason } from './failure-kind.ts';
 import { Outage } from './outage.ts';
 import { isExpired, listAll } from './pages.ts';
 import { isBefore } from './resource-version.ts';
@@ -183,8 +184,8 @@ export class Reflector<T> {
       if (failure.retryAfterMs !== undefined) delayMs = Math.max(delayMs, failure.retryAfterMs);
     }
     this.#lastFailure = failure instanceof Error ? failure.message : String(failure);
-    onRestart?.(reasonOf(failure));
-    this.#outage.failed(kindOf(failure), {
+    onRestart?.(failureReason(failure));
+    this.#outage.failed(failureKind(failure), {
       reason: this.#lastFailure,
       delayMs: Math.round(delayMs),
       mustList,
@@ -301,27 +302,4 @@ const NOT_ABOUT_THE_VERSION: ReadonlySet<number> = new Set([401, 403, 404, 429, 
 
 function isRefusal(failure: unknown): boolean {
   return failure instanceof ApiError && !NOT_ABOUT_THE_VERSION.has(failure.status);
-}
-
-const REASONS: ReadonlySet<string> = new Set(
-  (
-    'BadRequest Expired Forbidden Gone InternalError Invalid NotAcceptable NotFound ServerTimeout ServiceUnavailable Timeout ' +
-    'TooManyRequests Unauthorized'
-  ).split(' '),
-);
-
-/** For a label of a metric: a server in between must not make up series. */
-function reasonOf(failure: unknown): string {
-  if (failure instanceof ApiError) return REASONS.has(failure.reason) ? failure.reason : `HTTP${failure.status}`;
-  return failure instanceof Error ? failure.name : 'Unknown';
-}
-
-/** Without the texts of a server, which may hold the number of the request. */
-function kindOf(failure: unknown): string {
-  const cause = failure instanceof ApiUnreachable ? codeOf(failure.cause) : '';
-  return `${reasonOf(failure)} ${cause}`;
-}
-
-function codeOf(cause: unknown): string {
-  return typeof cause === 'object' && cause !== null && 'code' in cause ? String(cause.code) : '';
 }

@@ -122,7 +122,7 @@ test('no sequence of events loses a key, works on one twice at a time, or takes 
             if (one.outcome === 'done') queue.finish(one.key, { kind: 'done' }, nowMs);
             else {
               queue.finish(one.key, { kind: 'requeue', afterMs: one.delayMs }, nowMs);
-              model.due(one.key, nowMs + one.delayMs);
+              model.due(one.key, nowMs + Math.max(1, one.delayMs));
             }
           }
         }

@@ -11,10 +11,12 @@ export interface WorkQueueLimits {
 
 export const DEFAULT_LIMITS: WorkQueueLimits = { initialMs: 5, maxMs: 1_000_000 };
 
+const MIN_REQUEUE_MS = 1;
+
 /** What came of the work on a key. */
 export type Outcome =
   | { kind: 'done' }
-  /** Again after this long; forgets the failures. */
+  /** Again after this long, a millisecond at least: a key that is never at rest would leave no time for anything else. Forgets the failures. */
   | { kind: 'requeue'; afterMs: number }
   /** Again after the key's backoff. */
   | { kind: 'failed' };
@@ -90,7 +92,7 @@ export class WorkQueue {
       return;
     }
     this.#failures.delete(key);
-    if (outcome.kind === 'requeue') this.addAt(key, nowMs + outcome.afterMs);
+    if (outcome.kind === 'requeue') this.addAt(key, nowMs + Math.max(MIN_REQUEUE_MS, outcome.afterMs));
   }
 
   /** When the earliest waiting key is due; undefined where none waits. */
