@@ -1,6 +1,7 @@
-// kubectl and a real API server read every example as we do: they accept it, and keep every field of it.
+// kubectl and a real API server read every example, and every manifest that a page shows, as we do: they accept it, and keep every field.
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { allBlocks, whereIs } from './docs/pages.ts';
 import { exampleFiles, manifestsOf, readText, root } from './examples.ts';
 import { type ControlPlane, startControlPlane } from './harness/control-plane.ts';
 
@@ -20,6 +21,16 @@ beforeAll(async () => {
 });
 afterAll(() => server?.stop());
 
+const specsOf = (objects: readonly object[]): object[] =>
+  objects
+    .filter((one) => (one as { apiVersion: string }).apiVersion.startsWith('breakwater.dev/'))
+    .map((one) => (one as { spec: object }).spec);
+
+function specsIn(output: string): object[] {
+  const stored = JSON.parse(output) as { items?: object[] };
+  return specsOf(stored.items ?? [stored]);
+}
+
 describe('kubectl', () => {
   it.each([...exampleFiles(), 'standalone/shop.yaml', 'standalone/policy.yaml'])(
     'accepts %s and reads it as we do',
@@ -33,12 +44,21 @@ describe('kubectl', () => {
         '-f',
         join(root, 'examples', file),
       );
-      const stored = JSON.parse(output) as { items?: object[] };
-      const specs = (objects: readonly object[]) =>
-        objects
-          .filter((one) => (one as { apiVersion: string }).apiVersion.startsWith('breakwater.dev/'))
-          .map((one) => (one as { spec: object }).spec);
-      expect(specs(stored.items ?? [stored])).toEqual(specs(manifestsOf(readText(`examples/${file}`))));
+      expect(specsIn(output)).toEqual(specsOf(manifestsOf(readText(`examples/${file}`))));
+    },
+  );
+
+  const manifests = allBlocks().filter(({ language }) => language === 'yaml');
+  it.each(manifests.map((block) => [whereIs(block), block.text] as const))(
+    'accepts what %s shows, and reads it as we do',
+    async (_, text) => {
+      const { code, stdout, stderr } = await server.kubectl(
+        ['apply', '--validate=strict', '--dry-run=server', '-o', 'json', '-f', '-'],
+        text,
+      );
+      expect(stderr).toBe('');
+      expect(code).toBe(0);
+      expect(specsIn(stdout)).toEqual(specsOf(manifestsOf(text)));
     },
   );
 });
