@@ -58,7 +58,7 @@ describe('the model', () => {
       },
       spec: {
         targetRefs: [{ group: 'breakwater.dev', kind: 'ServiceDependency', name: 'checkout', sectionName: 'payments' }],
-        timeouts: { request: 5_000, attempt: 2_000, connect: 1_000, idle: 60_000 },
+        timeouts: { request: 5_000, attempt: 1_500, connect: 1_000, idle: 60_000 },
         retries: {
           maxAttempts: 3,
           retryOn: ['ConnectFailure', 'Reset', 'AttemptTimeout', 'GatewayError'],
