@@ -3,6 +3,7 @@
 import type { ServiceDependency } from '../../crds/service-dependency.ts';
 import { PLAN_FORMAT_VERSION, PLAN_LIMITS, type WorkloadPlan } from '../../plan/plan.ts';
 import type { CompiledDependency } from './dependencies.ts';
+import { enforcementOf } from './enforcement.ts';
 import { versionOf } from './identity.ts';
 import { missedPods } from './injection.ts';
 import { problem } from './problem.ts';
@@ -36,7 +37,8 @@ interface Group {
 export function compileWorkloads(index: WorldIndex, dependencies: readonly CompiledDependency[]): Workloads {
   const problems: Problem[] = [];
   const byOwner = groupBy(dependencies, (dependency) => keyOf(dependency.owner.metadata));
-  const workloads = groupPods(index, problems).map((group) => compileWorkload(group, byOwner, problems));
+  const enforced = (member: ServiceDependency) => enforcementOf(index, member).value === 'Enabled';
+  const workloads = groupPods(index, problems).map((group) => compileWorkload(group, byOwner, enforced, problems));
   return { workloads: workloads.sort((a, b) => compareText(a.id, b.id)), problems };
 }
 
@@ -85,6 +87,7 @@ function groupPods(index: WorldIndex, problems: Problem[]): Group[] {
 function compileWorkload(
   group: Group,
   byOwner: ReadonlyMap<string, readonly CompiledDependency[]>,
+  enforced: (member: ServiceDependency) => boolean,
   problems: Problem[],
 ): CompiledWorkload {
   const { namespace, members } = group;
@@ -99,7 +102,8 @@ function compileWorkload(
     formatVersion: PLAN_FORMAT_VERSION,
     namespace,
     serviceDependencies: names,
-    undeclared: strictest(members),
+    // The kill switch lets through what it is thrown for: calls that a ServiceDependency would have refused among them.
+    undeclared: strictest(members.filter(enforced)),
   } as const;
   const plan: WorkloadPlan = { ...head, dependencies: parts.map((part) => part.plan) };
   return {
@@ -129,7 +133,7 @@ function runsSidecar(pod: WorldPod): boolean {
 
 /** The workload of a pod that no ServiceDependency selects: everything it sends passes untouched. */
 export function emptyWorkload(namespace: string): CompiledWorkload {
-  return compileWorkload({ namespace, members: [], pods: [] }, new Map(), []);
+  return compileWorkload({ namespace, members: [], pods: [] }, new Map(), () => true, []);
 }
 
 /** Of two entries with one destination the first counts: that of the older ServiceDependency, in one of them the upper. */
