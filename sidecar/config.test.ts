@@ -39,6 +39,30 @@ describe('readSidecarConfig', () => {
     ).toBe('127.0.0.1');
   });
 
+  it('reads what the pod was born with', () => {
+    const bootstrap = { formatVersion: 1, capture: 'loopback', entries: [], leftOut: [] };
+    const read = (capture: string, text: string) =>
+      readSidecarConfig({ ...least, BREAKWATER_CAPTURE: capture, BREAKWATER_BOOTSTRAP: text }).bootstrap;
+    expect(read('loopback', JSON.stringify(bootstrap))).toEqual(bootstrap);
+    expect(read('iptables', 'anything')).toBeNull();
+    expect(read('explicit', '')).toBeNull();
+    expect(() => read('loopback', '')).toThrow('must say where to listen under capture loopback');
+    expect(() => read('loopback', '{')).toThrow('cannot be read: it is not JSON');
+    expect(() => read('explicit', JSON.stringify(bootstrap))).toThrow('is for capture loopback, not explicit');
+  });
+
+  it('reads which servers to ask', () => {
+    const read = (text: string) => readSidecarConfig({ ...least, BREAKWATER_DNS_SERVERS: text }).dnsServers;
+    expect(read('10.96.0.10, 127.0.0.1:5353,[fd00::a]:53,fd00::b')).toEqual([
+      '10.96.0.10',
+      '127.0.0.1:5353',
+      '[fd00::a]:53',
+      'fd00::b',
+    ]);
+    for (const text of ['dns.example.com', '127.0.0.1:0', '127.0.0.1:70000', '[::1'])
+      expect(() => read(text)).toThrow(`"${text}" is neither an IP address nor one with a port`);
+  });
+
   it('names everything that does not fit at once', () => {
     const bad = {
       BREAKWATER_CAPTURE: 'magic',

@@ -2,7 +2,11 @@
 import type { Socket } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { PolicyPlan } from '../../plan/plan.ts';
+import { systemClock } from '../../runtime/clock.ts';
+import { silentLogger } from '../../runtime/log.ts';
 import { seededRandom } from '../../runtime/random.ts';
+import { createSidecarMetrics } from '../metrics.ts';
+import { createDataPlane } from './data-plane.ts';
 import {
   answering,
   type Bench,
@@ -10,11 +14,14 @@ import {
   type Client,
   connect,
   dependencyPlan,
+  freePort,
   get,
   OK,
   RETRIES,
   startBench,
+  startCaptured,
   startUpstream,
+  TableOfNames,
   type Upstream,
   workloadPlan,
 } from './fixtures.ts';
@@ -209,5 +216,84 @@ describe('permits of probes', () => {
     client.socket.destroy();
     expect(bench.plane.circuits()[0]?.state).toBe('Closed');
     await expectNothing(bench);
+  });
+});
+
+describe('connections that nobody declared', () => {
+  const firsts = [
+    '',
+    'GE',
+    'GET / HTTP/1.1\r\nHost: api.te',
+    'GET / HTTP/1.1\r\nHost: api.test\r\n\r\n',
+    'GET / HTTP/1.1\r\nHost: stranger.test\r\n\r\n',
+    'GET / HTTP/1.1\r\nHost: api.test\r\n\r\nGET / HTTP/1.1\r\nHost: stranger.test\r\n\r\n',
+    '\x16\x03\x01',
+    '\x16\x03\x01\x00\x00',
+    '*1\r\n$4\r\nPING\r\n',
+  ];
+
+  it.each([
+    ['Allow', 'an upstream that answers', false],
+    ['Allow', 'nobody there', true],
+    ['Deny', 'an upstream that answers', false],
+  ] as const)('leave nothing behind under %s with %s', async (undeclared, _name, dead) => {
+    const upstream = await startUpstream(answering(OK));
+    if (dead) upstream.close();
+    const host = { name: 'api.test', port: upstream.port };
+    const changes = { service: null, host, balancing: 'Dns', protocol: 'Detect', endpointsKey: 'host' } as const;
+    const captured = await startCaptured(
+      { ...workloadPlan(dependencyPlan(ALL, changes)), undeclared },
+      { names: new TableOfNames({ 'api.test': ['127.0.0.1'] }) },
+    );
+    open.push(upstream, captured.plane);
+    const random = seededRandom(13);
+    const clients = firsts.flatMap((first) =>
+      ends.flatMap(([, end]) =>
+        [0, 8, 60].map(async (most) => {
+          const client = quiet(captured.dial(upstream.port));
+          if (first !== '') client.send(first);
+          await new Promise((resolve) => setTimeout(resolve, random() * most));
+          end(client);
+          await client.closed().catch(() => client.socket.destroy());
+        }),
+      ),
+    );
+    await Promise.all(clients);
+    await expect.poll(() => captured.plane.held(), { timeout: 8_000 }).toEqual(NOTHING);
+    expect(captured.plane.inFlight()).toBe(0);
+  });
+
+  it('leave nothing behind while their host is looked up, and when it cannot be reached', async () => {
+    const found: ((addresses: readonly string[]) => void)[] = [];
+    const names = new TableOfNames();
+    names.find = () => new Promise((resolve) => void found.push(resolve));
+    const port = await freePort();
+    const plane = createDataPlane({
+      capture: 'loopback',
+      bootstrap: {
+        formatVersion: 1,
+        capture: 'loopback',
+        leftOut: [],
+        entries: [
+          { address: '127.77.0.2', service: null, host: 'api.test', clusterIPs: [], ports: [{ listen: port, port }] },
+        ],
+      },
+      names,
+      outboundPort: 0,
+      bindHost: '127.0.0.1',
+      originalDestination: null,
+      clock: systemClock,
+      random: seededRandom(1),
+      log: silentLogger,
+      metrics: createSidecarMetrics(),
+    });
+    open.push(plane);
+    await plane.listen();
+    const [gone, waiting] = [quiet(connect(port, true, '127.77.0.2')), quiet(connect(port, true, '127.77.0.2'))];
+    await expect.poll(() => found.length).toBe(2);
+    gone.socket.resetAndDestroy();
+    for (const resolve of found) resolve(['127.88.0.1', '127.88.0.2', '127.88.0.3', '127.88.0.4', '127.88.0.5']);
+    expect(await waiting.closed()).toBe('ECONNRESET');
+    await expect.poll(() => plane.held()).toEqual(NOTHING);
   });
 });
