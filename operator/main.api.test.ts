@@ -408,7 +408,7 @@ describe('an operator', () => {
   });
 });
 
-test('as a process it is ready within seconds, and ends cleanly when told to', async () => {
+function startProcess() {
   const child = spawn(process.execPath, [`${import.meta.dirname}/main.ts`], {
     env: {
       KUBECONFIG: plane.kubeconfigPath,
@@ -425,12 +425,11 @@ test('as a process it is ready within seconds, and ends cleanly when told to', a
     },
     stdio: ['ignore', 'inherit', 'pipe'],
   });
-  const exited = once(child, 'exit');
-  try {
-    const logged: { msg: string; level: string; adminPort?: number }[] = [];
-    createInterface({ input: child.stderr }).on('line', (line) =>
-      logged.push(JSON.parse(line) as (typeof logged)[number]),
-    );
+  const logged: { msg: string; level: string; adminPort?: number }[] = [];
+  createInterface({ input: child.stderr }).on('line', (line) =>
+    logged.push(JSON.parse(line) as (typeof logged)[number]),
+  );
+  const ready = async () => {
     const { adminPort } = await soon(() =>
       Promise.resolve(mustHave(logged.find(({ msg }) => msg === 'the operator runs'))),
     );
@@ -438,11 +437,41 @@ test('as a process it is ready within seconds, and ends cleanly when told to', a
       const { statusCode, body } = await request(`http://127.0.0.1:${adminPort}/readyz`);
       expect([statusCode, await body.text()]).toEqual([200, 'ok\n']);
     });
+  };
+  const says = (message: string) => soon(() => Promise.resolve(mustHave(logged.find(({ msg }) => msg === message))));
+  return { child, exited: once(child, 'exit'), logged, ready, says };
+}
+
+test('as a process beside one that leads it is ready within seconds, and ends cleanly when told to', async () => {
+  const { child, exited, logged, ready } = startProcess();
+  try {
+    await ready();
     const toldMs = performance.now();
     child.kill('SIGTERM');
     expect(await exited).toEqual([0, null]);
     expect(performance.now() - toldMs).toBeLessThan(3_000);
     expect(logged.filter(({ level }) => level !== 'info')).toEqual([]);
+    expect(logged.map(({ msg }) => msg)).toContain('another replica leads');
+  } finally {
+    child.kill('SIGKILL');
+  }
+});
+
+test('as a process it leads when the one before has stopped, and ends loudly when another one takes the lead', async () => {
+  const { child, exited, logged, ready, says } = startProcess();
+  try {
+    await ready();
+    await operator.stop();
+    await says('this replica leads');
+    const taken = { spec: { holderIdentity: 'somebody-else' } };
+    const patch = ['patch', 'lease', SERVICE_NAME, '--namespace', SYSTEM, '--type', 'merge', '--patch'];
+    expect(await plane.kubectl([...patch, JSON.stringify(taken)])).toMatchObject({ code: 0 });
+    expect(await exited).toEqual([1, null]);
+    const loud = logged
+      .filter(({ level }) => level !== 'info')
+      .map(({ level, msg }) => `${level}: ${msg}`)
+      .sort();
+    expect(loud).toEqual(['error: the lead was lost to another replica', 'fatal: the operator ends']);
   } finally {
     child.kill('SIGKILL');
   }

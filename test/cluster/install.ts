@@ -6,6 +6,8 @@ import { run } from './shell.ts';
 export const RELEASE = 'breakwater';
 export const SYSTEM_NAMESPACE = 'breakwater-system';
 export const OPERATOR_DEPLOYMENT = 'breakwater-operator';
+/** By default of the chart. */
+export const OPERATOR_REPLICAS = 2;
 export const CHART = join(REPOSITORY_ROOT, 'charts', 'breakwater');
 
 export const IMAGE_VALUES: readonly string[] = [

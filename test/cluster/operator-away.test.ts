@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { kubectl, listPods } from './harness/kube.ts';
 import { Shop, untilReady } from './harness/shop.ts';
-import { OPERATOR_DEPLOYMENT, SYSTEM_NAMESPACE } from './install.ts';
+import { OPERATOR_DEPLOYMENT, OPERATOR_REPLICAS, SYSTEM_NAMESPACE } from './install.ts';
 import { eventually, sleep } from './shell.ts';
 
 const CONNECT_TIMEOUT_MS = 1_000;
@@ -35,7 +35,13 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  await kubectl('-n', SYSTEM_NAMESPACE, 'scale', `deployment/${OPERATOR_DEPLOYMENT}`, '--replicas=1');
+  await kubectl(
+    '-n',
+    SYSTEM_NAMESPACE,
+    'scale',
+    `deployment/${OPERATOR_DEPLOYMENT}`,
+    `--replicas=${OPERATOR_REPLICAS}`,
+  );
   await kubectl('-n', SYSTEM_NAMESPACE, 'rollout', 'status', `deployment/${OPERATOR_DEPLOYMENT}`, '--timeout=60s');
   await shop?.close();
 });
