@@ -30,6 +30,8 @@ export interface ContainerStatus {
   name: string;
   ready: boolean;
   restartCount: number;
+  /** "containerd://…"; absent before it first ran. */
+  containerID?: string;
   state: Record<string, unknown>;
 }
 
