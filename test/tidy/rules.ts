@@ -14,6 +14,7 @@ const PURE = [
   /^operator\/compile\//,
   /^operator\/status\/conditions\.ts$/,
   /^operator\/inject\/patch\.ts$/,
+  /^operator\/elect\/election\.ts$/,
   /^cli\/(check|explain|manifests|output)\/(?!command\.ts$|files\.ts$|from-cluster\.ts$|streams\.ts$)/,
   /^sidecar\/(http1|policies|route|balance)\//,
   /^sidecar\/resolve\/(combine|name-state|resolv-conf)\.ts$/,
