@@ -2,6 +2,8 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { ImageStore } from './kubernetes/load-image.ts';
+import { thisCluster } from './kubernetes/node.ts';
 import { run } from './shell.ts';
 
 export const REPOSITORY_ROOT = resolve(import.meta.dirname, '..', '..');
@@ -44,6 +46,21 @@ export interface ImageTarget {
   /** Whether the cluster holds this very image already. */
   holds(name: string, id: string): Promise<boolean>;
   load(archive: string): Promise<void>;
+}
+
+/** How the cluster with this kubeconfig is given images: our own directly, another by a command from the environment. */
+export function imageTarget(kubeconfig: string): ImageTarget {
+  if (kubeconfig === thisCluster().kubeconfig) return new ImageStore();
+  const [command, ...args] = (process.env['BREAKWATER_LOAD_IMAGE'] ?? '').split(/\s+/).filter(Boolean);
+  if (command === undefined) {
+    throw new Error(
+      'set BREAKWATER_LOAD_IMAGE to the command that loads an image archive, such as "kind load image-archive"',
+    );
+  }
+  return {
+    holds: () => Promise.resolve(false),
+    load: async (archive) => void (await run(command, [...args, archive])),
+  };
 }
 
 /** Builds the images and gives the cluster those that it does not hold. */

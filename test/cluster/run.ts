@@ -8,13 +8,11 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { add, totalsOf, type VitestReport, vitestReport } from '../report.ts';
-import { ALL_IMAGES, buildAndLoad, type ImageTarget, REPOSITORY_ROOT } from './images.ts';
+import { ALL_IMAGES, buildAndLoad, imageTarget, REPOSITORY_ROOT } from './images.ts';
 import { inCluster, installBreakwater } from './install.ts';
 import { buildKubernetes } from './kubernetes/build.ts';
-import { ImageStore } from './kubernetes/load-image.ts';
 import { clusterExists, stopCluster, thisCluster } from './kubernetes/node.ts';
 import { takeLock } from './lock.ts';
-import { run } from './shell.ts';
 import { bringUp } from './up.ts';
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
@@ -27,26 +25,12 @@ interface Target {
   end(): Promise<void>;
 }
 
-/** A command from the environment as the way to load images into a cluster that is not ours. */
-function foreignTarget(): ImageTarget {
-  const [command, ...args] = (process.env['BREAKWATER_LOAD_IMAGE'] ?? '').split(/\s+/).filter(Boolean);
-  if (command === undefined) {
-    throw new Error(
-      'set BREAKWATER_LOAD_IMAGE to the command that loads an image archive, such as "kind load image-archive"',
-    );
-  }
-  return {
-    holds: () => Promise.resolve(false),
-    load: async (archive) => void (await run(command, [...args, archive])),
-  };
-}
-
 async function useGiven(kubeconfig: string): Promise<Target> {
   const ours = thisCluster();
   const isOurs = kubeconfig === ours.kubeconfig;
   await buildKubernetes('all', log); // kubectl, helm and buildah are needed in any case.
   const inside = isOurs ? ours.inside : [];
-  await buildAndLoad(ALL_IMAGES, isOurs ? new ImageStore() : foreignTarget(), log);
+  await buildAndLoad(ALL_IMAGES, imageTarget(kubeconfig), log);
   await installBreakwater(inCluster(kubeconfig, inside, ours.bin));
   return { kubeconfig, inside, isOurs, end: () => Promise.resolve() };
 }

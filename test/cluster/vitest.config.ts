@@ -1,10 +1,11 @@
 import { defineConfig } from 'vitest/config';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
-/** By name, so that a run can be compared with another; the uninstallation last, for nothing can be tested after it. */
+/** By name, so that a run can be compared with another; what uninstalls Breakwater last. */
 class InOrder extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
-    const rank = (file: TestSpecification) => `${file.moduleId.includes('uninstall') ? 1 : 0}${file.moduleId}`;
+    const rank = ({ moduleId }: TestSpecification) =>
+      `${/(docs|uninstall)\.test\.ts$/.test(moduleId) ? 1 : 0}${moduleId}`;
     return files.toSorted((a, b) => rank(a).localeCompare(rank(b)));
   }
 }
