@@ -10,6 +10,7 @@ import { INSTALLATION, SCRIPTS, SHELLS, type Shell } from './completion/scripts.
 import type { ExplainCommandOptions } from './explain/command.ts';
 import { WORKLOAD_KINDS } from './explain/target.ts';
 import { exitOf, projectRoot, startFollowingChild } from './following-child.ts';
+import type { InjectCommandOptions } from './inject/command.ts';
 import type { Streams } from './output/streams.ts';
 
 const LOG_LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error', 'silent'];
@@ -40,6 +41,7 @@ export function createProgram(name: string, streams: Streams): Program {
     .exitOverride();
   addCheck(command, streams, ends);
   addExplain(command, streams, ends);
+  addInject(command, streams, ends);
   addStandalone(command, streams, ends);
   addDemo(command);
   addCompletion(command, streams);
@@ -85,6 +87,26 @@ function addExplain(program: Command, streams: Streams, ends: Ends): void {
     .action(async (workload: string, dependency: string | undefined, options: ExplainCommandOptions) => {
       const { runExplain } = await import('./explain/command.ts');
       ends(await runExplain(workload, dependency, options, streams));
+    });
+}
+
+function addInject(program: Command, streams: Streams, ends: Ends): void {
+  const command = program
+    .command('inject')
+    .description('print manifests with sidecars in them, as the webhook would add them')
+    .argument('<paths...>', 'files, folders or - with workloads; what else is in them is printed as it is')
+    .option('--strict', 'print nothing where a workload is skipped, or calls that it declares are not captured', false)
+    .option('--ca-bundle-file <file>', 'certificates of the operator (PEM); with it no cluster is asked')
+    .option('--values <file>', 'values of the chart, with --ca-bundle-file')
+    .option('--operator-url <url>', 'where sidecars find the operator, with --ca-bundle-file');
+  addClusterOptions(command)
+    .addHelpText(
+      'after',
+      '\nWithout --ca-bundle-file the installation, and what pods need to know of Services, is read from the cluster.\nWhat became of each workload is told on standard error.',
+    )
+    .action(async (paths: string[], options: InjectCommandOptions) => {
+      const { runInject } = await import('./inject/command.ts');
+      ends(await runInject(paths, options, streams));
     });
 }
 
@@ -161,9 +183,9 @@ const WORKLOADS: Completion = {
 
 /** What stands for arguments and options, by their names. */
 const VALUE_SOURCES: readonly ValueSource[] = [
-  { names: ['paths', 'filename'], completion: MANIFEST_FILES },
+  { names: ['paths', 'filename', 'values'], completion: MANIFEST_FILES },
   { names: ['folder'], completion: { candidates: [], directive: DIRECTIVES.folders } },
-  { names: ['kubeconfig'], completion: { candidates: [], directive: 0 } },
+  { names: ['kubeconfig', 'caBundleFile'], completion: { candidates: [], directive: 0 } },
   { names: ['workload'], completion: WORKLOADS },
 ];
 

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { readEnvironment } from '../runtime/environment.ts';
 import type { LogLevel } from '../runtime/log.ts';
 import { LIFETIMES, type Lifetimes, lifetimesOf } from './certificates/decide.ts';
+import { defaultSettings, resourceSettings, type Settings } from './inject/settings.ts';
 
 export interface Listen {
   host: string;
@@ -23,6 +24,20 @@ export interface SidecarSettings {
   controlPort: number;
   /** First port of capture `explicit`. */
   explicitPortsFrom: number;
+}
+
+/** What holds for every injected pod that does not say otherwise. */
+export function injectionDefaults(sidecar: SidecarSettings): Settings {
+  return defaultSettings({
+    ...resourceSettings(sidecar.resources),
+    image: sidecar.image,
+    logLevel: sidecar.logLevel,
+    capture: sidecar.capture,
+    outboundPort: sidecar.outboundPort,
+    adminPort: sidecar.adminPort,
+    controlPort: sidecar.controlPort,
+    explicitPortsFrom: sidecar.explicitPortsFrom,
+  });
 }
 
 export interface ClusterConfig {

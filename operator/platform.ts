@@ -10,7 +10,7 @@ import { createFolderStore } from './certificates/folder-store.ts';
 import { createSecretStore } from './certificates/secret-store.ts';
 import type { CertificateStore } from './certificates/store.ts';
 import { createWebhookBundle } from './certificates/webhook-bundle.ts';
-import type { ClusterConfig, FolderConfig, OperatorConfig } from './config.ts';
+import { type ClusterConfig, type FolderConfig, injectionDefaults, type OperatorConfig } from './config.ts';
 import { type Authenticator, createTokenReviewer, PEER_AUDIENCE } from './distribute/authenticate.ts';
 import { createStaticAuthenticator, type TokenTable } from './distribute/static-tokens.ts';
 import { ELECTION_TIMES } from './elect/election.ts';
@@ -18,7 +18,6 @@ import { ALWAYS_LEADING, Elector, type Leadership } from './elect/elector.ts';
 import { fencedApi } from './elect/fenced-api.ts';
 import { createLeaseStore } from './elect/lease-store.ts';
 import { Declarations } from './inject/declared.ts';
-import { defaultSettings, resourceSettings } from './inject/settings.ts';
 import { createInjectionMetrics, registerInjector } from './inject/webhook.ts';
 import type { OperatorMetrics } from './metrics.ts';
 import { EventRecorder, type EventSink } from './reconcile/events.ts';
@@ -153,16 +152,7 @@ function clusterPlatform(config: OperatorConfig, cluster: ClusterConfig, { clock
         caBundle: () => certificates.trustBundle(),
         operatorUrl: `https://${host}:${cluster.servicePort}`,
         version: OPERATOR_VERSION,
-        defaults: defaultSettings({
-          ...resourceSettings(sidecar.resources),
-          image: sidecar.image,
-          logLevel: sidecar.logLevel,
-          capture: sidecar.capture,
-          outboundPort: sidecar.outboundPort,
-          adminPort: sidecar.adminPort,
-          controlPort: sidecar.controlPort,
-          explicitPortsFrom: sidecar.explicitPortsFrom,
-        }),
+        defaults: injectionDefaults(sidecar),
         imagePullPolicy: sidecar.imagePullPolicy,
         podSecurityDefault: cluster.podSecurityDefault,
         report: reportInjection(injectionEvents),

@@ -104,7 +104,7 @@ function kubeConfigOf({ kubeconfig, context }: ClusterOptions): ReturnType<typeo
     loaded = loadKubeConfig(kubeconfig);
   } catch (error) {
     throw new UsageError(
-      `the kubeconfig cannot be used: ${messageOf(error)}; give one with --kubeconfig, or look at files with -f`,
+      `the kubeconfig cannot be used: ${messageOf(error)}; give one with --kubeconfig, or work without a cluster, as --help says`,
     );
   }
   if (context === undefined) return loaded;

@@ -14,7 +14,7 @@ async function completionsOf(...words: readonly string[]): Promise<string> {
 
 describe('what may follow', () => {
   it.each([
-    [[''], 'check explain standalone demo completion version operator sidecar :4'],
+    [[''], 'check explain inject standalone demo completion version operator sidecar :4'],
     [['ex'], 'explain :4'],
     [['nothing-like-it'], ':4'],
     [['check', ''], 'yaml yml json :8'],

@@ -94,7 +94,7 @@ describe('bash', () => {
       COMP_LINE='breakwater x payments.billing:8' COMP_POINT=33 COMP_WORDS=(breakwater x payments.billing : 8) COMP_CWORD=4
       _breakwater_complete; echo "\${COMPREPLY[@]}"`;
     expect(await output('bash', ['-c', script])).toBe(
-      'check explain standalone demo completion version operator sidecar\n8080\n',
+      'check explain inject standalone demo completion version operator sidecar\n8080\n',
     );
   });
 });

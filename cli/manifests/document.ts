@@ -49,7 +49,7 @@ const LEFT_AS_TEXT = new Set(
   ['timestamp', 'binary', 'omap', 'pairs', 'set'].map((name) => `tag:yaml.org,2002:${name}`),
 );
 
-const KUBECTL_YAML = {
+export const KUBECTL_YAML = {
   version: '1.1',
   customTags: (tags: Tags): Tags =>
     tags.filter((tag) => typeof tag === 'string' || !(LEFT_AS_TEXT.has(tag.tag) || tag.format === 'TIME')),

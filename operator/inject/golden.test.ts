@@ -11,6 +11,7 @@ import { applyPatch } from './apply-patch.ts';
 import { type Birth, birthOf } from './bootstrap.ts';
 import { type Decision, type DecisionContext, decide } from './decide.ts';
 import { Declarations } from './declared.ts';
+import { describeLeftOut } from './loopback.ts';
 import {
   CAPTURE_CONTAINER,
   type PatchContext,
@@ -22,7 +23,6 @@ import {
 import type { Container, Pod } from './pod.ts';
 import { portsOf } from './ports.ts';
 import { defaultSettings, resourceSettings } from './settings.ts';
-import { describeLeftOut } from './webhook.ts';
 
 const FOLDER = join(import.meta.dirname, 'testdata');
 const CLUSTER_DOMAIN = 'cluster.local';

@@ -28,6 +28,11 @@ export interface LeftOut {
   port?: number;
 }
 
+/** For people. */
+export function describeLeftOut({ destination, reason, message }: LeftOut): string {
+  return `calls to ${destination} pass by the sidecar (${reason}): ${message}`;
+}
+
 export interface LoopbackContext {
   pod: Pod;
   /** Of the pod. */

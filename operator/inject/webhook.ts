@@ -8,7 +8,7 @@ import type { Logger } from '../../runtime/log.ts';
 import { type Birth, birthOf } from './bootstrap.ts';
 import { type Decision, type DecisionContext, decide, QUIET_REASONS, type SkipReason } from './decide.ts';
 import { type Declared, isThere } from './declared.ts';
-import type { LeftOut } from './loopback.ts';
+import { describeLeftOut, type LeftOut } from './loopback.ts';
 import { type AddOperation, type PatchContext, patchFor } from './patch.ts';
 import type { Pod, PodNamespace } from './pod.ts';
 import type { Settings } from './settings.ts';
@@ -265,10 +265,6 @@ interface Result {
 type Failure = { inject: false; reason: 'InternalError'; message: string; warnings: readonly string[] };
 
 const isQuiet = (reason: SkipReason | 'InternalError') => reason !== 'InternalError' && QUIET_REASONS.has(reason);
-
-export function describeLeftOut({ destination, reason, message }: LeftOut): string {
-  return `calls to ${destination} pass by the sidecar (${reason}): ${message}`;
-}
 
 function nameOf(pod: Pod, request: AdmissionRequest): string {
   return request.name || pod.metadata?.name || pod.metadata?.generateName || '';

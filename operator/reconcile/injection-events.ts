@@ -1,7 +1,8 @@
 // Pods that admission left alone, as Events of their controller: the pod itself does not exist yet when that is decided.
 
 import { QUIET_REASONS, type SkipReason } from '../inject/decide.ts';
-import { describeLeftOut, type InjectionReport } from '../inject/webhook.ts';
+import { describeLeftOut } from '../inject/loopback.ts';
+import type { InjectionReport } from '../inject/webhook.ts';
 import type { EventSink } from './events.ts';
 
 /** What the injector reports to. */

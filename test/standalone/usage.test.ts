@@ -40,7 +40,17 @@ describe('breakwater', () => {
   it('tells its commands', async () => {
     const { code, output } = await breakwater('--help');
     expect(code).toBe(0);
-    for (const name of ['check', 'standalone', 'demo', 'version', 'operator', 'sidecar'])
+    for (const name of [
+      'check',
+      'explain',
+      'inject',
+      'standalone',
+      'demo',
+      'completion',
+      'version',
+      'operator',
+      'sidecar',
+    ])
       expect(output).toMatch(new RegExp(`^  ${name}\\b`, 'm'));
   });
 

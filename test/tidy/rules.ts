@@ -15,7 +15,7 @@ const PURE = [
   /^operator\/status\/conditions\.ts$/,
   /^operator\/inject\/patch\.ts$/,
   /^operator\/elect\/election\.ts$/,
-  /^cli\/(check|explain|manifests|output)\/(?!command\.ts$|files\.ts$|from-cluster\.ts$|streams\.ts$)/,
+  /^cli\/(check|completion|explain|inject|manifests|output)\/(?!command\.ts$|files\.ts$|from-cluster\.ts$|streams\.ts$)/,
   /^sidecar\/(http1|policies|route|balance)\//,
   /^sidecar\/resolve\/(combine|name-state|resolv-conf)\.ts$/,
   /^sidecar\/proxy\/(client-hello|first-bytes|host-index|own-addresses)\.ts$/,
