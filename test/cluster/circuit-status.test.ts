@@ -53,7 +53,9 @@ async function loadFromAll(requests: number): Promise<void> {
 async function events(): Promise<{ reason: string; note: string }[]> {
   const path = `/apis/events.k8s.io/v1/namespaces/${shop.namespace}/events`;
   const { items } = await api<{ items: { reason: string; note: string; regarding: { kind: string } }[] }>('GET', path);
-  return items.filter(({ reason, regarding }) => regarding.kind === 'ServiceDependency' && /^Circuit/.test(reason));
+  return items.filter(
+    ({ reason, regarding }) => regarding.kind === 'ServiceDependency' && reason.startsWith('Circuit'),
+  );
 }
 
 test('an open circuit says since when, in how many pods, why, and when it is probed next', async () => {
