@@ -162,6 +162,29 @@ test('after a restart a status of the present generation stays until the sidecar
   await keeper.stop();
 });
 
+test('a replica that does not lead writes nothing, and one that takes the lead later writes at once', async () => {
+  put('known', 3, { observedGeneration: 3, applied: 12 });
+  keeper.changed();
+  keeper.statusChanged('ResiliencePolicy/shop/known');
+  await clock.advance(60_000);
+  expect(writes).toEqual([]);
+  expect(summed).toBe(0);
+  keeper.start();
+  await clock.advance(500);
+  expect(writes).toHaveLength(1);
+  // It is suspended, and leads on: whatever changed meanwhile is made up for.
+  await keeper.stop();
+  applied = 5;
+  keeper.changed();
+  await clock.advance(5_000);
+  expect(writes).toHaveLength(1);
+  keeper.start();
+  await clock.advance(500);
+  expect(writes.at(-1)?.status).toMatchObject({ applied: 5 });
+  await keeper.stop();
+  expect(clock.timers).toBe(0);
+});
+
 test('a status that somebody else wrote is mended', async () => {
   const key = put('a');
   keeper.start();

@@ -33,8 +33,9 @@ const CIRCUIT_WRITES = { burst: 6, intervalMs: 10_000 };
  */
 const SWEEP = { quietMs: 150, maxMs: 500 };
 /**
- * After a start no sidecar is connected yet, which is not news about the objects: a status of the present generation stays for this long.
- * Otherwise each restart of the operator would make every object "not programmed" for a moment.
+ * In a process that has just begun no sidecar is connected yet, which is not news about the objects: a status of the present generation stays
+ * for this long. Otherwise each restart of the operator would make every object "not programmed" for a moment. A replica that takes the lead
+ * later knows all sidecars by then, and waits no more.
  */
 const SETTLE_MS = 10_000;
 /** A failing write is tried again after 100 ms, doubling to a minute, whatever changes meanwhile but the object itself. */
@@ -69,7 +70,7 @@ export class StatusKeeper<Summaries> {
   readonly #away = new Backoff(AWAY_LIMITS, () => 0);
   #awayUntilMs: MonotonicMs = Number.NEGATIVE_INFINITY;
   #isRunning = false;
-  #settledMs = Number.POSITIVE_INFINITY;
+  #settledMs: MonotonicMs | undefined;
   /** Of the present state; adding up the reports of all sidecars for each object anew would cost their product. */
   #summaries: Summaries | undefined;
 
@@ -96,7 +97,6 @@ export class StatusKeeper<Summaries> {
     this.#written.clear();
     this.#failed.clear();
     this.#awayUntilMs = Number.NEGATIVE_INFINITY;
-    this.#settledMs = this.#options.clock.monotonicMs() + SETTLE_MS;
     this.#controller.start();
     this.changed();
   }
@@ -114,6 +114,7 @@ export class StatusKeeper<Summaries> {
 
   /** Something that any status may depend on is another: the result, an acknowledgement, a circuit. */
   changed(): void {
+    this.#settledMs ??= this.#options.clock.monotonicMs() + SETTLE_MS;
     this.#summaries = undefined;
     if (this.#isRunning) this.#sweep.call();
   }
@@ -218,10 +219,8 @@ export class StatusKeeper<Summaries> {
       status !== null &&
       'observedGeneration' in status &&
       status.observedGeneration === generation;
-    const startedBefore = this.#options.clock.monotonicMs() < this.#settledMs;
-    return isOfThisGeneration &&
-      startedBefore &&
-      !this.#writtenAt.has(ownKey(object.kind, object.namespace, object.name))
+    const isWritten = this.#writtenAt.has(ownKey(object.kind, object.namespace, object.name));
+    return isOfThisGeneration && !isWritten && this.#settledMs !== undefined
       ? this.#settledMs
       : Number.NEGATIVE_INFINITY;
   }
