@@ -6,6 +6,7 @@ import { type Counter, Registry } from 'prom-client';
 import { describe, expect, it } from 'vitest';
 import { PROBLEMS } from '../operator/compile/problem.ts';
 import { createDistributorMetrics } from '../operator/distribute/metrics.ts';
+import { CHANGES } from '../operator/inject/changes.ts';
 import { SETTINGS } from '../operator/inject/settings.ts';
 import { createInjectionMetrics } from '../operator/inject/webhook.ts';
 import { createOperatorMetrics } from '../operator/metrics.ts';
@@ -93,6 +94,16 @@ describe('the tables of the docs are those of the code', () => {
       doc,
     ]);
     expectGenerated('docs/operations.md', 'settings', table(['annotation', 'default', 'value', 'what it does'], rows));
+  });
+
+  it('what injection changes in a pod', () => {
+    const rows = CHANGES.map(({ path, adds, capture, doc }) => [
+      `\`${path}\``,
+      adds.map((name) => `\`${name}\``).join(', '),
+      capture.length === 3 ? 'every' : capture.join(', '),
+      doc,
+    ]);
+    expectGenerated('docs/operations.md', 'changes', table(['in', 'added', 'capture', 'what it is'], rows));
   });
 
   it('metrics of the sidecar', async () => {

@@ -39,9 +39,7 @@ export function enforcementOf(index: WorldIndex, owner: ServiceDependency): Enfo
       disabledBy.push(annotation.on);
       problems.push(problem('EnforcementDisabled', place, { on: annotation.on }));
     } else if (meaning !== 'enabled') {
-      problems.push(
-        problem('InvalidEnforcementAnnotation', place, { on: annotation.on, value: annotation.value.slice(0, 64) }),
-      );
+      problems.push(problem('InvalidEnforcementAnnotation', place, { on: annotation.on, value: annotation.value }));
     }
   }
   return { value: disabledBy.length > 0 ? 'Disabled' : 'Enabled', disabledBy, problems };

@@ -1,6 +1,7 @@
 // Every mistake that compile can find, and everything that a user should know: one list of reasons, each with the condition it belongs
 // to, its severity and a message that names what is wrong and what to change. `Error` turns the condition False; `Warning` adds words.
 
+import { quoted } from '../../runtime/printable.ts';
 import type { OwnKind, Problem } from './result.ts';
 import type { InvalidObject, ObjectKey } from './world.ts';
 
@@ -19,7 +20,7 @@ export const PROBLEMS = {
     'Accepted',
     'Warning',
     (it: { on: string; value: string }) =>
-      `annotation breakwater.dev/enforcement on ${it.on} is ${JSON.stringify(it.value)}, which means nothing, so policies stay enforced; write "disabled" to switch them off, or remove it`,
+      `annotation breakwater.dev/enforcement on ${it.on} is ${quoted(it.value, 64)}, which means nothing, so policies stay enforced; write "disabled" to switch them off, or remove it`,
   ),
 
   // What a policy targets.

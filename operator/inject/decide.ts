@@ -1,4 +1,5 @@
 // Whether a pod is injected, and if not, why: never by refusing the pod, always with a reason that a user can act on.
+import { quoted } from '../../runtime/printable.ts';
 import { findOtherMesh } from './other-meshes.ts';
 import { CAPTURE_CONTAINER, SIDECAR_CONTAINER, SIDECAR_UID, STATE_VOLUME, TOKEN_VOLUME } from './patch.ts';
 import { allContainersOf, initContainersOf, type Pod, type PodNamespace } from './pod.ts';
@@ -60,7 +61,7 @@ export function decide(pod: Pod, context: DecisionContext): Decision {
   if (!read.ok) {
     const capture = read.problems.find((problem) => problem.annotation === SETTINGS.capture.annotation);
     const text = read.problems
-      .map(({ annotation, value, message }) => `the annotation ${annotation}: "${value.slice(0, 128)}": ${message}`)
+      .map(({ annotation, value, message }) => `the annotation ${annotation}: ${quoted(value, 128)}: ${message}`)
       .join('; ');
     return { inject: false, reason: capture ? 'UnknownCapture' : 'MalformedAnnotation', message: text, warnings };
   }

@@ -161,15 +161,22 @@ function checkInjected({ pod, context, declarations }: Case): void {
   expect(withoutLeads(patched, first.born)).toEqual(withoutLeads(pod, undefined));
   expect(patched.metadata?.annotations).toMatchObject({
     ...pod.metadata?.annotations,
+    ...written(patched, pod.metadata?.annotations ?? {}),
     'breakwater.dev/injected': '0.1.0',
   });
-  expect(patched.metadata?.labels).toMatchObject(pod.metadata?.labels ?? {});
+  expect(patched.metadata?.labels).toMatchObject({ ...pod.metadata?.labels, 'breakwater.dev/injected': 'true' });
 
   // A second pass adds nothing, neither by decision nor by name.
   const again = decide(patched, context);
   expect(again).toMatchObject({ inject: false, reason: 'AlreadyInjected' });
   expect(patchFor(patched, patchContext(first.decision, first.born))).toEqual([]);
   if (first.born) checkBirth(pod, patched, first.born);
+}
+
+/** The bootstrap, where it replaces one that was copied from another pod. */
+function written(patched: Pod, own: Record<string, string>): Record<string, string> {
+  const value = patched.metadata?.annotations?.[BOOTSTRAP_ANNOTATION] ?? '';
+  return BOOTSTRAP_ANNOTATION in own && readBootstrap(value).ok ? { [BOOTSTRAP_ANNOTATION]: value } : {};
 }
 
 /** What must hold without privileges: nothing of the pod's own is taken, and the sidecar can read what it is born with. */

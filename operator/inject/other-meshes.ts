@@ -1,4 +1,5 @@
 // Pods whose traffic another mesh captures already, or will: two redirections in one pod would each catch the other's connections.
+import { quoted } from '../../runtime/printable.ts';
 import { allContainersOf, type Pod, type PodNamespace } from './pod.ts';
 
 interface Mark {
@@ -64,7 +65,7 @@ function findMark(marks: readonly Mark[], ...sources: readonly Marks[]): string 
   for (const { key, values } of marks) {
     for (const source of sources) {
       const value = Object.hasOwn(source, key) ? source[key] : undefined;
-      if (value !== undefined && (values?.includes(value) ?? true)) return `${key}: ${value.slice(0, 64)}`;
+      if (value !== undefined && (values?.includes(value) ?? true)) return `${key}: ${quoted(value, 64)}`;
     }
   }
   return undefined;

@@ -18,7 +18,7 @@ export const TOKEN_AUDIENCE = 'breakwater';
 const TOKEN_DIRECTORY = '/var/run/secrets/breakwater.dev';
 const STATE_DIRECTORY = '/var/run/breakwater';
 const TOKEN_LIFETIME_SECONDS = 3600;
-const DEFAULT_CONTAINER_ANNOTATION = 'kubectl.kubernetes.io/default-container';
+export const DEFAULT_CONTAINER_ANNOTATION = 'kubectl.kubernetes.io/default-container';
 
 export interface AddOperation {
   op: 'add';
@@ -235,6 +235,8 @@ function leadsFor(pod: Pod, birth: Birth | undefined): AddOperation[] {
 /** The patch that injects a pod that `decide` found fit for it. Applying it and asking again gives an empty one. */
 export function patchFor(pod: Pod, context: PatchContext): AddOperation[] {
   return [
+    // The API server always sends metadata; a patch must not hang on that.
+    ...(pod.metadata ? [] : [{ op: 'add' as const, path: '/metadata', value: {} }]),
     ...addToMap('/metadata/labels', pod.metadata?.labels, { [INJECTED_LABEL]: 'true' }),
     ...addToMap('/metadata/annotations', pod.metadata?.annotations, annotationsFor(pod, context)),
     ...leadsFor(pod, context.birth),

@@ -2,6 +2,7 @@
 // the chart's values replace the defaults, a pod's annotation replaces both.
 
 import { BOOTSTRAP_ANNOTATION } from '../../plan/bootstrap.ts';
+import { quoted } from '../../runtime/printable.ts';
 
 export const ANNOTATION_PREFIX = 'breakwater.dev/';
 export const INJECTION_LABEL = 'breakwater.dev/injection';
@@ -60,7 +61,8 @@ function portList(text: string): Parsed<string> {
     const to = Number(match?.[2] ?? match?.[1]);
     return !match || from < 1 || to > 65_535 || from > to;
   });
-  if (wrong !== undefined) return bad(`"${wrong}" is neither a port (1 to 65535) nor a range such as 8000-8010`);
+  if (wrong !== undefined)
+    return bad(`${quoted(wrong, 64)} is neither a port (1 to 65535) nor a range such as 8000-8010`);
   return good(items.join(','));
 }
 
@@ -88,7 +90,7 @@ function isCidr(text: string): boolean {
 function cidrList(text: string): Parsed<string> {
   const items = splitList(text);
   const wrong = items.find((item) => !isCidr(item));
-  if (wrong !== undefined) return bad(`"${wrong}" is neither an IP address nor a CIDR such as 10.0.0.0/8`);
+  if (wrong !== undefined) return bad(`${quoted(wrong, 64)} is neither an IP address nor a CIDR such as 10.0.0.0/8`);
   return good(items.join(','));
 }
 

@@ -118,3 +118,25 @@ test('stopping ends what waits', async () => {
   expect(calls).toHaveLength(50);
   expect(clock.timers).toBe(0);
 });
+
+test('an Event can be written whatever the owner is called and whatever a user wrote', async () => {
+  const { calls, recorder } = setUp();
+  const names = [
+    '../../../api/v1/secrets',
+    'A\u0000\n\u202e',
+    '.',
+    `${'a'.repeat(199)}-b`,
+    'x'.repeat(65_536),
+    'a.-.b',
+    '',
+  ];
+  for (const name of names) recorder.record(opened('ü'.repeat(65_536), name));
+  await settle();
+  expect(calls).toHaveLength(names.length);
+  for (const { body } of calls) {
+    expect(body.metadata?.name).toMatch(/^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/);
+    expect(body.metadata?.name.length).toBeLessThanOrEqual(253);
+    expect(Buffer.byteLength(String(body['note']))).toBeLessThanOrEqual(1024);
+    expect((body['regarding'] as { name: string }).name.length).toBeLessThanOrEqual(253);
+  }
+});

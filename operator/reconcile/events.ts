@@ -4,6 +4,7 @@
 import { createHash } from 'node:crypto';
 import type { Clock, MonotonicMs } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/log.ts';
+import { cutToBytes } from '../../runtime/printable.ts';
 import type { OperatorMetrics } from '../metrics.ts';
 import { type ApiClient, ApiError, CONTENT_TYPES } from '../watch/api-client.ts';
 import { TokenBucket } from './token-bucket.ts';
@@ -15,7 +16,9 @@ const REMEMBERED = 4_096;
 const WAITING_LIMIT = 1_000;
 /** Sent at most. */
 const PACE = { burst: 50, intervalMs: 200 };
-const NOTE_MAX = 1_024;
+const NOTE_MAX_BYTES = 1_024;
+/** Of what an owner reference says; the API server checks only that it is there. */
+const NAME_MAX = 253;
 
 export interface EventInput {
   regarding: { apiVersion: string; kind: string; namespace: string; name: string; uid: string };
@@ -123,8 +126,8 @@ export class EventRecorder implements EventSink {
           type,
           reason,
           action,
-          regarding,
-          note: event.note.slice(0, NOTE_MAX),
+          regarding: { ...regarding, name: regarding.name.slice(0, NAME_MAX) },
+          note: cutToBytes(event.note, NOTE_MAX_BYTES),
         },
       });
       return 'created';
@@ -151,5 +154,11 @@ function eventName({ regarding, type, reason, note }: EventInput): string {
   const said = createHash('sha256')
     .update(JSON.stringify([regarding.kind, regarding.uid, type, reason, note]))
     .digest('hex');
-  return `${regarding.name.slice(0, 200)}.${said.slice(0, 16)}`;
+  // An owner reference may hold any name, and the cut may end in the middle of one.
+  const name = regarding.name.toLowerCase().replaceAll(/[^a-z0-9.-]/g, '-');
+  const label = name
+    .slice(0, 200)
+    .replaceAll(/[.-]*[.][.-]*/g, '.')
+    .replaceAll(/^[.-]+|[.-]+$/g, '');
+  return `${label || 'unnamed'}.${said.slice(0, 16)}`;
 }
