@@ -1,5 +1,8 @@
 // Real queries by c-ares, answered by a server of the test.
 import type { LookupAddress } from 'node:dns';
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { systemClock } from '../../runtime/clock.ts';
 import { silentLogger } from '../../runtime/log.ts';
@@ -50,6 +53,35 @@ describe('a query', () => {
     const { dns, query } = await start({});
     expect(await query('localhost.', true)).toMatchObject({ kind: 'no-address' });
     expect(dns.asked).toContain('localhost A');
+  });
+});
+
+describe('completions', () => {
+  const inAPod = async (zone: Zone): Promise<{ dns: TestDns; query: DnsQuery }> => {
+    const dns = await TestDns.start(zone);
+    open.push(dns);
+    const resolvConf = join(mkdtempSync(join(tmpdir(), 'breakwater-resolve-')), 'resolv.conf');
+    writeFileSync(resolvConf, 'search shop.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5\n');
+    const options = { servers: [dns.server], podIp: '127.0.0.1', resolvConf, clock: systemClock, log: silentLogger };
+    return { dns, query: createDnsQuery(options) };
+  };
+
+  it('are asked for in the order of the application’s resolver', async () => {
+    const { dns, query } = await inAPod({ 'payments.billing.svc.cluster.local': ['192.0.2.1'] });
+    expect(await query('payments.billing.svc', true)).toMatchObject({ addresses: ['192.0.2.1'] });
+    expect(dns.asked.filter((each) => each.endsWith(' A'))).toEqual([
+      'payments.billing.svc.shop.svc.cluster.local A',
+      'payments.billing.svc.svc.cluster.local A',
+      'payments.billing.svc.cluster.local A',
+    ]);
+  });
+
+  it('that a server cannot tell about do not hide the name itself, nor prove that it is not there', async () => {
+    const zone: Zone = { 'api.test.cluster.local': 'servfail', 'api.test': ['192.0.2.1'] };
+    const { dns, query } = await inAPod(zone);
+    expect(await query('api.test', true)).toMatchObject({ addresses: ['192.0.2.1'] });
+    dns.zone = { 'api.test.cluster.local': 'servfail' };
+    expect(await query('api.test', false)).toMatchObject({ kind: 'failure' });
   });
 });
 

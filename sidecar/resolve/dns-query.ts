@@ -16,6 +16,8 @@ export interface DnsQueryOptions {
   servers: readonly string[];
   /** Address of this pod, whose family is preferred; empty where it is not known. */
   podIp: string;
+  /** Where search list and ndots stand; /etc/resolv.conf unless a test says otherwise. */
+  resolvConf?: string;
   clock: Clock;
   log: Logger;
 }
@@ -29,7 +31,7 @@ const WHOLE_TIMEOUT_MS = 10_000;
 export function createDnsQuery(options: DnsQueryOptions): DnsQuery {
   const resolver = new Resolver({ timeout: QUERY_TIMEOUT_MS, tries: QUERY_TRIES });
   if (options.servers.length > 0) resolver.setServers(options.servers);
-  const conf = resolvConf(options.log);
+  const conf = resolvConf(options.resolvConf ?? RESOLV_CONF, options.log);
   return (name, nothingKnown) => {
     const families = reachableFamilies(
       Object.values(networkInterfaces()).flatMap((each) => each ?? []),
@@ -39,7 +41,10 @@ export function createDnsQuery(options: DnsQueryOptions): DnsQuery {
   };
 }
 
-/** The first name that has addresses counts. A failure ends it: behind it could be the name that the application means. */
+/**
+ * The first name that has addresses counts. A server that answers with an error for one completion (of a domain that it cannot reach, say)
+ * does not keep the others from being asked for, as in glibc; but then nobody knows that the name has no address.
+ */
 async function askInTurn(
   resolver: Resolver,
   names: readonly string[],
@@ -47,12 +52,14 @@ async function askInTurn(
   nothingKnown: boolean,
 ): Promise<DnsAnswer> {
   let last: DnsAnswer = { kind: 'no-address', detail: 'it is not a name that DNS could know' };
+  let failure: DnsAnswer | null = null;
   for (const name of names) {
     const [preferred = last, other = null] = await Promise.all(families.map((family) => ask(resolver, name, family)));
     last = combineFamilies(preferred, other, nothingKnown);
-    if (last.kind !== 'no-address') return last;
+    if (last.kind === 'addresses' || (last.kind === 'failure' && last.silent)) return last;
+    if (last.kind === 'failure') failure ??= last;
   }
-  return last;
+  return failure ?? last;
 }
 
 async function ask(resolver: Resolver, name: string, family: Family): Promise<DnsAnswer> {
@@ -75,8 +82,13 @@ function answerOf(name: string, { code = '', message }: NodeJS.ErrnoException): 
       return { kind: 'no-address', detail: `${name} has no address` };
     case 'EBADNAME':
       return { kind: 'no-address', detail: `${name} is not a name that DNS could know` };
+    case 'ESERVFAIL':
+    case 'EREFUSED':
+    case 'EFORMERR':
+    case 'ENOTIMP':
+      return { kind: 'failure', detail: `DNS did not answer for ${name}: ${code}` };
     default:
-      return { kind: 'failure', detail: `DNS did not answer for ${name}: ${code || message}` };
+      return { kind: 'failure', silent: true, detail: `DNS did not answer for ${name}: ${code || message}` };
   }
 }
 
@@ -88,9 +100,9 @@ function within(answer: Promise<DnsAnswer>, clock: Clock): Promise<DnsAnswer> {
   });
 }
 
-function resolvConf(log: Logger): ResolvConf {
+function resolvConf(path: string, log: Logger): ResolvConf {
   try {
-    return readResolvConf(readFileSync(RESOLV_CONF, 'utf8'));
+    return readResolvConf(readFileSync(path, 'utf8'));
   } catch (error) {
     log.info({ err: error }, 'there is no /etc/resolv.conf to read: names are asked for as they stand');
     return { search: [], ndots: 1 };

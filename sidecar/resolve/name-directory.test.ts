@@ -102,11 +102,16 @@ describe('find', () => {
     expect(await found).toEqual([]);
   });
 
-  it('asks for a name that nobody watches', async () => {
-    const { directory, next } = start();
-    const answer = directory.find('other');
+  it('asks for a name that nobody watches, once for all who want it at a time', async () => {
+    const { clock, directory, asked, next } = start();
+    const answers = Promise.all([directory.find('other'), directory.find('other')]);
     await next().answer(found('10.0.0.3'));
-    expect(await answer).toEqual(['10.0.0.3']);
-    expect(directory.view()).toEqual([]);
+    expect(await answers).toEqual([['10.0.0.3'], ['10.0.0.3']]);
+    expect(await directory.find('other')).toEqual(['10.0.0.3']);
+    expect([directory.view(), asked]).toEqual([[], []]);
+    await clock.advance(1_000);
+    const again = directory.find('other');
+    await next().answer(failed);
+    expect(await again).toEqual([]);
   });
 });

@@ -37,6 +37,8 @@ export interface NameDirectoryOptions {
 }
 
 const CONCURRENT_QUERIES = 16;
+/** So long the answer for a name that is not watched is good for everybody who asks. */
+const LOOKUP_HOLDS_MS = 1_000;
 
 interface Watched {
   readonly name: string;
@@ -50,6 +52,7 @@ export class NameDirectory implements Names {
   readonly #watched = new Map<string, Watched>();
   readonly #listeners: ((name: string) => void)[] = [];
   readonly #due: Watched[] = [];
+  readonly #lookups = new Map<string, Promise<readonly string[]>>();
   #asking = 0;
 
   constructor(options: NameDirectoryOptions) {
@@ -81,12 +84,25 @@ export class NameDirectory implements Names {
   async find(name: string): Promise<readonly string[]> {
     const watched = this.#watched.get(name);
     if (!watched) {
-      const answer = await this.#options.query(name, true);
-      this.#options.countResolution(answer.kind);
-      return answer.kind === 'addresses' ? answer.addresses : [];
+      return this.#lookUp(name);
     }
     if (watched.state.addresses === null) await new Promise<void>((resolve) => watched.waiters.push(resolve));
     return watched.state.addresses ?? [];
+  }
+
+  /** Where nothing can be reached, every connection asks: they share one answer. */
+  #lookUp(name: string): Promise<readonly string[]> {
+    const { query, countResolution, clock } = this.#options;
+    const present = this.#lookups.get(name);
+    if (present) return present;
+    const lookup = (async () => {
+      const answer = await query(name, true);
+      countResolution(answer.kind);
+      return answer.kind === 'addresses' ? answer.addresses : [];
+    })();
+    this.#lookups.set(name, lookup);
+    void lookup.then(() => clock.after(LOOKUP_HOLDS_MS, () => this.#lookups.delete(name)));
+    return lookup;
   }
 
   onChange(listener: (name: string) => void): void {

@@ -9,7 +9,8 @@ import type { Random } from '../../runtime/random.ts';
 export type DnsAnswer =
   | { kind: 'addresses'; addresses: readonly string[]; ttlMs: number }
   | { kind: 'no-address'; detail: string }
-  | { kind: 'failure'; detail: string };
+  /** `silent`: nobody answered at all, so that there is no use in asking for the next name. */
+  | { kind: 'failure'; detail: string; silent?: true };
 
 /** Nobody needs news more often, whatever a TTL of zero says. */
 export const TTL_FLOOR_MS = 5_000;

@@ -11,8 +11,8 @@ import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 
 const ROOT = resolve(import.meta.dirname, '..', '..');
-const POD = `bwpod${process.pid}`;
-const PEER = `bwpeer${process.pid}`;
+export const POD = `bwpod${process.pid}`;
+export const PEER = `bwpeer${process.pid}`;
 const SIDECAR_UID = '14750';
 const PEER_ADDRESSES = ['10.77.0.1', 'fd77::1'] as const;
 const CAPTURED_PORT = 8080;
@@ -26,7 +26,7 @@ interface Finished {
 }
 
 /** Runs a program to its end; `namespace` null: in our own network. */
-async function execute(namespace: string | null, program: string, ...args: string[]): Promise<Finished> {
+export async function execute(namespace: string | null, program: string, ...args: string[]): Promise<Finished> {
   const child = launch(namespace, process.env, program, ...args);
   let stdout = '';
   let stderr = '';
@@ -40,19 +40,24 @@ async function execute(namespace: string | null, program: string, ...args: strin
   return { code, stdout, stderr };
 }
 
-function launch(namespace: string | null, env: NodeJS.ProcessEnv, program: string, ...args: string[]): ChildProcess {
+export function launch(
+  namespace: string | null,
+  env: NodeJS.ProcessEnv,
+  program: string,
+  ...args: string[]
+): ChildProcess {
   const words = namespace === null ? [program, ...args] : ['ip', 'netns', 'exec', namespace, program, ...args];
   return spawn(words[0] ?? '', words.slice(1), { env, stdio: ['ignore', 'pipe', 'pipe'] });
 }
 
-async function must(namespace: string | null, ...words: string[]): Promise<string> {
+export async function must(namespace: string | null, ...words: string[]): Promise<string> {
   const [program = '', ...args] = words;
   const { code, stdout, stderr } = await execute(namespace, program, ...args);
   assert.equal(code, 0, `${words.join(' ')}: ${stderr}`);
   return stdout;
 }
 
-async function makeWire(): Promise<void> {
+export async function makeWire(): Promise<void> {
   for (const namespace of [POD, PEER]) {
     await must(null, 'ip', 'netns', 'add', namespace);
     await must(namespace, 'ip', 'link', 'set', 'lo', 'up');
@@ -76,7 +81,7 @@ const captureCommand = [process.execPath, join(ROOT, 'sidecar/main.ts'), 'captur
 const CONFINED = 'setpriv --no-new-privs --bounding-set -all,+net_admin,+net_raw --inh-caps -all';
 
 /** The capture step, in the pod's network; `before` is a shell command that changes which programs it finds. */
-function capture(before = 'true'): Promise<Finished> {
+export function capture(before = 'true'): Promise<Finished> {
   const script = `${before} && mount -o remount,bind,ro / && exec ${CONFINED} "$@"`;
   return execute(POD, 'unshare', '-m', 'sh', '-c', script, 'sh', ...captureCommand);
 }
@@ -91,7 +96,7 @@ const captureEnvironment = {
   KUBERNETES_SERVICE_PORT: '443',
 };
 
-async function startSidecar(state: string): Promise<ChildProcess> {
+export async function startSidecar(state: string, changes: NodeJS.ProcessEnv = {}): Promise<ChildProcess> {
   await writeFile(join(state, 'token'), 'token', { mode: 0o644 });
   const env = {
     ...process.env,
@@ -100,6 +105,7 @@ async function startSidecar(state: string): Promise<ChildProcess> {
     BREAKWATER_TOKEN_FILE: join(state, 'token'),
     BREAKWATER_CA_FILE: '/etc/ssl/certs/ca-certificates.crt',
     BREAKWATER_FIRST_PLAN_WAIT_MS: '0',
+    ...changes,
   };
   const user = ['--reuid', SIDECAR_UID, '--regid', SIDECAR_UID, '--clear-groups'];
   const child = launch(POD, env, 'setpriv', ...user, process.execPath, join(ROOT, 'sidecar/main.ts'));

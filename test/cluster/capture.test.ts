@@ -7,3 +7,12 @@ test.runIf(process.getuid?.() === 0)('capture works for both families and both v
   const printed = await run(process.execPath, [join(import.meta.dirname, 'capture.netns.ts')], { timeoutMs: 55_000 });
   expect(printed).toContain('capture by iptables works: both families');
 });
+
+test.runIf(process.getuid?.() === 0)(
+  'hosts and undeclared destinations are told apart, and what goes past a sidecar without privileges is counted',
+  async () => {
+    const printed = await run(process.execPath, [join(import.meta.dirname, 'hosts.netns.ts')], { timeoutMs: 110_000 });
+    expect(printed).toContain('hosts, undeclared destinations and capture without privileges work');
+  },
+  120_000,
+);
