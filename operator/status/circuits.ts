@@ -18,8 +18,9 @@ export function openCircuits(
   kind: OwnKind,
   concerns: (dependencyId: string) => boolean,
   circuits: readonly CircuitSummary[],
-  nowUnixMs: number,
+  now: string,
 ): OpenCircuit[] {
+  const nowUnixMs = Date.parse(now);
   const open = circuits.filter(({ dependencyId }) => concerns(dependencyId));
   const keysByName = new Map<string, Set<string>>();
   for (const { dependencyId, stateKey } of open) {

@@ -66,7 +66,7 @@ export function statusOf(
   const problems = problemsOf(result, subject);
   const scope = scopeOf(subject, result);
   const applied = sumApplied(scope.workloads, result, reports);
-  const circuits = openCircuits(subject.kind, scope.dependencies, reports.circuits, Date.parse(now));
+  const circuits = openCircuits(subject.kind, scope.dependencies, reports.circuits, now);
   const verdicts = verdictsOf(subject, problems, scope, applied);
   const resolved = `${scope.resolved}/${scope.entries}`;
   const programmed = `${applied.appliedBy}/${applied.of}`;
