@@ -259,6 +259,11 @@ describe('a ServiceDependency', () => {
     expect(made.summary).toBe('1/1 resolved · no sidecars');
   });
 
+  it('does not miss pods whose sidecars report, as those of standalone mode do', () => {
+    const made = sdep(base.slice(0, 3), { reports: reports({ 'shop/checkout': { applied: 1, of: 1 } }) });
+    expect(message(made, 'Programmed')).toBe('applied by 1 of 1 sidecars');
+  });
+
   it('shows both kill switches', () => {
     const disabled = { metadata: { annotations: { 'breakwater.dev/enforcement': 'disabled' } } };
     const made = sdep([service('payments'), serviceDependency('checkout', disabled), pod('checkout-1')], {
@@ -400,7 +405,8 @@ describe('every reason', () => {
 
   it('turns its condition False when it is an error, and no other way', () => {
     for (const [reason, { condition, severity }] of Object.entries(PROBLEMS)) {
-      const input = world(base);
+      const hasPods = reason !== 'NoPodsSelected';
+      const input = world(hasPods ? base : base.slice(0, 3));
       const it = {
         kind: 'ResiliencePolicy' as const,
         object: { namespace: 'shop', name: 'team' },
@@ -411,7 +417,7 @@ describe('every reason', () => {
         message: 'words',
       };
       const result: CompileResult = { ...compile(input), problems: [it] };
-      const made = statusOf(subjectIn(input, 'ResiliencePolicy', 'team'), result, allApplied, T1);
+      const made = statusOf(subjectIn(input, 'ResiliencePolicy', 'team'), result, hasPods ? allApplied : none, T1);
       const own = made.conditions?.find((one) => one.type === condition);
       expect([reason, own?.status]).toEqual([reason, severity === 'Error' ? 'False' : 'True']);
       expect(own?.message).toContain('words');

@@ -246,7 +246,9 @@ function judgeProgrammed(invalid: boolean, problems: readonly Problem[], scope: 
       message: 'no sidecar applies it: the object is invalid, see condition Accepted',
     };
   }
-  const own = judge(type, problems, 'Programmed', '', (it) => it.condition === 'Programmed');
+  // A sidecar that reports is a pod: in standalone mode there are no others, on a cluster ours may be known before its pod is.
+  const isOutdated = (it: Problem) => it.reason === 'NoPodsSelected' && applied.of > 0;
+  const own = judge(type, problems, 'Programmed', '', (it) => it.condition === 'Programmed' && !isOutdated(it));
   if (own.status === 'False') return own;
   const note = own.message === '' ? '' : own.message.slice(NOTE.length);
   const tell = (status: Condition['status'], reason: string, message: string): Verdict => ({
