@@ -116,9 +116,9 @@ function connect(port: number, ca: string): Promise<void> {
 function load(call: () => Promise<unknown>) {
   const failures: string[] = [];
   let count = 0;
-  let isOver = false;
+  const over = new AbortController();
   const run = (async () => {
-    while (!isOver) {
+    while (!over.signal.aborted) {
       await call().then(
         () => (count += 1),
         (error: unknown) => failures.push(String(error)),
@@ -131,7 +131,7 @@ function load(call: () => Promise<unknown>) {
       return count;
     },
     async stop() {
-      isOver = true;
+      over.abort();
       await run;
     },
   };

@@ -7,6 +7,7 @@ import type { Logger } from '../../runtime/log.ts';
 import { cutToBytes } from '../../runtime/printable.ts';
 import type { OperatorMetrics } from '../metrics.ts';
 import { type ApiClient, ApiError, CONTENT_TYPES } from '../watch/api-client.ts';
+import { NotLeadingError } from '../watch/fence.ts';
 import { TokenBucket } from './token-bucket.ts';
 
 const REPORTING_CONTROLLER = 'breakwater.dev/operator';
@@ -93,6 +94,8 @@ export class EventRecorder implements EventSink {
         metrics.events.inc({ result: await this.#send(event) });
       } catch (error) {
         if (this.#stop.signal.aborted) return;
+        // Whoever leads now compares for itself with what was told.
+        if (error instanceof NotLeadingError) continue;
         metrics.events.inc({ result: 'error' });
         log.warn({ err: error, reason: event.reason, regarding: event.regarding }, 'an Event could not be written');
       }

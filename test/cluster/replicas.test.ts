@@ -100,7 +100,7 @@ describe('one leads, both serve', () => {
     const leading = await Promise.all(
       (await operators()).map(({ metadata }) => metric(metadata.name, 'leader_election_master_status')),
     );
-    expect(leading.toSorted()).toEqual([0, 1]);
+    expect(leading.toSorted((a, b) => a - b)).toEqual([0, 1]);
   });
 
   test('only the leader writes statuses; sidecars are spread over both, and counted together', async () => {
@@ -125,9 +125,9 @@ describe('a replica is killed every 20 s, and policies change', () => {
     const wrong: string[] = [];
     /** By generation: the most sidecars that were said to apply it. */
     const most = new Map<number, number>();
-    let isOver = false;
+    const over = new AbortController();
     const watching = (async () => {
-      while (!isOver) {
+      while (!over.signal.aborted) {
         const object = await api<OwnObject & { status?: { programmed?: string } }>('GET', path).catch(() => undefined);
         const generation = object?.metadata.generation ?? 0;
         const condition = object && currentCondition(object, 'Programmed');
@@ -161,7 +161,7 @@ describe('a replica is killed every 20 s, and policies change', () => {
         await sleep(1_500);
       }
     }
-    isOver = true;
+    over.abort();
     await watching;
     console.info(`${waits.length} changes, applied by all after ${waits.toSorted((a, b) => a - b).join(', ')} ms`);
     expect(wrong).toEqual([]);
