@@ -1,5 +1,5 @@
-// What one other replica said of its sidecars. It outlives the connection for the grace of a session: the sidecars of a replica that was
-// killed are on their way to another one, and not gone.
+// What one other replica said of its sidecars. It outlives the connection for the grace of a session, and the process that said it: the sidecars
+// of a replica that was killed are on their way to another one, or to the process that follows it, and not gone.
 import type { MonotonicMs } from '../../runtime/clock.ts';
 import { SESSION_GRACE_MS, type Session } from '../distribute/acknowledgements.ts';
 import type { PeerFrame, PeerSession } from './frames.ts';
@@ -10,7 +10,6 @@ const MAX_SESSIONS = 200_000;
 export class SessionTable {
   #byUid = new Map<string, Session>();
   #staged: Map<string, Session> | undefined;
-  #downSinceMs: MonotonicMs | undefined;
 
   /** True when something is known now that was not before. */
   apply(frame: PeerFrame, nowMs: MonotonicMs): boolean {
@@ -19,9 +18,12 @@ export class SessionTable {
         this.#staged ??= new Map();
         for (const session of frame.sessions) put(this.#staged, session, nowMs);
         if (!frame.last) return false;
+        // A process that has just begun knows nothing of the sidecars of the one before it.
+        for (const [uid, session] of this.#byUid) {
+          if (session.streams === 0 && !this.#staged.has(uid)) this.#staged.set(uid, session);
+        }
         this.#byUid = this.#staged;
         this.#staged = undefined;
-        this.#downSinceMs = undefined;
         return true;
       }
       case 'update':
@@ -37,7 +39,6 @@ export class SessionTable {
   /** The connection is gone. Nobody says any more what became of the streams, so none counts as open. */
   down(nowMs: MonotonicMs): void {
     this.#staged = undefined;
-    this.#downSinceMs ??= nowMs;
     for (const session of this.#byUid.values()) {
       if (session.streams === 0) continue;
       session.streams = 0;
@@ -48,7 +49,6 @@ export class SessionTable {
 
   /** Forgets what nobody vouches for any more; true when there was any. */
   expire(nowMs: MonotonicMs): boolean {
-    if (this.#downSinceMs === undefined) return false;
     const before = this.#byUid.size;
     for (const [uid, session] of this.#byUid) {
       if (nowMs - session.idleSinceMs >= SESSION_GRACE_MS) this.#byUid.delete(uid);

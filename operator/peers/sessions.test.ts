@@ -99,12 +99,21 @@ describe('a table of another replica', () => {
           } else if (taken.do === 'gone') sessions.gone(taken.pod);
           else if (taken.do === 'expire') sessions.expire((nowMs += taken.afterMs));
           else {
-            if (taken.do === 'reconnect') source = newSource();
+            if (taken.do === 'reconnect') {
+              source = newSource();
+              table.down(nowMs);
+            }
             send();
           }
         }
         send();
-        expect(shown(table.sessions())).toEqual(shown(sessions.here().values()));
+        const told = [...table.sessions()].filter(({ pod: { uid } }) => sessions.here().has(uid));
+        expect(shown(told)).toEqual(shown(sessions.here().values()));
+        // What was forgotten there while nobody could say so is idle here, and forgotten after its grace.
+        const others = [...table.sessions()].filter(({ pod: { uid } }) => !sessions.here().has(uid));
+        expect(others.filter(({ streams }) => streams > 0)).toEqual([]);
+        table.expire(nowMs + SESSION_GRACE_MS);
+        expect([...table.sessions()].filter(({ streams }) => streams === 0)).toEqual([]);
       }),
     );
   });
@@ -153,6 +162,9 @@ describe('a table of another replica', () => {
     expect([...table.sessions()]).toMatchObject([{ streams: 1, planOpenedMs: 999_500 }]);
     expect(table.expire(9_000_000)).toBe(false);
     table.down(2_000_000);
+    // The process that follows knows of nobody yet.
+    table.apply({ kind: 'snapshot', last: true, sessions: [] }, 2_001_000);
+    table.down(2_010_000);
     expect([...table.sessions()]).toMatchObject([{ streams: 0, planStreams: 0, idleSinceMs: 2_000_000 }]);
     expect(table.expire(2_000_000 + SESSION_GRACE_MS - 1)).toBe(false);
     expect(table.expire(2_000_000 + SESSION_GRACE_MS)).toBe(true);
