@@ -100,7 +100,9 @@ function clusterPlatform(config: OperatorConfig, cluster: ClusterConfig, { clock
     random,
     onRequest: (method, code) => metrics.restClientRequests.inc({ code, method, host: api.host }),
   });
-  const source = new ClusterSource({ api, clusterDomain: config.clusterDomain, clock, random, log, metrics });
+  const injection = { capture: cluster.sidecar.capture, podSecurityDefault: cluster.podSecurityDefault };
+  const { clusterDomain } = config;
+  const source = new ClusterSource({ api, clusterDomain, injection, clock, random, log, metrics });
   const elector = createElector(api, cluster, { clock, log, metrics });
   /** For what only the replica that leads writes. */
   const leaderApi = fencedApi(api, elector);

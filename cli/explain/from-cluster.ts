@@ -1,6 +1,8 @@
 // The world of one workload, read from a cluster with the user's own rights: as much of it as an explanation needs, and no more. What the
 // user may not read is told and done without, where that is possible.
+
 import type { LabelSelector } from '../../crds/kubernetes.ts';
+import { INJECTION_DEFAULTS } from '../../operator/compile/capture.ts';
 import {
   toResiliencePolicy,
   toServiceDependency,
@@ -52,6 +54,7 @@ async function read(cluster: Cluster, workload: WorkloadReference): Promise<Seen
   ]);
   const world: World = {
     clusterDomain: 'cluster.local',
+    injection: INJECTION_DEFAULTS,
     namespaces,
     services,
     endpointSlices: [],

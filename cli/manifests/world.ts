@@ -85,6 +85,9 @@ export function podOf({ kind, namespace, name, labels }: PodTemplate): WorldPod 
     hostNetwork: false,
     mirror: false,
     injected: true,
+    capture: undefined,
+    birth: undefined,
+    owner: undefined,
   };
 }
 

@@ -7,6 +7,9 @@ import { z } from 'zod';
 import { type ParseResult, parseResiliencePolicy, parseServiceDependency } from '../../crds/parse.ts';
 import type { ResiliencePolicy } from '../../crds/resilience-policy.ts';
 import type { ServiceDependency } from '../../crds/service-dependency.ts';
+import { BOOTSTRAP_ANNOTATION } from '../../plan/bootstrap.ts';
+import { toBirth } from './birth.ts';
+import { type CaptureMode, INJECTION_DEFAULTS } from './capture.ts';
 import type {
   InvalidObject,
   ObjectKey,
@@ -102,9 +105,12 @@ const endpointSliceObject = z.object({
   ),
 });
 
-const containers = or(z.array(z.object({ name: text })), []);
+// Of the environment only ours is looked at.
+const containers = or(z.array(z.object({ name: text, env: z.unknown().optional() })), []);
 const podObject = z.object({
-  metadata,
+  metadata: metadata.extend({
+    ownerReferences: or(z.array(z.object({ kind: text, name: text, controller: or(z.boolean(), false) })), []),
+  }),
   spec: maybe(
     z.object({
       serviceAccountName: text,
@@ -144,7 +150,10 @@ export function objectKey(raw: unknown): ObjectKey | undefined {
 
 function ownAnnotations(annotations: Record<string, string>): Record<string, string> {
   const own: Record<string, string> = {};
-  for (const [key, value] of Object.entries(annotations)) if (key.startsWith(OWN_ANNOTATION_PREFIX)) own[key] = value;
+  for (const [key, value] of Object.entries(annotations)) {
+    // Large, and kept as what it says.
+    if (key.startsWith(OWN_ANNOTATION_PREFIX) && key !== BOOTSTRAP_ANNOTATION) own[key] = value;
+  }
   return own;
 }
 
@@ -198,7 +207,11 @@ export function toWorldEndpointSlice(raw: unknown): WorldEndpointSlice {
 /** Throws ManifestError. */
 export function toWorldPod(raw: unknown): WorldPod {
   const { metadata, spec, status } = read('Pod', podObject, raw);
-  const ours = (container: { name: string }) => container.name === SIDECAR_CONTAINER;
+  const sidecar = [...(spec?.initContainers ?? []), ...(spec?.containers ?? [])].find(
+    ({ name }) => name === SIDECAR_CONTAINER,
+  );
+  const capture = sidecar && captureIn(sidecar.env);
+  const owner = metadata.ownerReferences.find(({ controller }) => controller);
   return {
     namespace: metadata.namespace,
     name: metadata.name,
@@ -212,8 +225,23 @@ export function toWorldPod(raw: unknown): WorldPod {
     serviceAccountName: spec?.serviceAccountName || 'default',
     hostNetwork: spec?.hostNetwork ?? false,
     mirror: MIRROR_ANNOTATION in metadata.annotations,
-    injected: spec !== undefined && (spec.containers.some(ours) || spec.initContainers.some(ours)),
+    injected: sidecar !== undefined,
+    capture,
+    birth: capture === undefined || capture === 'iptables' ? undefined : toBirth(bootstrapIn(metadata.annotations)),
+    owner: owner && { kind: owner.kind, name: owner.name },
   };
+}
+
+function bootstrapIn(annotations: Readonly<Record<string, string>>): string {
+  return annotations[BOOTSTRAP_ANNOTATION] ?? '';
+}
+
+/** What injection has told the sidecar; one that was told nothing is of a time when there was no choice. */
+function captureIn(env: unknown): CaptureMode {
+  const variables: readonly unknown[] = Array.isArray(env) ? env : [];
+  const told = variables.find((variable) => field(variable, 'name') === 'BREAKWATER_CAPTURE');
+  const value = field(told, 'value');
+  return value === 'loopback' || value === 'explicit' ? value : 'iptables';
 }
 
 /** A parsed object of ours, or what is left of one that does not fit. Throws ManifestError where not even a name can be read. */
@@ -324,9 +352,10 @@ export function addObject(builder: WorldBuilder, raw: unknown): boolean {
 }
 
 /** The world gathered so far; the builder may be filled further and built again. `clusterDomain`: such as "cluster.local". */
-export function buildWorld(builder: WorldBuilder, clusterDomain: string): World {
+export function buildWorld(builder: WorldBuilder, clusterDomain: string, injection = INJECTION_DEFAULTS): World {
   return {
     clusterDomain,
+    injection,
     namespaces: [...builder.namespaces.values()],
     services: [...builder.services.values()],
     endpointSlices: [...builder.endpointSlices.values()],

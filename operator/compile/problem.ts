@@ -204,6 +204,54 @@ export const PROBLEMS = {
     'Warning',
     (it: { count: number; of: number; why: string }) => `${it.count} of ${it.of} pods have no sidecar: ${it.why}`,
   ),
+  PodsPredateDependency: define(
+    'Programmed',
+    'Error',
+    (it: { count: number; of: number; destination: string; restart: string }) =>
+      `${it.count} of ${it.of} pods were started before this entry was declared as it is, and without privileges a pod learns only at its start what it depends on, so no policy acts on their calls to ${it.destination}; restart them: ${it.restart}`,
+  ),
+  PortInUse: define(
+    'Programmed',
+    'Error',
+    (it: { count: number; of: number; destination: string; port: number; restart: string }) =>
+      `in ${it.count} of ${it.of} pods a container uses port ${it.port} of ${it.destination} itself, which it could not bind if the sidecar listened there, so no policy acts on these calls; give the Service another port, or annotate the pods with breakwater.dev/capture: explicit or iptables, then restart them: ${it.restart}`,
+  ),
+  PrivilegedPort: define(
+    'Programmed',
+    'Error',
+    (it: { count: number; of: number; destination: string; port: number; restart: string }) =>
+      `in ${it.count} of ${it.of} pods nobody but root may listen on port ${it.port} of ${it.destination}, because they set net.ipv4.ip_unprivileged_port_start, so no policy acts on these calls; remove that sysctl, give the Service a port above it, or annotate the pods with breakwater.dev/capture: explicit or iptables, then restart them: ${it.restart}`,
+  ),
+  HeadlessNotAliased: define(
+    'Programmed',
+    'Error',
+    (it: { count: number; of: number; destination: string; restart: string }) =>
+      `${it.destination} is headless, so its name cannot lead to the sidecars of ${it.count} of ${it.of} pods (capture loopback), and no policy acts on these calls; give the Service a ClusterIP, or annotate the pods with breakwater.dev/capture: explicit or iptables, then restart them: ${it.restart}`,
+  ),
+  NotOnlyTcp: define(
+    'Programmed',
+    'Error',
+    (it: { count: number; of: number; destination: string; restart: string }) =>
+      `${it.destination} has ports that are not TCP, which nobody would answer if its name led to the sidecars of ${it.count} of ${it.of} pods (capture loopback), so no policy acts on these calls; move those ports to a Service of their own, or annotate the pods with breakwater.dev/capture: explicit or iptables, then restart them: ${it.restart}`,
+  ),
+  NameTaken: define(
+    'Programmed',
+    'Error',
+    (it: { count: number; of: number; destination: string; restart: string }) =>
+      `hostAliases of ${it.count} of ${it.of} pods name ${it.destination} already and lead elsewhere, so no policy acts on these calls; remove them from the pods, or annotate the pods with breakwater.dev/capture: explicit or iptables, then restart them: ${it.restart}`,
+  ),
+  BootstrapFull: define(
+    'Programmed',
+    'Error',
+    (it: { count: number; of: number; destination: string; restart: string }) =>
+      `${it.count} of ${it.of} pods had no room for ${it.destination} among what they are born with, so no policy acts on these calls; select fewer dependencies per pod, or annotate the pods with breakwater.dev/capture: iptables, then restart them: ${it.restart}`,
+  ),
+  UndeclaredNotEnforced: define(
+    'Programmed',
+    'Warning',
+    (it: { count: number; of: number; undeclared: string }) =>
+      `undeclared: ${it.undeclared} is not enforced in ${it.count} of ${it.of} pods, whose sidecars see only what is declared (capture loopback or explicit); annotate the pods with breakwater.dev/capture: iptables where that is allowed, or use a NetworkPolicy`,
+  ),
   EnforcementDisabled: define(
     'Programmed',
     'Warning',

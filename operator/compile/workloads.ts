@@ -10,6 +10,7 @@ import { problem } from './problem.ts';
 import type { CompiledWorkload, Problem } from './result.ts';
 import { withoutRules } from './routes.ts';
 import { createSelection } from './selector.ts';
+import { undeclaredProblems, unprivilegedProblems } from './unprivileged.ts';
 import type { WorldPod } from './world.ts';
 import { compareAge, compareText, groupBy, keyOf, type WorldIndex } from './world-index.ts';
 
@@ -27,6 +28,9 @@ export function workloadId(namespace: string, serviceDependencies: readonly stri
   return `${namespace}/${[...serviceDependencies].sort().join('+')}`;
 }
 
+/** By the key of the ServiceDependency that declares them. */
+type ByOwner = ReadonlyMap<string, readonly CompiledDependency[]>;
+
 interface Group {
   namespace: string;
   /** Oldest first. */
@@ -38,7 +42,8 @@ export function compileWorkloads(index: WorldIndex, dependencies: readonly Compi
   const problems: Problem[] = [];
   const byOwner = groupBy(dependencies, (dependency) => keyOf(dependency.owner.metadata));
   const enforced = (member: ServiceDependency) => enforcementOf(index, member).value === 'Enabled';
-  const workloads = groupPods(index, problems).map((group) => compileWorkload(group, byOwner, enforced, problems));
+  const groups = groupPods(index, byOwner, problems);
+  const workloads = groups.map((group) => compileWorkload(group, byOwner, enforced, problems));
   return { workloads: workloads.sort((a, b) => compareText(a.id, b.id)), problems };
 }
 
@@ -46,7 +51,7 @@ export function compileWorkloads(index: WorldIndex, dependencies: readonly Compi
  * Every set of ServiceDependencies that selects a pod, and each that selects none on its own, so that it has a plan before its first pod.
  * Pods without any are a workload of their own only where they have a sidecar, which waits for a plan.
  */
-function groupPods(index: WorldIndex, problems: Problem[]): Group[] {
+function groupPods(index: WorldIndex, byOwner: ByOwner, problems: Problem[]): Group[] {
   const groups = new Map<string, Group>();
   const selectedPods = new Map<ServiceDependency, WorldPod[]>();
   const declared = groupBy(index.serviceDependencies.values(), (dependency) => dependency.metadata.namespace);
@@ -79,14 +84,20 @@ function groupPods(index: WorldIndex, problems: Problem[]): Group[] {
     if (pods === undefined) {
       add(namespace, [dependency]);
       problems.push(problem('NoPodsSelected', place, { namespace }));
-    } else problems.push(...missedPods(index, place, pods));
+    } else {
+      problems.push(
+        ...missedPods(index, place, pods),
+        ...unprivilegedProblems(place, pods, byOwner.get(keyOf(dependency.metadata)) ?? []),
+        ...undeclaredProblems(place, dependency.spec.undeclared, pods),
+      );
+    }
   }
   return [...groups.values()];
 }
 
 function compileWorkload(
   group: Group,
-  byOwner: ReadonlyMap<string, readonly CompiledDependency[]>,
+  byOwner: ByOwner,
   enforced: (member: ServiceDependency) => boolean,
   problems: Problem[],
 ): CompiledWorkload {

@@ -1,6 +1,7 @@
 // The world arranged for look-ups, so that no step searches a list, and ordered, so that nothing depends on the order it came in.
 import type { ResiliencePolicy } from '../../crds/resilience-policy.ts';
 import type { ServiceDependency } from '../../crds/service-dependency.ts';
+import type { InjectionDefaults } from './capture.ts';
 import type {
   InvalidObject,
   ObjectKey,
@@ -13,6 +14,7 @@ import type {
 
 export interface WorldIndex {
   clusterDomain: string;
+  injection: InjectionDefaults;
   namespaces: ReadonlyMap<string, WorldNamespace>;
   /** By "namespace/name", as all maps below unless they say otherwise. */
   services: ReadonlyMap<string, WorldService>;
@@ -66,6 +68,7 @@ export function indexWorld(world: World): WorldIndex {
   const dependencies = [...world.serviceDependencies].sort(compareAge);
   return {
     clusterDomain: world.clusterDomain,
+    injection: world.injection,
     namespaces: new Map(world.namespaces.map((namespace) => [namespace.name, namespace])),
     services: new Map(world.services.map((service) => [keyOf(service), service])),
     slices: groupBy(world.endpointSlices, (slice) => keyOf({ namespace: slice.namespace, name: slice.service })),

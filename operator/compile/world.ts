@@ -2,6 +2,8 @@
 // This folder owns the type: watch/ (cluster) and standalone's folder source produce it.
 import type { ResiliencePolicy } from '../../crds/resilience-policy.ts';
 import type { ServiceDependency } from '../../crds/service-dependency.ts';
+import type { Birth } from './birth.ts';
+import type { CaptureMode, InjectionDefaults } from './capture.ts';
 
 export interface ObjectKey {
   namespace: string;
@@ -62,6 +64,12 @@ export interface WorldPod extends ObjectKey {
   mirror: boolean;
   /** Has our container. */
   injected: boolean;
+  /** How its connections reach that; undefined where it has none. */
+  capture: CaptureMode | undefined;
+  /** Where they are not redirected: what it was born with. */
+  birth: Birth | undefined;
+  /** Its controller. */
+  owner: { kind: string; name: string } | undefined;
 }
 
 /** What an object of ours looked like when it could not be parsed: only its identity and the reasons. */
@@ -73,6 +81,7 @@ export interface InvalidObject extends ObjectKey {
 
 export interface World {
   clusterDomain: string;
+  injection: InjectionDefaults;
   namespaces: readonly WorldNamespace[];
   services: readonly WorldService[];
   endpointSlices: readonly WorldEndpointSlice[];

@@ -1,11 +1,11 @@
 // Whether a pod is injected, and if not, why: never by refusing the pod, always with a reason that a user can act on.
 import { quoted } from '../../runtime/printable.ts';
+import { type CaptureMode, captureOf, enforcedLevel } from '../compile/capture.ts';
 import { findOtherMesh } from './other-meshes.ts';
 import { CAPTURE_CONTAINER, SIDECAR_CONTAINER, SIDECAR_UID, STATE_VOLUME, TOKEN_VOLUME } from './patch.ts';
 import { allContainersOf, initContainersOf, type Pod, type PodNamespace } from './pod.ts';
 import { portsOf } from './ports.ts';
 import {
-  type CaptureMode,
   INJECTED_ANNOTATION,
   INJECTION_LABEL,
   readSettings,
@@ -66,29 +66,10 @@ export function decide(pod: Pod, context: DecisionContext): Decision {
     return { inject: false, reason: capture ? 'UnknownCapture' : 'MalformedAnnotation', message: text, warnings };
   }
   const { settings } = read;
-  const capture = captureOf(settings, context);
+  const capture = captureOf(settings.capture, enforcedOn(context));
   const conflict = forbiddenByNamespace(capture, context) ?? conflictOf(pod, context.namespace, settings, capture);
   if (conflict) return { inject: false, ...conflict, warnings };
   return { inject: true, settings, capture, warnings: [...warnings, ...withoutEffect(annotations, capture)] };
-}
-
-interface Enforced {
-  level: 'baseline' | 'restricted';
-  /** Who enforces it. */
-  by: string;
-}
-
-/** The PodSecurity level under which the pod is, where it forbids the init container of `iptables`. */
-function enforcedLevel({ namespace, podSecurityDefault }: DecisionContext): Enforced | undefined {
-  const written = namespace?.labels['pod-security.kubernetes.io/enforce'];
-  const level = written ?? podSecurityDefault;
-  if (level !== 'baseline' && level !== 'restricted') return undefined;
-  return { level, by: written === undefined ? 'the cluster' : 'the namespace' };
-}
-
-function captureOf({ capture }: Settings, context: DecisionContext): CaptureMode {
-  if (capture !== 'auto') return capture;
-  return enforcedLevel(context) ? 'loopback' : 'iptables';
 }
 
 const IPTABLES_ONLY = ['excludeOutboundPorts', 'excludeOutboundCidrs', 'outboundPort'] as const;
@@ -131,13 +112,15 @@ function cannotBeCaptured(pod: Pod): Skip | undefined {
   return undefined;
 }
 
+const enforcedOn = (context: DecisionContext) => enforcedLevel(context.namespace?.labels ?? {}, context);
+
 function unknownNamespace({ namespace }: DecisionContext): Skip | undefined {
   if (namespace) return undefined;
   return skip('NamespaceUnknown', 'the operator has not seen the namespace yet; create the pod again in a moment');
 }
 
 function forbiddenByNamespace(capture: CaptureMode, context: DecisionContext): Skip | undefined {
-  const enforced = enforcedLevel(context);
+  const enforced = enforcedOn(context);
   if (capture !== 'iptables' || !enforced) return undefined;
   return skip(
     'PodSecurity',

@@ -3,9 +3,10 @@
 // Ours come first, so that the init containers of the user find their connections captured too: the rules are set, then the sidecar
 // starts and is ready, then everything else. Each part is added only if nothing of its name is there, so that a second pass adds nothing.
 import { BOOTSTRAP_ANNOTATION } from '../../plan/bootstrap.ts';
+import type { CaptureMode } from '../compile/capture.ts';
 import type { Birth } from './bootstrap.ts';
 import { type Container, containersOf, initContainersOf, type Pod } from './pod.ts';
-import { type CaptureMode, INJECTED_ANNOTATION, INJECTED_LABEL, type Settings } from './settings.ts';
+import { INJECTED_ANNOTATION, INJECTED_LABEL, type Settings } from './settings.ts';
 
 export const CAPTURE_CONTAINER = 'breakwater-capture';
 export const SIDECAR_CONTAINER = 'breakwater';

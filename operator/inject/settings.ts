@@ -3,6 +3,7 @@
 
 import { BOOTSTRAP_ANNOTATION } from '../../plan/bootstrap.ts';
 import { quoted } from '../../runtime/printable.ts';
+import { CAPTURE_ANNOTATION, type CaptureSetting } from '../compile/capture.ts';
 
 export const ANNOTATION_PREFIX = 'breakwater.dev/';
 export const INJECTION_LABEL = 'breakwater.dev/injection';
@@ -126,18 +127,13 @@ function imageReference(text: string): Parsed<string> {
   return /^\S{1,1024}$/.test(text) ? good(text) : bad('must be an image reference, without spaces');
 }
 
-/** How the connections of a pod reach its sidecar. */
-export type CaptureMode = 'iptables' | 'loopback' | 'explicit';
-/** `auto`: as the namespace allows it. */
-export type CaptureSetting = 'auto' | CaptureMode;
-
 const setting = <T>(one: Setting<T>): Setting<T> => one;
 const PORT = wholeNumber(1, 65_535);
 const PORT_TYPE = 'port, 1 to 65535';
 
 export const SETTINGS = {
   capture: setting<CaptureSetting>({
-    annotation: 'breakwater.dev/capture',
+    annotation: CAPTURE_ANNOTATION,
     default: 'auto',
     type: 'auto, iptables, loopback or explicit',
     doc: 'How outgoing connections reach the sidecar. `auto`: `loopback` where PodSecurity enforces baseline or restricted, else `iptables`.',

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import type { World, WorldPod } from '../compile/world.ts';
 import type { EventInput } from './events.ts';
-import { MissedPods, restartCommand } from './missed-pods.ts';
+import { MissedPods } from './missed-pods.ts';
 
 function pod(name: string, over: Partial<WorldPod> = {}): WorldPod {
   return {
@@ -18,6 +18,9 @@ function pod(name: string, over: Partial<WorldPod> = {}): WorldPod {
     hostNetwork: false,
     mirror: false,
     injected: false,
+    capture: undefined,
+    birth: undefined,
+    owner: undefined,
     ...over,
   };
 }
@@ -25,6 +28,7 @@ function pod(name: string, over: Partial<WorldPod> = {}): WorldPod {
 function world(pods: WorldPod[], labels: Record<string, string> = { 'breakwater.dev/injection': 'enabled' }): World {
   return {
     clusterDomain: 'cluster.local',
+    injection: { capture: 'auto', podSecurityDefault: 'privileged' },
     namespaces: [
       { name: 'shop', labels, annotations: {} },
       { name: 'other', labels: {}, annotations: {} },
@@ -73,16 +77,15 @@ test('tells again of a pod of the same name that is another', () => {
 test.each([
   [pod('a', { hostNetwork: true }), {}, 'network of its node'],
   [pod('a', { mirror: true }), {}, 'mirror pod'],
-  [pod('a'), { 'pod-security.kubernetes.io/enforce': 'restricted' }, 'PodSecurity restricted'],
+  [
+    pod('a', { annotations: { 'breakwater.dev/capture': 'iptables' } }),
+    { 'pod-security.kubernetes.io/enforce': 'restricted' },
+    'PodSecurity restricted',
+  ],
+  [pod('a'), { 'pod-security.kubernetes.io/enforce': 'restricted' }, 'kubectl delete pod a --namespace shop'],
   [pod('a'), { 'pod-security.kubernetes.io/enforce': 'privileged' }, 'kubectl delete pod a --namespace shop'],
 ])('says why (%#)', (one, labels, words) => {
   const { told, missed } = setUp();
   missed.report(world([one], { 'breakwater.dev/injection': 'enabled', ...labels }));
   expect(told[0]?.note).toContain(words);
-});
-
-test('the command restarts the Deployment where the name of the pod tells it', () => {
-  const ofDeployment = pod('check-out-6d5f7c9b8-x2x4z', { labels: { 'pod-template-hash': '6d5f7c9b8' } });
-  expect(restartCommand(ofDeployment)).toBe('kubectl rollout restart deployment check-out --namespace shop');
-  expect(restartCommand(pod('db-0'))).toBe('kubectl delete pod db-0 --namespace shop');
 });

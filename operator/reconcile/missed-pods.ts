@@ -1,9 +1,11 @@
 // Pods that were to be injected and were not, as Events of the pod: the webhook is `failurePolicy: Ignore`, so nothing else would tell.
 // Their ServiceDependencies say it too, with numbers.
+import type { InjectionDefaults } from '../compile/capture.ts';
+import { refusedByPodSecurity } from '../compile/injection.ts';
+import { restartCommand } from '../compile/restart.ts';
 import type { World, WorldNamespace, WorldPod } from '../compile/world.ts';
 import type { EventSink } from './events.ts';
 
-const POD_SECURITY_LABEL = 'pod-security.kubernetes.io/enforce';
 const INJECTION_LABEL = 'breakwater.dev/injection';
 
 export class MissedPods {
@@ -25,19 +27,19 @@ export class MissedPods {
       const of = optedIn.get(pod.namespace);
       if (of === undefined || !isMissed(pod)) continue;
       told.add(pod.uid);
-      if (!this.#told.has(pod.uid)) this.#tell(pod, of);
+      if (!this.#told.has(pod.uid)) this.#tell(pod, of, world.injection);
     }
     this.#told = told;
   }
 
-  #tell(pod: WorldPod, of: WorldNamespace): void {
+  #tell(pod: WorldPod, of: WorldNamespace, injection: InjectionDefaults): void {
     const { namespace, name, uid } = pod;
     this.#events.record({
       regarding: { apiVersion: 'v1', kind: 'Pod', namespace, name, uid },
       type: 'Warning',
       reason: 'NotInjected',
       action: 'Inject',
-      note: `This pod has no breakwater sidecar: ${cause(pod, of)}`,
+      note: `This pod has no breakwater sidecar: ${cause(pod, of, injection)}`,
     });
   }
 }
@@ -47,21 +49,11 @@ function isMissed(pod: WorldPod): boolean {
   return !pod.injected && !isOver && pod.labels[INJECTION_LABEL] !== 'disabled';
 }
 
-function cause(pod: WorldPod, { labels }: WorldNamespace): string {
+function cause(pod: WorldPod, of: WorldNamespace, injection: InjectionDefaults): string {
   if (pod.mirror) return 'it is a mirror pod of its node; these are never injected.';
   if (pod.hostNetwork)
     return 'it uses the network of its node, where connections cannot be captured for one pod alone.';
-  const level = labels[POD_SECURITY_LABEL];
-  if (level === 'baseline' || level === 'restricted') {
-    return `its namespace enforces PodSecurity ${level}, which refuses the capture of connections.`;
-  }
-  return `it is older than the label of its namespace, was refused by injection, or was created while the operator was away. Restart it: ${restartCommand(pod)}`;
-}
-
-/** The pod's Deployment by the name that its controllers give it; otherwise the pod, which its owner makes anew. */
-export function restartCommand({ namespace, name, labels }: WorldPod): string {
-  const hash = labels['pod-template-hash'];
-  const end = hash === undefined ? -1 : name.lastIndexOf(`-${hash}-`);
-  if (end > 0) return `kubectl rollout restart deployment ${name.slice(0, end)} --namespace ${namespace}`;
-  return `kubectl delete pod ${name} --namespace ${namespace}`;
+  const security = refusedByPodSecurity(of, pod, injection);
+  if (security !== undefined) return `${security}.`;
+  return `it is older than the label of its namespace, was refused by injection, or was created while the operator was away. Restart it: ${restartCommand([pod])}`;
 }

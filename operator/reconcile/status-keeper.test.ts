@@ -1,6 +1,7 @@
 import { beforeEach, expect, test } from 'vitest';
 import { silentLogger } from '../../runtime/log.ts';
 import { ManualClock } from '../../runtime/manual-clock.ts';
+import { INJECTION_DEFAULTS } from '../compile/capture.ts';
 import type { CompileResult } from '../compile/result.ts';
 import type { InvalidObject, World } from '../compile/world.ts';
 import { createOperatorMetrics } from '../metrics.ts';
@@ -38,6 +39,7 @@ beforeEach(() => {
   const source = {
     world: (): World => ({
       clusterDomain: 'cluster.local',
+      injection: INJECTION_DEFAULTS,
       namespaces: [],
       services: [],
       endpointSlices: [],

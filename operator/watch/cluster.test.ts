@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { silentLogger } from '../../runtime/log.ts';
 import { ManualClock, settle } from '../../runtime/manual-clock.ts';
+import { INJECTION_DEFAULTS } from '../compile/capture.ts';
 import { createOperatorMetrics } from '../metrics.ts';
 import { ApiError, ApiUnreachable } from './api-client.ts';
 import { ClusterSource } from './cluster.ts';
@@ -59,6 +60,7 @@ beforeEach(() => {
   source = new ClusterSource({
     api: cluster,
     clusterDomain: 'cluster.local',
+    injection: INJECTION_DEFAULTS,
     clock,
     random: () => 0,
     log: silentLogger,

@@ -5,6 +5,7 @@ import type { ServiceDependency } from '../../crds/service-dependency.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/log.ts';
 import type { Random } from '../../runtime/random.ts';
+import type { InjectionDefaults } from '../compile/capture.ts';
 import {
   toResiliencePolicy,
   toServiceDependency,
@@ -34,6 +35,7 @@ const DEBOUNCE = { quietMs: 50, maxMs: 100 };
 export interface ClusterSourceOptions {
   api: Pick<ApiClient, 'request' | 'stream'>;
   clusterDomain: string;
+  injection: InjectionDefaults;
   clock: Clock;
   random: Random;
   log: Logger;
@@ -172,6 +174,7 @@ export class ClusterSource implements WorldSource {
       });
     return {
       clusterDomain: this.#options.clusterDomain,
+      injection: this.#options.injection,
       namespaces: namespaces.store.values(),
       services: services.store.values(),
       endpointSlices: endpointSlices.store.values(),

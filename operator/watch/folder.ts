@@ -265,7 +265,7 @@ export class FolderSource implements WorldSource {
     const world = {
       ...this.#withLastFitting(built),
       // A sidecar runs beside each.
-      pods: built.pods.map((pod) => ({ ...pod, injected: true })),
+      pods: built.pods.map((pod) => ({ ...pod, injected: true, capture: 'explicit' as const })),
     };
     for (const model of [...world.serviceDependencies, ...world.resiliencePolicies]) {
       const { namespace, name, uid, generation } = model.metadata;
