@@ -18,6 +18,9 @@ beforeAll(async () => {
   await kubectl('apply', '-f', join(root, 'crds/manifests'));
   await kubectl('wait', '--for=condition=Established', '--timeout=30s', '-f', join(root, 'crds/manifests'));
   await kubectl('apply', '-f', join(root, 'examples/shop.yaml'));
+  // What is only tried makes no namespace for what comes after it.
+  const namespaces = manifestsOf(readText('examples/restricted.yaml')).filter(({ kind }) => kind === 'Namespace');
+  for (const { metadata } of namespaces) await kubectl('create', 'namespace', metadata.name);
 });
 afterAll(() => server?.stop());
 

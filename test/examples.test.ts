@@ -1,5 +1,11 @@
 // Every example is valid, resolves, and does what its comment says.
 import { describe, expect, it } from 'vitest';
+import { addObject, buildWorld, createWorldBuilder } from '../operator/compile/objects.ts';
+import { birthOf } from '../operator/inject/bootstrap.ts';
+import { decide } from '../operator/inject/decide.ts';
+import { Declarations } from '../operator/inject/declared.ts';
+import type { Pod } from '../operator/inject/pod.ts';
+import { defaultSettings } from '../operator/inject/settings.ts';
 import type { PolicyPlan } from '../plan/plan.ts';
 import { compileManifests, exampleFiles, manifestsOf, readText, schemaProblems } from './examples.ts';
 
@@ -123,6 +129,46 @@ describe('the examples', () => {
       retries: { maxAttempts: 1 },
     });
     expect(base(['complete.yaml'], 'inventory')?.bulkhead).toBeNull();
+  });
+
+  it('hosts.yaml protects hosts, and counts what nobody declared', () => {
+    expect(base(['hosts.yaml'], 'stripe')).toMatchObject({ timeouts: { connectMs: 1_000, opaqueIdleMs: 120_000 } });
+    expect(base(['hosts.yaml'], 'rates')).toMatchObject({
+      timeouts: { requestMs: 2_000, attemptMs: 500 },
+      retries: { maxAttempts: 3 },
+      circuitBreaker: { consecutiveFailures: 5 },
+    });
+    const { workloads, problems } = compileManifests([...shop, ...manifestsOf(readText('examples/hosts.yaml'))]);
+    const outside = workloads.filter(({ plan }) => plan.serviceDependencies.includes('outside'));
+    expect(outside.map(({ plan }) => plan.undeclared)).toContain('Warn');
+    expect(problems.filter(({ reason }) => reason === 'NoEffectOnTls')).toEqual([]);
+  });
+
+  it('restricted.yaml is captured without privileges', () => {
+    const manifests = [...shop, ...manifestsOf(readText('examples/restricted.yaml'))];
+    const builder = createWorldBuilder();
+    for (const manifest of manifests) addObject(builder, manifest);
+    const world = buildWorld(builder, 'cluster.local');
+    const deployment = manifests.find(({ kind }) => kind === 'Deployment') as unknown as { spec: { template: Pod } };
+    const { metadata = {}, spec = {} } = deployment.spec.template;
+    const pod: Pod = { metadata, spec: { ...spec, serviceAccountName: 'default' } };
+    const decision = decide(pod, {
+      namespace: builder.namespaces.get('vault'),
+      defaults: defaultSettings(),
+      podSecurityDefault: 'privileged',
+    });
+    if (!decision.inject || decision.capture === 'iptables') throw new Error(JSON.stringify(decision));
+    const { settings, capture } = decision;
+    const service = (namespace: string, name: string) => {
+      const found = builder.services.get(`${namespace}/${name}`);
+      return found && { ...found, clusterIPs: ['10.96.0.1'] };
+    };
+    const declarations = new Declarations({ serviceDependencies: () => world.serviceDependencies, service });
+    const declared = declarations.of('vault', metadata.labels ?? {});
+    const born = birthOf(pod, { settings, capture, namespace: 'vault', clusterDomain: 'cluster.local', declared });
+    expect(born.leftOut).toEqual([]);
+    expect(born.hostAliases.flatMap(({ hostnames }) => hostnames)).toContain('payments.billing');
+    expect(born.bootstrap).toMatchObject({ capture: 'loopback', entries: [{ ports: [{ listen: 8080, port: 8080 }] }] });
   });
 
   it('kill-switch.yaml disables every policy of checkout', () => {

@@ -3,7 +3,7 @@
 import type { LeftOutReason } from '../../plan/bootstrap.ts';
 import type { Birth, BornWith } from './birth.ts';
 import type { CompiledDependency } from './dependencies.ts';
-import { type Place, problem } from './problem.ts';
+import { type Place, problem, type Reason } from './problem.ts';
 import { restartCommand } from './restart.ts';
 import type { Problem } from './result.ts';
 import type { WorldPod } from './world.ts';
@@ -48,56 +48,53 @@ function problemsOf(
     else affected.set(why.cause, { pods: [...pods], port: why.port });
   }
   const at = { ...place, field: dependency.field };
-  return [...affected].map(([cause, { pods, port }]) => {
-    const destination = describe(dependency);
-    const counted = { count: pods.length, of, destination, restart: restartCommand(pods) };
-    switch (cause) {
-      case 'Predates':
-        return problem('PodsPredateDependency', at, counted);
-      case 'PortInUse':
-        return problem('PortInUse', at, { ...counted, port: port ?? 0 });
-      case 'PrivilegedPort':
-        return problem('PrivilegedPort', at, { ...counted, port: port ?? 0 });
-      case 'Headless':
-        return problem('HeadlessNotAliased', at, counted);
-      case 'NotOnlyTcp':
-        return problem('NotOnlyTcp', at, counted);
-      case 'NameTaken':
-        return problem('NameTaken', at, counted);
-      case 'NoRoom':
-        return problem('BootstrapFull', at, counted);
-    }
-  });
+  return [...affected].map(([cause, { pods, port }]) =>
+    problem(REASONS[cause], at, {
+      count: pods.length,
+      of,
+      destination: describe(dependency),
+      port: port ?? 0,
+      restart: restartCommand(pods),
+    }),
+  );
 }
 
 type Cause = Exclude<LeftOutReason, 'ExternalName' | 'NotThere'> | 'Predates';
 
+const REASONS = {
+  Predates: 'PodsPredateDependency',
+  PortInUse: 'PortInUse',
+  PrivilegedPort: 'PrivilegedPort',
+  Headless: 'HeadlessNotAliased',
+  NotOnlyTcp: 'NotOnlyTcp',
+  NameTaken: 'NameTaken',
+  NoRoom: 'BootstrapFull',
+} as const satisfies Record<Cause, Reason>;
+
 /** Undefined: the pod's calls to it reach the sidecar. What was in the way at birth and is no longer, a restart mends. */
 function causeOf(
   born: BornWith | undefined,
-  { target, plan }: CompiledDependency,
+  dependency: CompiledDependency,
 ): { cause: Cause; port: number | undefined } | undefined {
-  const called = plan.service?.port ?? plan.host?.port ?? 0;
-  const predates = { cause: 'Predates', port: undefined } as const;
-  if (born === undefined) return predates;
-  if ('ports' in born) return born.ports.includes(called) ? undefined : predates;
+  const called = dependency.plan.service?.port ?? dependency.plan.host?.port ?? 0;
+  if (born !== undefined && 'ports' in born && born.ports.includes(called)) return undefined;
+  if (born === undefined || 'ports' in born) return { cause: 'Predates', port: undefined };
   const { leftOut, port } = born;
-  const ports = plan.service?.ports ?? [called];
-  switch (leftOut) {
-    case 'ExternalName':
-    case 'NotThere':
-      return predates;
-    case 'PortInUse':
-    case 'PrivilegedPort':
-      return port !== undefined && ports.includes(port) ? { cause: leftOut, port } : predates;
-    case 'Headless':
-      return target?.service.headless ? { cause: leftOut, port } : predates;
-    case 'NotOnlyTcp':
-      return target?.service.ports.some(({ protocol }) => protocol !== 'TCP') ? { cause: leftOut, port } : predates;
-    case 'NameTaken':
-    case 'NoRoom':
-      return { cause: leftOut, port };
-  }
+  // What is declared in the plan is there by now.
+  if (leftOut === 'ExternalName' || leftOut === 'NotThere') return { cause: 'Predates', port };
+  return { cause: isStillInTheWay(leftOut, port, dependency) ? leftOut : 'Predates', port };
+}
+
+function isStillInTheWay(
+  cause: Exclude<Cause, 'Predates'>,
+  port: number | undefined,
+  { target, plan }: CompiledDependency,
+): boolean {
+  if (cause === 'NameTaken' || cause === 'NoRoom') return true;
+  if (cause === 'Headless') return target?.service.headless ?? false;
+  if (cause === 'NotOnlyTcp') return target?.service.ports.some(({ protocol }) => protocol !== 'TCP') ?? false;
+  const ports = plan.service?.ports ?? [plan.host?.port];
+  return port !== undefined && ports.includes(port);
 }
 
 function destinationOf({ plan }: CompiledDependency): string {
