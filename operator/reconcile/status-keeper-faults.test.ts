@@ -2,6 +2,7 @@
 // asked more often than does good.
 import { beforeEach, expect, test } from 'vitest';
 import { ManualClock } from '../../runtime/manual-clock.ts';
+import { INJECTION_DEFAULTS } from '../compile/capture.ts';
 import type { CompileResult } from '../compile/result.ts';
 import type { InvalidObject, World } from '../compile/world.ts';
 import { createOperatorMetrics, type OperatorMetrics } from '../metrics.ts';
@@ -42,6 +43,7 @@ beforeEach(() => {
   const source = {
     world: (): World => ({
       clusterDomain: 'cluster.local',
+      injection: INJECTION_DEFAULTS,
       namespaces: [],
       services: [],
       endpointSlices: [],

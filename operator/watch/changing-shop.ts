@@ -187,6 +187,7 @@ export function sorted(world: World): World {
       .map(([, value]) => value);
   return {
     clusterDomain: world.clusterDomain,
+    injection: world.injection,
     namespaces: order(world.namespaces),
     services: order(world.services),
     endpointSlices: order(world.endpointSlices),

@@ -13,6 +13,7 @@ import { type Random, seededRandom } from '../../runtime/random.ts';
 import { type ControlPlane, startControlPlane } from '../../test/harness/control-plane.ts';
 import { type Asked, type Connections, type Fault, FaultProxy, type Rule } from '../../test/harness/fault-proxy.ts';
 import type { Damage } from '../../test/harness/watch-damage.ts';
+import { INJECTION_DEFAULTS } from '../compile/capture.ts';
 import { compile } from '../compile/compile.ts';
 import type { CompileResult } from '../compile/result.ts';
 import { emptyWorkload } from '../compile/workloads.ts';
@@ -93,7 +94,14 @@ class Operator {
     kubeConfig.clusters = kubeConfig.clusters.map((cluster) => ({ ...cluster, server: proxy.url }));
     this.#api = new ApiClient({ kubeConfig, clock, random });
     const tools = { clock, log: silentLogger, metrics: this.metrics };
-    this.source = new ClusterSource({ api: this.#api, clusterDomain: CLUSTER_DOMAIN, random, timings, ...tools });
+    this.source = new ClusterSource({
+      api: this.#api,
+      clusterDomain: CLUSTER_DOMAIN,
+      injection: INJECTION_DEFAULTS,
+      random,
+      timings,
+      ...tools,
+    });
     this.#reconciler = new Reconciler({
       ...tools,
       source: this.source,
