@@ -1,5 +1,6 @@
 // Everything that injection changes in a pod, in one list: the docs show it, and the tests hold every injected pod against it.
 import { BOOTSTRAP_ANNOTATION } from '../../plan/bootstrap.ts';
+import type { CaptureMode } from '../compile/capture.ts';
 import { UNPRIVILEGED_PORT_START } from './loopback.ts';
 import {
   CAPTURE_CONTAINER,
@@ -8,7 +9,7 @@ import {
   STATE_VOLUME,
   TOKEN_VOLUME,
 } from './patch.ts';
-import { type CaptureMode, INJECTED_ANNOTATION, INJECTED_LABEL } from './settings.ts';
+import { INJECTED_ANNOTATION, INJECTED_LABEL } from './settings.ts';
 
 export interface Change {
   /** Path of the map or list; [] stands for each of a list. */
