@@ -4,6 +4,8 @@
 import type { Clock } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/log.ts';
 import type { Leadership } from '../elect/elector.ts';
+import { failureKind } from '../watch/failure-kind.ts';
+import { Outage } from '../watch/outage.ts';
 import type { Certificates } from './certificates.ts';
 import { type KubernetesApi, messageOf, statusOf } from './kubernetes-api.ts';
 
@@ -70,6 +72,15 @@ function trusts(caBundle: string | undefined, anchors: readonly string[]): boole
 export function createWebhookBundle(options: WebhookBundleOptions): WebhookBundle {
   const { api, name, certificates, leadership, clock, log } = options;
   const path = `/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/${name}`;
+  const outage = new Outage({
+    clock,
+    log,
+    level: 'warn',
+    fields: { configuration: name },
+    failed: 'the caBundle of the webhook could not be checked',
+    lasts: 'the caBundle of the webhook still cannot be checked',
+    over: 'the caBundle of the webhook is checked again',
+  });
   let problem = 'not looked at yet';
   let stopped = false;
   let cancelTimer = () => {};
@@ -102,10 +113,11 @@ export function createWebhookBundle(options: WebhookBundleOptions): WebhookBundl
     check()
       .then(() => {
         problem = '';
+        outage.over();
       })
       .catch((error: unknown) => {
         failed = true;
-        log.warn({ err: error, configuration: name }, 'the caBundle of the webhook could not be checked');
+        outage.failed(error instanceof NotLiveError ? error.message : failureKind(error), { err: error });
         if (problem !== '' || isKnowledge(error)) problem = messageOf(error);
       })
       .finally(() => {

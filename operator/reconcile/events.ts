@@ -7,7 +7,9 @@ import type { Logger } from '../../runtime/log.ts';
 import { cutToBytes } from '../../runtime/printable.ts';
 import type { OperatorMetrics } from '../metrics.ts';
 import { type ApiClient, ApiError, CONTENT_TYPES } from '../watch/api-client.ts';
+import { failureKind } from '../watch/failure-kind.ts';
 import { NotLeadingError } from '../watch/fence.ts';
+import { Outage } from '../watch/outage.ts';
 import { TokenBucket } from './token-bucket.ts';
 
 const REPORTING_CONTROLLER = 'breakwater.dev/operator';
@@ -50,11 +52,21 @@ export class EventRecorder implements EventSink {
   readonly #told = new Map<string, { atMs: MonotonicMs; count: number }>();
   readonly #waiting: EventInput[] = [];
   readonly #stop = new AbortController();
+  readonly #outage: Outage;
   #sending: Promise<void> | undefined;
   readonly #bucket: TokenBucket;
 
   constructor(options: EventRecorderOptions) {
     this.#options = options;
+    this.#outage = new Outage({
+      clock: options.clock,
+      log: options.log,
+      level: 'warn',
+      fields: {},
+      failed: 'an Event could not be written',
+      lasts: 'Events still cannot be written',
+      over: 'Events are written again',
+    });
     this.#bucket = new TokenBucket(PACE, options.clock.monotonicMs());
     for (const result of ['created', 'repeated', 'throttled', 'error']) options.metrics.events.inc({ result }, 0);
   }
@@ -87,17 +99,18 @@ export class EventRecorder implements EventSink {
   }
 
   async #sendAll(): Promise<void> {
-    const { log, metrics } = this.#options;
+    const { metrics } = this.#options;
     for (let event = this.#waiting.shift(); event !== undefined; event = this.#waiting.shift()) {
       try {
         await this.#takeToken();
         metrics.events.inc({ result: await this.#send(event) });
+        this.#outage.over();
       } catch (error) {
         if (this.#stop.signal.aborted) return;
         // Whoever leads now compares for itself with what was told.
         if (error instanceof NotLeadingError) continue;
         metrics.events.inc({ result: 'error' });
-        log.warn({ err: error, reason: event.reason, regarding: event.regarding }, 'an Event could not be written');
+        this.#outage.failed(failureKind(error), { err: error, reason: event.reason, regarding: event.regarding });
       }
     }
   }

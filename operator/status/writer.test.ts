@@ -17,12 +17,14 @@ class Api {
   readonly calls: Call[] = [];
   fails: Error | undefined;
   adds: object = {};
+  resourceVersion = '';
 
   request<T>(method: string, path: string, options: Call['options'] = {}): Promise<T> {
     this.calls.push({ method, path, options });
     if (this.fails !== undefined) return Promise.reject(this.fails);
     const { status } = options.body as { status: object };
-    return Promise.resolve({ status: { ...status, ...this.adds } } as T);
+    const metadata = { resourceVersion: this.resourceVersion };
+    return Promise.resolve({ metadata, status: { ...status, ...this.adds } } as T);
   }
 }
 
@@ -74,6 +76,18 @@ test('does not fight over fields that another writer put there', async () => {
   expect(await writer.write(object({ summary: 'forged', theirs: 1 }), wanted, signal)).toBe('Written');
   // And an object of the same name that was made anew has not been written yet.
   expect(await writer.write(object({ ...wanted, theirs: 1 }, 'uid-2'), wanted, signal)).toBe('Written');
+});
+
+test('does not write again while the watch is behind what was written, and mends what came after', async () => {
+  const api = new Api();
+  const writer = new StatusWriter(api, createOperatorMetrics());
+  const at = (resourceVersion: string, status: unknown) => ({ ...object(status), resourceVersion });
+  api.resourceVersion = '12';
+  expect(await writer.write(at('9', undefined), wanted, signal)).toBe('Written');
+  expect(await writer.write(at('9', undefined), wanted, signal)).toBe('Unchanged');
+  expect(await writer.write(at('11', { summary: 'old' }), wanted, signal)).toBe('Unchanged');
+  expect(await writer.write(at('13', { summary: 'forged' }), wanted, signal)).toBe('Written');
+  expect(await writer.write(at('11', { summary: 'old' }), { summary: 'news' }, signal)).toBe('Written');
 });
 
 test.each([404, 409])('an object that is gone or another (%d) is no failure', async (status) => {

@@ -3,6 +3,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { OperatorMetrics } from '../metrics.ts';
 import { type ApiClient, ApiError, CONTENT_TYPES } from '../watch/api-client.ts';
+import { isBefore } from '../watch/resource-version.ts';
 import type { OwnObject } from '../watch/world-source.ts';
 
 export const FIELD_MANAGER = 'breakwater-operator';
@@ -25,6 +26,7 @@ interface Written {
   wanted: object;
   /** What the API server made of it: it may hold fields of other writers beside ours. */
   stored: unknown;
+  resourceVersion: string;
 }
 
 export class StatusWriter implements StatusSink {
@@ -46,14 +48,19 @@ export class StatusWriter implements StatusSink {
     if (!this.#isNeeded(key, object, status)) return 'Unchanged';
     const path = `/apis/${API_VERSION}/namespaces/${namespace}/${PLURALS[kind]}/${name}/status`;
     try {
-      const answer = await this.#api.request<{ status?: unknown }>('PATCH', path, {
-        query: { fieldManager: FIELD_MANAGER, force: true },
-        contentType: CONTENT_TYPES.apply,
-        // With the uid, an object that was deleted and made again under the same name is a conflict, not the target.
-        body: { apiVersion: API_VERSION, kind, metadata: { name, namespace, uid }, status },
-        signal,
-      });
-      this.#written.set(key, { uid, wanted: status, stored: answer.status });
+      const answer = await this.#api.request<{ status?: unknown; metadata?: { resourceVersion?: string } }>(
+        'PATCH',
+        path,
+        {
+          query: { fieldManager: FIELD_MANAGER, force: true },
+          contentType: CONTENT_TYPES.apply,
+          // With the uid, an object that was deleted and made again under the same name is a conflict, not the target.
+          body: { apiVersion: API_VERSION, kind, metadata: { name, namespace, uid }, status },
+          signal,
+        },
+      );
+      const resourceVersion = answer.metadata?.resourceVersion ?? '';
+      this.#written.set(key, { uid, wanted: status, stored: answer.status, resourceVersion });
       this.#metrics.statusWrites.inc({ kind, result: 'success' });
       return 'Written';
     } catch (error) {
@@ -75,6 +82,8 @@ export class StatusWriter implements StatusSink {
     if (isSameStatus(object.status, wanted)) return false;
     const written = this.#written.get(key);
     if (written?.uid !== object.uid || !isSameStatus(written.wanted, wanted)) return true;
+    // A watch that is behind still shows what stood there before.
+    if (isBefore(object.resourceVersion ?? '', written.resourceVersion)) return false;
     // A field that another writer put into the status is not ours to remove, and no reason to write for ever.
     return !isSameStatus(written.stored, object.status);
   }

@@ -248,13 +248,14 @@ function toServiceSlice(raw: RawObject): WorldEndpointSlice | typeof DROP {
 
 function toOwnObject(kind: OwnObject['kind'], raw: RawObject): OwnObject {
   const content = kind === 'ServiceDependency' ? toServiceDependency(raw) : toResiliencePolicy(raw);
-  const { name, namespace, uid, generation } = raw.metadata;
+  const { name, namespace, uid, generation, resourceVersion } = raw.metadata;
   return {
     kind,
     namespace: namespace ?? '',
     name,
     uid: uid ?? '',
     generation: typeof generation === 'number' ? generation : 0,
+    ...(resourceVersion === undefined ? {} : { resourceVersion }),
     content,
     status: raw['status'],
   };
@@ -270,6 +271,7 @@ function withoutStatus(object: OwnObject): unknown {
   return {
     ...object,
     status: undefined,
+    resourceVersion: undefined,
     content: 'model' in content ? { ...content.model, status: undefined } : content,
   };
 }

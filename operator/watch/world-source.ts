@@ -11,6 +11,8 @@ export interface OwnObject {
   name: string;
   uid: string;
   generation: number;
+  /** Of the API server; absent where there is none. */
+  resourceVersion?: string;
   content: { model: ServiceDependency | ResiliencePolicy } | { invalid: InvalidObject };
   /** As found, unchecked: an older or newer operator may have written it. */
   status: unknown;
