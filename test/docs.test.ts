@@ -4,6 +4,10 @@ import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { type Counter, Registry } from 'prom-client';
 import { describe, expect, it } from 'vitest';
+import { checkReport } from '../cli/check/report.ts';
+import { explanation } from '../cli/explain/explanation.ts';
+import { createProgram } from '../cli/program.ts';
+import { commandReference, jsonReference } from '../cli/reference.ts';
 import { PROBLEMS } from '../operator/compile/problem.ts';
 import { createDistributorMetrics } from '../operator/distribute/metrics.ts';
 import { CHANGES } from '../operator/inject/changes.ts';
@@ -110,6 +114,13 @@ describe('the tables of the docs are those of the code', () => {
     const { registry } = createSidecarMetrics();
     createSubscribeMetrics(registry, () => 0);
     expectGenerated('docs/metrics.md', 'sidecar', metricTable(await metricsOf(registry)));
+  });
+
+  it('commands, and what they print as JSON', () => {
+    const program = createProgram('breakwater', process).command;
+    expectGenerated('docs/cli.md', 'commands', commandReference(program, table));
+    expectGenerated('docs/cli.md', 'check', jsonReference(checkReport, table));
+    expectGenerated('docs/cli.md', 'explain', jsonReference(explanation, table));
   });
 
   it('metrics of the operator', async () => {

@@ -16,6 +16,11 @@ const DEFINITIONS = ['servicedependencies.breakwater.dev', 'resiliencepolicies.b
 
 /** What the reader of a page has already, beside an empty cluster. */
 const PREPARED: Readonly<Record<string, readonly string[]>> = {
+  // A shop, with Breakwater.
+  'docs/cli.md': [
+    'helm install breakwater charts/breakwater --namespace breakwater-system --create-namespace --wait',
+    'kubectl apply -f examples/shop.yaml -f examples/shop-workloads.yaml -f examples/complete.yaml',
+  ],
   // A shop, without Breakwater.
   'docs/operations.md': [
     'kubectl apply -f charts/breakwater/files/crds',

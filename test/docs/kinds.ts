@@ -12,6 +12,7 @@ const PLACES: Readonly<Record<string, 'machine' | 'cluster' | 'mixed'>> = {
   'docs/concepts.md': 'mixed',
   'docs/operations.md': 'mixed',
   'docs/errors.md': 'mixed',
+  'docs/cli.md': 'mixed',
 };
 const NEEDS_CLUSTER = /^\s*(kubectl|helm|kind|docker)\b/m;
 
