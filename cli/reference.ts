@@ -14,7 +14,7 @@ export function commandReference(program: Command, table: Table): string {
     const sentence = `${command.description().charAt(0).toUpperCase()}${command.description().slice(1)}.`;
     return [
       `### ${command.name()}`,
-      `${usage}`,
+      usage,
       sentence,
       ...(rows.length === 0 ? [] : [table(['', 'default', ''], rows)]),
     ].join('\n\n');
@@ -69,8 +69,8 @@ function propertiesOf(node: Schema): Record<string, Schema> {
 }
 
 function typeOf(node: Schema): string {
-  if (node.const !== undefined) return `"${String(node.const)}"`;
-  if (node.enum !== undefined) return node.enum.map((value) => String(value)).join(', ');
+  if (node.const !== undefined) return JSON.stringify(node.const);
+  if (node.enum !== undefined) return node.enum.join(', ');
   if (node.anyOf !== undefined) return [...new Set(node.anyOf.map(typeOf))].join(' or ');
   if (node.items !== undefined) return `list of ${typeOf(node.items)}`;
   if (node.type === undefined) return 'anything';
