@@ -11,6 +11,8 @@ import type { ExplainCommandOptions } from './explain/command.ts';
 import { WORKLOAD_KINDS } from './explain/target.ts';
 import { exitOf, projectRoot, startFollowingChild } from './following-child.ts';
 import type { InjectCommandOptions } from './inject/command.ts';
+import { wrap } from './output/layout.ts';
+import { readerOf } from './output/paint.ts';
 import type { Streams } from './output/streams.ts';
 
 const LOG_LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error', 'silent'];
@@ -32,11 +34,14 @@ export function createProgram(name: string, streams: Streams): Program {
     .version(version(), '--version', 'print the version')
     .helpOption('--help', 'print this help')
     .helpCommand(false)
+    .configureHelp({ subcommandTerm: (one) => one.name() })
     .showHelpAfterError(`("${name} --help" says more)`)
     .showSuggestionAfterError()
     .configureOutput({
       writeOut: (text) => streams.stdout.write(text),
       writeErr: (text) => streams.stderr.write(text),
+      getOutHelpWidth: () => widthOf(streams.stdout),
+      getErrHelpWidth: () => widthOf(streams.stderr),
     })
     .exitOverride();
   addCheck(command, streams, ends);
@@ -50,6 +55,16 @@ export function createProgram(name: string, streams: Streams): Program {
   return { command, exitCode: () => exitCode };
 }
 
+const HELP_COLUMNS = 80;
+const widthOf = (stream: NodeJS.WritableStream): number => readerOf(stream).columns ?? HELP_COLUMNS;
+
+/** What stands below the help of a command; each line of the text is a paragraph. */
+const notes = (text: string): string =>
+  `\n${text
+    .split('\n')
+    .flatMap((line) => wrap(line, HELP_COLUMNS))
+    .join('\n')}`;
+
 type Ends = (code: number) => void;
 
 function addCheck(program: Command, streams: Streams, ends: Ends): void {
@@ -58,13 +73,13 @@ function addCheck(program: Command, streams: Streams, ends: Ends): void {
     .description('check manifests offline, as the API server and the operator would')
     .argument('<paths...>', 'files, folders (*.yaml, *.yml, *.json in them and below), or - for standard input')
     .option('-n, --namespace <name>', 'namespace of objects that name none', 'default')
-    .option('--strict', 'let warnings fail the check too', false)
+    .option('--strict', 'let warnings fail the check too')
     .addOption(
       new Option('-o, --output <form>', 'how to print findings').choices(['text', 'json', 'github']).default('text'),
     )
     .addHelpText(
       'after',
-      '\nExit codes: 0 nothing to put right, 1 findings, 2 wrong usage or something that cannot be read.',
+      notes('Exit codes: 0 nothing to put right, 1 findings, 2 wrong usage or something that cannot be read.'),
     )
     .action(async (paths: string[], options: CheckCommandOptions) => {
       const { runCheck } = await import('./check/command.ts');
@@ -80,10 +95,17 @@ function addExplain(program: Command, streams: Streams, ends: Ends): void {
     .argument('[dependency]', 'whom: an entry of dependsOn, host:port or a URL; all of them where absent')
     .option('--method <method>', 'method of the request')
     .option('--path <path>', 'path of the request')
-    .option('-f, --filename <path...>', 'look at files, folders or - in place of a cluster')
+    .option(
+      '-f, --filename <path>',
+      'look at a file, a folder or - in place of a cluster; may be given again',
+      repeated,
+    )
     .addOption(new Option('-o, --output <form>', 'how to print it').choices(['text', 'json']).default('text'));
   addClusterOptions(command)
-    .addHelpText('after', `\nWithout --method and --path: what holds for requests that match no rule, and all rules.`)
+    .addHelpText(
+      'after',
+      notes(`Without --method and --path: what holds for requests that match no rule, and all rules.`),
+    )
     .action(async (workload: string, dependency: string | undefined, options: ExplainCommandOptions) => {
       const { runExplain } = await import('./explain/command.ts');
       ends(await runExplain(workload, dependency, options, streams));
@@ -95,20 +117,25 @@ function addInject(program: Command, streams: Streams, ends: Ends): void {
     .command('inject')
     .description('print manifests with sidecars in them, as the webhook would add them')
     .argument('<paths...>', 'files, folders or - with workloads; what else is in them is printed as it is')
-    .option('--strict', 'print nothing where a workload is skipped, or calls that it declares are not captured', false)
+    .option('--strict', 'print nothing where a workload is skipped, or calls that it declares are not captured')
     .option('--ca-bundle-file <file>', 'certificates of the operator (PEM); with it no cluster is asked')
     .option('--values <file>', 'values of the chart, with --ca-bundle-file')
     .option('--operator-url <url>', 'where sidecars find the operator, with --ca-bundle-file');
   addClusterOptions(command)
     .addHelpText(
       'after',
-      '\nWithout --ca-bundle-file the installation, and what pods need to know of Services, is read from the cluster.\nWhat became of each workload is told on standard error.',
+      notes(
+        'Without --ca-bundle-file the installation, and what pods need to know of Services, is read from the cluster.\nWhat became of each workload is told on standard error.',
+      ),
     )
     .action(async (paths: string[], options: InjectCommandOptions) => {
       const { runInject } = await import('./inject/command.ts');
       ends(await runInject(paths, options, streams));
     });
 }
+
+/** Each time that the option is given adds one, as with kubectl; a list after one flag would take the arguments too. */
+const repeated = (value: string, before: readonly string[] = []): readonly string[] => [...before, value];
 
 /** As kubectl has them. */
 function addClusterOptions(command: Command): Command {
@@ -131,7 +158,9 @@ function addStandalone(program: Command, streams: Streams, ends: Ends): void {
     )
     .addHelpText(
       'after',
-      '\nPrints one line of JSON when everything is ready, follows changes of the folder, and runs until SIGTERM or SIGINT.',
+      notes(
+        'Prints one line of JSON when everything is ready, follows changes of the folder, and runs until SIGTERM or SIGINT.',
+      ),
     )
     .action(async (folder: string, options: { logLevel: LogLevel }) => {
       const { checkFolder } = await import('./standalone/check-folder.ts');
@@ -162,7 +191,9 @@ function addCompletion(program: Command, streams: Streams): void {
     .addArgument(new Argument('<shell>', 'which shell').choices(SHELLS))
     .addHelpText(
       'after',
-      `\n${SHELLS.map((shell) => INSTALLATION[shell]).join('\n')}\n\nkubectl completes "kubectl breakwater" where kubectl_complete-breakwater is in the PATH.`,
+      notes(
+        `${SHELLS.map((shell) => INSTALLATION[shell]).join('\n')}\n\nkubectl completes "kubectl breakwater" where kubectl_complete-breakwater is in the PATH.`,
+      ),
     )
     .action((shell: Shell) => {
       streams.stdout.write(SCRIPTS[shell]);

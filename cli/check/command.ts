@@ -9,7 +9,7 @@ export const CHECK_OUTPUTS = ['text', 'json', 'github'] as const;
 
 export interface CheckCommandOptions {
   namespace: string;
-  strict: boolean;
+  strict?: boolean;
   output: (typeof CHECK_OUTPUTS)[number];
 }
 
@@ -27,5 +27,5 @@ export async function runCheck(
   }[output]();
   if (lines.length > 0) stdout.write(`${lines.join('\n')}\n`);
   const { errors, warnings } = report.counts;
-  return errors > 0 || (strict && warnings > 0) ? 1 : 0;
+  return errors > 0 || (strict === true && warnings > 0) ? 1 : 0;
 }

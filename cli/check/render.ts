@@ -1,5 +1,5 @@
 // A report as text for people and as annotations of a pull request. Pure.
-import { count, indented } from '../output/layout.ts';
+import { count, indented, printable } from '../output/layout.ts';
 import type { Reader, Style } from '../output/paint.ts';
 import type { CheckReport, Finding, Severity } from './report.ts';
 
@@ -20,7 +20,7 @@ export function renderText(report: CheckReport, reader: Reader): string[] {
 export function renderFinding(finding: Finding, { paint, columns }: Reader): string[] {
   const { severity, file, line, column, reason, message } = finding;
   const subject = subjectOf(finding);
-  const head = `${paint('bold', `${file}:${line}:${column}:`)} ${paint(STYLES[severity], severity)}${subject === '' ? '' : ` ${subject}`}`;
+  const head = `${paint('bold', printable(`${file}:${line}:${column}:`))} ${paint(STYLES[severity], severity)}${subject === '' ? '' : ` ${printable(subject)}`}`;
   return [head, ...indented(`${message} (${reason})`, 4, columns)];
 }
 

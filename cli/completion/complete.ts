@@ -31,7 +31,6 @@ export function complete(program: Command, words: readonly string[], sources: re
   const at = walk(program, before);
   if (at.awaits !== undefined) return valuesOf(at.awaits, current, sources);
   if (current.startsWith('-') && !at.onlyArguments) return flagsOf(at.command, current, at.used, sources);
-  if (at.variadic !== undefined && at.variadic !== null) return valuesOf(at.variadic, current, sources);
   const commands = subcommandsOf(at.command);
   if (commands.length > 0 && at.position === 0) {
     const candidates = commands.map((one) => ({ value: one.name(), description: one.description() }));
@@ -49,8 +48,6 @@ interface Place {
   used: ReadonlySet<Option>;
   /** The option whose value is being written. */
   awaits: Option | undefined;
-  /** The option that takes the words that follow, as long as they are none themselves. */
-  variadic: Option | undefined;
   /** After "--". */
   onlyArguments: boolean;
 }
@@ -60,27 +57,23 @@ function walk(program: Command, words: readonly string[]): Place {
   let command = program;
   let position = 0;
   let awaits: Option | undefined;
-  let variadic: Option | undefined;
   let onlyArguments = false;
   for (const word of words) {
-    if (awaits !== undefined) {
-      variadic = awaits.variadic ? awaits : undefined;
-      awaits = undefined;
-    } else if (word === '--' && !onlyArguments) onlyArguments = true;
+    if (awaits !== undefined) awaits = undefined;
+    else if (word === '--' && !onlyArguments) onlyArguments = true;
     else if (word.startsWith('-') && word.length > 1 && !onlyArguments) {
       const [flag = ''] = word.split('=', 1);
       const option = optionOf(command, flag);
-      variadic = undefined;
       if (option === undefined) continue;
       used.add(option);
       if (takesValue(option) && !word.includes('=')) awaits = option;
-    } else if (variadic === undefined) {
+    } else {
       const sub = position === 0 ? subcommandsOf(command).find((one) => one.name() === word) : undefined;
       if (sub === undefined) position += 1;
       else command = sub;
     }
   }
-  return { command, position, used, awaits, variadic, onlyArguments };
+  return { command, position, used, awaits, onlyArguments };
 }
 
 const optionOf = (command: Command, flag: string): Option | undefined =>
@@ -90,7 +83,7 @@ const takesValue = ({ required, optional }: Option): boolean => required || opti
 
 const subcommandsOf = (command: Command): readonly Command[] => command.createHelp().visibleCommands(command);
 
-/** Options that are not there yet; the values of one that is written with "=". */
+/** Options that are not there yet, or may be there several times; the values of one that is written with "=". */
 function flagsOf(
   command: Command,
   current: string,
@@ -110,7 +103,7 @@ function flagsOf(
   const candidates = command
     .createHelp()
     .visibleOptions(command)
-    .filter((option) => option.variadic || !used.has(option))
+    .filter((option) => option.parseArg !== undefined || !used.has(option))
     .map(({ long, short, description }) => ({ value: long ?? short ?? '', description }));
   return { candidates: startingWith(candidates, current), directive: DIRECTIVES.noFiles };
 }

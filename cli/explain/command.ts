@@ -14,7 +14,7 @@ import { renderExplanation } from './render.ts';
 import { parseDependency, parseRequest, parseWorkload, type WorkloadReference } from './target.ts';
 
 export interface ExplainCommandOptions extends ClusterOptions {
-  filename?: string[];
+  filename?: readonly string[];
   method?: string;
   path?: string;
   output: 'text' | 'json';

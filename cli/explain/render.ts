@@ -1,5 +1,5 @@
 // An explanation as text for people. Pure.
-import { indented, table, wrap } from '../output/layout.ts';
+import { indented, printable, table, wrap } from '../output/layout.ts';
 import type { Reader } from '../output/paint.ts';
 import type {
   BlockExplanation,
@@ -53,7 +53,7 @@ function renderDependency(
           ? 'requests that match no rule'
           : 'every request'
         : `${request.method} ${request.path} (rule ${rule})`;
-    lines.push('', paint('bold', subject), ...renderBlocks(blocks, reader));
+    lines.push('', paint('bold', printable(subject)), ...renderBlocks(blocks, reader));
   }
   if (problems.length > 0)
     lines.push('', paint('bold', 'what has no effect, and what else to know'), ...renderProblems(problems, reader));
@@ -180,6 +180,6 @@ function renderProblems(problems: readonly ProblemExplanation[], { paint, column
   return problems.flatMap(({ severity, reason, message, object, field }) => {
     const head = `${object.kind} ${object.namespace}/${object.name}${field === '' ? '' : ` ${field}`}`;
     const style = severity === 'Error' ? 'red' : 'yellow';
-    return [`  ${paint(style, reason)} ${head}`, ...indented(message, 4, columns)];
+    return [`  ${paint(style, reason)} ${printable(head)}`, ...indented(message, 4, columns)];
   });
 }

@@ -23,7 +23,7 @@ export interface InjectCommandOptions extends ClusterOptions {
   caBundleFile?: string;
   values?: string;
   operatorUrl?: string;
-  strict: boolean;
+  strict?: boolean;
 }
 
 type Known = Pick<World, 'namespaces' | 'serviceDependencies' | 'services'>;
@@ -50,7 +50,7 @@ export async function runInject(
     streams.stderr.write(`${OFFLINE_HINT}\n`);
   }
   if (notes.some(({ what }) => what === 'injected')) streams.stderr.write(`${expiryNote(installation.caBundle)}\n`);
-  if (options.strict && notes.some(({ isQuiet }) => !isQuiet)) {
+  if (options.strict === true && notes.some(({ isQuiet }) => !isQuiet)) {
     streams.stderr.write('nothing is printed: with --strict every workload must be injected as it is\n');
     return 1;
   }

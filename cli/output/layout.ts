@@ -2,8 +2,16 @@
 
 const NARROWEST = 24;
 
+/** What files and clusters say must not steer the terminal of whoever reads it. */
+export function printable(text: string): string {
+  return text.replaceAll(/[\p{Cc}\u2028-\u202e\u2066-\u2069]/gu, (character) => {
+    return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
+  });
+}
+
 /** The words of a text in lines of at most `width` characters; one line where the width is undefined. Longer words stay whole. */
-export function wrap(text: string, width: number | undefined): string[] {
+export function wrap(raw: string, width: number | undefined): string[] {
+  const text = printable(raw);
   if (width === undefined) return [text];
   const limit = Math.max(width, NARROWEST);
   const lines: string[] = [];
@@ -38,7 +46,7 @@ export function table(
   rows: readonly (readonly (string | readonly string[])[])[],
   { indent = 0, gap = 2, columns, widths: least = [] }: TableOptions = {},
 ): string[] {
-  const cells = rows.map((row) => row.map((cell): readonly string[] => (typeof cell === 'string' ? [cell] : cell)));
+  const cells = rows.map((row) => row.map((cell) => [cell].flat().map(printable)));
   const count = Math.max(0, ...cells.map((row) => row.length));
   const widths = Array.from({ length: count }, (_, column) =>
     Math.max(least[column] ?? 0, ...cells.flatMap((row) => (row[column] ?? []).map((line) => line.length))),
