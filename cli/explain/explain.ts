@@ -21,6 +21,7 @@ import type {
   DependencyExplanation,
   Explanation,
   FieldExplanation,
+  Place,
   ProblemExplanation,
   WrittenValue,
 } from './explanation.ts';
@@ -281,7 +282,7 @@ function changesOf(block: ExplainedBlock, before: ExplainedBlock | undefined): C
   const was = new Map(before?.fields.map((field) => [nameOf(block.block, field), JSON.stringify(valueOf(field))]));
   const changed = block.fields
     .filter((field) => was.get(nameOf(block.block, field)) !== JSON.stringify(valueOf(field)))
-    .filter(({ from }) => !isSwitched || from !== undefined)
+    .filter(({ from, partOf }) => !isSwitched || from !== undefined || partOf !== undefined)
     .map((field) => ({ field: nameOf(block.block, field), value: valueOf(field) }));
   const state = block.state === 'Enforced' ? 'on' : 'off';
   return isSwitched ? [{ field: block.block, value: state }, ...changed] : changed;
@@ -312,6 +313,7 @@ function toBlock(block: ExplainedBlock, isOff: boolean, protocol: DependencyPlan
       aspect: field.aspect ?? null,
       value: valueOf(field),
       origin: origin === undefined ? 'default' : writtenOf(origin, field.isDuration),
+      partOf: field.partOf === undefined ? null : placeOf(field.partOf),
       follows: field.follows ?? null,
       overruled: field.overruled.map((one) => writtenOf(one, field.isDuration)),
     };
@@ -338,9 +340,14 @@ function sourceOf({ kind, metadata: { namespace, name, generation } }: Resilienc
   return { kind, namespace, name, generation };
 }
 
-function writtenOf({ policy, path, rule, value }: Written, isDuration: boolean): WrittenValue {
+function placeOf({ policy, path, rule }: Written): Place {
+  return { ...sourceOf(policy), field: path, rule: rule ?? null };
+}
+
+function writtenOf(written: Written, isDuration: boolean): WrittenValue {
+  const { value } = written;
   const shown = typeof value === 'number' && isDuration ? formatDuration(value) : (value as WrittenValue['value']);
-  return { ...sourceOf(policy), field: path, rule: rule ?? null, value: shown };
+  return { ...placeOf(written), value: shown };
 }
 
 /** The narrowest target of the policy by which it acts on the entry. */

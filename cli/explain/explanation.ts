@@ -8,10 +8,15 @@ const source = z.strictObject({
   generation: z.int(),
 });
 
-const written = z.strictObject({
+const place = z.strictObject({
   ...source.shape,
   field: z.string().meta({ description: 'Path in that resource: "spec.rules[0].timeouts.request".' }),
   rule: z.string().nullable().meta({ description: 'The rule that it stands in; null beside rules.' }),
+});
+export type Place = z.output<typeof place>;
+
+const written = z.strictObject({
+  ...place.shape,
   value: z.json().meta({ description: 'As it is written there.' }),
 });
 export type WrittenValue = z.output<typeof written>;
@@ -25,6 +30,9 @@ const field = z.strictObject({
   origin: z
     .union([written, z.literal('default')])
     .meta({ description: 'The resource that it comes from, or "default".' }),
+  partOf: place
+    .nullable()
+    .meta({ description: 'Where the part that it belongs to is written, of those that act only where they are.' }),
   follows: z
     .string()
     .nullable()

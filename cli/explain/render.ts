@@ -162,7 +162,8 @@ function shown(value: FieldExplanation['value'], block?: BlockExplanation['block
   return [value === '0s' && block === 'timeouts' ? 'none' : String(value)];
 }
 
-function describeOrigin({ origin, follows }: FieldExplanation, block: string): string {
+function describeOrigin({ origin, follows, partOf }: FieldExplanation, block: string): string {
+  if (origin === 'default' && partOf !== null) return `default, switched on by ${describeWritten(partOf)}`;
   const as = follows === null ? '' : `as ${follows.replace(`${block}.`, '')}, `;
   return as + (origin === 'default' ? 'default' : describeWritten(origin));
 }

@@ -140,6 +140,9 @@ function checkField(
     seen.defaults += 1;
     expect(field.from).toBeUndefined();
     if (state !== 'Enforced' || field.value === null) return;
+    // What acts only where it is written was written by somebody.
+    const isPart = /\.(failureRate|slowCalls)\./.test(name);
+    expect(field.partOf === undefined).toBe(!isPart);
     const [block = '', ...path] = name.split('.');
     const key = field.aspect === 'opaque TCP' ? ['opaqueIdle'] : path;
     const value = valueAt((POLICY_DEFAULTS as Record<string, unknown>)[block], key.join('.'));

@@ -27,6 +27,8 @@ export interface ExplainedField {
   isDuration: boolean;
   /** Whose value it is; undefined: nobody wrote it, it is the default. */
   from: Written | undefined;
+  /** Who wrote the part that it belongs to, where that acts only where it is written. */
+  partOf: Written | undefined;
   /** The field whose value it has, as its default or because the two would contradict each other. */
   follows: FieldName | undefined;
   /** Written too, and without effect; narrowest first. */
@@ -57,12 +59,20 @@ export function explainRow(row: PolicyPlan, layers: readonly Layer[]): Explained
   return BLOCKS.map((block): ExplainedBlock => {
     const state = stateOf(row, merged, block);
     const disabledBy = state === 'Disabled' ? writersOf(layers, `${block}.mode`)[0] : undefined;
-    const fields = valuesOf(row, block).map(({ value, ...named }): ExplainedField => {
+    const fields = valuesOf(row, block).map(({ value, part, ...named }): ExplainedField => {
       const field: FieldName = `${block}.${named.field}`;
       const leader = follows.get(field);
       const written = state === 'Enforced' ? writersOf(layers, field) : [];
       const from = leader === undefined ? written[0] : undefined;
-      return { ...named, value, from, follows: leader, overruled: from === undefined ? written : written.slice(1) };
+      const partOf = part === undefined ? undefined : writersOf(layers, `${block}.${part}`)[0];
+      return {
+        ...named,
+        value,
+        from,
+        partOf,
+        follows: leader,
+        overruled: from === undefined ? written : written.slice(1),
+      };
     });
     return { block, state, disabledBy, fields };
   });
@@ -93,7 +103,10 @@ function at(blocks: Blocks, field: string): unknown {
   return value;
 }
 
-type Value = Pick<ExplainedField, 'field' | 'aspect' | 'value' | 'isDuration'>;
+interface Value extends Pick<ExplainedField, 'field' | 'aspect' | 'value' | 'isDuration'> {
+  /** "failureRate": of a field of it. */
+  part: string | undefined;
+}
 
 /** The user's name of each value of a plan; a value that the plan gains must be named here. */
 const TIMEOUTS: Record<keyof TimeoutsPlan, string> = {
@@ -139,10 +152,12 @@ function valuesOf(row: PolicyPlan, block: BlockName): Value[] {
 }
 
 function named(key: string, field: string, value: unknown): Value[] {
-  const plain = { field, aspect: ASPECTS[key], isDuration: key.endsWith('Ms') };
+  const plain = { field, aspect: ASPECTS[key], isDuration: key.endsWith('Ms'), part: undefined };
   if (typeof value === 'number' || typeof value === 'string' || value === null) return [{ ...plain, value }];
   if (Array.isArray(value)) return [{ ...plain, value: value as readonly string[] }];
   if (typeof value !== 'object') throw new Error(`${field} has no value in the plan`);
   // A part that acts only where it is written: its own fields are named as the user's, but for the unit.
-  return Object.entries(value).flatMap(([inner, one]) => named(inner, `${field}.${inner.replace(/Ms$/, '')}`, one));
+  return Object.entries(value).flatMap(([inner, one]) =>
+    named(inner, `${field}.${inner.replace(/Ms$/, '')}`, one).map((leaf) => ({ ...leaf, part: field })),
+  );
 }
