@@ -382,7 +382,7 @@ describe('an operator', () => {
     await plane.kubectl(['label', 'namespace', 'shop', 'breakwater.dev/injection=enabled']);
     await apply(pod('checkout-2', ['app'], { app: 'checkout' }));
     await soon(async () => {
-      expect((await condition('sdep', 'checkout', 'Programmed')).message).toContain('kubectl rollout restart');
+      expect((await condition('sdep', 'checkout', 'Programmed')).message).toContain('kubectl delete pod checkout-2');
       const { items } = await get<{ items: { reason: string; note: string; regarding: { name: string } }[] }>(
         'events.events.k8s.io',
       );
@@ -390,6 +390,44 @@ describe('an operator', () => {
       expect(told).toMatchObject({ reason: 'NotInjected' });
       expect(told?.note).toContain('kubectl delete pod checkout-2 --namespace shop');
     });
+  });
+
+  test('tells of pods that another check refuses because of the sidecar, for as long as the Event does', async () => {
+    const message =
+      'Error creating: pods "late-7e6a-" is forbidden: failed quota: must specify limits.cpu for: breakwater';
+    await apply(
+      {
+        apiVersion: 'breakwater.dev/v1alpha1',
+        kind: 'ServiceDependency',
+        metadata: { name: 'late', namespace: 'shop' },
+        spec: {
+          consumer: { selector: { matchLabels: { app: 'late' } } },
+          dependsOn: [{ name: 'stripe', host: { name: 'api.stripe.com', port: 443 } }],
+        },
+      },
+      // As the controllers of Kubernetes write it.
+      {
+        apiVersion: 'v1',
+        kind: 'Event',
+        metadata: { name: 'late-7e6a.1', namespace: 'shop' },
+        involvedObject: { apiVersion: 'apps/v1', kind: 'ReplicaSet', name: 'late-7e6a', namespace: 'shop' },
+        reason: 'FailedCreate',
+        type: 'Warning',
+        message,
+        firstTimestamp: '2026-01-02T00:00:00Z',
+        lastTimestamp: '2026-01-02T00:00:00Z',
+        count: 3,
+        source: { component: 'replicaset-controller' },
+      },
+    );
+    await soon(async () => {
+      const refused = await condition('sdep', 'late', 'Programmed');
+      expect(refused).toMatchObject({ status: 'False', reason: 'InjectionRefused' });
+      expect(refused.message).toContain('ReplicaSet late-7e6a cannot create its pods');
+      expect(refused.message).toContain('breakwater.dev/sidecar-cpu-request');
+    });
+    expect(await plane.kubectl(['delete', 'event', 'late-7e6a.1', '--namespace', 'shop'])).toMatchObject({ code: 0 });
+    await soon(async () => expect(await condition('sdep', 'late', 'Programmed')).toMatchObject({ status: 'True' }));
   });
 
   test('ends the stream of a pod that is gone', async () => {

@@ -62,6 +62,7 @@ async function read(cluster: Cluster, workload: WorkloadReference): Promise<Seen
     serviceDependencies: own.serviceDependencies,
     resiliencePolicies: [...own.resiliencePolicies, ...elsewhere.resiliencePolicies],
     invalid: [...own.invalid, ...elsewhere.invalid],
+    refusals: [],
   };
   return { world, subject, assumptions, knowsPods: pods !== undefined };
 }

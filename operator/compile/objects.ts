@@ -10,6 +10,7 @@ import type { ServiceDependency } from '../../crds/service-dependency.ts';
 import { BOOTSTRAP_ANNOTATION } from '../../plan/bootstrap.ts';
 import { toBirth } from './birth.ts';
 import { type CaptureMode, INJECTION_DEFAULTS } from './capture.ts';
+import { namesOurs } from './refusals.ts';
 import type {
   InvalidObject,
   ObjectKey,
@@ -17,6 +18,7 @@ import type {
   WorldEndpointSlice,
   WorldNamespace,
   WorldPod,
+  WorldRefusal,
   WorldService,
 } from './world.ts';
 
@@ -120,6 +122,17 @@ const podObject = z.object({
     }),
   ),
   status: maybe(z.object({ phase: text, podIP: text })),
+});
+
+const MAX_REFUSAL = 512;
+const eventObject = z.object({
+  metadata,
+  reason: text,
+  note: text,
+  regarding: maybe(z.object({ kind: text, name: text })),
+  eventTime: text,
+  deprecatedLastTimestamp: text,
+  series: maybe(z.object({ lastObservedTime: text })),
 });
 
 function read<T>(kind: string, schema: z.ZodType<T>, raw: unknown): T {
@@ -244,6 +257,22 @@ function captureIn(env: unknown): CaptureMode {
   return value === 'loopback' || value === 'explicit' ? value : 'iptables';
 }
 
+/** Undefined for every Event that does not tell of a refusal of ours. Throws ManifestError. */
+export function toWorldRefusal(raw: unknown): WorldRefusal | undefined {
+  const event = read('Event', eventObject, raw);
+  if (event.reason !== 'FailedCreate' || !namesOurs(event.note)) return undefined;
+  const { namespace, name, creationTimestamp } = event.metadata;
+  const times = [event.series?.lastObservedTime, event.deprecatedLastTimestamp, event.eventTime, creationTimestamp];
+  return {
+    namespace,
+    name,
+    owner: { kind: event.regarding?.kind ?? '', name: event.regarding?.name ?? '' },
+    message: event.note.slice(0, MAX_REFUSAL),
+    // To the second, as pods say when they were created.
+    at: (times.find((time) => time !== undefined && time !== '') ?? '').replace(/\.\d+Z$/, 'Z'),
+  };
+}
+
 /** A parsed object of ours, or what is left of one that does not fit. Throws ManifestError where not even a name can be read. */
 export function toServiceDependency(raw: unknown): { model: ServiceDependency } | { invalid: InvalidObject } {
   return modelOrInvalid('ServiceDependency', raw, parseServiceDependency(raw));
@@ -277,6 +306,7 @@ export interface WorldBuilder {
   readonly serviceDependencies: Map<string, ServiceDependency>;
   readonly resiliencePolicies: Map<string, ResiliencePolicy>;
   readonly invalid: Map<string, InvalidObject>;
+  readonly refusals: Map<string, WorldRefusal>;
 }
 
 export function createWorldBuilder(): WorldBuilder {
@@ -288,6 +318,7 @@ export function createWorldBuilder(): WorldBuilder {
     serviceDependencies: new Map(),
     resiliencePolicies: new Map(),
     invalid: new Map(),
+    refusals: new Map(),
   };
 }
 
@@ -309,6 +340,10 @@ const ADDERS: Readonly<Record<string, (builder: WorldBuilder, raw: unknown) => v
   'discovery.k8s.io/v1 EndpointSlice': (builder, raw) => {
     const slice = toWorldEndpointSlice(raw);
     builder.endpointSlices.set(nameOf(slice), slice);
+  },
+  'events.k8s.io/v1 Event': (builder, raw) => {
+    const refusal = toWorldRefusal(raw);
+    if (refusal !== undefined) builder.refusals.set(nameOf(refusal), refusal);
   },
   'breakwater.dev/v1alpha1 ServiceDependency': (builder, raw) =>
     addOwn(builder, builder.serviceDependencies, 'ServiceDependency', toServiceDependency(raw)),
@@ -363,5 +398,6 @@ export function buildWorld(builder: WorldBuilder, clusterDomain: string, injecti
     serviceDependencies: [...builder.serviceDependencies.values()],
     resiliencePolicies: [...builder.resiliencePolicies.values()],
     invalid: [...builder.invalid.values()],
+    refusals: [...builder.refusals.values()],
   };
 }

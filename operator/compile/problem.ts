@@ -204,6 +204,12 @@ export const PROBLEMS = {
     'Warning',
     (it: { count: number; of: number; why: string }) => `${it.count} of ${it.of} pods have no sidecar: ${it.why}`,
   ),
+  InjectionRefused: define(
+    'Programmed',
+    'Error',
+    (it: { owner: string; message: string; fix: string }) =>
+      `${it.owner} cannot create its pods, because another check refuses what injection adds to them; ${it.fix}. It says: ${it.message}`,
+  ),
   PodsPredateDependency: define(
     'Programmed',
     'Error',

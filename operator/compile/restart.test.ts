@@ -17,7 +17,7 @@ test.each([
   [pod('db-0', owner('StatefulSet', 'db')), 'kubectl rollout restart statefulset db --namespace shop'],
   [pod('log-abcde', owner('DaemonSet', 'log')), 'kubectl rollout restart daemonset log --namespace shop'],
   [pod('import-x7x7x', owner('Job', 'import')), 'kubectl delete pod import-x7x7x --namespace shop'],
-  [pod('bare'), 'kubectl delete pod bare --namespace shop'],
+  [pod('bare'), 'kubectl delete pod bare --namespace shop, and create it again'],
 ])('a pod is replaced by what made it (%#)', (one, command) => {
   expect(restartCommand([one])).toBe(command);
 });

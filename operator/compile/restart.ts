@@ -25,5 +25,6 @@ function commandFor(pod: WorldPod): string {
   if (workload !== undefined && RESTARTABLE.has(workload.kind)) {
     return `kubectl rollout restart ${workload.kind.toLowerCase()} ${workload.name} --namespace ${pod.namespace}`;
   }
-  return `kubectl delete pod ${pod.name} --namespace ${pod.namespace}`;
+  const deletion = `kubectl delete pod ${pod.name} --namespace ${pod.namespace}`;
+  return workload === undefined ? `${deletion}, and create it again` : deletion;
 }

@@ -7,6 +7,7 @@ import { enforcementOf } from './enforcement.ts';
 import { versionOf } from './identity.ts';
 import { missedPods } from './injection.ts';
 import { problem } from './problem.ts';
+import { refusalProblems } from './refusals.ts';
 import type { CompiledWorkload, Problem } from './result.ts';
 import { withoutRules } from './routes.ts';
 import { createSelection } from './selector.ts';
@@ -81,6 +82,7 @@ function groupPods(index: WorldIndex, byOwner: ByOwner, problems: Problem[]): Gr
     const { namespace } = dependency.metadata;
     const place = { kind: dependency.kind, object: dependency.metadata, field: 'spec.consumer.selector' };
     const pods = selectedPods.get(dependency);
+    problems.push(...refusalProblems(index, place, pods ?? []));
     if (pods === undefined) {
       add(namespace, [dependency]);
       problems.push(problem('NoPodsSelected', place, { namespace }));

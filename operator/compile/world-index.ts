@@ -9,6 +9,7 @@ import type {
   WorldEndpointSlice,
   WorldNamespace,
   WorldPod,
+  WorldRefusal,
   WorldService,
 } from './world.ts';
 
@@ -27,6 +28,8 @@ export interface WorldIndex {
   /** Oldest first. */
   resiliencePolicies: readonly ResiliencePolicy[];
   invalid: readonly InvalidObject[];
+  /** By namespace. */
+  refusals: ReadonlyMap<string, readonly WorldRefusal[]>;
   /** "<kind> <namespace>/<name>" of what could not be parsed. */
   invalidKeys: ReadonlySet<string>;
 }
@@ -76,6 +79,10 @@ export function indexWorld(world: World): WorldIndex {
     serviceDependencies: new Map(dependencies.map((dependency) => [keyOf(dependency.metadata), dependency])),
     resiliencePolicies: [...world.resiliencePolicies].sort(compareAge),
     invalid: world.invalid,
+    refusals: groupBy(
+      [...world.refusals].sort((a, b) => compareText(keyOf(a), keyOf(b))),
+      ({ namespace }) => namespace,
+    ),
     invalidKeys: new Set(world.invalid.map((object) => `${object.kind} ${keyOf(object)}`)),
   };
 }

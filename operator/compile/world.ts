@@ -72,6 +72,15 @@ export interface WorldPod extends ObjectKey {
   owner: { kind: string; name: string } | undefined;
 }
 
+/** The API server refused a pod that injection had changed, and what it said names something of ours. */
+export interface WorldRefusal extends ObjectKey {
+  /** The controller that could not create it. */
+  owner: { kind: string; name: string };
+  message: string;
+  /** RFC 3339, the last time. */
+  at: string;
+}
+
 /** What an object of ours looked like when it could not be parsed: only its identity and the reasons. */
 export interface InvalidObject extends ObjectKey {
   kind: 'ServiceDependency' | 'ResiliencePolicy';
@@ -89,4 +98,5 @@ export interface World {
   serviceDependencies: readonly ServiceDependency[];
   resiliencePolicies: readonly ResiliencePolicy[];
   invalid: readonly InvalidObject[];
+  refusals: readonly WorldRefusal[];
 }

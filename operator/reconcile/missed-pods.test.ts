@@ -39,6 +39,7 @@ function world(pods: WorldPod[], labels: Record<string, string> = { 'breakwater.
     serviceDependencies: [],
     resiliencePolicies: [],
     invalid: [],
+    refusals: [],
   };
 }
 

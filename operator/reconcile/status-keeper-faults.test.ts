@@ -50,6 +50,7 @@ beforeEach(() => {
       pods: [],
       serviceDependencies: [],
       resiliencePolicies: [],
+      refusals: [],
       invalid: invalid(),
     }),
     own: (key: string) => objects.get(key),

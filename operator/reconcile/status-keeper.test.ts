@@ -46,6 +46,7 @@ beforeEach(() => {
       pods: [],
       serviceDependencies: [],
       resiliencePolicies: [],
+      refusals: [],
       invalid: invalid(),
     }),
     own: (key: string) => objects.get(key),

@@ -195,5 +195,6 @@ export function sorted(world: World): World {
     serviceDependencies: order(world.serviceDependencies),
     resiliencePolicies: order(world.resiliencePolicies),
     invalid: order(world.invalid),
+    refusals: order(world.refusals),
   };
 }

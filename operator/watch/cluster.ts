@@ -12,6 +12,7 @@ import {
   toWorldEndpointSlice,
   toWorldNamespace,
   toWorldPod,
+  toWorldRefusal,
   toWorldService,
 } from '../compile/objects.ts';
 import type {
@@ -20,6 +21,7 @@ import type {
   WorldEndpointSlice,
   WorldNamespace,
   WorldPod,
+  WorldRefusal,
   WorldService,
 } from '../compile/world.ts';
 import type { OperatorMetrics } from '../metrics.ts';
@@ -52,9 +54,14 @@ interface Caches {
   resiliencePolicies: Reflector<OwnObject>;
 }
 
+/** Refusals of a cluster that are remembered at most: every workload of it may be refused. */
+const REFUSALS_LIMIT = 1_000;
+
 export class ClusterSource implements WorldSource {
   readonly #options: ClusterSourceOptions;
   readonly #caches: Caches;
+  /** Events inform: neither readiness nor a world waits for them. */
+  readonly #refusals: Reflector<WorldRefusal>;
   readonly #debounce: Debounce;
   #listener: SourceListener | undefined;
   #world: World | undefined;
@@ -76,16 +83,28 @@ export class ClusterSource implements WorldSource {
       serviceDependencies: this.#cacheOfOwn(`${ours}/servicedependencies`, own('ServiceDependency')),
       resiliencePolicies: this.#cacheOfOwn(`${ours}/resiliencepolicies`, own('ResiliencePolicy')),
     };
+    this.#refusals = this.#reflector(
+      '/apis/events.k8s.io/v1/events',
+      readable(log, (raw) => toWorldRefusal(raw) ?? DROP),
+      (changes) => {
+        if (changes.length > 0) this.#changed();
+      },
+      'reason=FailedCreate',
+    );
   }
 
   start(listener: SourceListener): void {
     this.#listener = listener;
-    for (const cache of Object.values(this.#caches)) cache.start();
+    for (const cache of this.#all()) cache.start();
   }
 
   async stop(): Promise<void> {
     this.#debounce.cancel();
-    await Promise.all(Object.values(this.#caches).map((cache) => cache.stop()));
+    await Promise.all(this.#all().map((cache) => cache.stop()));
+  }
+
+  #all(): (Caches[keyof Caches] | Reflector<WorldRefusal>)[] {
+    return [...Object.values(this.#caches), this.#refusals];
   }
 
   get hasSynced(): boolean {
@@ -103,7 +122,7 @@ export class ClusterSource implements WorldSource {
   observe(): void {
     const { clock, metrics } = this.#options;
     const nowMs = clock.monotonicMs();
-    for (const { resource, heardAtMs, isFailing } of Object.values(this.#caches)) {
+    for (const { resource, heardAtMs, isFailing } of this.#all()) {
       metrics.cacheStaleSeconds.set({ resource }, (nowMs - heardAtMs) / 1000);
       metrics.watchFailing.set({ resource }, isFailing ? 1 : 0);
     }
@@ -182,6 +201,7 @@ export class ClusterSource implements WorldSource {
       serviceDependencies: models(serviceDependencies) as ServiceDependency[],
       resiliencePolicies: models(resiliencePolicies) as ResiliencePolicy[],
       invalid,
+      refusals: this.#refusals.store.values().slice(0, REFUSALS_LIMIT),
     };
   }
 
@@ -209,6 +229,7 @@ export class ClusterSource implements WorldSource {
     path: string,
     transform: Transform<T>,
     onChange: (changes: readonly Change<T>[]) => void,
+    fieldSelector?: string,
   ): Reflector<T> {
     const { api, clock, random, log, metrics, timings } = this.#options;
     const resource = path.slice(path.lastIndexOf('/') + 1);
@@ -217,6 +238,7 @@ export class ClusterSource implements WorldSource {
     const reflector: Reflector<T> = new Reflector({
       api,
       path,
+      fieldSelector,
       resource,
       transform,
       clock,

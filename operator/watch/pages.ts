@@ -16,6 +16,7 @@ export interface CompleteList {
 export interface ListOptions {
   api: Pick<ApiClient, 'request'>;
   path: string;
+  fieldSelector?: string | undefined;
   resourceVersion: '0' | '';
   /** Of each page. */
   timeoutMs: number;
@@ -61,10 +62,15 @@ export function isExpired(error: unknown): boolean {
 }
 
 async function getPage(
-  { api, path, timeoutMs, signal }: ListOptions,
+  { api, path, fieldSelector, timeoutMs, signal }: ListOptions,
   query: Record<string, string | number>,
 ): Promise<Page> {
-  const answer = await api.request('GET', path, { query, signal, timeoutMs, repeatable: false });
+  const answer = await api.request('GET', path, {
+    query: { ...query, ...(fieldSelector ? { fieldSelector } : {}) },
+    signal,
+    timeoutMs,
+    repeatable: false,
+  });
   const notAList = (what: string) => new NotAList(`the answer to a list of ${path} ${what}`);
   if (!isRecord(answer) || !isRecord(answer['metadata'])) throw notAList('is no object of Kubernetes');
   const { kind, items, metadata } = answer;

@@ -63,6 +63,8 @@ export interface ReflectorOptions<T> {
   api: Pick<ApiClient, 'request' | 'stream'>;
   /** "/api/v1/pods" */
   path: string;
+  /** "reason=FailedCreate": only what matches is listed and watched. */
+  fieldSelector?: string | undefined;
   /** "pods": for logs and metrics. */
   resource: string;
   transform: Transform<T>;
@@ -202,14 +204,16 @@ export class Reflector<T> {
   }
 
   async #list(signal: AbortSignal): Promise<void> {
-    const { api, path, clock, onChange, onList, log, resource } = this.#options;
+    const { api, path, fieldSelector, clock, onChange, onList, log, resource } = this.#options;
     const timeoutMs = this.#listTimeoutMs;
-    const answer = await listAll({ api, path, resourceVersion: this.#listAt, timeoutMs, signal }).catch((error) => {
-      if (error instanceof ApiUnreachable && error.timedOut) {
-        this.#listTimeoutMs = Math.min(timeoutMs * 2, this.#timings.listTimeoutMaxMs);
-      }
-      throw error;
-    });
+    const answer = await listAll({ api, path, fieldSelector, resourceVersion: this.#listAt, timeoutMs, signal }).catch(
+      (error) => {
+        if (error instanceof ApiUnreachable && error.timedOut) {
+          this.#listTimeoutMs = Math.min(timeoutMs * 2, this.#timings.listTimeoutMaxMs);
+        }
+        throw error;
+      },
+    );
     onList?.();
     const isFirst = !this.#hasSynced;
     const changes = this.store.replace(answer.items);
@@ -224,7 +228,7 @@ export class Reflector<T> {
   }
 
   async #watch(signal: AbortSignal): Promise<void> {
-    const { api, path, clock, random } = this.#options;
+    const { api, path, fieldSelector, clock, random } = this.#options;
     const { watchTimeoutMinSeconds, watchTimeoutMaxSeconds, watchHeadTimeoutMs, watchSilenceMs, watchGraceMs } =
       this.#timings;
     const timeoutSeconds = Math.round(
@@ -241,6 +245,7 @@ export class Reflector<T> {
           allowWatchBookmarks: true,
           timeoutSeconds,
           resourceVersion: this.#resourceVersion,
+          ...(fieldSelector ? { fieldSelector } : {}),
         },
         signal: watchdog.signal,
         headTimeoutMs: watchHeadTimeoutMs,
