@@ -9,13 +9,24 @@ import { listen } from './listen.ts';
 /** Streams are told to end before; what is still open after this is cut. */
 const CLOSE_WITHIN_MS = 2_000;
 
-function createServer(certificates: Certificates) {
+/** From the connect to the end of a request, its body included; answers, which may be streams, take as long as they want. */
+const REQUEST_WITHIN_MS = 15_000;
+
+function createServer(certificates: Certificates, requestWithinMs: number) {
   const { certificate, privateKey } = certificates.serving();
   return Fastify({
     logger: false,
-    https: { cert: certificate, key: privateKey, minVersion: 'TLSv1.2' },
+    https: {
+      cert: certificate,
+      key: privateKey,
+      minVersion: 'TLSv1.2',
+      handshakeTimeout: requestWithinMs,
+      headersTimeout: requestWithinMs,
+      // How late Node may notice.
+      connectionsCheckingInterval: requestWithinMs / 2,
+    },
+    requestTimeout: requestWithinMs,
     // Streams stay open for as long as their pods live.
-    requestTimeout: 0,
     connectionTimeout: 0,
     keepAliveTimeout: 75_000,
     forceCloseConnections: 'idle',
@@ -33,6 +44,7 @@ export interface HttpsServerOptions {
   /** Ends what is open on purpose, before connections are closed. */
   closeStreams: () => void;
   clock: Clock;
+  requestWithinMs?: number;
 }
 
 export class HttpsServer {
@@ -53,7 +65,7 @@ export class HttpsServer {
 
   async start(): Promise<void> {
     const { certificates, register } = this.#options;
-    const server = createServer(certificates);
+    const server = createServer(certificates, this.#options.requestWithinMs ?? REQUEST_WITHIN_MS);
     this.#server = server;
     register(server);
     this.#detach = certificates.attach(server.server);

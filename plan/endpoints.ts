@@ -1,5 +1,6 @@
 // Where the dependencies are now. Kept apart from the plan: pods come and go all day, and must not touch the state of any policy.
 import { z } from 'zod';
+import { boundedList } from './bounded.ts';
 import { PLAN_LIMITS } from './plan.ts';
 
 export const endpoint = z.object({
@@ -14,7 +15,7 @@ export type Endpoint = z.infer<typeof endpoint>;
  */
 export const endpointSet = z.object({
   key: z.string().max(640),
-  endpoints: z.array(endpoint).max(PLAN_LIMITS.endpointsPerSet),
+  endpoints: boundedList(endpoint, { max: PLAN_LIMITS.endpointsPerSet }),
 });
 export type EndpointSet = z.infer<typeof endpointSet>;
 

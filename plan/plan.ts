@@ -5,6 +5,7 @@
 // `levels` (the matchers of each policy, widest target first) and a table `combinations` that maps the tuple of matched rules to a row
 // of `policies`, so that a request costs a few comparisons and one array look-up.
 import { z } from 'zod';
+import { boundedList, indexList } from './bounded.ts';
 
 export const PLAN_FORMAT_VERSION = 1;
 
@@ -155,13 +156,15 @@ export const dependencyPlan = z.object({
   balancing: z.enum(['Endpoints', 'ClusterIp', 'OriginalDestination', 'Dns']),
   /** Key of this dependency's set on the endpoints stream; that of a host is never on it. */
   endpointsKey: text(640),
-  levels: z.array(z.array(rulePlan).max(PLAN_LIMITS.rulesPerLevel)).max(PLAN_LIMITS.levelsPerDependency),
+  levels: boundedList(boundedList(rulePlan, { max: PLAN_LIMITS.rulesPerLevel }), {
+    max: PLAN_LIMITS.levelsPerDependency,
+  }),
   /**
    * Row of `policies` for each tuple of matched rules. With n_k rules on level k and r_k = 1 + index of the rule that matched there (0: none),
    * the index is ((r_0 · (n_1 + 1) + r_1) · (n_2 + 1) + r_2) …
    */
-  combinations: z.array(z.number().int().min(0)).min(1).max(PLAN_LIMITS.combinations),
-  policies: z.array(policyPlan).min(1).max(PLAN_LIMITS.policies),
+  combinations: indexList({ min: 1, max: PLAN_LIMITS.combinations }),
+  policies: boundedList(policyPlan, { min: 1, max: PLAN_LIMITS.policies }),
 });
 export type DependencyPlan = z.infer<typeof dependencyPlan>;
 
@@ -169,9 +172,9 @@ export const workloadPlan = z.object({
   formatVersion: z.literal(PLAN_FORMAT_VERSION),
   namespace: text(253),
   /** Names of the ServiceDependencies that select the workload's pods, sorted; what a workload is. */
-  serviceDependencies: z.array(text(253)).max(PLAN_LIMITS.dependencies),
+  serviceDependencies: boundedList(text(253), { max: PLAN_LIMITS.dependencies }),
   /** Captured connections to destinations that nobody declared: passed on, passed on and counted by destination, or refused. */
   undeclared: z.enum(['Allow', 'Warn', 'Deny']).default('Allow'),
-  dependencies: z.array(dependencyPlan).max(PLAN_LIMITS.dependencies),
+  dependencies: boundedList(dependencyPlan, { max: PLAN_LIMITS.dependencies }),
 });
 export type WorkloadPlan = z.infer<typeof workloadPlan>;

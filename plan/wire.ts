@@ -12,6 +12,7 @@
 //
 // `version` is the last one applied; an equal version is answered `unchanged` in the place of the whole. A frame of an unknown kind is ignored.
 import { z } from 'zod';
+import { boundedList, parseBoundedJson } from './bounded.ts';
 import { endpointSet } from './endpoints.ts';
 import { PLAN_LIMITS, workloadPlan } from './plan.ts';
 
@@ -44,13 +45,13 @@ export type PlanFrame = z.infer<typeof planFrame>;
 
 export const endpointsFrame = z.discriminatedUnion('kind', [
   /** Everything: sets that are not in it are unknown. */
-  z.object({ kind: z.literal('snapshot'), version, sets: z.array(endpointSet).max(PLAN_LIMITS.endpointSets) }),
+  z.object({ kind: z.literal('snapshot'), version, sets: boundedList(endpointSet, { max: PLAN_LIMITS.endpointSets }) }),
   /** The sets that changed, whole, and the keys that became unknown. */
   z.object({
     kind: z.literal('update'),
     version,
-    sets: z.array(endpointSet).max(PLAN_LIMITS.endpointSets),
-    removed: z.array(z.string().max(640)).max(PLAN_LIMITS.endpointSets),
+    sets: boundedList(endpointSet, { max: PLAN_LIMITS.endpointSets }),
+    removed: boundedList(z.string().max(640), { max: PLAN_LIMITS.endpointSets }),
   }),
   z.object({ kind: z.literal('unchanged'), version }),
   z.object({ kind: z.literal('heartbeat') }),
@@ -80,41 +81,33 @@ const unixMs = z.number().int().min(0).max(8_640_000_000_000_000);
  * Optional is what sidecars of earlier versions do not send.
  */
 export const circuitReport = z.object({
-  circuits: z
-    .array(
-      z.object({
-        dependency: z.string().max(768),
-        stateKey: z.string().max(1024),
-        state: circuitState,
-        /** When it came into this state. */
-        since: unixMs,
-        /** Why it opened. */
-        reason: z.string().max(256),
-        /** When it opened after it had been closed; it may have been half-open and open again since. */
-        failingSince: unixMs.optional(),
-        /** When it lets probes through; only while it is open. */
-        nextProbe: unixMs.optional(),
-        /** How often it opened again after probes since it was last closed. */
-        reopenings: z.number().int().min(0).max(1_000_000_000).optional(),
-      }),
-    )
-    .max(PLAN_LIMITS.dependencies * 4),
+  circuits: boundedList(
+    z.object({
+      dependency: z.string().max(768),
+      stateKey: z.string().max(1024),
+      state: circuitState,
+      /** When it came into this state. */
+      since: unixMs,
+      /** Why it opened. */
+      reason: z.string().max(256),
+      /** When it opened after it had been closed; it may have been half-open and open again since. */
+      failingSince: unixMs.optional(),
+      /** When it lets probes through; only while it is open. */
+      nextProbe: unixMs.optional(),
+      /** How often it opened again after probes since it was last closed. */
+      reopenings: z.number().int().min(0).max(1_000_000_000).optional(),
+    }),
+    { max: PLAN_LIMITS.dependencies * 4 },
+  ),
 });
 export type CircuitReport = z.infer<typeof circuitReport>;
 
 export type Decoded<T> = { ok: true; frame: T } | { ok: false; message: string };
 
 function decode<T>(schema: z.ZodType<T>, line: string): Decoded<T> {
-  let value: unknown;
-  try {
-    value = JSON.parse(line);
-  } catch {
-    return {
-      ok: false,
-      message: `the frame is not JSON (${line.length} characters): it was cut or damaged on the way`,
-    };
-  }
-  const result = schema.safeParse(value);
+  const parsed = parseBoundedJson(line);
+  if (!parsed.ok) return { ok: false, message: `the frame cannot be read: ${parsed.message}` };
+  const result = schema.safeParse(parsed.value);
   if (result.success) return { ok: true, frame: result.data };
   const issue = result.error.issues[0];
   return {

@@ -2,7 +2,7 @@
 import { createPrivateKey, generateKeyPairSync, sign } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { systemClock } from '../../runtime/clock.ts';
 import { silentLogger } from '../../runtime/log.ts';
 import { systemRandom } from '../../runtime/random.ts';
@@ -139,6 +139,39 @@ test('garbage and forgeries are refused', async () => {
   expect(await ask(`${value.slice(0, -10)}AAAAAAAAAA`)).toMatchObject({ status: 401, reason: 'TokenRejected' });
   const stranger = generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey;
   expect(await ask(resign(value, {}, stranger))).toMatchObject({ status: 401, reason: 'TokenRejected' });
+});
+
+test('tokens that nobody signed, that are not valid yet, or that say more than one thing are refused', async () => {
+  const value = await token('checkout-a');
+  const [, payload = '', signature = ''] = value.split('.');
+  const encode = (text: string) => Buffer.from(text).toString('base64url');
+  const header = (algorithm: string) => encode(JSON.stringify({ alg: algorithm, typ: 'JWT' }));
+  const forged = [
+    `${header('none')}.${payload}.`,
+    `${header('none')}.${payload}.${signature}`,
+    `${header('HS256')}.${payload}.${signature}`,
+    `${value.split('.')[0]}.${payload}.`,
+    resign(value, { nbf: seconds() + 600 }),
+    resign(value, { iss: 'https://elsewhere.example.com' }),
+    resign(value, { 'kubernetes.io': {} }),
+    `${encode('{"alg":"RS256","kid":"../../etc/passwd"}')}.${payload}.${signature}`,
+  ];
+  for (const one of forged) expect(await ask(one), one).toMatchObject({ ok: false, status: 401 });
+});
+
+test.each([
+  ['a megabyte', `Bearer ${'a'.repeat(1_000_000)}.b.c`],
+  ['claims of a megabyte', `Bearer a.${Buffer.from(`{"aud":"${'x'.repeat(1_000_000)}"}`).toString('base64url')}.c`],
+  ['claims that nest without end', `Bearer a.${Buffer.from('['.repeat(10_000)).toString('base64url')}.c`],
+  ['another header', 'Bearer a.b.c\r\nx-forwarded-user: admin'],
+  ['two tokens', 'Bearer a.b.c, Bearer d.e.f'],
+  ['another scheme', 'Basic YWRtaW46YWRtaW4='],
+  ['a prototype', `Bearer a.${Buffer.from('{"__proto__":{"aud":["breakwater"]}}').toString('base64url')}.c`],
+])('a header with %s is refused without a question to the API server', async (_, header) => {
+  const request = vi.fn(() => Promise.reject(new Error('not to be asked')));
+  const answer = await createTokenReviewer({ api: { request }, clock: systemClock }).authenticate(header);
+  expect(answer).toMatchObject({ ok: false, status: 401 });
+  expect(request).not.toHaveBeenCalled();
 });
 
 test('a service account without a pod is no sidecar', async () => {

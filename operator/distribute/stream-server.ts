@@ -1,10 +1,11 @@
 // The wire: HTTP requests of sidecars to calls of the distributor, and its streams to responses.
 import type { ServerResponse } from 'node:http';
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest, RouteHandlerMethod, RouteShorthandOptions } from 'fastify';
 import { z } from 'zod';
+import { parseBoundedJson } from '../../plan/bounded.ts';
 import { acknowledgementReport, circuitReport, PATHS, REPLICA_HEADER, REPLICA_NAME } from '../../plan/wire.ts';
 import type { Refusal } from './authenticate.ts';
-import { Distributor, type DistributorOptions, type PeerView } from './distributor.ts';
+import { type Admitted, Distributor, type DistributorOptions, type PeerView } from './distributor.ts';
 import type { StreamKind } from './metrics.ts';
 import type { Sink } from './stream.ts';
 
@@ -78,14 +79,26 @@ async function openStream(
   return reply;
 }
 
+/**
+ * The way of a report: who is not admitted is answered before a byte of the body is read, for megabytes of JSON are what a stranger would
+ * send.
+ */
 function takeReport<T>(
   distributor: Distributor,
+  bodyLimit: number,
   schema: z.ZodType<T>,
-  take: (admitted: Parameters<Distributor['acknowledge']>[0], report: T) => void,
-) {
-  return async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
+  take: (admitted: Admitted, report: T) => void,
+): RouteShorthandOptions & { handler: RouteHandlerMethod } {
+  const admissions = new WeakMap<FastifyRequest, Admitted>();
+  const onRequest = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | undefined> => {
     const admitted = await distributor.admit(request.headers.authorization, undefined);
-    if (!admitted.ok) return answer(reply, admitted);
+    if (!admitted.ok) return answer(reply.header('connection', 'close'), admitted);
+    admissions.set(request, admitted);
+    return undefined;
+  };
+  const handler = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
+    const admitted = admissions.get(request);
+    if (!admitted) throw new Error('a report was read before its sender was admitted');
     const report = schema.safeParse(request.body);
     if (!report.success) return answer(reply, badRequest('BadReport', firstProblem(report.error)));
     const passed = await passOn(distributor.peers, request);
@@ -93,6 +106,7 @@ function takeReport<T>(
     else if (!passed.ok) return answer(reply, passed);
     return reply.code(204).send();
   };
+  return { bodyLimit, onRequest, handler };
 }
 
 /** Gives a report to the replica that holds its stream; undefined where that is this one, or nobody is named. */
@@ -127,15 +141,22 @@ function register(distributor: Distributor, fastify: FastifyInstance): void {
     scope.get(PATHS.endpoints, { exposeHeadRoute: false }, (request, reply) =>
       openStream(distributor, 'endpoints', request, reply),
     );
+    scope.addContentTypeParser('application/json', { parseAs: 'string' }, (_request, body, parsed) => {
+      const json = parseBoundedJson(String(body));
+      if (json.ok) parsed(null, json.value);
+      else parsed(Object.assign(new Error(`the report cannot be read: ${json.message}`), { statusCode: 400 }));
+    });
     scope.post(
       PATHS.acknowledgements,
-      { bodyLimit: MAX_ACKNOWLEDGEMENT_BYTES },
-      takeReport(distributor, acknowledgementReport, (admitted, report) => distributor.acknowledge(admitted, report)),
+      takeReport(distributor, MAX_ACKNOWLEDGEMENT_BYTES, acknowledgementReport, (admitted, report) =>
+        distributor.acknowledge(admitted, report),
+      ),
     );
     scope.post(
       PATHS.circuits,
-      { bodyLimit: MAX_CIRCUITS_BYTES },
-      takeReport(distributor, circuitReport, (admitted, report) => distributor.reportCircuits(admitted, report)),
+      takeReport(distributor, MAX_CIRCUITS_BYTES, circuitReport, (admitted, report) =>
+        distributor.reportCircuits(admitted, report),
+      ),
     );
     done();
   });

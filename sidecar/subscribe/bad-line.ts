@@ -1,4 +1,5 @@
 // What can still be told of a line that is no frame we know. PURE.
+import { parseBoundedJson } from '../../plan/bounded.ts';
 
 export interface BadLine {
   /** A frame of a kind that this sidecar does not know: a newer operator's, to be passed over. */
@@ -12,12 +13,9 @@ export interface BadLine {
 const MAX_VERSION_LENGTH = 128;
 
 export function examineBadLine(line: string, knownKinds: readonly string[]): BadLine {
-  let value: unknown;
-  try {
-    value = JSON.parse(line);
-  } catch {
-    return { unknownKind: false, isJson: false, version: versionInHead(line) };
-  }
+  const parsed = parseBoundedJson(line);
+  if (!parsed.ok) return { unknownKind: false, isJson: false, version: versionInHead(line) };
+  const { value } = parsed;
   const frame = typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
   const { kind, version } = frame;
   return {

@@ -29,11 +29,14 @@ export interface PlanFollowerOptions {
 const KINDS: readonly PlanFrame['kind'][] = ['plan', 'unchanged', 'trust', 'heartbeat', 'end'];
 const HEARD: LineVerdict = { kind: 'heard' };
 const MAX_MESSAGE_LENGTH = 1024;
+/** So many refused frames without a good one between them, and the stream is left: an operator that sends nothing else is no use, and fills the log. */
+const MAX_REFUSED_IN_A_ROW = 8;
 
 export class PlanFollower implements StreamFollower {
   readonly stream = 'plan';
   readonly #options: PlanFollowerOptions;
   #version: string | null = null;
+  #refusedInARow = 0;
 
   constructor(options: PlanFollowerOptions) {
     this.#options = options;
@@ -89,10 +92,12 @@ export class PlanFollower implements StreamFollower {
     try {
       this.#options.dataPlane.applyPlan(plan);
     } catch (error) {
-      this.#refuse(version, `the plan cannot be applied: ${error instanceof Error ? error.message : String(error)}`);
+      const message = `the plan cannot be applied: ${error instanceof Error ? error.message : String(error)}`;
+      this.#refuse(version, message);
       // The operator has said what it wants, and the stream is sound: what we hold is the last good plan, and it knows.
-      return HEARD;
+      return this.#stayed(message);
     }
+    this.#refusedInARow = 0;
     this.#version = version;
     this.#options.log.info({ version, dependencies: plan.dependencies.length }, 'plan applied');
     this.#options.onApplied(version, plan, line);
@@ -127,10 +132,18 @@ export class PlanFollower implements StreamFollower {
     if (bad.unknownKind) return HEARD;
     this.#refuse(bad.version, message);
     // A frame that is JSON arrived as it was sent: the next one may be good. Anything else means that the stream itself is damaged.
-    return bad.isJson ? HEARD : { kind: 'failed', reason: 'bad-frame', detail: message };
+    return bad.isJson ? this.#stayed(message) : { kind: 'failed', reason: 'bad-frame', detail: message };
+  }
+
+  /** After a refused frame that leaves the stream sound. */
+  #stayed(detail: string): LineVerdict {
+    if (this.#refusedInARow < MAX_REFUSED_IN_A_ROW) return HEARD;
+    this.#refusedInARow = 0;
+    return { kind: 'failed', reason: 'bad-frame', detail };
   }
 
   #refuse(version: string, message: string): void {
+    this.#refusedInARow += 1;
     this.#options.log.error(
       { version, message, inForce: this.#version },
       'plan refused; the last good one stays in force',

@@ -41,6 +41,10 @@ export const STREAM_SETTINGS: StreamSettings = {
   stableAfterMs: 10_000,
 };
 
+/** Of lines on one stream, and the time they are counted over; pods come and go a few hundred times a second at most. */
+const MAX_LINES = 20_000;
+const MAX_LINES_WITHIN_MS = 1_000;
+
 export interface StreamClientOptions {
   follower: StreamFollower;
   client: OperatorClient;
@@ -71,6 +75,8 @@ export class StreamClient {
   #connection: { close(): void } | null = null;
   #cancelTimer: () => void = () => {};
   #timerAtMs = Number.POSITIVE_INFINITY;
+  #lines = 0;
+  #linesSinceMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: StreamClientOptions) {
     this.#options = options;
@@ -152,10 +158,25 @@ export class StreamClient {
     }
     // A long frame arrives over many chunks: each is a sign of life.
     if (lines.length === 0) this.#handle({ kind: 'heard' });
+    if (this.#isFlood(lines.length)) {
+      const detail = `more than ${MAX_LINES} frames within ${MAX_LINES_WITHIN_MS} ms`;
+      this.#handle({ kind: 'failed', reason: 'bad-frame', detail });
+      return;
+    }
     for (const line of lines) {
       if (!isCurrent()) return;
       this.#handle(follower.onLine(line));
     }
+  }
+
+  #isFlood(lines: number): boolean {
+    const nowMs = this.#options.clock.monotonicMs();
+    if (nowMs - this.#linesSinceMs >= MAX_LINES_WITHIN_MS) {
+      this.#linesSinceMs = nowMs;
+      this.#lines = 0;
+    }
+    this.#lines += lines;
+    return this.#lines > MAX_LINES;
   }
 
   #setTimer(): void {
