@@ -2,20 +2,20 @@
 // Pure. The plan is compiled as the operator compiles it and matched as the sidecar matches it.
 import { formatDuration } from '../../crds/duration.ts';
 import type { ResiliencePolicy } from '../../crds/resilience-policy.ts';
-import type { ServiceDependency, ServiceDependencyEntry } from '../../crds/service-dependency.ts';
-import { attach, targetsOf } from '../../operator/compile/attach.ts';
+import type { ServiceDependency } from '../../crds/service-dependency.ts';
+import { targetsOf } from '../../operator/compile/attach.ts';
 import { compile } from '../../operator/compile/compile.ts';
-import { type CompiledDependency, compileDependencies } from '../../operator/compile/dependencies.ts';
+import type { CompiledDependency } from '../../operator/compile/dependencies.ts';
 import { type ExplainedBlock, explainRow, layersOf, type Written } from '../../operator/compile/origins.ts';
 import type { Reason } from '../../operator/compile/problem.ts';
-import { resolve } from '../../operator/compile/resolve.ts';
 import type { Problem } from '../../operator/compile/result.ts';
 import { matchesSelector } from '../../operator/compile/selector.ts';
 import { workloadId } from '../../operator/compile/workloads.ts';
 import type { World, WorldPod } from '../../operator/compile/world.ts';
-import { indexWorld, keyOf } from '../../operator/compile/world-index.ts';
+import { keyOf } from '../../operator/compile/world-index.ts';
 import type { DependencyPlan, PolicyPlan, RulePlan } from '../../plan/plan.ts';
 import { RouteTable } from '../../sidecar/route/match.ts';
+import { callsOf, describeEntry, type Entry, entriesOf, isMeant } from './entries.ts';
 import type {
   BlockExplanation,
   DependencyExplanation,
@@ -100,76 +100,6 @@ function ownersOf({ serviceDependencies }: World, { namespace, name, pod }: Subj
   return here.filter(({ spec }) => matchesSelector(spec.consumer.selector, pod.labels));
 }
 
-/** One entry of dependsOn, with its place in the plan where it has one. */
-interface Entry {
-  id: string;
-  name: string;
-  owner: ServiceDependency;
-  /** "spec.dependsOn[0]" */
-  field: string;
-  calls: string;
-  /** "namespace/name" of the Service; undefined for a host. */
-  service: string | undefined;
-  /** "payments.billing:8080": where it was meant to lead, port by number or name. */
-  address: string;
-  plan: DependencyPlan | undefined;
-  compiled: CompiledDependency | undefined;
-}
-
-function entriesOf(world: World, owners: readonly ServiceDependency[], plans: readonly DependencyPlan[]): Entry[] {
-  const index = indexWorld(world);
-  const compiled = compileDependencies(resolve(index).dependencies, attach(index)).dependencies;
-  return owners.flatMap((owner) =>
-    owner.spec.dependsOn.map((entry, position): Entry => {
-      const id = `${keyOf(owner.metadata)}/${entry.name}`;
-      return {
-        id,
-        name: entry.name,
-        owner,
-        field: `spec.dependsOn[${position}]`,
-        ...destinationOf(owner, entry),
-        plan: plans.find((plan) => plan.id === id),
-        compiled: compiled.find((one) => one.plan.id === id),
-      };
-    }),
-  );
-}
-
-const describeEntry = ({ name, calls }: Entry): string => `${name} (${calls})`;
-
-function destinationOf(
-  owner: ServiceDependency,
-  { service, host }: ServiceDependencyEntry,
-): Pick<Entry, 'calls' | 'service' | 'address'> {
-  if (service === undefined) {
-    const address = `${host?.name}:${host?.port}`;
-    return { calls: `host ${address}`, service: undefined, address };
-  }
-  const { name, namespace = owner.metadata.namespace, port } = service;
-  const key = keyOf({ namespace, name });
-  return { calls: `Service ${key}:${port}`, service: key, address: `${name}.${namespace}:${port}` };
-}
-
-function isMeant(entry: Entry, { text, host, port }: DependencyReference, { clusterDomain }: World): boolean {
-  const { name, owner, compiled, address } = entry;
-  if (text === name || text === `${owner.metadata.name}/${name}`) return true;
-  if (compiled === undefined) return address === `${host}:${port}`;
-  const { target, base } = compiled;
-  if (target === undefined) return base.host?.name === host && (port === undefined || port === base.host.port);
-  if (port !== undefined && port !== target.port.port) return false;
-  const { service } = target;
-  if (service.clusterIPs.includes(host)) return true;
-  const qualified = `${service.name}.${service.namespace}`;
-  const isNear = service.namespace === owner.metadata.namespace;
-  const spellings = [
-    qualified,
-    `${qualified}.svc`,
-    `${qualified}.svc.${clusterDomain}`,
-    ...(isNear ? [service.name] : []),
-  ];
-  return spellings.includes(host);
-}
-
 interface Context {
   world: World;
   problems: readonly Problem[];
@@ -211,12 +141,6 @@ function explainEntry(entry: Entry, context: Context): DependencyExplanation {
     blocks,
     rules: plan.levels.flatMap((level, index) => rulesOf(plan, policies, level, index)),
   };
-}
-
-/** With the number of a port that is referred to by its name. */
-function callsOf({ calls, compiled }: Entry): string {
-  const number = compiled?.target?.port.port;
-  return number === undefined || calls.endsWith(`:${number}`) ? calls : `${calls} (${number})`;
 }
 
 /** Those whose rules the plan has: none where the connection is opaque, or the plan would be too large with them. */
