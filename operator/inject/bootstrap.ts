@@ -13,9 +13,9 @@ import { type Alias, captureByLoopback, type LeftOut, UNPRIVILEGED_PORT_START } 
 import { allContainersOf, type Pod } from './pod.ts';
 import { createPortUsers } from './ports.ts';
 import type { Settings } from './settings.ts';
+import { ANNOTATIONS_BYTES } from './size.ts';
 
-/** Kubernetes' bound of all annotations of an object, and what is left free for ours beside the bootstrap. */
-const ANNOTATIONS_BYTES = 256 * 1024;
+/** Of the annotations, what is left free for ours beside the bootstrap. */
 const RESERVED_BYTES = 1024;
 /** Of the bootstrap, at most, for what is left out of it. */
 const LEFT_OUT_BYTES = 16 * 1024;

@@ -28,6 +28,7 @@ export type SkipReason =
   | 'PortInUse'
   | 'NameInUse'
   | 'NoServiceAccount'
+  | 'PodTooLarge'
   | 'NamespaceUnknown';
 
 export type Decision =

@@ -129,6 +129,20 @@ function inNamespaceLocked(document: Document): Document {
   return metadata.namespace === 'shop' ? { ...document, metadata: { ...metadata, namespace: 'locked' } } : document;
 }
 
+test.each([
+  ['annotations that leave no room', { annotations: { a: 'x'.repeat(256 * 1024 - 1) } }, {}],
+  ['a megabyte and a half', {}, { args: ['x'.repeat(1_500_000)] }],
+])('a pod with %s is taken as it is', async (_, metadata, more) => {
+  const spec = { serviceAccountName: 'default', containers: [{ name: 'app', image: 'a/b:1', ...more }] };
+  for (const capture of ['iptables', 'loopback', 'explicit']) {
+    const labels = { app: 'checkout' };
+    const annotations = 'annotations' in metadata ? metadata.annotations : { 'breakwater.dev/capture': capture };
+    const pod = await create('shop', { metadata: { name: 'large', labels, annotations }, spec });
+    expect(initNames(pod)).toEqual([]);
+    expect(pod.metadata?.annotations).toEqual(annotations);
+  }
+});
+
 test('a wrong annotation costs the sidecar, not the pod', async () => {
   const annotations = { 'breakwater.dev/admin-port': '99999' };
   const spec = { serviceAccountName: 'default', containers: [{ name: 'app', image: 'a/b:1' }] };

@@ -245,6 +245,24 @@ describe('a pod without privileges', () => {
   });
 });
 
+describe('a pod that has no room for a sidecar', () => {
+  test.each([
+    ['annotations', { metadata: { annotations: { a: 'x'.repeat(256 * 1024 - 60) } } }, 'annotations would have'],
+    [
+      'size',
+      { spec: { serviceAccountName: 'default', containers: [{ name: 'app', image: `a/b:${'x'.repeat(1_450_000)}` }] } },
+      'near what an object may have',
+    ],
+  ])('by its %s starts without, and is told', async (_, parts, message) => {
+    const { review, reports } = setUp();
+    const response = await review({ object: { ...pod(), ...parts } });
+    expect(response.patch).toBeUndefined();
+    expect(response.warnings?.[0]).toContain(`not injected by Breakwater (PodTooLarge): `);
+    expect(response.warnings?.[0]).toContain(message);
+    expect(reports).toMatchObject([{ injected: false, reason: 'PodTooLarge' }]);
+  });
+});
+
 describe('never refuses', () => {
   test.each([
     ['a pod without a spec', { object: {} }],

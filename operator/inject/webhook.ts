@@ -12,6 +12,7 @@ import { describeLeftOut, type LeftOut } from './loopback.ts';
 import { type AddOperation, type PatchContext, patchFor } from './patch.ts';
 import type { Pod, PodNamespace } from './pod.ts';
 import type { Settings } from './settings.ts';
+import { tooLarge } from './size.ts';
 
 export const INJECT_PATH = '/inject';
 /** The API server takes requests of 3 MiB; the review wraps the object. */
@@ -188,7 +189,11 @@ export class Injector {
         version,
         imagePullPolicy: imagePullPolicy ?? 'IfNotPresent',
       };
-      return { decision, birth, patch: patchFor(pod, context) };
+      const patch = patchFor(pod, context);
+      const message = tooLarge(pod, patch);
+      if (message === undefined) return { decision, birth, patch };
+      const refused: Decision = { inject: false, reason: 'PodTooLarge', message, warnings: decision.warnings };
+      return { decision: refused, birth: undefined, patch: [] };
     } catch (error) {
       this.#options.log.error({ err: error, namespace: namespaceName }, 'a pod could not be injected');
       const message = 'the operator failed, and its log says why; the pod starts without a sidecar';

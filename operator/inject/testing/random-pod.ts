@@ -382,6 +382,15 @@ function more(dice: Dice, careful: boolean): Json {
   };
 }
 
+/** With so many bytes left of the 256 KiB that all annotations may have. */
+function filled(annotations: Json, leftBytes: number): Json {
+  const used = Object.entries(annotations).reduce(
+    (sum, [key, value]) => sum + Buffer.byteLength(key) + Buffer.byteLength(String(value)),
+    0,
+  );
+  return { ...annotations, f: 'x'.repeat(Math.max(0, 256 * 1024 - used - 1 - leftBytes)) };
+}
+
 function metadata(dice: Dice): Json {
   return {
     generateName: 'random-',
@@ -394,7 +403,7 @@ function metadata(dice: Dice): Json {
         empty: () => '',
       }),
     },
-    annotations: annotations(dice),
+    annotations: dice.chance(0.01) ? filled(annotations(dice), dice.integer(0, 150)) : annotations(dice),
     // The pods of one controller wait once for what they declare.
     ownerReferences: [
       { apiVersion: 'apps/v1', kind: 'ReplicaSet', name: 'random', uid: `uid-${dice.integer(0, 3)}`, controller: true },
