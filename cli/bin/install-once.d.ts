@@ -3,3 +3,5 @@ export interface LockFile {
 }
 export function installOnce(): void;
 export function isInstalled(wanted: LockFile, present: LockFile | undefined): boolean;
+export function installInFreshClone(): void;
+export function isFreshClone(exists: (path: string) => boolean): boolean;

@@ -1,7 +1,7 @@
 // Installs what package-lock.json names, if that is not what is installed. Compares the lock file with the one that npm leaves in
 // node_modules, not the times of the files: a checkout or a touch would install again for nothing.
 import { spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { PROJECT } from './pinned-node.js';
 
@@ -18,6 +18,19 @@ export function installOnce() {
   if (result.status === 0) return;
   process.stderr.write(`npm ci failed${result.error ? `: ${result.error.message}` : ''}; what it said stands above\n`);
   process.exit(result.status ?? 1);
+}
+
+/**
+ * For commands that also run from where npm installed them as a package: installs in a clone in which nothing was installed yet, and
+ * leaves everything else to whoever installed it.
+ */
+export function installInFreshClone() {
+  if (isFreshClone((path) => existsSync(join(PROJECT, path)))) installOnce();
+}
+
+/** A published package has no lock file. */
+export function isFreshClone(exists) {
+  return exists('package-lock.json') && !exists('node_modules');
 }
 
 /** True where every package that is not optional is there, and every one that is there has the version and content of the lock file. */

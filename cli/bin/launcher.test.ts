@@ -6,7 +6,7 @@ import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { isInstalled, type LockFile } from './install-once.js';
+import { isFreshClone, isInstalled, type LockFile } from './install-once.js';
 import { findPinnedNode } from './pinned-node.js';
 
 const launch = resolve(import.meta.dirname, 'launch.js');
@@ -135,5 +135,16 @@ describe('what is installed', () => {
     ],
   ])('is not enough %s', (_, present) => {
     expect(isInstalled(wanted, present)).toBe(false);
+  });
+});
+
+describe('the command in a clone', () => {
+  const having = (...paths: string[]) => isFreshClone((path) => paths.includes(path));
+
+  it('installs where nothing was installed yet, and never into a package', () => {
+    expect(having('package-lock.json')).toBe(true);
+    expect(having('package-lock.json', 'node_modules')).toBe(false);
+    expect(having()).toBe(false);
+    expect(having('node_modules')).toBe(false);
   });
 });
