@@ -11,6 +11,8 @@ describe('what a page shows', () => {
     ['a number of milliseconds', 'order 1: 200 in 3 ms', 'order 1: 200 in 12 ms'],
     ['an address', 'to 10.244.0.17', 'to 10.2.3.4'],
     ['any lines', 'first\n...\nlast', 'first\n2\n3\nlast'],
+    ['any text', 'Open for 5 s: …; next probe in 1 s', 'Open for 9 s: 5 failures in a row; next probe in 7 s'],
+    ['a version', 'version uiECzOKqMHQphwYaKKbdy7, stream up', 'version 0iEC-OKqMHQphwYaKKbdy_, stream up'],
     ['no lines', 'first\n...\nlast', 'first\nlast'],
   ])('matches %s', (_, shown, printed) => {
     expect(matchOutput(shown, printed)).toBeDefined();
@@ -18,6 +20,7 @@ describe('what a page shows', () => {
 
   it.each([
     ['another word', 'True', 'False'],
+    ['other text around any text', 'a … c', 'a b d'],
     ['a number that is no duration', '500', '503'],
     ['more lines', 'paid', 'paid\npaid'],
     ['fewer lines', 'paid\npaid', 'paid'],

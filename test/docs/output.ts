@@ -2,9 +2,9 @@
 // recognised by its form, in the page, and matches anything of that form:
 //
 //   times (RFC 3339), ages and other durations after two spaces, "12 s", "12 ms", addresses, ports of 127.0.0.1, the random ends of pod
-//   names, hashes, correlation ids, and how soon to come back
+//   names, hashes and versions, correlation ids, and how soon to come back
 //
-// A line "..." stands for any lines. Columns may be of any width. Ports and names that differ are learnt, so that commands further down the
+// A line "..." stands for any lines, "…" for any text within a line. Columns may be of any width. Ports and names that differ are learnt, so that commands further down the
 // page, which the reader would change likewise, name the real ones.
 
 interface Variable {
@@ -26,6 +26,8 @@ const VARIABLES: readonly Variable[] = [
   { shown: /(?<=[a-z]-)[\da-f]{8,10}-[a-z\d]{5}(?![\w-])/, printed: '([\\da-f]{8,10}-[a-z\\d]{5})' },
   { shown: /(?<=[a-z]-)[\da-f]{8,10}(?![\w-])/, printed: '([\\da-f]{8,10})' },
   { shown: /\b[\da-f]{16,64}\b/, printed: '[\\da-f]{16,64}' },
+  { shown: /(?<=\bversion )[\w-]{16,}/, printed: '[\\w-]{16,}' },
+  { shown: /…/, printed: '.*' },
   { shown: /(?<=127\.0\.0\.1:)\d{2,5}/, printed: '(\\d{2,5})' },
   { shown: /\b(?!127\.)\d{1,3}(?:\.\d{1,3}){3}\b/, printed: '\\d{1,3}(?:\\.\\d{1,3}){3}' },
   { shown: /(?<=^retry-after: |"retryAfterSeconds":)\d+/i, printed: '\\d+' },

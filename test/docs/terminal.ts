@@ -91,6 +91,10 @@ export class Terminal {
     this.#others.set(name, other);
   }
 
+  has(name: string): boolean {
+    return this.#others.has(name);
+  }
+
   /** Everything that this other terminal shows. */
   outputOf(name: string): string {
     const other = this.#others.get(name);
