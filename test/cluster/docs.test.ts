@@ -21,10 +21,9 @@ const PREPARED: Readonly<Record<string, readonly string[]>> = {
     'helm install breakwater charts/breakwater --namespace breakwater-system --create-namespace --wait',
     'kubectl apply -f examples/shop.yaml -f examples/shop-workloads.yaml -f examples/complete.yaml',
   ],
-  // A shop, without Breakwater.
+  // A shop that knows nothing of Breakwater.
   'docs/operations.md': [
-    'kubectl apply -f charts/breakwater/files/crds',
-    'kubectl apply -f examples/shop.yaml -f examples/shop-workloads.yaml -f examples/complete.yaml',
+    'kubectl create namespace shop && kubectl create namespace billing && kubectl apply -f examples/shop-workloads.yaml',
   ],
 };
 
