@@ -6,6 +6,7 @@ import { exampleFiles, manifestsOf, readText, root } from './examples.ts';
 import { type ControlPlane, startControlPlane } from './harness/control-plane.ts';
 
 let server: ControlPlane;
+const manifests = allBlocks().filter(({ language }) => language === 'yaml');
 
 async function kubectl(...args: string[]): Promise<string> {
   const { code, stdout, stderr } = await server.kubectl(args);
@@ -18,9 +19,7 @@ beforeAll(async () => {
   await kubectl('apply', '-f', join(root, 'crds/manifests'));
   await kubectl('wait', '--for=condition=Established', '--timeout=30s', '-f', join(root, 'crds/manifests'));
   await kubectl('apply', '-f', join(root, 'examples/shop.yaml'));
-  // What is only tried makes no namespace for what comes after it.
-  const namespaces = manifestsOf(readText('examples/restricted.yaml')).filter(({ kind }) => kind === 'Namespace');
-  for (const { metadata } of namespaces) await kubectl('create', 'namespace', metadata.name);
+  for (const name of namespacesNamed()) await kubectl('create', 'namespace', name);
 });
 afterAll(() => server?.stop());
 
@@ -32,6 +31,16 @@ const specsOf = (objects: readonly object[]): object[] =>
 function specsIn(output: string): object[] {
   const stored = JSON.parse(output) as { items?: object[] };
   return specsOf(stored.items ?? [stored]);
+}
+
+/** Those that do not exist yet: what is only tried makes no namespace for what comes after it. */
+function namespacesNamed(): Set<string> {
+  const shown = manifests.map(({ text }) => text);
+  const read = [...exampleFiles().map((file) => readText(`examples/${file}`)), ...shown].flatMap(manifestsOf);
+  const names = read.map(({ kind, metadata }) => (kind === 'Namespace' ? metadata.name : metadata.namespace));
+  const present = manifestsOf(readText('examples/shop.yaml')).filter(({ kind }) => kind === 'Namespace');
+  const known = new Set([undefined, 'default', ...present.map(({ metadata }) => metadata.name)]);
+  return new Set(names.filter((name): name is string => !known.has(name)));
 }
 
 describe('kubectl', () => {
@@ -51,7 +60,6 @@ describe('kubectl', () => {
     },
   );
 
-  const manifests = allBlocks().filter(({ language }) => language === 'yaml');
   it.each(manifests.map((block) => [whereIs(block), block.text] as const))(
     'accepts what %s shows, and reads it as we do',
     async (_, text) => {
