@@ -61,7 +61,9 @@ function chapter(kind: Kind, texts: ReferenceTexts): string {
   const example = texts.examples.get(kind.kind);
   if (example) lines.push('For example:', '', '```yaml', example.trim(), '```', '');
   lines.push(`\`kubectl get ${kind.shortNames[0] ?? kind.plural}\` shows:`, '', '| Column | Meaning |', '|---|---|');
-  for (const column of kind.columns) lines.push(`| ${column.name} | ${cell(column.description)} |`);
+  for (const { name, description, priority = 0 } of kind.columns) {
+    lines.push(`| ${name}${priority > 0 ? ' (with `-o wide`)' : ''} | ${cell(description)} |`);
+  }
   lines.push('');
   const documented = new Map<string, string>();
   section(rawSchema(kind.spec), 'spec', { kind: kind.kind, lines, documented, notes: texts.notes });
