@@ -10,14 +10,19 @@ class InOrder extends BaseSequencer {
   }
 }
 
+/** These bring what they need with them, and need no cluster: they run beside the others (run.ts). */
+const BESIDE = ['admission-fuzz.test.ts', 'capture.test.ts'];
+
 export default defineConfig({
   test: {
-    name: 'cluster',
     root: import.meta.dirname,
-    include: ['**/*.test.ts'],
     // One after the other: they measure times on a machine that may have two cores.
     fileParallelism: false,
     sequence: { sequencer: InOrder },
+    projects: [
+      { extends: true, test: { name: 'cluster', include: ['**/*.test.ts'], exclude: BESIDE } },
+      { extends: true, test: { name: 'beside', include: BESIDE } },
+    ],
     testTimeout: 60_000,
     hookTimeout: 120_000,
     // A test that failed is a finding: it is not tried again until it passes.
