@@ -259,6 +259,39 @@ describe('a ServiceDependency', () => {
     expect(made.summary).toBe('1/1 resolved · no sidecars');
   });
 
+  it('tells warnings behind errors, and both where they are long', () => {
+    const bootstrap = JSON.stringify({ formatVersion: 1, capture: 'loopback', entries: [] });
+    const born = {
+      ...pod('checkout-1'),
+      metadata: {
+        name: 'checkout-1',
+        namespace: 'shop',
+        labels: { app: 'checkout' },
+        annotations: { 'breakwater.dev/bootstrap': bootstrap },
+      },
+      spec: { initContainers: [{ name: 'breakwater', env: [{ name: 'BREAKWATER_CAPTURE', value: 'loopback' }] }] },
+    };
+    const entries = Array.from({ length: 60 }, (_, index) => `payments-${index}-${'x'.repeat(50)}`);
+    const dependsOn = entries.map((name) => ({ name, service: { name, port: 8080 } }));
+    const declared = serviceDependency('checkout', { dependsOn });
+    const made = sdep(
+      [
+        ...entries.map((name) => service(name)),
+        { ...declared, spec: { ...(declared['spec'] as Manifest), undeclared: 'Deny' } },
+        born,
+      ],
+      { reports: allApplied },
+    );
+    expect(verdicts(made)?.slice(2)).toEqual([
+      'Programmed=False PodsPredateDependency',
+      'Ready=False PodsPredateDependency',
+    ]);
+    const told = message(made, 'Programmed') ?? '';
+    expect(told.length).toBeLessThanOrEqual(4096);
+    expect(told).toMatch(/^spec\.dependsOn\[0\].*1 of 1 pods were started before/);
+    expect(told).toMatch(/; note: spec\.undeclared: undeclared: Deny is not enforced in 1 of 1 pods/);
+  });
+
   it('does not miss pods whose sidecars report, as those of standalone mode do', () => {
     const made = sdep(base.slice(0, 3), { reports: reports({ 'shop/checkout': { applied: 1, of: 1 } }) });
     expect(message(made, 'Programmed')).toBe('applied by 1 of 1 sidecars');

@@ -43,7 +43,7 @@ export interface SidecarReports {
 
 export type OwnStatus = ServiceDependencyStatus & ResiliencePolicyStatus;
 
-/** Stands between what a condition says and the warnings that leave it True. */
+/** Stands between what a condition says and the warnings, which decide nothing. */
 export const NOTE = '; note: ';
 
 /** Bounds of texts, below those of the schema. */
@@ -51,6 +51,8 @@ const MAX_PROBLEMS_TOLD = 8;
 const MAX_PODS_TOLD = 3;
 const MAX_MESSAGE = 4096;
 const MAX_SUMMARY = 1024;
+/** Behind errors, which leave them as much room even where they are long. */
+const MAX_NOTES = 1024;
 const MAX_CIRCUITS = 256;
 
 /** Problems of the targets of a policy are told by both conditions: it has no effect, and something it refers to is missing. */
@@ -220,7 +222,7 @@ function concernsReferences(it: Problem): boolean {
   return it.condition === 'ResolvedRefs' || REFERENCE_REASONS.has(it.reason);
 }
 
-/** Errors decide and are told alone; warnings leave the condition True and add what they have to say. */
+/** Errors decide; warnings leave the condition as it is and add what they have to say. */
 function judge(
   type: ConditionType,
   problems: readonly Problem[],
@@ -231,7 +233,12 @@ function judge(
   const own = problems.filter(belongs);
   const errors = own.filter((it) => it.severity === 'Error');
   const [first] = errors;
-  if (first !== undefined) return { type, status: 'False', reason: first.reason, message: describeAll(errors) };
+  if (first !== undefined) {
+    const warnings = own.filter((it) => it.severity !== 'Error');
+    const notes = warnings.length === 0 ? '' : shorten(`${NOTE}${describeAll(warnings)}`, MAX_NOTES);
+    const message = `${shorten(describeAll(errors), MAX_MESSAGE - notes.length)}${notes}`;
+    return { type, status: 'False', reason: first.reason, message };
+  }
   const message = own.length === 0 ? goodMessage : `${goodMessage}${NOTE}${describeAll(own)}`;
   return { type, status: 'True', reason: goodReason, message };
 }
