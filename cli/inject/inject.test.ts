@@ -70,6 +70,20 @@ describe('injected', () => {
     expect(injectText(DEPLOYMENT, contextWith({})).notes[0]?.message).toBe('injected, capture iptables');
   });
 
+  it('would be more than the API server takes: left as it is, as the webhook leaves it', () => {
+    const note = 'x'.repeat(256 * 1024 - 60);
+    const large = DEPLOYMENT.replace('metadata: {labels', `metadata: {annotations: {a: ${note}}, labels`);
+    const { text, notes } = injectText(large, contextWith());
+    expect(text).toBe(large);
+    expect(notes).toMatchObject([
+      {
+        what: 'skipped',
+        isQuiet: false,
+        message: expect.stringMatching(/^its annotations would have .*\(PodTooLarge\)$/),
+      },
+    ]);
+  });
+
   it('again is as it was', () => {
     for (const capture of ['iptables', 'loopback', 'explicit']) {
       const context = contextWith({ sidecar: { capture } });

@@ -1,11 +1,12 @@
 // Manifests with sidecars in them, as the webhook would add them to the pods of an installation. Pure. A pod that the webhook would leave
 // alone is left alone, with its reason.
 import { type Birth, birthOf } from '../../operator/inject/bootstrap.ts';
-import { decide, QUIET_REASONS } from '../../operator/inject/decide.ts';
+import { decide, QUIET_REASONS, type SkipReason } from '../../operator/inject/decide.ts';
 import type { Declared } from '../../operator/inject/declared.ts';
 import { describeLeftOut } from '../../operator/inject/loopback.ts';
 import { type AddOperation, patchFor } from '../../operator/inject/patch.ts';
 import type { Pod, PodNamespace } from '../../operator/inject/pod.ts';
+import { tooLarge } from '../../operator/inject/size.ts';
 import { WORKLOAD_KINDS } from '../explain/target.ts';
 import { podTemplateOf } from '../manifests/pod-template.ts';
 import { editManifests } from './edit.ts';
@@ -85,11 +86,11 @@ function injectPod(pod: Pod, namespace: string, context: InjectContext): { patch
   const decision = decide(pod, { namespace: namespaceOf(namespace), defaults, podSecurityDefault });
   const lacking = (message: string): Note => ({ what: 'lacking', isQuiet: false, message });
   const warnings = decision.warnings.map(lacking);
-  if (!decision.inject) {
-    const { reason, message } = decision;
+  const skip = (reason: SkipReason, message: string) => {
     const skipped: Note = { what: 'skipped', isQuiet: QUIET_REASONS.has(reason), message: `${message} (${reason})` };
-    return { patch: [], notes: [skipped, ...warnings] };
-  }
+    return { patch: [], notes: [skipped, ...decision.warnings.map(lacking)] };
+  };
+  if (!decision.inject) return skip(decision.reason, decision.message);
   const { settings, capture } = decision;
   let birth: Birth | undefined;
   if (capture !== 'iptables') {
@@ -105,6 +106,8 @@ function injectPod(pod: Pod, namespace: string, context: InjectContext): { patch
     warnings.push(...birth.warnings.map(lacking), ...birth.leftOut.map((one) => lacking(describeLeftOut(one))));
   }
   const patch = patchFor(pod, { settings, capture, birth, operatorUrl, caBundle, version, imagePullPolicy });
+  const large = tooLarge(pod, patch);
+  if (large !== undefined) return skip('PodTooLarge', large);
   const injected: Note = { what: 'injected', isQuiet: true, message: `injected, capture ${capture}` };
   return { patch, notes: [injected, ...warnings] };
 }
