@@ -30,11 +30,20 @@ export function refusalProblems(index: WorldIndex, place: Place, pods: readonly 
  * be the workload that a ServiceDependency without any pod waits for.
  */
 function concerns({ owner, at }: WorldRefusal, selected: readonly WorldPod[], all: readonly WorldPod[]): boolean {
-  const since = all.some((pod) => pod.owner?.name === owner.name && pod.creationTimestamp > at);
-  if (since) return false;
   const workload = owner.kind === 'ReplicaSet' ? owner.name.replace(/-[a-z0-9]+$/, '') : owner.name;
   const isOfIt = (pod: WorldPod) => pod.owner?.name === owner.name || workloadOf(pod)?.name === workload;
-  return all.some(isOfIt) ? selected.some(isOfIt) : selected.length === 0;
+  const family = all.filter(isOfIt);
+  if (isMended(owner.name, at, family)) return false;
+  return family.length > 0 ? selected.some(isOfIt) : selected.length === 0;
+}
+
+/**
+ * A later pod of that controller exists, or a later controller of the workload took its place: whoever follows the fix changes the
+ * template of a Deployment, and so makes another ReplicaSet. One that had pods before is the one that the refused should have replaced.
+ */
+function isMended(owner: string, at: string, family: readonly WorldPod[]): boolean {
+  const had = new Set(family.filter((pod) => pod.creationTimestamp <= at).map((pod) => pod.owner?.name));
+  return family.some((pod) => pod.creationTimestamp > at && (pod.owner?.name === owner || !had.has(pod.owner?.name)));
 }
 
 function fixFor(message: string): string {
