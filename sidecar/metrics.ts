@@ -284,6 +284,10 @@ export class SidecarMetrics {
       add(SIDECAR_METRICS[key], () => [...(this.#counters.get(key)?.values() ?? [])]);
     }
     this.#count('tunnelDialFailures', {}, 0);
+    for (const action of ['allowed', 'warned', 'denied']) this.#count('undeclared', { action }, 0);
+    for (const result of ['addresses', 'no-address', 'failure']) this.#count('dnsResolutions', { result }, 0);
+    for (const cause of ['undeclared', 'opaque', 'h2c', 'disabled', 'upgrade', 'no-plan'])
+      this.#count('tunnels', { cause }, 0);
     this.#addLive(add);
   }
 
@@ -322,8 +326,8 @@ export class SidecarMetrics {
     this.#count('undeclared', { action }, 1);
   }
 
-  countBypassed(dependency: string): void {
-    this.#count('bypassed', { dependency }, 1);
+  countBypassed(dependency: string, by: number): void {
+    this.#count('bypassed', { dependency }, by);
   }
 
   countDnsResolution(result: string): void {

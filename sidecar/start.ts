@@ -99,7 +99,7 @@ export async function startSidecar(
     dependencies: () => subscriber.plan?.dependencies ?? null,
     readTables: readKernelTables,
     ownUid: process.getuid?.() ?? -1,
-    countBypassed: (dependency) => metrics.countBypassed(dependency),
+    countBypassed: (dependency, by) => metrics.countBypassed(dependency, by),
     clock,
     log,
   });

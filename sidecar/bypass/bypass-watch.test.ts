@@ -45,6 +45,7 @@ describe.runIf(new Uint8Array(new Uint16Array([1]).buffer)[0] === 1)('readTcpSoc
 function watch(tables: { text: string | Error }, declared: readonly DependencyPlan[] | null) {
   const clock = new ManualClock();
   const counted: string[] = [];
+  const named: string[] = [];
   const watching = new BypassWatch({
     dependencies: () => declared,
     readTables: () =>
@@ -52,14 +53,20 @@ function watch(tables: { text: string | Error }, declared: readonly DependencyPl
     ownUid: 14_750,
     clock,
     log: silentLogger,
-    countBypassed: (dependency) => counted.push(dependency),
+    countBypassed: (dependency, by) => (by === 0 ? named : counted).push(dependency),
   });
   watching.start();
-  return { clock, counted, watching };
+  return { clock, counted, named, watching };
 }
 
 describe('BypassWatch', () => {
   const payments = dependencyPlan({}, { destinations: [{ address: '10.96.0.10', port: 8080 }] });
+
+  it('has a series of each dependency from its first look, at zero', async () => {
+    const { clock, counted, named } = watch({ text: '' }, [payments]);
+    await clock.advance(30_000);
+    expect({ counted, named }).toEqual({ counted: [], named: ['payments'] });
+  });
 
   it('counts each connection to a declared Service once, as long as it lives', async () => {
     const tables = { text: line(PAYMENTS) };

@@ -16,7 +16,8 @@ export interface BypassWatchOptions {
   ownUid: number;
   clock: Clock;
   log: Logger;
-  countBypassed: (dependency: string) => void;
+  /** By zero, so that the series is there before the first connection, else by one. */
+  countBypassed: (dependency: string, by: number) => void;
 }
 
 const LOOK_EVERY_MS = 10_000;
@@ -25,6 +26,7 @@ export class BypassWatch {
   readonly #options: BypassWatchOptions;
   /** By name of the dependency. */
   readonly #counts = new Map<string, number>();
+  readonly #named = new Set<string>();
   /** Those that were there at the last look. */
   #seen: ReadonlySet<number> = new Set();
   #cancel: () => void = () => {};
@@ -78,6 +80,11 @@ export class BypassWatch {
     const names = new Map<string, string>();
     for (const { name, destinations } of declared)
       for (const { address, port } of destinations) names.set(`${address} ${port}`, name);
+    for (const name of names.values()) {
+      if (this.#named.has(name)) continue;
+      this.#named.add(name);
+      this.#options.countBypassed(name, 0);
+    }
     const present = new Set<number>();
     for (const { inode, uid, remoteAddress, remotePort } of sockets) {
       const name = names.get(`${remoteAddress} ${remotePort}`);
@@ -91,7 +98,7 @@ export class BypassWatch {
   #count(dependency: string, destination: string, uid: number): void {
     const before = this.#counts.get(dependency) ?? 0;
     this.#counts.set(dependency, before + 1);
-    this.#options.countBypassed(dependency);
+    this.#options.countBypassed(dependency, 1);
     if (before > 0) return;
     this.#options.log.warn(
       { dependency, destination, uid },
