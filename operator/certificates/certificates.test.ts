@@ -10,6 +10,7 @@ import { ManualClock } from '../../runtime/manual-clock.ts';
 import type { Role } from '../elect/election.ts';
 import { ALWAYS_LEADING } from '../elect/elector.ts';
 import { HttpsServer } from '../https-server.ts';
+import { ApiError } from '../watch/api-client.ts';
 import { createCertificates } from './certificates.ts';
 import {
   type Authority,
@@ -503,13 +504,52 @@ describe('caBundle', () => {
     answer = () => Promise.reject(new Error('connect ECONNREFUSED'));
     await clock.advance(60_000);
     expect(bundle.live()).toBe(true);
-    answer = () => Promise.reject(Object.assign(new Error('not found'), { status: 404 }));
+    // Nor does an API server that does not know us, or a page of what stands in between.
+    for (const status of [400, 401, 403, 404, 429, 500]) {
+      answer = () => Promise.reject(new ApiError(status, 'Unknown', 'no message', []));
+      await clock.advance(2_000);
+      expect([status, bundle.live()]).toEqual([status, true]);
+    }
+    answer = () => Promise.reject(new ApiError(404, 'NotFound', 'not found', []));
     await clock.advance(2_000);
     expect(bundle.live()).toBe(false);
-    expect(bundle.problem()).toBe('not found');
+    expect(bundle.problem()).toBe('404 NotFound: not found');
     bundle.stop();
     await clock.advance(0);
     expect(clock.timers).toBe(0);
+  });
+
+  test('a caBundle that may not be written is live for as long as what stands there leads to what is served', async () => {
+    const clock = new ManualClock();
+    let held = 'old';
+    const api: KubernetesApi = {
+      request: async <T>(method: string) => {
+        if (method === 'PATCH') throw new ApiError(403, 'Forbidden', 'may not patch', []);
+        return configuration(Buffer.from(held).toString('base64')) as T;
+      },
+    };
+    const bundle = createWebhookBundle({
+      api,
+      name: 'breakwater',
+      certificates: { trustBundle: () => 'new\nold', anchors: () => ['new', 'old'], onChange: () => () => {} },
+      leadership: ALWAYS_LEADING,
+      clock,
+      log: silentLogger,
+    });
+    bundle.start();
+    await clock.advance(0);
+    expect([bundle.live(), bundle.problem()]).toEqual([false, '403 Forbidden: may not patch']);
+    held = 'new\nold';
+    await clock.advance(2_000);
+    expect(bundle.live()).toBe(true);
+    held = 'old';
+    await clock.advance(60_000);
+    expect(bundle.live()).toBe(true);
+    held = 'foreign';
+    await clock.advance(2_000);
+    expect(bundle.live()).toBe(false);
+    expect(bundle.problem()).toContain('may not patch');
+    bundle.stop();
   });
 });
 

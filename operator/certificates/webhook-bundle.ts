@@ -4,10 +4,11 @@
 import type { Clock } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/log.ts';
 import type { Leadership } from '../elect/elector.ts';
+import { ApiError } from '../watch/api-client.ts';
 import { failureKind } from '../watch/failure-kind.ts';
 import { Outage } from '../watch/outage.ts';
 import type { Certificates } from './certificates.ts';
-import { type KubernetesApi, messageOf, statusOf } from './kubernetes-api.ts';
+import { type KubernetesApi, messageOf } from './kubernetes-api.ts';
 
 const RETRY_DELAY_MS = 2_000;
 const CHECK_INTERVAL_MS = 60_000;
@@ -57,10 +58,12 @@ class NotLiveError extends Error {
   override name = 'NotLiveError';
 }
 
-/** Whether a failed check tells how things are, rather than that nobody could be asked. */
+/**
+ * Whether a failed check tells how things are, rather than that nobody could be asked, or did not know us. Of the 404s only that of an API
+ * server is a deletion: what stands in between says it as well.
+ */
 function isKnowledge(error: unknown): boolean {
-  const status = statusOf(error);
-  return error instanceof NotLiveError || (status !== undefined && status >= 400 && status < 500 && status !== 429);
+  return error instanceof NotLiveError || (error instanceof ApiError && error.reason === 'NotFound');
 }
 
 /** Whether an API server with this bundle trusts what leads to one of these authorities. */
@@ -91,19 +94,26 @@ export function createWebhookBundle(options: WebhookBundleOptions): WebhookBundl
     let configuration = await api.request<WebhookConfiguration>('GET', path);
     const patch = bundlePatch(configuration, wanted);
     const leads = leadership.role === 'Leading';
+    const isTrusted = ({ webhooks = [] }: WebhookConfiguration) =>
+      webhooks.every(({ clientConfig }) => trusts(clientConfig.caBundle, certificates.anchors()));
     if (patch.length > 0 && leads) {
-      configuration = await api.request<WebhookConfiguration>('PATCH', path, {
-        query: { fieldManager: 'breakwater-operator' },
-        body: patch,
-        contentType: 'application/json-patch+json',
-      });
+      try {
+        configuration = await api.request<WebhookConfiguration>('PATCH', path, {
+          query: { fieldManager: 'breakwater-operator' },
+          body: patch,
+          contentType: 'application/json-patch+json',
+        });
+      } catch (error) {
+        // What was read is known, whatever became of the write.
+        throw isTrusted(configuration) ? error : new NotLiveError(messageOf(error), { cause: error });
+      }
       log.info({ configuration: name }, 'caBundle of the webhook updated');
     }
     const webhooks = configuration.webhooks ?? [];
     if (webhooks.length === 0) throw new NotLiveError(`the MutatingWebhookConfiguration ${name} has no webhooks`);
     if (leads && bundlePatch(configuration, wanted).length > 0)
       throw new NotLiveError('the API server did not keep the caBundle');
-    if (webhooks.every(({ clientConfig }) => trusts(clientConfig.caBundle, certificates.anchors()))) return;
+    if (isTrusted(configuration)) return;
     throw new NotLiveError('the replica that leads has not put it there yet');
   }
 
@@ -117,7 +127,8 @@ export function createWebhookBundle(options: WebhookBundleOptions): WebhookBundl
       })
       .catch((error: unknown) => {
         failed = true;
-        outage.failed(error instanceof NotLiveError ? error.message : failureKind(error), { err: error });
+        const own = error instanceof NotLiveError && error.cause === undefined ? error.message : undefined;
+        outage.failed(own ?? failureKind(error instanceof NotLiveError ? error.cause : error), { err: error });
         if (problem !== '' || isKnowledge(error)) problem = messageOf(error);
       })
       .finally(() => {
