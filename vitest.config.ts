@@ -1,7 +1,10 @@
 import { defineConfig } from 'vitest/config';
 
 // unit: everything beside the code, and the whole-process tests that need neither root nor a cluster.
-// api-server: needs a real kube-apiserver; test/run.ts decides whether one can be had and says so where not.
+// A worker goes on with the next file in the same process, since loading everything anew for each took half of the processor time: what a
+// test changes of the process (environment, globals, module state) it puts back.
+// api-server: needs a real kube-apiserver; test/run.ts decides whether one can be had and says so where not. One server serves
+// all files, one after the other.
 export default defineConfig({
   test: {
     projects: [
@@ -10,6 +13,7 @@ export default defineConfig({
           name: 'unit',
           include: ['{crds,plan,runtime,operator,sidecar,cli,charts,test,bench}/**/*.test.ts'],
           exclude: ['**/*.api.test.ts', 'test/cluster/**', '**/node_modules/**'],
+          isolate: false,
           testTimeout: 20_000,
         },
       },
@@ -21,6 +25,7 @@ export default defineConfig({
           testTimeout: 60_000,
           hookTimeout: 120_000,
           fileParallelism: false,
+          globalSetup: ['test/harness/shared-control-plane.ts'],
         },
       },
     ],

@@ -1,5 +1,6 @@
 // What a real API server makes of our definitions, beside what our own parser makes of the same objects: standalone mode and the operator
 // read by the parser what kubectl users write through the server, so the two must agree, and not only on the cases that somebody thought of.
+// More of the others: RUNS=1000.
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { request } from 'node:https';
 import { join } from 'node:path';
@@ -7,17 +8,21 @@ import { json as readJson } from 'node:stream/consumers';
 import * as fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { parseAllDocuments, parse as parseYaml } from 'yaml';
-import { type ControlPlane, startControlPlane } from '../test/harness/control-plane.ts';
+import { z } from 'zod';
+import type { UsedControlPlane } from '../test/harness/control-plane.ts';
 import { invalidCrdCases, rewriteMessage, SEPARATOR, validCrdCases } from '../test/harness/crd-cases.ts';
+import { useControlPlane } from '../test/harness/shared-control-plane.ts';
 import { UNSEEN_STATUS } from './kubernetes.ts';
 import { type ParseResult, parseResiliencePolicy, parseServiceDependency } from './parse.ts';
 import type { ResiliencePolicy } from './resilience-policy.ts';
 import type { ServiceDependency } from './service-dependency.ts';
 
-let plane: ControlPlane;
+const RUNS = z.coerce.number().int().min(1).default(250).parse(process.env['RUNS']);
+
+let plane: UsedControlPlane;
 
 beforeAll(async () => {
-  plane = await startControlPlane();
+  plane = await useControlPlane();
   const applied = await plane.kubectl(['apply', '--server-side', '-f', `${import.meta.dirname}/manifests`]);
   expect(applied).toMatchObject({ code: 0, stderr: '' });
   expect(await plane.kubectl(['wait', '--for=condition=Established', 'crd', '--all', '--timeout=30s'])).toMatchObject({
@@ -312,7 +317,7 @@ describe('the parser and the API server', () => {
         const stored = ours.ok ? parse(server.body) : undefined;
         if (ours.ok) expect(stored?.ok && stored.model.spec).toEqual(ours.model.spec);
       }),
-      { numRuns: 800 },
+      { numRuns: RUNS },
     );
     expect(seen.accepted).toBeGreaterThan(20);
     expect(seen.refused).toBeGreaterThan(20);

@@ -7,7 +7,8 @@ import { Agent, request } from 'undici';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import type { EndpointsFrame, PlanFrame } from '../plan/wire.ts';
 import { silentLogger } from '../runtime/log.ts';
-import { type ControlPlane, startControlPlane } from '../test/harness/control-plane.ts';
+import type { UsedControlPlane } from '../test/harness/control-plane.ts';
+import { useControlPlane } from '../test/harness/shared-control-plane.ts';
 import { LIFETIMES } from './certificates/decide.ts';
 import { type RunningOperator, startOperator } from './main.ts';
 
@@ -15,12 +16,12 @@ const SYSTEM = 'breakwater-system';
 const SERVICE_NAME = 'breakwater-operator';
 const WEBHOOK = 'breakwater-injector';
 
-let plane: ControlPlane;
+let plane: UsedControlPlane;
 let operator: RunningOperator;
 let agent: Agent;
 
 beforeAll(async () => {
-  plane = await startControlPlane();
+  plane = await useControlPlane();
   await apply(
     { apiVersion: 'v1', kind: 'Namespace', metadata: { name: SYSTEM } },
     { apiVersion: 'v1', kind: 'Secret', metadata: { name: 'breakwater-certificates', namespace: SYSTEM } },

@@ -3,9 +3,10 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { allBlocks, whereIs } from './docs/pages.ts';
 import { exampleFiles, manifestsOf, readText, root } from './examples.ts';
-import { type ControlPlane, startControlPlane } from './harness/control-plane.ts';
+import type { UsedControlPlane } from './harness/control-plane.ts';
+import { useControlPlane } from './harness/shared-control-plane.ts';
 
-let server: ControlPlane;
+let server: UsedControlPlane;
 const manifests = allBlocks().filter(({ language }) => language === 'yaml');
 
 async function kubectl(...args: string[]): Promise<string> {
@@ -15,7 +16,7 @@ async function kubectl(...args: string[]): Promise<string> {
 }
 
 beforeAll(async () => {
-  server = await startControlPlane();
+  server = await useControlPlane();
   await kubectl('apply', '-f', join(root, 'crds/manifests'));
   await kubectl('wait', '--for=condition=Established', '--timeout=30s', '-f', join(root, 'crds/manifests'));
   await kubectl('apply', '-f', join(root, 'examples/shop.yaml'));

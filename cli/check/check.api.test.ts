@@ -4,13 +4,14 @@ import { readFileSync } from 'node:fs';
 import { request } from 'node:https';
 import { text as readText } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { type ControlPlane, startControlPlane } from '../../test/harness/control-plane.ts';
+import type { UsedControlPlane } from '../../test/harness/control-plane.ts';
+import { useControlPlane } from '../../test/harness/shared-control-plane.ts';
 import { check } from './check.ts';
 
-let plane: ControlPlane;
+let plane: UsedControlPlane;
 
 beforeAll(async () => {
-  plane = await startControlPlane();
+  plane = await useControlPlane();
   const manifests = `${import.meta.dirname}/../../crds/manifests`;
   expect(await plane.kubectl(['apply', '--server-side', '-f', manifests])).toMatchObject({ code: 0 });
   await plane.kubectl(['wait', '--for=condition=Established', 'crd', '--all', '--timeout=30s']);

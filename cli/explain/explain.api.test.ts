@@ -4,12 +4,13 @@ import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { type ControlPlane, startControlPlane } from '../../test/harness/control-plane.ts';
+import type { UsedControlPlane } from '../../test/harness/control-plane.ts';
+import { useControlPlane } from '../../test/harness/shared-control-plane.ts';
 import { type Ran, run } from '../testing.ts';
 import { explanation } from './explanation.ts';
 
 const root = resolve(import.meta.dirname, '../..');
-let plane: ControlPlane;
+let plane: UsedControlPlane;
 let folder: string;
 
 const OBJECTS = `
@@ -78,7 +79,7 @@ beforeAll(async () => {
   for (const name of ['kubectl-breakwater', 'kubectl_complete-breakwater']) {
     symlinkSync(join(root, `cli/bin/${name}.js`), join(folder, name));
   }
-  plane = await startControlPlane();
+  plane = await useControlPlane();
   for (const name of ['shop', 'billing']) await plane.kubectl(['create', 'namespace', name]);
   expect(await plane.kubectl(['apply', '-f', '-'], OBJECTS)).toMatchObject({ code: 0 });
 });

@@ -5,11 +5,12 @@ import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { parse as parseYaml } from 'yaml';
 import { createAuthority } from '../../operator/certificates/issue.ts';
-import { type ControlPlane, startControlPlane } from '../../test/harness/control-plane.ts';
+import type { UsedControlPlane } from '../../test/harness/control-plane.ts';
+import { useControlPlane } from '../../test/harness/shared-control-plane.ts';
 import { type Ran, run } from '../testing.ts';
 
 const root = resolve(import.meta.dirname, '../..');
-let plane: ControlPlane;
+let plane: UsedControlPlane;
 let folder: string;
 let caBundle: string;
 
@@ -105,7 +106,7 @@ spec:
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'breakwater-test-inject-'));
   caBundle = (await createAuthority(Date.now())).certificate;
-  plane = await startControlPlane();
+  plane = await useControlPlane();
   for (const name of ['shop', 'billing']) await plane.kubectl(['create', 'namespace', name]);
   await plane.kubectl(['apply', '--server-side', '-f', join(root, 'crds/manifests')]);
   await plane.kubectl(['wait', '--for=condition=Established', 'crd', '--all', '--timeout=30s']);

@@ -3,19 +3,20 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { systemClock } from '../../runtime/clock.ts';
 import { silentLogger } from '../../runtime/log.ts';
 import { systemRandom } from '../../runtime/random.ts';
-import { type ControlPlane, startControlPlane } from '../../test/harness/control-plane.ts';
+import type { UsedControlPlane } from '../../test/harness/control-plane.ts';
+import { useControlPlane } from '../../test/harness/shared-control-plane.ts';
 import { ALWAYS_LEADING } from '../elect/elector.ts';
 import { ApiClient, loadKubeConfig } from '../watch/api-client.ts';
 import { type Certificates, createCertificates } from './certificates.ts';
 import { createSecretStore } from './secret-store.ts';
 import { createWebhookBundle } from './webhook-bundle.ts';
 
-let controlPlane: ControlPlane;
+let controlPlane: UsedControlPlane;
 let api: ApiClient;
 const running: Certificates[] = [];
 
 beforeAll(async () => {
-  controlPlane = await startControlPlane();
+  controlPlane = await useControlPlane();
   api = new ApiClient({
     kubeConfig: loadKubeConfig(controlPlane.kubeconfigPath),
     clock: systemClock,

@@ -7,7 +7,8 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Clock, systemClock } from '../../runtime/clock.ts';
 import { silentLogger } from '../../runtime/log.ts';
 import { systemRandom } from '../../runtime/random.ts';
-import { type ControlPlane, startControlPlane } from '../../test/harness/control-plane.ts';
+import type { UsedControlPlane } from '../../test/harness/control-plane.ts';
+import { useControlPlane } from '../../test/harness/shared-control-plane.ts';
 import { ALWAYS_LEADING, type Leadership } from '../elect/elector.ts';
 import { HttpsServer } from '../https-server.ts';
 import { ApiClient, loadKubeConfig } from '../watch/api-client.ts';
@@ -26,7 +27,7 @@ const LIFETIMES: Lifetimes = {
 const CONFIGURATION = 'breakwater-rotation';
 const FOLLOWING: Pick<Leadership, 'role' | 'onChange'> = { role: 'Following', onChange: () => () => undefined };
 
-let plane: ControlPlane;
+let plane: UsedControlPlane;
 let api: ApiClient;
 /** The first one leads. */
 const replicas: { certificates: Certificates; server: HttpsServer; bundle: WebhookBundle }[] = [];
@@ -34,7 +35,7 @@ let aheadMs = -2 * YEAR_MS - 3 * LIFETIMES.overlapMs;
 const clock: Clock = { ...systemClock, unixMs: () => systemClock.unixMs() + aheadMs };
 
 beforeAll(async () => {
-  plane = await startControlPlane();
+  plane = await useControlPlane();
   api = new ApiClient({ kubeConfig: loadKubeConfig(plane.kubeconfigPath), clock: systemClock, random: systemRandom });
   for (const leadership of [ALWAYS_LEADING, FOLLOWING]) {
     const certificates = createCertificates({

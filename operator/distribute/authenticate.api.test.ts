@@ -6,19 +6,20 @@ import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { systemClock } from '../../runtime/clock.ts';
 import { silentLogger } from '../../runtime/log.ts';
 import { systemRandom } from '../../runtime/random.ts';
-import { type ControlPlane, startControlPlane } from '../../test/harness/control-plane.ts';
+import type { UsedControlPlane } from '../../test/harness/control-plane.ts';
+import { useControlPlane } from '../../test/harness/shared-control-plane.ts';
 import { ApiClient, loadKubeConfig } from '../watch/api-client.ts';
 import { type Authenticator, createTokenReviewer, tokenClaims } from './authenticate.ts';
 import { Distributor } from './distributor.ts';
 import { result, workload } from './fixtures.ts';
 
-let controlPlane: ControlPlane;
+let controlPlane: UsedControlPlane;
 let api: ApiClient;
 let authenticator: Authenticator;
 const uids = new Map<string, string>();
 
 beforeAll(async () => {
-  controlPlane = await startControlPlane();
+  controlPlane = await useControlPlane();
   api = new ApiClient({
     kubeConfig: loadKubeConfig(controlPlane.kubeconfigPath),
     clock: systemClock,

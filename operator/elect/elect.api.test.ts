@@ -5,7 +5,8 @@ import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { systemClock } from '../../runtime/clock.ts';
 import { silentLogger } from '../../runtime/log.ts';
 import { systemRandom } from '../../runtime/random.ts';
-import { type ControlPlane, startControlPlane } from '../../test/harness/control-plane.ts';
+import type { UsedControlPlane } from '../../test/harness/control-plane.ts';
+import { useControlPlane } from '../../test/harness/shared-control-plane.ts';
 import { createOperatorMetrics } from '../metrics.ts';
 import { ApiClient, loadKubeConfig } from '../watch/api-client.ts';
 import { Elector } from './elector.ts';
@@ -14,11 +15,11 @@ import { createLeaseStore } from './lease-store.ts';
 /** A fifth of the real ones: what is shown does not depend on them. */
 const TIMES = { leaseDurationMs: 3_000, renewWithinMs: 2_000, retryMs: 400 };
 
-let plane: ControlPlane;
+let plane: UsedControlPlane;
 let api: ApiClient;
 
 beforeAll(async () => {
-  plane = await startControlPlane();
+  plane = await useControlPlane();
   api = new ApiClient({ kubeConfig: loadKubeConfig(plane.kubeconfigPath), clock: systemClock, random: systemRandom });
 });
 

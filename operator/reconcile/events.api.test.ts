@@ -2,16 +2,17 @@
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { systemClock } from '../../runtime/clock.ts';
 import { silentLogger } from '../../runtime/log.ts';
-import { type ControlPlane, startControlPlane } from '../../test/harness/control-plane.ts';
+import type { UsedControlPlane } from '../../test/harness/control-plane.ts';
+import { useControlPlane } from '../../test/harness/shared-control-plane.ts';
 import { createOperatorMetrics } from '../metrics.ts';
 import { ApiClient, loadKubeConfig } from '../watch/api-client.ts';
 import { type EventInput, EventRecorder } from './events.ts';
 
-let plane: ControlPlane;
+let plane: UsedControlPlane;
 let api: ApiClient;
 
 beforeAll(async () => {
-  plane = await startControlPlane();
+  plane = await useControlPlane();
   api = new ApiClient({ kubeConfig: loadKubeConfig(plane.kubeconfigPath), clock: systemClock, random: () => 0 });
 });
 

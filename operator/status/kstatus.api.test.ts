@@ -7,7 +7,8 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { parse as parseYaml } from 'yaml';
 import { parseResiliencePolicy, parseServiceDependency } from '../../crds/parse.ts';
 import { systemClock } from '../../runtime/clock.ts';
-import { type ControlPlane, startControlPlane } from '../../test/harness/control-plane.ts';
+import type { UsedControlPlane } from '../../test/harness/control-plane.ts';
+import { useControlPlane } from '../../test/harness/shared-control-plane.ts';
 import { compile } from '../compile/compile.ts';
 import { type Manifest, pod, policy, service, serviceDependency, TARGETS, world } from '../compile/testing.ts';
 import type { CircuitSummary } from '../distribute/acknowledgements.ts';
@@ -17,12 +18,12 @@ import type { OwnObject } from '../watch/world-source.ts';
 import { type SidecarReports, type StatusSubject, statusOf } from './conditions.ts';
 import { StatusWriter } from './writer.ts';
 
-let plane: ControlPlane;
+let plane: UsedControlPlane;
 let api: ApiClient;
 let writer: StatusWriter;
 
 beforeAll(async () => {
-  plane = await startControlPlane();
+  plane = await useControlPlane();
   api = new ApiClient({ kubeConfig: loadKubeConfig(plane.kubeconfigPath), clock: systemClock, random: () => 0 });
   writer = new StatusWriter(api, createOperatorMetrics());
   await kubectl('apply', '--server-side', '-f', join(import.meta.dirname, '../../crds/manifests'));

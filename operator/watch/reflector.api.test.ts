@@ -2,7 +2,8 @@
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { systemClock } from '../../runtime/clock.ts';
 import { silentLogger } from '../../runtime/log.ts';
-import { type ControlPlane, startControlPlane } from '../../test/harness/control-plane.ts';
+import type { UsedControlPlane } from '../../test/harness/control-plane.ts';
+import { useControlPlane } from '../../test/harness/shared-control-plane.ts';
 import { ApiClient, ApiError, CONTENT_TYPES, loadKubeConfig, type Query } from './api-client.ts';
 import { Reflector } from './reflector.ts';
 import type { RawObject } from './store.ts';
@@ -11,14 +12,14 @@ import type { RawObject } from './store.ts';
 const OBJECTS = 620;
 const PATH = '/api/v1/namespaces/default/configmaps';
 
-let plane: ControlPlane;
+let plane: UsedControlPlane;
 let client: ApiClient;
 let requests: string[];
 /** The next watch is refused as if its version were too old. */
 let expireNextWatch = false;
 
 beforeAll(async () => {
-  plane = await startControlPlane();
+  plane = await useControlPlane();
   requests = [];
   client = new ApiClient({ kubeConfig: loadKubeConfig(plane.kubeconfigPath), clock: systemClock, random: () => 0 });
   const numbers = [...Array(OBJECTS).keys()];

@@ -17,7 +17,8 @@ export interface CommandResult {
   stderr: string;
 }
 
-export interface ControlPlane {
+/** Plain data, so that a test in another process can use a server that is there already. */
+export interface ControlPlaneAddress {
   /** Of a user in the group system:masters. */
   kubeconfigPath: string;
   /** "https://127.0.0.1:PORT" */
@@ -30,8 +31,20 @@ export interface ControlPlane {
   keyFile: string;
   /** Folder of kubectl, helm, … */
   binaries: string;
+  etcdUrl: string;
+  /** What was stored, by its key in etcd, when nobody had used it yet. */
+  ownKeys: readonly string[];
+}
+
+export interface UsedControlPlane extends ControlPlaneAddress {
   /** Runs kubectl against this server; rejects only where it cannot be started. */
   kubectl(args: readonly string[], stdin?: string): Promise<CommandResult>;
+  /** Forgets everything that was stored; for whoever started it, ends it. */
+  stop(): Promise<void>;
+}
+
+export interface ControlPlane extends UsedControlPlane {
+  address: ControlPlaneAddress;
   /** Ends the API server; etcd, and all that is stored, stays. */
   stopApiServer(): Promise<void>;
   /** Starts it again, at the same address, and waits until it is ready. */
@@ -94,20 +107,22 @@ async function start(): Promise<ControlPlane> {
       new Daemon(join(binaries, 'kube-apiserver'), apiServerArguments(etcdPort, apiPort), folder);
     daemons.push(newApiServer());
     const kubeconfigPath = join(folder, 'kubeconfig');
-    const kubectl = (args: readonly string[], stdin = '') =>
-      run(
-        join(binaries, 'kubectl'),
-        ['--kubeconfig', kubeconfigPath, '--cache-dir', join(folder, 'cache'), ...args],
-        stdin,
-      );
+    const kubectl = kubectlOf(kubeconfigPath, join(folder, 'cache'));
     await untilReady(kubectl, daemons);
-    return {
+    const etcdUrl = `http://127.0.0.1:${etcdPort}`;
+    const address = {
       kubeconfigPath,
       serverUrl,
       token,
       caFile: join(folder, 'apiserver.crt'),
       keyFile: join(folder, 'apiserver.key'),
       binaries,
+      etcdUrl,
+      ownKeys: await keysIn(etcdUrl),
+    };
+    return {
+      ...address,
+      address,
       kubectl,
       stop,
       stopApiServer: async () => daemons.pop()?.stop(),
@@ -115,7 +130,7 @@ async function start(): Promise<ControlPlane> {
         daemons.push(newApiServer());
         await untilReady(kubectl, daemons);
       },
-      compact: () => compact(`http://127.0.0.1:${etcdPort}`),
+      compact: () => compact(etcdUrl),
     };
   } catch (error) {
     await stop();
@@ -123,17 +138,58 @@ async function start(): Promise<ControlPlane> {
   }
 }
 
+/** Another server of this machine, as if it were new; `stop` makes it new for the next one. */
+export async function connectTo(address: ControlPlaneAddress): Promise<UsedControlPlane> {
+  // What kubectl remembers of the resources that there were.
+  const cache = await mkdtemp(join(tmpdir(), 'breakwater-kubectl-'));
+  const kubectl = kubectlOf(address.kubeconfigPath, cache);
+  const stop = async () => {
+    await forget(address, kubectl);
+    await rm(cache, { recursive: true, force: true });
+  };
+  return { ...address, kubectl, stop };
+}
+
+const DEFINITIONS = '/registry/apiextensions.k8s.io/customresourcedefinitions/';
+
+/** From etcd, for there are no controllers that would empty a namespace or remove what is finalised. */
+async function forget({ etcdUrl, ownKeys }: ControlPlaneAddress, kubectl: Kubectl): Promise<void> {
+  const own = new Set(ownKeys);
+  const foreign = (await keysIn(etcdUrl)).filter((key) => !own.has(key));
+  for (const key of foreign) await askEtcd(etcdUrl, '/v3/kv/deleterange', { key: base64(key) });
+  const definitions = foreign.filter((key) => key.startsWith(DEFINITIONS));
+  // "…/policies.example.com": what belongs to a group is served until the server has noticed.
+  const groups = new Set(definitions.map((key) => key.slice(key.indexOf('.', DEFINITIONS.length) + 1)));
+  for (const group of groups) await untilGone(`/apis/${group}`, kubectl);
+}
+
+async function untilGone(path: string, kubectl: Kubectl): Promise<void> {
+  const deadline = performance.now() + READY_WITHIN_MS;
+  while ((await kubectl(['get', '--raw', path])).code === 0) {
+    if (performance.now() > deadline) throw new Error(`the API server still serves ${path}`);
+    await sleep(100);
+  }
+}
+
+const base64 = (text: string) => Buffer.from(text).toString('base64');
+
+async function askEtcd(etcdUrl: string, path: string, body: object): Promise<unknown> {
+  const response = await fetch(etcdUrl + path, { method: 'POST', body: JSON.stringify(body) });
+  const text = await response.text();
+  if (!response.ok) throw new Error(`etcd says ${response.status} to ${path}: ${text}`);
+  return JSON.parse(text);
+}
+
+async function keysIn(etcdUrl: string): Promise<string[]> {
+  // "0" comes after "/".
+  const range = { key: base64('/'), range_end: base64('0'), keys_only: true };
+  const { kvs = [] } = (await askEtcd(etcdUrl, '/v3/kv/range', range)) as { kvs?: { key: string }[] };
+  return kvs.map(({ key }) => Buffer.from(key, 'base64').toString('utf8'));
+}
+
 async function compact(etcdUrl: string): Promise<void> {
-  const ask = async (path: string, body: object): Promise<unknown> => {
-    const response = await fetch(etcdUrl + path, { method: 'POST', body: JSON.stringify(body) });
-    const text = await response.text();
-    if (!response.ok) throw new Error(`etcd says ${response.status} to ${path}: ${text}`);
-    return JSON.parse(text);
-  };
-  const { header } = (await ask('/v3/kv/range', { key: Buffer.from('/').toString('base64') })) as {
-    header: { revision: string };
-  };
-  await ask('/v3/kv/compaction', { revision: header.revision, physical: true });
+  const { header } = (await askEtcd(etcdUrl, '/v3/kv/range', { key: base64('/') })) as { header: { revision: string } };
+  await askEtcd(etcdUrl, '/v3/kv/compaction', { revision: header.revision, physical: true });
 }
 
 function etcdArguments(port: number, peerPort: number): string[] {
@@ -193,7 +249,12 @@ async function writeCredentials(folder: string, serverUrl: string, token: string
   ]);
 }
 
-type Kubectl = ControlPlane['kubectl'];
+type Kubectl = UsedControlPlane['kubectl'];
+
+function kubectlOf(kubeconfigPath: string, cache: string): Kubectl {
+  const program = join(controlPlaneBinaries(), 'kubectl');
+  return (args, stdin = '') => run(program, ['--kubeconfig', kubeconfigPath, '--cache-dir', cache, ...args], stdin);
+}
 
 async function untilReady(kubectl: Kubectl, daemons: readonly Daemon[]): Promise<void> {
   const deadline = performance.now() + READY_WITHIN_MS;

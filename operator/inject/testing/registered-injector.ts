@@ -2,7 +2,8 @@
 import { systemClock } from '../../../runtime/clock.ts';
 import { silentLogger } from '../../../runtime/log.ts';
 import { systemRandom } from '../../../runtime/random.ts';
-import { type ControlPlane, startControlPlane } from '../../../test/harness/control-plane.ts';
+import type { UsedControlPlane } from '../../../test/harness/control-plane.ts';
+import { useControlPlane } from '../../../test/harness/shared-control-plane.ts';
 import { createCertificates } from '../../certificates/certificates.ts';
 import { createSecretStore } from '../../certificates/secret-store.ts';
 import { createWebhookBundle } from '../../certificates/webhook-bundle.ts';
@@ -39,14 +40,14 @@ const smallPod: Pod = {
 export const initNames = (pod: Pod) => (pod.spec?.initContainers ?? []).map(({ name }) => name);
 
 export class RegisteredInjector {
-  readonly controlPlane: ControlPlane;
+  readonly controlPlane: UsedControlPlane;
   readonly #api: ApiClient;
   readonly #namespaces = new Map<string, PodNamespace>();
   readonly #cleanUps: (() => Promise<void> | void)[] = [];
   /** Of the case at hand. */
   declarations = declarationsOf([]);
 
-  private constructor(controlPlane: ControlPlane) {
+  private constructor(controlPlane: UsedControlPlane) {
     this.controlPlane = controlPlane;
     this.#api = new ApiClient({
       kubeConfig: loadKubeConfig(controlPlane.kubeconfigPath),
@@ -57,7 +58,7 @@ export class RegisteredInjector {
 
   /** With a namespace that is not injected, and those of the given names and labels, which are. */
   static async start(namespaces: Readonly<Record<string, Record<string, string>>>): Promise<RegisteredInjector> {
-    const self = new RegisteredInjector(await startControlPlane());
+    const self = new RegisteredInjector(await useControlPlane());
     await self.#register();
     await self.createNamespace('plain', { 'breakwater.dev/injection': 'disabled' });
     for (const [name, labels] of Object.entries(namespaces)) await self.createNamespace(name, labels);
