@@ -10,7 +10,7 @@ import { createCore } from './core.ts';
 import { Duties } from './elect/duties.ts';
 import { HttpsServer } from './https-server.ts';
 import { createOperatorMetrics } from './metrics.ts';
-import { createPlatform, type FolderHandle } from './platform.ts';
+import { createPlatform, type FolderHandle, TIMINGS } from './platform.ts';
 
 export interface RunningOperator {
   /** Where it listens. */
@@ -33,9 +33,10 @@ export async function startOperator(
   config: OperatorConfig,
   signal?: AbortSignal,
   log: Logger = createLogger('operator', config.logLevel),
+  timings = TIMINGS,
 ): Promise<RunningOperator> {
   const tools = { clock, log, metrics: createOperatorMetrics() };
-  const platform = createPlatform(config, tools);
+  const platform = createPlatform(config, tools, timings);
   const { source, leadership, elector } = platform;
   const certificates = createCertificates({ ...platform.certificates, leadership, clock, log });
   const webhook = platform.createWebhook(certificates);

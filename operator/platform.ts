@@ -13,7 +13,7 @@ import { createWebhookBundle } from './certificates/webhook-bundle.ts';
 import { type ClusterConfig, type FolderConfig, injectionDefaults, type OperatorConfig } from './config.ts';
 import { type Authenticator, createTokenReviewer, PEER_AUDIENCE } from './distribute/authenticate.ts';
 import { createStaticAuthenticator, type TokenTable } from './distribute/static-tokens.ts';
-import { ELECTION_TIMES } from './elect/election.ts';
+import { ELECTION_TIMES, type ElectionTimes } from './elect/election.ts';
 import { ALWAYS_LEADING, Elector, type Leadership } from './elect/elector.ts';
 import { fencedApi } from './elect/fenced-api.ts';
 import { createLeaseStore } from './elect/lease-store.ts';
@@ -28,6 +28,7 @@ import { OPERATOR_VERSION } from './version.ts';
 import { ApiClient, loadKubeConfig } from './watch/api-client.ts';
 import { ClusterSource } from './watch/cluster.ts';
 import { type FolderSidecar, FolderSource } from './watch/folder.ts';
+import { DEFAULT_TIMINGS, type ReflectorTimings } from './watch/reflector.ts';
 import type { WorldSource } from './watch/world-source.ts';
 
 type HttpsInstance = Parameters<typeof registerInjector>[0];
@@ -79,19 +80,28 @@ export interface PeerPlatform {
   tokenFile: string;
 }
 
+/** How long is waited for the API server, and for the other replicas. */
+export interface Timings {
+  election: ElectionTimes;
+  reflector: ReflectorTimings;
+}
+
+export const TIMINGS: Timings = { election: ELECTION_TIMES, reflector: DEFAULT_TIMINGS };
+
 export interface Tools {
   clock: Clock;
   log: Logger;
   metrics: OperatorMetrics;
 }
 
-export function createPlatform(config: OperatorConfig, tools: Tools): Platform {
+export function createPlatform(config: OperatorConfig, tools: Tools, timings: Timings): Platform {
   return config.source.kind === 'cluster'
-    ? clusterPlatform(config, config.source, tools)
+    ? clusterPlatform(config, config.source, tools, timings)
     : folderPlatform(config, config.source, tools);
 }
 
-function clusterPlatform(config: OperatorConfig, cluster: ClusterConfig, { clock, log, metrics }: Tools): Platform {
+function clusterPlatform(config: OperatorConfig, cluster: ClusterConfig, tools: Tools, timings: Timings): Platform {
+  const { clock, log, metrics } = tools;
   const { namespace, serviceName } = cluster;
   const random = systemRandom;
   const api: ApiClient = new ApiClient({
@@ -102,8 +112,8 @@ function clusterPlatform(config: OperatorConfig, cluster: ClusterConfig, { clock
   });
   const injection = { capture: cluster.sidecar.capture, podSecurityDefault: cluster.podSecurityDefault };
   const { clusterDomain } = config;
-  const source = new ClusterSource({ api, clusterDomain, injection, clock, random, log, metrics });
-  const elector = createElector(api, cluster, { clock, log, metrics });
+  const source = new ClusterSource({ api, clusterDomain, injection, random, timings: timings.reflector, ...tools });
+  const elector = createElector(api, cluster, tools, timings.election);
   /** For what only the replica that leads writes. */
   const leaderApi = fencedApi(api, elector);
   const recorder = { instance: cluster.podName, clock, log, metrics };
@@ -175,8 +185,12 @@ function clusterPlatform(config: OperatorConfig, cluster: ClusterConfig, { clock
   };
 }
 
-function createElector(api: ApiClient, { namespace, lease, podName }: ClusterConfig, tools: Tools): Elector {
-  const times = ELECTION_TIMES;
+function createElector(
+  api: ApiClient,
+  { namespace, lease, podName }: ClusterConfig,
+  tools: Tools,
+  times: ElectionTimes,
+): Elector {
   return new Elector({
     // Several tries fit into the time in which the lead must be renewed.
     store: createLeaseStore({ api, namespace, name: lease, timeoutMs: times.renewWithinMs / 3 }),
