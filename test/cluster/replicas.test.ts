@@ -14,7 +14,7 @@ import {
 import { OPERATOR_DEPLOYMENT, OPERATOR_REPLICAS, SYSTEM_NAMESPACE } from './install.ts';
 import { eventually, sleep } from './shell.ts';
 
-const SIDECARS = 6;
+const SIDECARS = 12;
 const OPERATOR = 'app.kubernetes.io/component=operator';
 const OPERATOR_ADMIN_PORT = 8080;
 const KILLS = 4;
@@ -33,7 +33,7 @@ interface Lease {
 let shop: Shop;
 
 beforeAll(async () => {
-  shop = await Shop.open('replicas', { checkout: SIDECARS, policy: policyOf(1) });
+  shop = await Shop.open('replicas', { checkout: SIDECARS, idle: true, policy: policyOf(1) });
 }, 180_000);
 
 afterAll(async () => {

@@ -20,11 +20,21 @@ export const namespaceObject = (name: string, labels: Record<string, string> = {
   metadata: { name, labels: { 'breakwater.dev/test': 'true', ...labels } },
 });
 
+/** An application that is there and does nothing: many of them weigh little. */
+const idleContainer = {
+  name: 'app',
+  image: WORKLOADS_IMAGE,
+  imagePullPolicy: 'IfNotPresent',
+  command: ['sleep', 'infinity'],
+  resources: { requests: { cpu: '1m', memory: '1Mi' } },
+};
+
 export interface WorkloadOptions {
   namespace: string;
   name: string;
   replicas?: number;
-  script: string;
+  /** Undefined: it does nothing. */
+  script: string | undefined;
   ports?: readonly number[];
   env?: Record<string, string>;
   labels?: Record<string, string>;
@@ -38,7 +48,11 @@ export function podTemplate(options: WorkloadOptions) {
     spec: {
       terminationGracePeriodSeconds: options.terminationGracePeriodSeconds ?? 1,
       enableServiceLinks: false,
-      containers: [containerOf(options.script, [9000, ...(options.ports ?? [])], options.env)],
+      containers: [
+        options.script === undefined
+          ? idleContainer
+          : containerOf(options.script, [9000, ...(options.ports ?? [])], options.env),
+      ],
     },
   };
 }

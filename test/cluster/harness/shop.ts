@@ -39,6 +39,8 @@ export interface ShopOptions {
   /** Replicas of payments and of checkout; one each by default. */
   payments?: number;
   checkout?: number;
+  /** checkout makes no calls: for many pods of which only the sidecars matter. */
+  idle?: boolean;
   policy?: Record<string, unknown>;
   /** No ServiceDependency at all. */
   undeclared?: boolean;
@@ -183,7 +185,12 @@ export class Shop {
               { name: 'payments', service: { name: 'payments', port: 8080 }, criticality: 'Required' },
             ]),
           ]),
-      deployment({ namespace, name: 'checkout', script: 'client.ts', replicas: options.checkout ?? 1 }),
+      deployment({
+        namespace,
+        name: 'checkout',
+        script: options.idle ? undefined : 'client.ts',
+        replicas: options.checkout ?? 1,
+      }),
     );
     const pods = await untilReady(namespace, 'app=checkout', options.checkout ?? 1);
     if (!pods.every(isInjected)) throw new Error(`the pods of ${namespace} were not injected`);
