@@ -3,10 +3,11 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { kubectl, type Pod } from './kube.ts';
 
-/** Kills every process of a container of this pod, from the machine that it runs on, and has the pod replaced. */
-export async function killPod(pod: Pod, container: string): Promise<void> {
+/** Kills every process of a container of this pod, from the machine that it runs on; the kubelet starts it anew. */
+export async function killContainer(pod: Pod, container: string): Promise<void> {
   const { name, namespace = 'default' } = pod.metadata;
-  const status = pod.status.containerStatuses?.find((one) => one.name === container);
+  const { containerStatuses = [], initContainerStatuses = [] } = pod.status;
+  const status = [...containerStatuses, ...initContainerStatuses].find((one) => one.name === container);
   const id = status?.containerID?.split('://')[1];
   const pids = id === undefined ? [] : await processesOf(id);
   if (pids.length === 0) {
@@ -15,6 +16,12 @@ export async function killPod(pod: Pod, container: string): Promise<void> {
     );
   }
   for (const pid of pids) process.kill(pid, 'SIGKILL');
+}
+
+/** The same, and the pod is replaced. */
+export async function killPod(pod: Pod, container: string): Promise<void> {
+  const { name, namespace = 'default' } = pod.metadata;
+  await killContainer(pod, container);
   await kubectl('-n', namespace, 'delete', 'pod', name, '--grace-period=0', '--force', '--wait=false');
 }
 

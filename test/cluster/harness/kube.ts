@@ -43,6 +43,7 @@ export interface Pod extends KubeObject {
       image: string;
       restartPolicy?: string;
       ports?: { name?: string; containerPort: number }[];
+      env?: { name: string; value?: string }[];
     }[];
     volumes?: { name: string }[];
   };
