@@ -159,7 +159,7 @@ export const PROBLEMS = {
     'ResolvedRefs',
     'Warning',
     (it: { service: string }) =>
-      `Service ${it.service} is headless: policies act, but each call goes to the pod that the application chose; for balancing give the Service a ClusterIP`,
+      `Service ${it.service} is headless: each call goes to the pod that the application chose; for balancing give the Service a ClusterIP`,
   ),
   SessionAffinity: define(
     'ResolvedRefs',
