@@ -1,11 +1,11 @@
-// A real Prometheus scrapes the sidecars, and every query of the dashboard returns data.
+// A real Prometheus scrapes the sidecars and the operator, and every query of the dashboard returns data.
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { api, apiText, apply, isReady, kubectl, listPods, podProxy } from './harness/kube.ts';
 import { DEBIAN_IMAGE } from './harness/objects.ts';
 import { ADMIN_PORT, Shop, untilReady } from './harness/shop.ts';
-import { CHART } from './install.ts';
+import { CHART, OPERATOR_REPLICAS, SYSTEM_NAMESPACE } from './install.ts';
 import { eventually, run, sleep } from './shell.ts';
 
 interface Panel {
@@ -19,17 +19,26 @@ const queries = dashboard.panels.flatMap((panel) => panel.targets.map((target) =
 let shop: Shop;
 
 // The targets that the PodMonitor of the chart finds: pods labelled breakwater.dev/injected, their port breakwater-http, namespace and pod as
-// labels. Debian's Prometheus is built without service discovery by Kubernetes, so the test looks them up in its place.
-async function configuration(namespace: string): Promise<unknown> {
-  const pods = await listPods(namespace, 'breakwater.dev/injected=true');
-  const targets = pods.map((pod) => {
-    const ports = pod.spec.initContainers?.flatMap((container) => container.ports ?? []) ?? [];
-    const port = ports.find(({ name }) => name === 'breakwater-http')?.containerPort;
-    return { targets: [`${pod.status.podIP}:${port}`], labels: { namespace, pod: pod.metadata.name } };
+// labels; and for the operator its port admin. Debian's Prometheus is built without service discovery by Kubernetes, so the test looks them
+// up in its place.
+async function targetsIn(namespace: string, selector: string, portName: string): Promise<unknown[]> {
+  const pods = await listPods(namespace, selector);
+  return pods.map(({ spec, status, metadata }) => {
+    const ports = [...(spec.initContainers ?? []), ...spec.containers].flatMap((container) => container.ports ?? []);
+    const port = ports.find(({ name }) => name === portName)?.containerPort;
+    return { targets: [`${status.podIP}:${port}`], labels: { namespace, pod: metadata.name } };
   });
+}
+
+async function configuration(namespace: string): Promise<unknown> {
+  const sidecars = await targetsIn(namespace, 'breakwater.dev/injected=true', 'breakwater-http');
+  const operators = await targetsIn(SYSTEM_NAMESPACE, 'app.kubernetes.io/component=operator', 'admin');
   return {
     global: { scrape_interval: '1s', evaluation_interval: '1s' },
-    scrape_configs: [{ job_name: 'breakwater-sidecars', static_configs: targets }],
+    scrape_configs: [
+      { job_name: 'breakwater-sidecars', static_configs: sidecars },
+      { job_name: 'breakwater-operator', static_configs: operators },
+    ],
   };
 }
 
@@ -125,6 +134,14 @@ test('Prometheus finds and scrapes every sidecar', async () => {
   });
   const pods = (await shop.checkoutPods()).map((pod) => pod.metadata.name);
   expect(new Set(up.map((one) => one.metric['pod']))).toEqual(new Set(pods));
+});
+
+test('and every replica of the operator, of which one leads', async () => {
+  await eventually('all replicas are up, and one leads', 15_000, async () => {
+    const up = await ask('sum(up{job="breakwater-operator"})');
+    const leaders = await ask('sum(leader_election_master_status{name=~".*breakwater.*"})');
+    return up[0]?.value[1] === String(OPERATOR_REPLICAS) && leaders[0]?.value[1] === '1' ? true : undefined;
+  });
 });
 
 describe('every query of the dashboard returns data', () => {

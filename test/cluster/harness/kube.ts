@@ -37,7 +37,7 @@ export interface ContainerStatus {
 
 export interface Pod extends KubeObject {
   spec: {
-    containers: { name: string; image: string }[];
+    containers: { name: string; image: string; ports?: { name?: string; containerPort: number }[] }[];
     initContainers?: {
       name: string;
       image: string;
