@@ -1,6 +1,6 @@
 // Without any privilege: in a namespace that enforces PodSecurity `restricted` an application is injected and protected, and needs nothing
 // but its declaration.
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { api, apiText, apply, control, exec, kubectl, listPods, podProxy } from './harness/kube.ts';
 import { deployment, resiliencePolicy, service, serviceDependency, type WorkloadOptions } from './harness/objects.ts';
 import {
@@ -16,7 +16,7 @@ import {
   untilCondition,
   untilReady,
 } from './harness/shop.ts';
-import { OPERATOR_DEPLOYMENT, SYSTEM_NAMESPACE } from './install.ts';
+import { OPERATOR_DEPLOYMENT, OPERATOR_REPLICAS, SYSTEM_NAMESPACE } from './install.ts';
 import { eventually } from './shell.ts';
 
 const SHOP = 'test-loopback';
@@ -79,6 +79,9 @@ beforeAll(async () => {
     service(BILLING, 'pods', [http(8080)], { clusterIP: 'None', selector: { app: 'stock' } }),
     service(BILLING, 'control', [http(9000)], { selector: { app: 'stock' } }),
     service(BILLING, 'late', [http(8080)], { selector: { app: 'stock' } }),
+    service(BILLING, 'moved', [http(8080)], { selector: { app: 'stock' } }),
+    // Of the same name as another in its namespace, and on the port that most Services have.
+    service(SHOP, 'stock', [http(80), http(8090)]),
     service(BILLING, 'partner', [http(8080)]),
     service(BILLING, 'dns', [dnsPort]),
     upstream('payments'),
@@ -88,6 +91,15 @@ beforeAll(async () => {
   nameserver = await clusterIpOf(BILLING, 'dns');
   const env = { DNS_NAME: PARTNER, DNS_ADDRESS: await clusterIpOf(BILLING, 'partner') };
   await apply(deployment({ namespace: BILLING, name: 'dns', script: 'dns.ts', env }));
+  await apply(
+    restricted({
+      namespace: SHOP,
+      name: 'stock',
+      script: 'upstream.ts',
+      ports: [8080],
+      labels: { 'breakwater.dev/injection': 'disabled' },
+    }),
+  );
   const to = (name: string, port = 8080) => ({ name, service: { name, namespace: BILLING, port } });
   await apply({
     ...serviceDependency(SHOP, 'checkout', 'checkout', []),
@@ -97,18 +109,21 @@ beforeAll(async () => {
         to('payments'),
         to('stock'),
         to('pods'),
-        { ...to('control', 9000) },
+        to('control', 9000),
+        to('moved'),
+        { name: 'own-stock', service: { name: 'stock', port: 80 } },
+        { name: 'own-stock-admin', service: { name: 'stock', port: 8090 } },
         { name: 'partner', host: { name: PARTNER, port: 8080 } },
       ],
     },
   });
-  for (const entry of ['payments', 'partner']) {
+  for (const entry of ['payments', 'partner', 'own-stock-admin']) {
     const policy = { circuitBreaker: { consecutiveFailures: 3, openFor: '10m' }, retries: { maxAttempts: 3 } };
     await apply(resiliencePolicy(SHOP, entry, 'checkout', entry, policy));
   }
   for (const name of ['payments', 'stock', 'partner', 'dns']) await untilReady(BILLING, `app=${name}`, 1);
   await apply(restricted({ namespace: SHOP, name: 'checkout', script: 'client.ts' }));
-  await untilReady(SHOP, 'app=checkout', 1);
+  for (const name of ['checkout', 'stock']) await untilReady(SHOP, `app=${name}`, 1);
   await untilCondition('ResiliencePolicy', SHOP, 'payments', 'Programmed', 'True', 20_000);
 });
 afterAll(() => Promise.all([SHOP, BILLING].map(deleteNamespace)));
@@ -121,9 +136,26 @@ async function podOf(namespace: string, name: string): Promise<string> {
 const load = async (url: string, options: Partial<Load> = {}): Promise<Report> =>
   control<Report>(SHOP, await podOf(SHOP, 'checkout'), 'load', { url, requests: 1, ...options });
 
-const behave = async (name: string, behavior: object): Promise<void> => {
-  await control(BILLING, await podOf(BILLING, name), 'behave', behavior);
+const behave = async (name: string, behavior: object, namespace = BILLING): Promise<void> => {
+  await control(namespace, await podOf(namespace, name), 'behave', behavior);
 };
+
+/** What a script prints, run by Node in the application's container of that pod. */
+const evaluate = async (pod: string, script: string): Promise<unknown> =>
+  JSON.parse(await exec(SHOP, pod, 'app', 'node', '-e', script)) as unknown;
+
+/** The addresses of a name, or the code of the error, by getaddrinfo and by a DNS query of the application's own. */
+const lookUp = async (pod: string, name: string): Promise<unknown> =>
+  evaluate(
+    pod,
+    `const dns = require('node:dns/promises');
+    const found = (asked) => asked.then((all) => all.map((one) => one.address ?? one), ({ code }) => code);
+    Promise.all([
+      found(dns.lookup('${name}', { family: 6, all: true })),
+      found(dns.lookup('${name}', { all: true })),
+      found(dns.resolve4('${name}')),
+    ]).then(([ipv6, any, queried]) => console.log(JSON.stringify({ ipv6, any, queried })));`,
+  );
 
 const metric = async (name: string, labels: Record<string, string> = {}): Promise<number> =>
   metricValue(
@@ -131,6 +163,14 @@ const metric = async (name: string, labels: Record<string, string> = {}): Promis
     name,
     labels,
   );
+
+/** Deletes the Service and creates it again, with another address. */
+async function remake(name: string, before: string): Promise<void> {
+  await kubectl('-n', BILLING, 'delete', 'service', name);
+  await apply(service(BILLING, name, [http(8080)], { selector: { app: 'stock' } }));
+  // Addresses are given at random; the former one is taken by nobody meanwhile, and may be given again.
+  if ((await clusterIpOf(BILLING, name)) === before) await remake(name, before);
+}
 
 const requests = (dependency: string) => metric('breakwater_requests_total', { dependency });
 
@@ -158,13 +198,72 @@ test('a port of the Service that nobody declared is passed on', async () => {
   expect(await requests('payments')).toBe(before);
 });
 
+test('two Services of one name in two namespaces are two, and the short name is that of its own', async () => {
+  const [own, other] = await Promise.all([podOf(SHOP, 'stock'), podOf(BILLING, 'stock')]);
+  const before = { own: await requests('own-stock'), other: await requests('stock') };
+  for (const url of ['http://stock/', `http://stock.${SHOP}/`, `http://stock.${SHOP}.svc.cluster.local/`])
+    expect((await load(url)).servedBy).toEqual({ [own]: 1 });
+  expect((await load(`http://stock.${BILLING}:8080/`)).servedBy).toEqual({ [other]: 1 });
+  expect(await requests('own-stock')).toBe(before.own + 3);
+  expect(await requests('stock')).toBe(before.other + 1);
+});
+
+test('a port below 1024 needs nothing but a sysctl that Kubernetes calls safe', async () => {
+  const pod = await api<{ spec: { securityContext: unknown } }>(
+    'GET',
+    `/api/v1/namespaces/${SHOP}/pods/${await podOf(SHOP, 'checkout')}`,
+  );
+  expect(pod.spec.securityContext).toMatchObject({
+    sysctls: [{ name: 'net.ipv4.ip_unprivileged_port_start', value: '0' }],
+  });
+});
+
+test('of several ports of one Service each has its own policies', async () => {
+  await behave('stock', { status: 500 }, SHOP);
+  expect((await load('http://stock:8090/', { requests: 5 })).reasons).toEqual({ 'circuit-open': 2 });
+  expect((await load('http://stock/', { requests: 5 })).statuses).toEqual({ 500: 5 });
+  await behave('stock', {}, SHOP);
+});
+
+test('look-ups for IPv6 find what they find without a sidecar, and DNS queries the Service', async () => {
+  const name = `payments.${BILLING}.svc.cluster.local`;
+  const [checkout, without] = await Promise.all([podOf(SHOP, 'checkout'), podOf(SHOP, 'stock')]);
+  const clusterIp = await clusterIpOf(BILLING, 'payments');
+  const plain = { ipv6: 'ENOTFOUND', any: [clusterIp], queried: [clusterIp] };
+  expect(await lookUp(without, name)).toEqual(plain);
+  expect(await lookUp(checkout, name)).toEqual({ ...plain, any: [expect.stringMatching(/^127\.77\./) as string] });
+});
+
 test('calls past the hosts file reach the Service, and are counted', async () => {
   const before = await requests('payments');
-  const url = `http://payments.${BILLING}.svc.cluster.local.:8080/`;
+  const queried = (await lookUp(await podOf(SHOP, 'checkout'), `stock.${SHOP}.svc.cluster.local`)) as {
+    queried: string[];
+  };
   // Long enough to be there at the next look.
-  expect((await load(url, { requests: 1_000_000, durationMs: 13_000, pauseMs: 500 })).errors).toEqual({});
+  const long = { requests: 1_000_000, durationMs: 13_000, pauseMs: 500 };
+  const [byDot, byQuery] = await Promise.all([
+    load(`http://payments.${BILLING}.svc.cluster.local.:8080/`, long),
+    load(`http://${queried.queried[0]}/`, long),
+  ]);
+  expect([byDot.errors, byQuery.errors]).toEqual([{}, {}]);
   expect(await requests('payments')).toBe(before);
-  expect(await metric('breakwater_bypassed_connections_total', { dependency: 'payments' })).toBeGreaterThan(0);
+  for (const dependency of ['payments', 'own-stock'])
+    expect(await metric('breakwater_bypassed_connections_total', { dependency })).toBe(1);
+  const status = await exec(SHOP, await podOf(SHOP, 'checkout'), 'breakwater', 'breakwater', 'status');
+  expect(status).toMatch(/bypassed: +own-stock: at least 1/);
+});
+
+test('a Service that is made anew, with another ClusterIP, is called as before', async () => {
+  const [url, before] = [`http://moved.${BILLING}:8080/`, await clusterIpOf(BILLING, 'moved')];
+  expect((await load(url)).statuses).toEqual({ 200: 1 });
+  await remake('moved', before);
+  const counted = await requests('moved');
+  expect((await load(url, { requests: 3 })).statuses).toEqual({ 200: 3 });
+  await eventually('policies act on its calls again', 15_000, async () => {
+    expect((await load(url)).statuses).toEqual({ 200: 1 });
+    return (await requests('moved')) > counted ? true : undefined;
+  });
+  await untilCondition('ServiceDependency', SHOP, 'checkout', 'ResolvedRefs', 'True');
 });
 
 test('a host is found by DNS query and not by way of the sidecar, and protected', async () => {
@@ -236,26 +335,7 @@ test('explicit: the environment leads to the sidecar, and what cannot be refused
   );
 });
 
-test('before its first plan a pod calls as if there were no sidecar', async () => {
-  const gated = restricted({
-    namespace: SHOP,
-    name: 'early',
-    script: 'client.ts',
-    annotations: { 'breakwater.dev/first-plan-wait-ms': '1000' },
-    labels: { early: 'true' },
-  });
-  await apply(
-    serviceDependency(SHOP, 'early', 'early', [
-      { name: 'stock', service: { name: 'stock', namespace: BILLING, port: 8080 } },
-    ]),
-  );
-  const { template } = gated.spec;
-  await apply({
-    apiVersion: 'v1',
-    kind: 'Pod',
-    metadata: { name: 'early', namespace: SHOP, ...template.metadata },
-    spec: { ...template.spec, schedulingGates: [{ name: 'example.com/operator-away' }] },
-  });
+describe('with the operator away', () => {
   const scale = async (replicas: number) => {
     await kubectl('-n', SYSTEM_NAMESPACE, 'scale', `deployment/${OPERATOR_DEPLOYMENT}`, `--replicas=${replicas}`);
     await eventually(`the operator has ${replicas} pods`, 60_000, async () => {
@@ -263,25 +343,64 @@ test('before its first plan a pod calls as if there were no sidecar', async () =
       return pods.length === replicas ? true : undefined;
     });
   };
-  await scale(0);
-  try {
-    await kubectl(
-      '-n',
-      SHOP,
-      'patch',
-      'pod',
-      'early',
-      '--type=json',
-      '-p',
-      '[{"op":"remove","path":"/spec/schedulingGates"}]',
-    );
+  const entry = (name: string) => ({ name, service: { name, namespace: BILLING, port: 8080 } });
+
+  beforeAll(async () => {
+    const { template } = restricted({
+      namespace: SHOP,
+      name: 'early',
+      script: 'client.ts',
+      annotations: { 'breakwater.dev/first-plan-wait-ms': '1000' },
+      labels: { early: 'true' },
+    }).spec;
+    await apply(serviceDependency(SHOP, 'early', 'early', [entry('stock'), entry('moved')]));
+    await apply({
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: { name: 'early', namespace: SHOP, ...template.metadata },
+      spec: { ...template.spec, schedulingGates: [{ name: 'example.com/operator-away' }] },
+    });
+    await scale(0);
+    await remake('moved', await clusterIpOf(BILLING, 'moved'));
+    const ungate = '[{"op":"remove","path":"/spec/schedulingGates"}]';
+    await kubectl('-n', SHOP, 'patch', 'pod', 'early', '--type=json', '-p', ungate);
     await untilReady(SHOP, 'early=true', 1);
-    const report = await control<Report>(SHOP, 'early', 'load', { url: `http://stock.${BILLING}:8080/`, requests: 3 });
-    expect(report.statuses).toEqual({ 200: 3 });
+  });
+  afterAll(async () => {
+    await scale(OPERATOR_REPLICAS);
+    await kubectl('-n', SYSTEM_NAMESPACE, 'rollout', 'status', `deployment/${OPERATOR_DEPLOYMENT}`, '--timeout=60s');
+  });
+
+  const early = (service_: string) =>
+    control<Report>(SHOP, 'early', 'load', { url: `http://${service_}.${BILLING}:8080/`, requests: 3 });
+
+  test('before its first plan a pod calls as if there were no sidecar', async () => {
+    expect((await early('stock')).statuses).toEqual({ 200: 3 });
     const text = await apiText('GET', podProxy(SHOP, 'early', ADMIN_PORT, '/metrics'));
     expect(metricValue(text, 'breakwater_tunnels_total', { cause: 'no-plan' })).toBeGreaterThan(0);
-  } finally {
-    await scale(1);
-    await kubectl('-n', SYSTEM_NAMESPACE, 'rollout', 'status', `deployment/${OPERATOR_DEPLOYMENT}`, '--timeout=60s');
-  }
+  });
+
+  test('and a Service that has another ClusterIP than the one it was born with', async () => {
+    expect((await early('moved')).statuses).toEqual({ 200: 3 });
+  });
+
+  test('a container of the sidecar that restarts listens as before, and enforces its last plan', async () => {
+    const sidecarOf = async () => {
+      const [pod] = await listPods(SHOP, 'app=checkout');
+      return pod?.status.initContainerStatuses?.find((one) => one.name === 'breakwater');
+    };
+    const restarts = (await sidecarOf())?.restartCount ?? 0;
+    await exec(SHOP, await podOf(SHOP, 'checkout'), 'breakwater', 'node', '-e', 'process.kill(1)');
+    await eventually('the sidecar has restarted', 30_000, async () => {
+      const sidecar = await sidecarOf();
+      return sidecar && sidecar.restartCount > restarts && sidecar.ready ? true : undefined;
+    });
+    await untilReady(SHOP, 'app=checkout', 1);
+    expect((await load('http://stock/')).statuses).toEqual({ 200: 1 });
+    // Still failing since its circuit was opened above.
+    const report = await load(`http://payments.${BILLING}:8080/`, { requests: 6 });
+    expect(report).toMatchObject({ statuses: { 500: 3, 503: 3 }, reasons: { 'circuit-open': 3 } });
+    const status = await exec(SHOP, await podOf(SHOP, 'checkout'), 'breakwater', 'breakwater', 'status');
+    expect(status).toMatch(/capture: {3}loopback, (\d+) of \1 listeners open/);
+  });
 });

@@ -72,6 +72,8 @@ export interface ServicePortOptions {
   port: number;
   name?: string;
   appProtocol?: string;
+  protocol?: string;
+  targetPort?: number;
 }
 
 export const service = (
