@@ -268,6 +268,7 @@ export function toWorldRefusal(raw: unknown): WorldRefusal | undefined {
     name,
     owner: { kind: event.regarding?.kind ?? '', name: event.regarding?.name ?? '' },
     message: event.note.slice(0, MAX_REFUSAL),
+    since: creationTimestamp,
     // To the second, as pods say when they were created.
     at: (times.find((time) => time !== undefined && time !== '') ?? '').replace(/\.\d+Z$/, 'Z'),
   };

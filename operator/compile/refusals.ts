@@ -18,32 +18,48 @@ export function namesOurs(message: string): boolean {
 export function refusalProblems(index: WorldIndex, place: Place, pods: readonly WorldPod[]): Problem[] {
   const { namespace } = place.object;
   const refusals = index.refusals.get(namespace) ?? [];
-  const concerned = refusals.filter((refusal) => concerns(refusal, pods, index.pods.get(namespace) ?? []));
-  const told = new Map(concerned.map((refusal) => [`${refusal.owner.kind} ${refusal.owner.name}`, refusal]));
+  // Every pod that is refused has an Event of its own until they are too many; the first tells since when.
+  const first = new Map<string, string>();
+  for (const refusal of refusals) {
+    const known = first.get(ownerOf(refusal));
+    if (known === undefined || refusal.since < known) first.set(ownerOf(refusal), refusal.since);
+  }
+  const all = index.pods.get(namespace) ?? [];
+  const concerned = refusals.filter((refusal) => concerns(refusal, first.get(ownerOf(refusal)) ?? '', pods, all));
+  const told = new Map(concerned.map((refusal) => [ownerOf(refusal), refusal]));
   return [...told].slice(0, MAX_TOLD).map(([owner, { message }]) => {
     return problem('InjectionRefused', place, { owner, message, fix: fixFor(message) });
   });
 }
 
+const ownerOf = ({ owner }: WorldRefusal): string => `${owner.kind} ${owner.name}`;
+
 /**
  * Whose pods they are, no one knows: an Event does not show their labels. Pods of the same workload tell it; where there are none, it may
  * be the workload that a ServiceDependency without any pod waits for.
  */
-function concerns({ owner, at }: WorldRefusal, selected: readonly WorldPod[], all: readonly WorldPod[]): boolean {
+function concerns(
+  { owner, at }: WorldRefusal,
+  since: string,
+  selected: readonly WorldPod[],
+  all: readonly WorldPod[],
+): boolean {
   const workload = owner.kind === 'ReplicaSet' ? owner.name.replace(/-[a-z0-9]+$/, '') : owner.name;
   const isOfIt = (pod: WorldPod) => pod.owner?.name === owner.name || workloadOf(pod)?.name === workload;
   const family = all.filter(isOfIt);
-  if (isMended(owner.name, at, family)) return false;
+  if (family.some((pod) => pod.owner?.name === owner.name && pod.creationTimestamp > at)) return false;
+  if (isReplaced(owner.name, since, family)) return false;
   return family.length > 0 ? selected.some(isOfIt) : selected.length === 0;
 }
 
 /**
- * A later pod of that controller exists, or a later controller of the workload took its place: whoever follows the fix changes the
- * template of a Deployment, and so makes another ReplicaSet. One that had pods before is the one that the refused should have replaced.
+ * Whoever follows the fix changes the template of a Deployment, and so makes another ReplicaSet: the one that had no pod before the first
+ * refusal, and has one now. The refused one may go on being refused until that pod is ready.
  */
-function isMended(owner: string, at: string, family: readonly WorldPod[]): boolean {
-  const had = new Set(family.filter((pod) => pod.creationTimestamp <= at).map((pod) => pod.owner?.name));
-  return family.some((pod) => pod.creationTimestamp > at && (pod.owner?.name === owner || !had.has(pod.owner?.name)));
+function isReplaced(owner: string, since: string, family: readonly WorldPod[]): boolean {
+  const others = family.filter((pod) => pod.owner?.name !== owner);
+  const had = new Set(others.filter((pod) => pod.creationTimestamp <= since).map((pod) => pod.owner?.name));
+  return others.some((pod) => !had.has(pod.owner?.name));
 }
 
 function fixFor(message: string): string {

@@ -79,6 +79,8 @@ export interface WorldRefusal extends ObjectKey {
   message: string;
   /** RFC 3339, the last time. */
   at: string;
+  /** RFC 3339, the first time. */
+  since: string;
 }
 
 /** What an object of ours looked like when it could not be parsed: only its identity and the reasons. */
