@@ -21,7 +21,10 @@ export default defineConfig({
     sequence: { sequencer: InOrder },
     projects: [
       { extends: true, test: { name: 'cluster', include: ['**/*.test.ts'], exclude: BESIDE } },
-      { extends: true, test: { name: 'beside', include: BESIDE } },
+      {
+        extends: true,
+        test: { name: 'beside', include: BESIDE, globalSetup: ['../harness/shared-control-plane.ts'] },
+      },
     ],
     testTimeout: 60_000,
     hookTimeout: 120_000,
