@@ -7,8 +7,8 @@ import type { WorldPod, WorldRefusal } from './world.ts';
 import type { WorldIndex } from './world-index.ts';
 
 const MAX_TOLD = 4;
-/** Containers and volumes of ours, as such a message names them. */
-const OURS = /(?<![\w-])breakwater(-capture|-token|-state)?(?![\w-])/;
+/** Containers and volumes of ours, as such a message names them; not our domain or host names, as in a call of the webhook that failed. */
+const OURS = /(?<![\w.-])breakwater(-capture|-token|-state)?(?![\w-]|\.\w)/;
 
 export function namesOurs(message: string): boolean {
   return OURS.test(message);
