@@ -17,7 +17,7 @@ import { type ParseResult, parseResiliencePolicy, parseServiceDependency } from 
 import type { ResiliencePolicy } from './resilience-policy.ts';
 import type { ServiceDependency } from './service-dependency.ts';
 
-const RUNS = z.coerce.number().int().min(1).default(400).parse(process.env['RUNS']);
+const RUNS = z.coerce.number().int().min(1).default(800).parse(process.env['RUNS']);
 
 let plane: UsedControlPlane;
 
@@ -320,8 +320,8 @@ describe('the parser and the API server', () => {
       { numRuns: RUNS },
     );
     // About one in eighteen.
-    expect(seen.accepted).toBeGreaterThan(RUNS / 80);
-    expect(seen.refused).toBeGreaterThan(RUNS / 80);
+    expect(seen.accepted).toBeGreaterThan(RUNS / 40);
+    expect(seen.refused).toBeGreaterThan(RUNS / 40);
   });
 });
 
