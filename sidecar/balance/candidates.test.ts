@@ -1,0 +1,150 @@
+import * as fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { BalancedEndpoint, EndpointCandidates, Exclusion } from './candidates.ts';
+
+interface Given {
+  name: string;
+  zones?: string[];
+  nodes?: string[];
+  excluded?: number;
+}
+
+function endpoint({ name, zones = [], nodes = [], excluded = 0 }: Given): BalancedEndpoint {
+  const made = new BalancedEndpoint(name);
+  made.zones = zones;
+  made.nodes = nodes;
+  made.excluded = excluded;
+  return made;
+}
+
+function candidates(given: readonly Given[], { node = '', zone = '', panicThresholdPercent = 50 } = {}) {
+  const made = new EndpointCandidates<BalancedEndpoint>();
+  made.setOptions({ node, zone, panicThresholdPercent });
+  made.setEndpoints(given.map(endpoint));
+  return made;
+}
+
+const names = (made: EndpointCandidates<BalancedEndpoint>) => made.pickable.map(({ name }) => name).join(' ');
+const { Ejected, Unhealthy } = Exclusion;
+
+describe('hints', () => {
+  const zoned = [
+    { name: 'a1', zones: ['a'] },
+    { name: 'b1', zones: ['b'] },
+    { name: 'ab', zones: ['a', 'b'] },
+  ];
+
+  it('keep a request in the zone', () => {
+    expect(names(candidates(zoned, { zone: 'a' }))).toBe('a1 ab');
+    expect(names(candidates(zoned, { zone: 'b' }))).toBe('b1 ab');
+  });
+
+  it('are ignored where one endpoint has none, none is for the zone, or the zone is not known', () => {
+    expect(names(candidates([...zoned, { name: 'x' }], { zone: 'a' }))).toBe('a1 b1 ab x');
+    expect(names(candidates(zoned, { zone: 'c' }))).toBe('a1 b1 ab');
+    expect(names(candidates(zoned))).toBe('a1 b1 ab');
+  });
+
+  it('of nodes go before those of zones, by the same rule', () => {
+    const both = [
+      { name: 'n1', zones: ['a'], nodes: ['one'] },
+      { name: 'n2', zones: ['a'], nodes: ['two'] },
+      { name: 'n3', zones: ['b'], nodes: ['three'] },
+    ];
+    expect(names(candidates(both, { node: 'two', zone: 'a' }))).toBe('n2');
+    expect(names(candidates(both, { node: 'four', zone: 'a' }))).toBe('n1 n2');
+    expect(names(candidates([...both, { name: 'n4', zones: ['b'] }], { node: 'two', zone: 'a' }))).toBe('n1 n2');
+  });
+
+  it('are left when less than half of what they assign is usable, first for the zone, then for all', () => {
+    const made = candidates(
+      [
+        { name: 'n1', zones: ['a'], nodes: ['one'], excluded: Ejected },
+        { name: 'n2', zones: ['a'], nodes: ['two'] },
+        { name: 'n3', zones: ['a'], nodes: ['two'] },
+        { name: 'n4', zones: ['b'], nodes: ['three'] },
+      ],
+      { node: 'one', zone: 'a' },
+    );
+    expect(names(made)).toBe('n2 n3');
+    for (const ejected of made.all.slice(0, 2)) ejected.excluded = Unhealthy;
+    made.refresh();
+    expect(names(made)).toBe('n3 n4');
+    expect(made.panicking).toBe(false);
+  });
+});
+
+describe('exclusions', () => {
+  it('hold for as long as half of all is left', () => {
+    const made = candidates([{ name: 'a' }, { name: 'b', excluded: Ejected | Unhealthy }]);
+    expect(names(made)).toBe('a');
+    expect([made.isPickable(0), made.isPickable(1), made.isPickable(2)]).toEqual([true, false, false]);
+  });
+
+  it('are disregarded below that, and hold again when it is over', () => {
+    const made = candidates([{ name: 'a' }, { name: 'b', excluded: Ejected }, { name: 'c', excluded: Unhealthy }]);
+    expect(names(made)).toBe('a b c');
+    expect(made.panicking).toBe(true);
+    const [, b] = made.all;
+    if (b) b.excluded = 0;
+    made.refresh();
+    expect(names(made)).toBe('a b');
+    expect(made.panicking).toBe(false);
+  });
+
+  it('leave one endpoint even without a threshold', () => {
+    const one = { name: 'a', excluded: Ejected };
+    expect(names(candidates([one, { name: 'b' }, { name: 'c', excluded: 1 }], { panicThresholdPercent: 0 }))).toBe('b');
+    expect(names(candidates([one], { panicThresholdPercent: 0 }))).toBe('a');
+  });
+});
+
+const place = fc.constantFrom('a', 'b', 'c');
+const anyEndpoint = fc.record({
+  name: fc.uuid(),
+  zones: fc.uniqueArray(place, { maxLength: 2 }),
+  nodes: fc.uniqueArray(place, { maxLength: 2 }),
+  excluded: fc.constantFrom(0, 0, 0, Ejected, Unhealthy, Ejected | Unhealthy),
+});
+const anyOptions = fc.record({
+  node: fc.constantFrom('', 'a', 'b'),
+  zone: fc.constantFrom('', 'a', 'b'),
+  panicThresholdPercent: fc.integer({ min: 0, max: 100 }),
+});
+
+describe('for every set of endpoints', () => {
+  it('there is something to pick whenever there is an endpoint, and nothing excluded is picked without panic', () => {
+    fc.assert(
+      fc.property(fc.array(anyEndpoint, { maxLength: 12 }), anyOptions, (given, options) => {
+        const made = candidates(given, options);
+        expect(made.pickable.length > 0).toBe(given.length > 0);
+        if (!made.panicking) expect(made.pickable.every(({ excluded }) => excluded === 0)).toBe(true);
+        else expect(made.pickable).toEqual(made.all);
+        expect(made.all.filter((_, index) => made.isPickable(index))).toEqual(made.pickable);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it('the choice is that of kube-proxy where nothing is excluded', () => {
+    fc.assert(
+      fc.property(fc.array(anyEndpoint, { maxLength: 8 }), anyOptions, (drawn, options) => {
+        const given = drawn.map((one) => ({ ...one, excluded: 0 }));
+        const made = candidates(given, options);
+        expect(made.pickable.map(({ name }) => name)).toEqual(kubeProxy(given, options.node, options.zone));
+      }),
+      { numRuns: 500 },
+    );
+  });
+});
+
+/** topologyModeFromHints and availableForTopology of kube-proxy, for ready endpoints; an unknown place is a hint of nobody's. */
+function kubeProxy(ready: readonly { name: string; zones: string[]; nodes: string[] }[], node: string, zone: string) {
+  const namesOf = (some: readonly { name: string }[]) => some.map(({ name }) => name);
+  const hintedFor = (kind: 'nodes' | 'zones', wanted: string) =>
+    ready.every((one) => one[kind].length > 0) ? ready.filter((one) => one[kind].includes(wanted)) : [];
+  const byNode = hintedFor('nodes', node);
+  if (byNode.length > 0) return namesOf(byNode);
+  const byZone = hintedFor('zones', zone);
+  return namesOf(byZone.length > 0 ? byZone : ready);
+}
