@@ -1,6 +1,6 @@
 // Every example is valid, resolves, and does what its comment says.
 import { describe, expect, it } from 'vitest';
-import { addObject, buildWorld, createWorldBuilder } from '../operator/compile/objects.ts';
+import { addObject, buildWorld, createWorldBuilder } from '../operator/compile/world-builder.ts';
 import { birthOf } from '../operator/inject/bootstrap.ts';
 import { decide } from '../operator/inject/decide.ts';
 import { Declarations } from '../operator/inject/declared.ts';

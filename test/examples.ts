@@ -4,8 +4,8 @@ import { join, resolve } from 'node:path';
 import { parseAllDocuments } from 'yaml';
 import { parseResiliencePolicy, parseServiceDependency } from '../crds/parse.ts';
 import { compile } from '../operator/compile/compile.ts';
-import { addObject, buildWorld, createWorldBuilder } from '../operator/compile/objects.ts';
 import type { CompileResult } from '../operator/compile/result.ts';
+import { addObject, buildWorld, createWorldBuilder } from '../operator/compile/world-builder.ts';
 import { workloadPlan } from '../plan/plan.ts';
 
 export const root = resolve(import.meta.dirname, '..');

@@ -2,8 +2,9 @@
 // least that must be assumed. Pure.
 import { OWN_GROUP } from '../../crds/kubernetes.ts';
 import type { ServiceDependency } from '../../crds/service-dependency.ts';
-import { addObject, buildWorld, createWorldBuilder, ManifestError, objectKey } from '../../operator/compile/objects.ts';
+import { ManifestError, objectKey } from '../../operator/compile/objects.ts';
 import type { ObjectKey, World, WorldPod, WorldService } from '../../operator/compile/world.ts';
+import { addObject, buildWorld, createWorldBuilder } from '../../operator/compile/world-builder.ts';
 import type { SourceObject } from './document.ts';
 import { type PodTemplate, podTemplateOf } from './pod-template.ts';
 

@@ -8,9 +8,9 @@ import { z } from 'zod';
 import { workloadPlan } from '../../plan/plan.ts';
 import { readEnvironment } from '../../runtime/environment.ts';
 import { compile } from './compile.ts';
-import { addObject, buildWorld, createWorldBuilder } from './objects.ts';
 import type { CompileResult } from './result.ts';
 import type { World } from './world.ts';
+import { addObject, buildWorld, createWorldBuilder } from './world-builder.ts';
 
 const root = path.join(import.meta.dirname, 'testdata');
 const update = readEnvironment(z.object({ UPDATE_GOLDEN: z.literal('1').optional() })).UPDATE_GOLDEN === '1';

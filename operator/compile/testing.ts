@@ -1,6 +1,7 @@
 // Builders for tests: ordinary manifests with what a test does not care about filled in, and worlds made of them.
-import { addObject, buildWorld, createWorldBuilder } from './objects.ts';
+
 import type { World } from './world.ts';
+import { addObject, buildWorld, createWorldBuilder } from './world-builder.ts';
 
 export type Manifest = Record<string, unknown>;
 

@@ -6,7 +6,7 @@ import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { parseAllDocuments, stringify } from 'yaml';
 import { BOOTSTRAP_ANNOTATION, readBootstrap } from '../../plan/bootstrap.ts';
-import { addObject, buildWorld, createWorldBuilder } from '../compile/objects.ts';
+import { addObject, buildWorld, createWorldBuilder } from '../compile/world-builder.ts';
 import { applyPatch } from './apply-patch.ts';
 import { type Birth, birthOf } from './bootstrap.ts';
 import { type Decision, type DecisionContext, decide } from './decide.ts';

@@ -1,7 +1,7 @@
 // For tests against a real API server: a namespace in which everything changes at random, but for what must never be lost of it.
 import type { Random } from '../../runtime/random.ts';
-import { addObject, buildWorld, createWorldBuilder } from '../compile/objects.ts';
 import type { World } from '../compile/world.ts';
+import { addObject, buildWorld, createWorldBuilder } from '../compile/world-builder.ts';
 import { type ApiClient, ApiError, CONTENT_TYPES } from './api-client.ts';
 
 export const CLUSTER_DOMAIN = 'cluster.local';

@@ -7,7 +7,7 @@ import { useControlPlane } from '../../../test/harness/shared-control-plane.ts';
 import { createCertificates } from '../../certificates/certificates.ts';
 import { createSecretStore } from '../../certificates/secret-store.ts';
 import { createWebhookBundle } from '../../certificates/webhook-bundle.ts';
-import { addObject, buildWorld, createWorldBuilder } from '../../compile/objects.ts';
+import { addObject, buildWorld, createWorldBuilder } from '../../compile/world-builder.ts';
 import { ALWAYS_LEADING } from '../../elect/elector.ts';
 import { HttpsServer } from '../../https-server.ts';
 import { ApiClient, loadKubeConfig } from '../../watch/api-client.ts';
