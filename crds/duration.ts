@@ -4,6 +4,10 @@
 /** Whole milliseconds. The model of every kind keeps the user's field names; their durations have become this number. */
 export type Milliseconds = number;
 
+export const SECOND: Milliseconds = 1_000;
+export const MINUTE: Milliseconds = 60 * SECOND;
+export const HOUR: Milliseconds = 60 * MINUTE;
+
 /** As a regular expression for OpenAPI (RE2 and ECMAScript read it alike). */
 export const DURATION_PATTERN = '^([0-9]{1,5}(h|m|s|ms)){1,4}$';
 

@@ -6,6 +6,7 @@
 // of `policies`, so that a request costs a few comparisons and one array look-up.
 import { z } from 'zod';
 import { boundedList, indexList } from './bounded.ts';
+import { blockPlans, PLANNED_BLOCKS, type PlannedBlock } from './policies/blocks.ts';
 
 export const PLAN_FORMAT_VERSION = 1;
 
@@ -24,83 +25,20 @@ export const PLAN_LIMITS = {
 } as const;
 
 const text = (max: number) => z.string().max(max);
-const milliseconds = z.number().int().min(0).max(86_400_000);
 const port = z.number().int().min(1).max(65_535);
-const percent = z.number().int().min(0).max(100);
-
-/** What may go wrong with one attempt; the vocabulary of `retryOn` and `failureOn`. */
-export const failureKind = z.enum([
-  'ConnectFailure',
-  'Reset',
-  'AttemptTimeout',
-  'GatewayError',
-  'ServerError',
-  'TooManyRequests',
-]);
-export type FailureKind = z.infer<typeof failureKind>;
-
-/** Zero means: no such timeout. `idleMs` holds for HTTP streams and upgrades, `opaqueIdleMs` for tunnelled connections. */
-export const timeoutsPlan = z.object({
-  requestMs: milliseconds,
-  attemptMs: milliseconds,
-  connectMs: milliseconds,
-  idleMs: milliseconds,
-  opaqueIdleMs: milliseconds,
-});
-export type TimeoutsPlan = z.infer<typeof timeoutsPlan>;
-
-/** Which state a block's counters live in: unchanged over plans as long as the key is. */
-const stateKey = text(1024);
-
-export const retriesPlan = z.object({
-  stateKey,
-  maxAttempts: z.number().int().min(1).max(10),
-  retryOn: z.array(failureKind).max(6),
-  methods: z.enum(['Idempotent', 'All']),
-  backoffInitialMs: milliseconds,
-  backoffMaxMs: milliseconds,
-  budgetPercent: percent,
-  budgetMinPerSecond: z.number().int().min(0).max(1000),
-});
-export type RetriesPlan = z.infer<typeof retriesPlan>;
-
-const ratio = z.object({ percent: percent.min(1), minimumCalls: z.number().int().min(1).max(100_000) });
-
-export const circuitBreakerPlan = z.object({
-  stateKey,
-  failureOn: z.array(failureKind).max(6),
-  /** Zero: consecutive failures do not trip. */
-  consecutiveFailures: z.number().int().min(0).max(1000),
-  failureRate: ratio.nullable(),
-  slowCalls: ratio.extend({ thresholdMs: milliseconds.min(1) }).nullable(),
-  windowMs: milliseconds.min(1000),
-  openForMs: milliseconds.min(100),
-  maxOpenForMs: milliseconds.min(100),
-  halfOpenMaxProbes: z.number().int().min(1).max(100),
-  halfOpenSuccesses: z.number().int().min(1).max(100),
-});
-export type CircuitBreakerPlan = z.infer<typeof circuitBreakerPlan>;
-
-export const bulkheadPlan = z.object({
-  stateKey,
-  maxConcurrent: z.number().int().min(1).max(100_000),
-  maxQueued: z.number().int().min(0).max(100_000),
-  queueTimeoutMs: milliseconds,
-});
-export type BulkheadPlan = z.infer<typeof bulkheadPlan>;
 
 /** Which resource each block came from, for answers and `explain`: "ResiliencePolicy shop/payments generation 3". */
 const source = text(512);
+const sources = z
+  .object(Object.fromEntries(PLANNED_BLOCKS.map((block) => [block, source])) as Record<PlannedBlock, typeof source>)
+  .partial();
 
 /** What is enforced for the requests of one combination of rules. A null block does not act. */
 export const policyPlan = z.object({
   /** Name of the narrowest matching rule, or "base"; the `rule` label of metrics. */
   rule: text(253),
-  timeouts: timeoutsPlan,
-  retries: retriesPlan.nullable(),
-  circuitBreaker: circuitBreakerPlan.nullable(),
-  bulkhead: bulkheadPlan.nullable(),
-  sources: z.object({ timeouts: source, retries: source, circuitBreaker: source, bulkhead: source }).partial(),
+  ...blockPlans,
+  sources,
 });
 export type PolicyPlan = z.infer<typeof policyPlan>;
 

@@ -1,5 +1,6 @@
 // What `breakwater explain` says: one value, which every form of output renders. The schema is the contract of `--output json`.
 import { z } from 'zod';
+import { BLOCKS } from '../../crds/policies/blocks.ts';
 
 const source = z.strictObject({
   kind: z.literal('ResiliencePolicy'),
@@ -42,7 +43,7 @@ const field = z.strictObject({
 export type FieldExplanation = z.output<typeof field>;
 
 const block = z.strictObject({
-  block: z.enum(['timeouts', 'retries', 'circuitBreaker', 'bulkhead']),
+  block: z.enum(BLOCKS),
   state: z.enum(['Enforced', 'Disabled', 'NotSet', 'NotEnforceable', 'SwitchedOff']).meta({
     description:
       'Disabled: by mode. NotSet: no policy names it. NotEnforceable: the connection is opaque. SwitchedOff: by the kill switch.',

@@ -1,10 +1,12 @@
 // Resolved dependencies and attached policies → the finished dependency plans, and what their policies should be told.
+import { BLOCKS, type BlockName } from '../../crds/policies/blocks.ts';
 import type { ResiliencePolicy } from '../../crds/resilience-policy.ts';
 import { type DependencyPlan, PLAN_LIMITS } from '../../plan/plan.ts';
 import { type Attachments, policiesFor, targetsOf } from './attach.ts';
 import { versionOf } from './identity.ts';
-import { BLOCKS, type BlockName } from './merge.ts';
-import { problem } from './problem.ts';
+import type { Blocks } from './policies/block.ts';
+import { active, COMPILERS } from './policies/blocks.ts';
+import { contradictionProblem, problem } from './problem.ts';
 import type { ResolvedDependency } from './resolve.ts';
 import type { Problem } from './result.ts';
 import { MAX_ROWS, type Routes, routesOf } from './routes.ts';
@@ -25,9 +27,6 @@ export interface CompiledDependencies {
   dependencies: readonly CompiledDependency[];
   problems: readonly Problem[];
 }
-
-/** Blocks that only a codec can enforce; of an opaque connection nothing is known but its bytes. */
-const CODEC_BLOCKS: readonly BlockName[] = ['retries', 'circuitBreaker', 'bulkhead'];
 
 export function compileDependencies(
   resolved: readonly ResolvedDependency[],
@@ -72,21 +71,7 @@ function routeProblems(dependency: string, routes: Routes, opaque: boolean): Pro
   // An opaque dependency enforces none of it, and says so.
   if (opaque) return problems;
   for (const { policy, field, contradiction } of routes.contradictions) {
-    const place = on(policy, field);
-    switch (contradiction.reason) {
-      case 'AttemptExceedsRequest':
-        problems.push(problem('AttemptExceedsRequest', place, { dependency, ...contradiction.details }));
-        break;
-      case 'BackoffExceedsMax':
-        problems.push(problem('BackoffExceedsMax', place, { dependency, ...contradiction.details }));
-        break;
-      case 'OpenForExceedsMax':
-        problems.push(problem('OpenForExceedsMax', place, { dependency, ...contradiction.details }));
-        break;
-      case 'RetriesCannotFinish':
-        problems.push(problem('RetriesCannotFinish', place, { dependency, ...contradiction.details }));
-        break;
-    }
+    problems.push(contradictionProblem(contradiction, on(policy, field), dependency));
   }
   for (const { policy, field, block, by } of routes.switchedOff) {
     problems.push(problem('DisabledByWiderPolicy', on(policy, field), { dependency, block, by: keyOf(by.metadata) }));
@@ -99,13 +84,20 @@ const TLS_PORTS: ReadonlySet<number> = new Set([443, 8443]);
 
 const isTlsPort = (host: DependencyPlan['host']): boolean => host !== null && TLS_PORTS.has(host.port);
 
+/** What a policy sets of a block of which only some fields need a codec. */
+function codecFieldsIn(spec: Blocks, block: BlockName): readonly string[] {
+  const { needsCodec } = COMPILERS[block];
+  const written: Readonly<Record<string, unknown>> = spec[block] ?? {};
+  return needsCodec === 'All' ? [] : needsCodec.filter((field) => written[field]);
+}
+
 /** One warning per policy and dependency: what it says that an opaque connection cannot follow. */
 function noEffect(dependency: ResolvedDependency, policy: ResiliencePolicy): Problem[] {
   const { spec } = policy;
-  const blocks: string[] = CODEC_BLOCKS.filter((block) => spec[block] !== undefined && spec[block].mode !== 'Disabled');
-  for (const name of ['request', 'attempt'] as const) {
-    if (spec.timeouts?.[name]) blocks.push(`timeouts.${name}`);
-  }
+  const blocks: string[] = BLOCKS.filter(
+    (block) => COMPILERS[block].needsCodec === 'All' && active(spec, block) !== undefined,
+  );
+  for (const block of BLOCKS) blocks.push(...codecFieldsIn(spec, block).map((field) => `${block}.${field}`));
   if (spec.rules?.some((rule) => BLOCKS.some((block) => rule[block] !== undefined))) blocks.push('rules');
   const first = blocks[0];
   if (first === undefined) return [];

@@ -1,11 +1,7 @@
 // Policies merge as RFC 7386 merges: objects deep, everything else (lists too) whole, the narrower one wins. `mode` is a field like any
 // other: a block stays Disabled until a narrower one says Enforce.
-import type { ResiliencePolicySpec } from '../../crds/resilience-policy.ts';
-
-export const BLOCKS = ['timeouts', 'retries', 'circuitBreaker', 'bulkhead'] as const;
-export type BlockName = (typeof BLOCKS)[number];
-/** The part of a policy, or of one of its rules, that merges. */
-export type Blocks = Pick<ResiliencePolicySpec, BlockName>;
+import { BLOCKS } from '../../crds/policies/blocks.ts';
+import type { Blocks } from './policies/block.ts';
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);

@@ -1,9 +1,12 @@
 // Which resource each value of a plan came from: beside the merge, the same walk over the same layers, for whoever asks why. Values are
 // those of the plan and never computed anew, so that what is explained is what is enforced.
+import { BLOCKS, type BlockName } from '../../crds/policies/blocks.ts';
 import type { ResiliencePolicy } from '../../crds/resilience-policy.ts';
-import type { BulkheadPlan, CircuitBreakerPlan, PolicyPlan, RetriesPlan, TimeoutsPlan } from '../../plan/plan.ts';
-import { applyDefaults, type FieldName } from './defaults.ts';
-import { BLOCKS, type BlockName, type Blocks, mergeBlocks } from './merge.ts';
+import type { PolicyPlan } from '../../plan/plan.ts';
+import { applyDefaults } from './defaults.ts';
+import { mergeBlocks } from './merge.ts';
+import type { Blocks, FieldName } from './policies/block.ts';
+import { active, COMPILERS } from './policies/blocks.ts';
 import { blocksOf, type Layer, places } from './routes.ts';
 
 /** One place where a policy writes a field. */
@@ -81,7 +84,7 @@ export function explainRow(row: PolicyPlan, layers: readonly Layer[]): Explained
 function stateOf(row: PolicyPlan, merged: Blocks, block: BlockName): ExplainedBlock['state'] {
   const written = merged[block];
   if (written === undefined) return 'NotSet';
-  if (written.mode === 'Disabled') return 'Disabled';
+  if (active(merged, block) === undefined) return 'Disabled';
   return row[block] === null ? 'NotEnforceable' : 'Enforced';
 }
 
@@ -108,51 +111,23 @@ interface Value extends Pick<ExplainedField, 'field' | 'aspect' | 'value' | 'isD
   part: string | undefined;
 }
 
-/** The user's name of each value of a plan; a value that the plan gains must be named here. */
-const TIMEOUTS: Record<keyof TimeoutsPlan, string> = {
-  requestMs: 'request',
-  attemptMs: 'attempt',
-  connectMs: 'connect',
-  idleMs: 'idle',
-  opaqueIdleMs: 'idle',
-};
-const RETRIES: Record<Exclude<keyof RetriesPlan, 'stateKey'>, string> = {
-  maxAttempts: 'maxAttempts',
-  retryOn: 'retryOn',
-  methods: 'methods',
-  backoffInitialMs: 'backoff.initial',
-  backoffMaxMs: 'backoff.max',
-  budgetPercent: 'budget.percent',
-  budgetMinPerSecond: 'budget.minPerSecond',
-};
-const CIRCUIT_BREAKER: Record<Exclude<keyof CircuitBreakerPlan, 'stateKey'>, string> = {
-  failureOn: 'failureOn',
-  consecutiveFailures: 'consecutiveFailures',
-  failureRate: 'failureRate',
-  slowCalls: 'slowCalls',
-  windowMs: 'window',
-  openForMs: 'openFor',
-  maxOpenForMs: 'maxOpenFor',
-  halfOpenMaxProbes: 'halfOpen.maxProbes',
-  halfOpenSuccesses: 'halfOpen.successes',
-};
-const BULKHEAD: Record<Exclude<keyof BulkheadPlan, 'stateKey'>, string> = {
-  maxConcurrent: 'maxConcurrent',
-  maxQueued: 'maxQueued',
-  queueTimeoutMs: 'queueTimeout',
-};
-const NAMES = { timeouts: TIMEOUTS, retries: RETRIES, circuitBreaker: CIRCUIT_BREAKER, bulkhead: BULKHEAD } as const;
-const ASPECTS: Readonly<Record<string, string>> = { idleMs: 'HTTP streams and upgrades', opaqueIdleMs: 'opaque TCP' };
+interface Naming {
+  fields: Readonly<Record<string, string>>;
+  aspects?: Readonly<Record<string, string>>;
+}
 
 /** Of a block that acts; empty for one that does not. */
 function valuesOf(row: PolicyPlan, block: BlockName): Value[] {
   const plan: Readonly<Record<string, unknown>> | null = row[block];
   if (plan === null) return [];
-  return Object.entries<string>(NAMES[block]).flatMap(([key, name]) => named(key, name, plan[key]));
+  const { fields, aspects }: Naming = COMPILERS[block];
+  return Object.entries(fields).flatMap(([key, name]) =>
+    named(key, name, plan[key]).map((value) => ({ ...value, aspect: aspects?.[key] })),
+  );
 }
 
 function named(key: string, field: string, value: unknown): Value[] {
-  const plain = { field, aspect: ASPECTS[key], isDuration: key.endsWith('Ms'), part: undefined };
+  const plain = { field, aspect: undefined, isDuration: key.endsWith('Ms'), part: undefined };
   if (typeof value === 'number' || typeof value === 'string' || value === null) return [{ ...plain, value }];
   if (Array.isArray(value)) return [{ ...plain, value: value as readonly string[] }];
   if (typeof value !== 'object') throw new Error(`${field} has no value in the plan`);

@@ -2,16 +2,10 @@
 // to, its severity and a message that names what is wrong and what to change. `Error` turns the condition False; `Warning` adds words.
 
 import { quoted } from '../../runtime/printable.ts';
+import { define } from './define-problem.ts';
+import { CONTRADICTIONS, type Contradiction } from './policies/contradictions.ts';
 import type { OwnKind, Problem } from './result.ts';
 import type { InvalidObject, ObjectKey } from './world.ts';
-
-function define<Details>(
-  condition: Problem['condition'],
-  severity: Problem['severity'],
-  message: (details: Details) => string,
-) {
-  return { condition, severity, message };
-}
 
 export const PROBLEMS = {
   // The object itself.
@@ -80,30 +74,7 @@ export const PROBLEMS = {
   ),
 
   // What merging shows.
-  AttemptExceedsRequest: define(
-    'Accepted',
-    'Warning',
-    (it: { dependency: string; attempt: string; request: string }) =>
-      `on ${it.dependency} the policies merge to an attempt timeout of ${it.attempt}, longer than the request timeout of ${it.request}, which therefore ends every attempt; shorten timeouts.attempt or lengthen timeouts.request`,
-  ),
-  BackoffExceedsMax: define(
-    'Accepted',
-    'Warning',
-    (it: { dependency: string; initial: string; max: string }) =>
-      `on ${it.dependency} the policies merge to retries.backoff.initial ${it.initial} above retries.backoff.max ${it.max}, so pauses are bounded by ${it.max}; lower initial or raise max`,
-  ),
-  OpenForExceedsMax: define(
-    'Accepted',
-    'Warning',
-    (it: { dependency: string; openFor: string; maxOpenFor: string }) =>
-      `on ${it.dependency} the policies merge to circuitBreaker.openFor ${it.openFor} above circuitBreaker.maxOpenFor ${it.maxOpenFor}, so the circuit stays open for ${it.maxOpenFor}; shorten openFor or lengthen maxOpenFor`,
-  ),
-  RetriesCannotFinish: define(
-    'Accepted',
-    'Warning',
-    (it: { dependency: string; maxAttempts: number; attempt: string; needed: string; request: string }) =>
-      `on ${it.dependency} ${it.maxAttempts} attempts of ${it.attempt} and their pauses may take ${it.needed}, longer than the request timeout of ${it.request}, so the last attempts are cut short or never made; lower retries.maxAttempts, shorten timeouts.attempt or lengthen timeouts.request`,
-  ),
+  ...CONTRADICTIONS,
   DisabledByWiderPolicy: define(
     'Accepted',
     'Warning',
@@ -294,6 +265,10 @@ export function problem<R extends Reason>(reason: R, place: Place, details: Deta
     reason,
     message: (message as (details: Details<R>) => string)(details),
   };
+}
+
+export function contradictionProblem({ reason, details }: Contradiction, place: Place, dependency: string): Problem {
+  return problem(reason, place, { dependency, ...details });
 }
 
 /** Objects that could not be read: every field that is wrong, or the object as a whole. */

@@ -1,10 +1,14 @@
 // The policies of one dependency as the table that a sidecar reads: the rules of every level, and for each tuple of matched rules the
 // row that is enforced. Dependencies with the same policies share the work.
+import { BLOCKS, type BlockName } from '../../crds/policies/blocks.ts';
 import type { PolicyRule, ResiliencePolicy } from '../../crds/resilience-policy.ts';
 import { type DependencyPlan, PLAN_LIMITS, type PolicyPlan, type RulePlan } from '../../plan/plan.ts';
-import { applyDefaults, type Contradiction } from './defaults.ts';
+import { applyDefaults } from './defaults.ts';
 import { canonicalJson, versionOf } from './identity.ts';
-import { BLOCKS, type BlockName, type Blocks, mergeBlocks } from './merge.ts';
+import { mergeBlocks } from './merge.ts';
+import type { Blocks } from './policies/block.ts';
+import { type AllNumbers, active, COMPILERS, eachBlock } from './policies/blocks.ts';
+import type { Contradiction } from './policies/contradictions.ts';
 import { keyOf } from './world-index.ts';
 
 /**
@@ -116,9 +120,14 @@ function measured(table: RouteTable): MeasuredTable {
 
 function opaqueTable(table: RouteTable): RouteTable {
   const row = baseRow(table);
-  const { timeouts } = row.sources;
-  const sources = timeouts === undefined ? {} : { timeouts };
-  return onlyRow({ ...row, retries: null, circuitBreaker: null, bulkhead: null, sources });
+  const acting = BLOCKS.filter((block) => COMPILERS[block].needsCodec !== 'All');
+  const plans = eachBlock<BlockPlans>((block) =>
+    acting.includes(block) ? row[block] : (COMPILERS[block].absent as BlockPlans[typeof block]),
+  );
+  const sources = Object.fromEntries(
+    Object.entries(row.sources).filter(([block]) => acting.includes(block as BlockName)),
+  );
+  return onlyRow({ ...row, ...plans, sources });
 }
 
 /** The same without its rules. */
@@ -228,19 +237,24 @@ export function blocksOf(layer: Layer): Blocks[] {
 
 function compileRow(layers: readonly Layer[]) {
   const merged = mergeBlocks(layers.flatMap(blocksOf));
-  const { timeouts, retries, circuitBreaker, bulkhead, contradictions } = applyDefaults(merged);
-  const row: PolicyPlan = {
-    rule: ruleOf(layers),
-    timeouts,
-    retries: retries && { stateKey: stateKeyOf(layers, 'retries'), ...retries },
-    circuitBreaker: circuitBreaker && { stateKey: stateKeyOf(layers, 'circuitBreaker'), ...circuitBreaker },
-    bulkhead: bulkhead && { stateKey: stateKeyOf(layers, 'bulkhead'), ...bulkhead },
-    sources: {},
-  };
+  const { numbers, contradictions } = applyDefaults(merged);
+  const row: PolicyPlan = { rule: ruleOf(layers), ...plansOf(layers, numbers), sources: {} };
   for (const block of BLOCKS) {
-    if (merged[block] !== undefined && merged[block].mode !== 'Disabled') row.sources[block] = sourceOf(layers, block);
+    if (active(merged, block) !== undefined) row.sources[block] = sourceOf(layers, block);
   }
   return { row, found: contradictions.map((it) => locate(layers, it)), off: switchedOffIn(layers, merged) };
+}
+
+type BlockPlans = Pick<PolicyPlan, BlockName>;
+
+/** The numbers of each block, with the key of its state where it has any. */
+function plansOf(layers: readonly Layer[], numbers: AllNumbers): BlockPlans {
+  return eachBlock<BlockPlans>((block) => {
+    const own = numbers[block];
+    // That a block with state has a key in its plan, and no other block, is what the type of COMPILERS checks.
+    const keyed = own !== null && COMPILERS[block].hasState ? { stateKey: stateKeyOf(layers, block), ...own } : own;
+    return keyed as BlockPlans[typeof block];
+  });
 }
 
 /**

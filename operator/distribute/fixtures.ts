@@ -1,6 +1,7 @@
 // Small complete values for the tests of this folder.
 import type { EndpointSet } from '../../plan/endpoints.ts';
-import { type CircuitBreakerPlan, type DependencyPlan, PLAN_FORMAT_VERSION } from '../../plan/plan.ts';
+import { type DependencyPlan, PLAN_FORMAT_VERSION } from '../../plan/plan.ts';
+import type { CircuitBreakerPlan } from '../../plan/policies/circuit-breaker.ts';
 import type { CompiledWorkload, CompileResult } from '../compile/result.ts';
 import type { PodIdentity } from './authenticate.ts';
 

@@ -3,7 +3,7 @@
 // Semantics: strict first in, first out. A freed slot goes to the head of the queue at the moment it is freed, so a newcomer never overtakes
 // and a queued call is never refused in favour of one (as promise-based bulkheads do). Queue time is
 // bounded by the caller's timer and deadline, which `cancel`. A lowered limit is honoured as slots come back; nobody is thrown out.
-import type { BulkheadPlan } from '../../plan/plan.ts';
+import type { BulkheadPlan } from '../../plan/policies/bulkhead.ts';
 
 /** A call that may wait; its links belong to the bulkhead. */
 export interface BulkheadWaiter {

@@ -11,7 +11,7 @@
 //  - A half-open circuit whose probes all hang opens again once the youngest of them has been without a result for as long as the circuit
 //    was open (30 s at least). Without that, two requests that are never answered and have no timeout would keep it shut for good.
 //  - A probe that succeeds but is slow by the circuit's own threshold is a failure: else a circuit that opened for slowness would flap.
-import type { CircuitBreakerPlan } from '../../plan/plan.ts';
+import type { CircuitBreakerPlan } from '../../plan/policies/circuit-breaker.ts';
 import type { Random } from '../../runtime/random.ts';
 import { failureMask, failureName } from './failures.ts';
 

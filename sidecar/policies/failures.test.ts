@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { failureKind } from '../../plan/plan.ts';
+import { failureKind } from '../../plan/policies/values.ts';
 import { FailureBit, failureMask, statusFailures } from './failures.ts';
 
 describe('failureMask', () => {

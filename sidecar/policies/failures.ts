@@ -1,5 +1,5 @@
 // What may go wrong with an attempt, as bits: whether a policy cares is then one AND.
-import type { FailureKind } from '../../plan/plan.ts';
+import type { FailureKind } from '../../plan/policies/values.ts';
 
 export const FailureBit = {
   ConnectFailure: 1,

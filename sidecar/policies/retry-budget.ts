@@ -4,7 +4,7 @@
 // A withdrawal is granted only where that still holds with it. Requests and retries leave the window together, so the share also holds in
 // the long run; time is counted in slots of 1 s, the current one included, so the window is 9–10 s long. A fresh budget allows the floor
 // at once: the first request after start may be retried.
-import type { RetriesPlan } from '../../plan/plan.ts';
+import type { RetriesPlan } from '../../plan/policies/retries.ts';
 
 export type RetryBudgetPlan = Pick<RetriesPlan, 'budgetPercent' | 'budgetMinPerSecond'>;
 

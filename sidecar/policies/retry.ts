@@ -3,7 +3,7 @@
 // Semantics: what was never sent may always be sent (gRPC A6, transparent retries) and is not asked here; anything else only if it is
 // idempotent by its method (RFC 9110, 9.2.2), by a key of its own, or by word of the policy. Backoff is exponential with full jitter:
 // the waits of many callers spread over the whole range instead of meeting again.
-import type { RetriesPlan } from '../../plan/plan.ts';
+import type { RetriesPlan } from '../../plan/policies/retries.ts';
 
 /** Whether a request that may have been executed may be sent again. Methods are case-sensitive. */
 export function mayRunTwice(method: string, hasIdempotencyKey: boolean, methods: RetriesPlan['methods']): boolean {

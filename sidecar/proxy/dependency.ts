@@ -2,7 +2,9 @@
 // A new plan replaces the numbers and keeps the state: breakers, bulkheads and budgets live by their key, endpoints by their address.
 
 import type { Endpoint } from '../../plan/endpoints.ts';
-import type { DependencyPlan, FailureKind, PolicyPlan, RetriesPlan } from '../../plan/plan.ts';
+import type { DependencyPlan, PolicyPlan } from '../../plan/plan.ts';
+import type { RetriesPlan } from '../../plan/policies/retries.ts';
+import type { FailureKind } from '../../plan/policies/values.ts';
 import type { Random } from '../../runtime/random.ts';
 import { pickEndpoint } from '../balance/pick.ts';
 import type { RouteMetrics, SidecarMetrics } from '../metrics.ts';

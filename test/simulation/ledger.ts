@@ -1,6 +1,6 @@
 // The books of a simulated run, kept apart from the policies under test: everything is counted again from what was seen to happen, and
 // whatever must never happen throws at the moment it does.
-import type { RetriesPlan } from '../../plan/plan.ts';
+import type { RetriesPlan } from '../../plan/policies/retries.ts';
 import { BreakerState } from '../../sidecar/policies/circuit-breaker.ts';
 
 export class Violation extends Error {

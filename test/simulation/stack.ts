@@ -1,6 +1,9 @@
 // One route's stack of policies in virtual time: the real state machines, driven in the order that the data path drives them, against a
 // simulated upstream. Only the conductor is the simulation's own, as the real one is bound to sockets.
-import type { BulkheadPlan, CircuitBreakerPlan, RetriesPlan, TimeoutsPlan } from '../../plan/plan.ts';
+import type { BulkheadPlan } from '../../plan/policies/bulkhead.ts';
+import type { CircuitBreakerPlan } from '../../plan/policies/circuit-breaker.ts';
+import type { RetriesPlan } from '../../plan/policies/retries.ts';
+import type { TimeoutsPlan } from '../../plan/policies/timeouts.ts';
 import type { Random } from '../../runtime/random.ts';
 import { pickEndpoint } from '../../sidecar/balance/pick.ts';
 import { Admission, type Bulkhead, type BulkheadWaiter } from '../../sidecar/policies/bulkhead.ts';

@@ -1,0 +1,23 @@
+// Every block of a policy, in the order in which it is documented and explained: one line each here, the rest in a file of its own. What
+// composes blocks (the spec, its rules, the merge) takes them from this list.
+import { bulkhead, bulkheadDefaults } from './bulkhead.ts';
+import { circuitBreaker, circuitBreakerDefaults } from './circuit-breaker.ts';
+import { retries, retriesDefaults } from './retries.ts';
+import { timeouts, timeoutsDefaults } from './timeouts.ts';
+
+export const blocks = {
+  timeouts: timeouts.optional(),
+  retries: retries.optional(),
+  circuitBreaker: circuitBreaker.optional(),
+  bulkhead: bulkhead.optional(),
+};
+export type BlockName = keyof typeof blocks;
+export const BLOCKS = Object.keys(blocks) as readonly BlockName[];
+
+/** Defaults of the fields of a block that is there, applied by compile after the merge; descriptions are written from them. */
+export const POLICY_DEFAULTS = {
+  timeouts: timeoutsDefaults,
+  retries: retriesDefaults,
+  circuitBreaker: circuitBreakerDefaults,
+  bulkhead: bulkheadDefaults,
+} as const satisfies Record<BlockName, unknown>;

@@ -1,0 +1,119 @@
+import { z } from 'zod';
+import { formatDuration, HOUR, MINUTE, SECOND } from '../duration.ts';
+import { duration, integer, setList } from '../fields.ts';
+import { withRules } from '../rules.ts';
+import { FAILURE_KINDS, type FailureKind, failureKind } from './failure-kinds.ts';
+import { mode } from './mode.ts';
+
+const failureOnDefault: readonly FailureKind[] = ['ConnectFailure', 'Reset', 'AttemptTimeout', 'ServerError'];
+
+/** Durations in milliseconds. `failureRate` and `slowCalls` act only where written. */
+export const circuitBreakerDefaults = {
+  failureOn: failureOnDefault,
+  consecutiveFailures: 5,
+  failureRate: { percent: 50, minimumCalls: 20 },
+  slowCalls: { percent: 80, minimumCalls: 20 },
+  window: 10 * SECOND,
+  openFor: 30 * SECOND,
+  maxOpenFor: 5 * MINUTE,
+  halfOpen: { maxProbes: 2, successes: 2 },
+} as const;
+
+const defaults = circuitBreakerDefaults;
+
+const minimumCalls = integer({
+  description: 'Below this number of calls in the window it does not trip.',
+  min: 1,
+  max: 100_000,
+  default: defaults.failureRate.minimumCalls,
+});
+
+export const circuitBreaker = withRules(
+  z
+    .object({
+      mode,
+      failureOn: setList(failureKind, {
+        description:
+          'What counts as a failure of the dependency. Our own refusals, callers that went away and other 4xx never do.',
+        max: FAILURE_KINDS.length,
+        default: defaults.failureOn.join(', '),
+      }).optional(),
+      consecutiveFailures: integer({
+        description: 'Opens after so many failures in a row.',
+        min: 0,
+        max: 1000,
+        zero: 'off',
+        default: defaults.consecutiveFailures,
+      }).optional(),
+      failureRate: z
+        .object({
+          percent: integer({
+            description: 'Share of failures in the window that opens, in percent.',
+            min: 1,
+            max: 100,
+            default: defaults.failureRate.percent,
+          }).optional(),
+          minimumCalls: minimumCalls.optional(),
+        })
+        .meta({ description: 'Opens at a share of failed calls. Acts only where written.' })
+        .optional(),
+      slowCalls: z
+        .object({
+          percent: integer({
+            description: 'Share of slow calls in the window that opens, in percent.',
+            min: 1,
+            max: 100,
+            default: defaults.slowCalls.percent,
+          }).optional(),
+          threshold: duration({ description: 'A call that takes longer is slow.', minMs: 1, maxMs: HOUR }),
+          minimumCalls: minimumCalls.optional(),
+        })
+        .meta({ description: 'Opens at a share of slow calls. Acts only where written.' })
+        .optional(),
+      window: duration({
+        description: 'The time that failureRate and slowCalls look back.',
+        minMs: SECOND,
+        maxMs: 10 * MINUTE,
+        default: formatDuration(defaults.window),
+      }).optional(),
+      openFor: duration({
+        description:
+          'How long it refuses before it probes; doubled each time it opens again without having closed. Jitter only lengthens it, by 10 % at most.',
+        minMs: 100,
+        maxMs: 10 * MINUTE,
+        default: formatDuration(defaults.openFor),
+      }).optional(),
+      maxOpenFor: duration({
+        description: 'Upper bound of the doubling; not shorter than openFor.',
+        minMs: 100,
+        maxMs: HOUR,
+        default: formatDuration(defaults.maxOpenFor),
+      }).optional(),
+      halfOpen: z
+        .object({
+          maxProbes: integer({
+            description: 'Calls let through at a time.',
+            min: 1,
+            max: 100,
+            default: defaults.halfOpen.maxProbes,
+          }).optional(),
+          successes: integer({
+            description: 'Successful probes that close it.',
+            min: 1,
+            max: 100,
+            default: defaults.halfOpen.successes,
+          }).optional(),
+        })
+        .meta({ description: 'How it finds out that the dependency is back.' })
+        .optional(),
+    })
+    .meta({ description: 'Refuses calls at once while the dependency fails, in each sidecar on its own.' }),
+  [
+    {
+      cel: '!has(self.openFor) || !has(self.maxOpenFor) || duration(self.maxOpenFor) >= duration(self.openFor)',
+      message: 'maxOpenFor must not be shorter than openFor; lengthen maxOpenFor or shorten openFor',
+      fieldPath: '.maxOpenFor',
+      holds: ({ openFor, maxOpenFor }) => openFor === undefined || maxOpenFor === undefined || maxOpenFor >= openFor,
+    },
+  ],
+);

@@ -1,0 +1,98 @@
+import { z } from 'zod';
+import { formatDuration, MINUTE, SECOND } from '../duration.ts';
+import { DOC_DEFAULT, duration, integer, setList } from '../fields.ts';
+import { withRules } from '../rules.ts';
+import { FAILURE_KINDS, type FailureKind, failureKind } from './failure-kinds.ts';
+import { mode } from './mode.ts';
+
+const retryOnDefault: readonly FailureKind[] = ['ConnectFailure', 'Reset', 'AttemptTimeout', 'GatewayError'];
+
+/** Durations in milliseconds. */
+export const retriesDefaults = {
+  maxAttempts: 3,
+  retryOn: retryOnDefault,
+  methods: 'Idempotent',
+  backoff: { initial: 25, max: 250 },
+  budget: { percent: 20, minPerSecond: 10 },
+} as const;
+
+const defaults = retriesDefaults;
+
+const backoff = withRules(
+  z
+    .object({
+      initial: duration({
+        description: 'Upper bound of the first pause.',
+        minMs: 1,
+        maxMs: 10 * SECOND,
+        default: formatDuration(defaults.backoff.initial),
+      }).optional(),
+      max: duration({
+        description: 'Upper bound of any pause.',
+        minMs: 1,
+        maxMs: MINUTE,
+        default: formatDuration(defaults.backoff.max),
+      }).optional(),
+    })
+    .meta({
+      description:
+        'Pause before another attempt: random between zero and a bound that doubles from initial to max (full jitter).',
+    }),
+  [
+    {
+      cel: '!has(self.initial) || !has(self.max) || duration(self.max) >= duration(self.initial)',
+      message: 'max must not be shorter than initial; lengthen max or shorten initial',
+      fieldPath: '.max',
+      holds: ({ initial, max }) => initial === undefined || max === undefined || max >= initial,
+    },
+  ],
+);
+
+export const retries = z
+  .object({
+    mode,
+    maxAttempts: integer({
+      description: 'Attempts in all, the first one included. 1 means no retry.',
+      min: 1,
+      max: 10,
+      default: defaults.maxAttempts,
+    }).optional(),
+    retryOn: setList(failureKind, {
+      description: 'Which failures of an attempt are worth another one. What was never sent is always tried again.',
+      max: FAILURE_KINDS.length,
+      default: defaults.retryOn.join(', '),
+    }).optional(),
+    methods: z
+      .enum(['Idempotent', 'All'])
+      .meta({
+        description:
+          'Which requests may run twice. Idempotent: GET, HEAD, OPTIONS, TRACE, PUT, DELETE, and those with an Idempotency-Key. All: every request, for services that say they can take it.',
+        [DOC_DEFAULT]: defaults.methods,
+      })
+      .optional(),
+    backoff: backoff.optional(),
+    budget: z
+      .object({
+        percent: integer({
+          description: 'Retries as a share of requests, in percent.',
+          min: 0,
+          max: 100,
+          default: defaults.budget.percent,
+        }).optional(),
+        minPerSecond: integer({
+          description: 'Retries per second that are always allowed.',
+          min: 0,
+          max: 1000,
+          default: defaults.budget.minPerSecond,
+        }).optional(),
+      })
+      .meta({
+        description:
+          'Bound of all retries to the dependency over 10 seconds, so that retries never multiply an outage.',
+      })
+      .optional(),
+  })
+  .meta({
+    description:
+      'When a failed attempt is followed by another one. Where no policy sets retries, a request that was never sent is tried once more, and nothing else.',
+  });

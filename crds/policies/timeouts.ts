@@ -1,0 +1,62 @@
+import { z } from 'zod';
+import { formatDuration, HOUR, MINUTE, SECOND } from '../duration.ts';
+import { duration } from '../fields.ts';
+import { withRules } from '../rules.ts';
+import { mode } from './mode.ts';
+
+/** Milliseconds. `attempt` defaults to the request timeout. */
+export const timeoutsDefaults = {
+  request: 5 * SECOND,
+  connect: 2 * SECOND,
+  idle: 5 * MINUTE,
+  opaqueIdle: HOUR,
+} as const;
+
+const defaults = timeoutsDefaults;
+
+export const timeouts = withRules(
+  z
+    .object({
+      mode,
+      request: duration({
+        description:
+          'From the head of the request to the end of the response, over all attempts. For upgrades and event streams it ends at the response head.',
+        minMs: 1,
+        maxMs: HOUR,
+        zero: 'none',
+        default: formatDuration(defaults.request),
+      }).optional(),
+      attempt: duration({
+        description: 'One attempt; not longer than request.',
+        minMs: 1,
+        maxMs: HOUR,
+        zero: 'none',
+        default: 'as request',
+      }).optional(),
+      connect: duration({
+        description:
+          'Until a connection to an endpoint stands. Holds with its default also where no policy sets timeouts.',
+        minMs: 1,
+        maxMs: 75 * SECOND,
+        zero: 'none',
+        default: formatDuration(defaults.connect),
+      }).optional(),
+      idle: duration({
+        description: 'How long an event stream, an upgraded or an opaque connection may carry no byte.',
+        minMs: SECOND,
+        maxMs: 24 * HOUR,
+        zero: 'none',
+        default: `${formatDuration(defaults.idle)} for HTTP streams and upgrades, ${formatDuration(defaults.opaqueIdle)} for opaque TCP`,
+      }).optional(),
+    })
+    .meta({ description: 'How long anything may take.' }),
+  [
+    {
+      cel: "!has(self.attempt) || !has(self.request) || duration(self.request) == duration('0s') || duration(self.attempt) <= duration(self.request)",
+      message: 'attempt must not be longer than request; shorten attempt or lengthen request',
+      fieldPath: '.attempt',
+      holds: ({ attempt, request }) =>
+        attempt === undefined || request === undefined || request === 0 || attempt <= request,
+    },
+  ],
+);

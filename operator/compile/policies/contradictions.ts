@@ -1,0 +1,42 @@
+// What only the merge of several policies shows: fields that contradict each other, each with the message for who wrote one of them.
+import type { BlockName } from '../../../crds/policies/blocks.ts';
+import { define } from '../define-problem.ts';
+
+export const CONTRADICTIONS = {
+  AttemptExceedsRequest: define(
+    'Accepted',
+    'Warning',
+    (it: { dependency: string; attempt: string; request: string }) =>
+      `on ${it.dependency} the policies merge to an attempt timeout of ${it.attempt}, longer than the request timeout of ${it.request}, which therefore ends every attempt; shorten timeouts.attempt or lengthen timeouts.request`,
+  ),
+  BackoffExceedsMax: define(
+    'Accepted',
+    'Warning',
+    (it: { dependency: string; initial: string; max: string }) =>
+      `on ${it.dependency} the policies merge to retries.backoff.initial ${it.initial} above retries.backoff.max ${it.max}, so pauses are bounded by ${it.max}; lower initial or raise max`,
+  ),
+  OpenForExceedsMax: define(
+    'Accepted',
+    'Warning',
+    (it: { dependency: string; openFor: string; maxOpenFor: string }) =>
+      `on ${it.dependency} the policies merge to circuitBreaker.openFor ${it.openFor} above circuitBreaker.maxOpenFor ${it.maxOpenFor}, so the circuit stays open for ${it.maxOpenFor}; shorten openFor or lengthen maxOpenFor`,
+  ),
+  RetriesCannotFinish: define(
+    'Accepted',
+    'Warning',
+    (it: { dependency: string; maxAttempts: number; attempt: string; needed: string; request: string }) =>
+      `on ${it.dependency} ${it.maxAttempts} attempts of ${it.attempt} and their pauses may take ${it.needed}, longer than the request timeout of ${it.request}, so the last attempts are cut short or never made; lower retries.maxAttempts, shorten timeouts.attempt or lengthen timeouts.request`,
+  ),
+} as const;
+
+export type ContradictionReason = keyof typeof CONTRADICTIONS;
+type Details<R extends ContradictionReason> = Parameters<(typeof CONTRADICTIONS)[R]['message']>[0];
+
+/** A contradiction, with the fields that take part in it, most to blame first: the policy that wrote one of them is told. */
+export type Contradiction = {
+  [R in ContradictionReason]: {
+    reason: R;
+    fields: readonly (readonly [BlockName, string])[];
+    details: Omit<Details<R>, 'dependency'>;
+  };
+}[ContradictionReason];

@@ -1,0 +1,15 @@
+// Every block of a policy as the sidecar enforces it: one line each here, the rest in a file of its own.
+import { bulkheadPlan } from './bulkhead.ts';
+import { circuitBreakerPlan } from './circuit-breaker.ts';
+import { retriesPlan } from './retries.ts';
+import { timeoutsPlan } from './timeouts.ts';
+
+/** A null block does not act. Timeouts always are there: connecting is bounded also where no policy sets them. */
+export const blockPlans = {
+  timeouts: timeoutsPlan,
+  retries: retriesPlan.nullable(),
+  circuitBreaker: circuitBreakerPlan.nullable(),
+  bulkhead: bulkheadPlan.nullable(),
+};
+export type PlannedBlock = keyof typeof blockPlans;
+export const PLANNED_BLOCKS = Object.keys(blockPlans) as readonly PlannedBlock[];
