@@ -1,13 +1,14 @@
 import { describe, expect, it } from 'vitest';
-import { add, boxed, NOTHING, totalsOf, type VitestReport, vitestReport } from './report.ts';
+import { add, boxed, failedTests, totalsOf, type VitestReport, vitestReport } from './report.ts';
 
+const passed = { fullName: 'it works', status: 'passed' };
 const report = (over: Partial<VitestReport> = {}): VitestReport => ({
   success: true,
   numPassedTests: 3,
   numFailedTests: 0,
   numPendingTests: 0,
   numTodoTests: 0,
-  testResults: [{ name: 'a.test.ts', status: 'passed', assertionResults: [{}, {}, {}] }],
+  testResults: [{ name: 'a.test.ts', status: 'passed', assertionResults: [passed, passed, passed] }],
   ...over,
 });
 
@@ -15,7 +16,7 @@ describe('totals of a test run', () => {
   it('counts what passed, failed and was skipped', () => {
     const counted = totalsOf(report({ success: false, numFailedTests: 2, numPendingTests: 1, numTodoTests: 1 }), 1);
     expect(counted).toEqual({ passed: 3, failed: 2, skipped: 2 });
-    expect(add(NOTHING, counted)).toEqual(counted);
+    expect(add(counted, counted)).toEqual({ passed: 6, failed: 4, skipped: 4 });
   });
 
   it('counts a file that does not load as a failure', () => {
@@ -25,6 +26,22 @@ describe('totals of a test run', () => {
       failed: 1,
       skipped: 0,
     });
+  });
+
+  it('names what failed', () => {
+    const testResults = [
+      {
+        name: '/r/a.test.ts',
+        status: 'failed',
+        assertionResults: [passed, { fullName: 'two is one', status: 'failed' }],
+      },
+      { name: '/r/b.test.ts', status: 'failed', assertionResults: [] },
+    ];
+    expect(failedTests(report({ testResults }), '/r')).toEqual([
+      'a.test.ts: two is one',
+      'b.test.ts: it could not be run',
+    ]);
+    expect(failedTests(undefined, '/r')).toEqual([]);
   });
 
   it('never calls a run that ended badly a success', () => {

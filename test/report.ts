@@ -1,4 +1,5 @@
 // What the runs of vitest add up to, and what a person has to see of it.
+import { relative } from 'node:path';
 import { z } from 'zod';
 
 /** The part of vitest's JSON report that is read. */
@@ -8,7 +9,13 @@ export const vitestReport = z.object({
   numFailedTests: z.number(),
   numPendingTests: z.number(),
   numTodoTests: z.number(),
-  testResults: z.array(z.object({ name: z.string(), status: z.string(), assertionResults: z.array(z.unknown()) })),
+  testResults: z.array(
+    z.object({
+      name: z.string(),
+      status: z.string(),
+      assertionResults: z.array(z.object({ fullName: z.string(), status: z.string() })),
+    }),
+  ),
 });
 export type VitestReport = z.infer<typeof vitestReport>;
 
@@ -17,8 +24,6 @@ export interface Totals {
   failed: number;
   skipped: number;
 }
-
-export const NOTHING: Totals = { passed: 0, failed: 0, skipped: 0 };
 
 /** `report` undefined: the run ended before it could write one. `exitCode` not 0 is a failure even where every test passed. */
 export function totalsOf(report: VitestReport | undefined, exitCode: number): Totals {
@@ -33,6 +38,17 @@ export function totalsOf(report: VitestReport | undefined, exitCode: number): To
     failed: failed === 0 && (exitCode !== 0 || !report.success) ? 1 : failed,
     skipped: report.numPendingTests + report.numTodoTests,
   };
+}
+
+/** "sidecar/http1/oracle.test.ts: reads what llhttp reads", of each test that failed; of a file that does not load its name alone. */
+export function failedTests(report: VitestReport | undefined, root: string): string[] {
+  const names: string[] = [];
+  for (const { name, status, assertionResults } of report?.testResults ?? []) {
+    const file = relative(root, name);
+    if (status === 'failed' && assertionResults.length === 0) names.push(`${file}: it could not be run`);
+    for (const test of assertionResults) if (test.status === 'failed') names.push(`${file}: ${test.fullName}`);
+  }
+  return names;
 }
 
 export function add(a: Totals, b: Totals): Totals {

@@ -1,21 +1,25 @@
-// `npm test`: the project `unit` of vitest, then `api-server` where a real kube-apiserver is on this machine or can be built here. What
-// cannot run is never passed over in silence, and is a failure where CI=true or BREAKWATER_REQUIRE_ALL=1. Arguments go to vitest:
-// `npm test -- sidecar/policies`.
+// `npm test`: the project `unit` of vitest and, beside it, `api-server` where a real kube-apiserver is on this machine or can be built here:
+// each of them waits more than it computes. What cannot run is never passed over in silence, and is a failure where CI=true or
+// BREAKWATER_REQUIRE_ALL=1. Arguments go to vitest: `npm test -- sidecar/policies`.
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { CONTROL_PLANE, controlPlaneAvailable, controlPlaneBinaries } from './harness/control-plane.ts';
-import { add, boxed, NOTHING, type Totals, totalsOf, type VitestReport, vitestReport } from './report.ts';
+import { add, boxed, failedTests, type Totals, totalsOf, type VitestReport, vitestReport } from './report.ts';
 
 const root = resolve(import.meta.dirname, '..');
 const filters = process.argv.slice(2);
 const everythingRequired = process.env['CI'] === 'true' || process.env['BREAKWATER_REQUIRE_ALL'] === '1';
 
-/** Runs a command to its end beside us; signals that we get reach it. Resolves to its exit code, 1 where a signal ended it. */
-function run(args: readonly string[]): Promise<number> {
+/**
+ * Runs a command to its end beside us; signals that we get reach it. Resolves to its exit code, 1 where a signal ended it. `output`: a
+ * file that its output goes to.
+ */
+function run(args: readonly string[], output?: number): Promise<number> {
   return new Promise((done) => {
-    const child = spawn(process.execPath, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
+    const to = output ?? 'inherit';
+    const child = spawn(process.execPath, args, { cwd: root, stdio: ['ignore', to, to] });
     const signals: NodeJS.Signals[] = ['SIGTERM', 'SIGINT', 'SIGHUP'];
     const forward = (signal: NodeJS.Signals) => child.kill(signal);
     for (const signal of signals) process.on(signal, forward);
@@ -26,11 +30,22 @@ function run(args: readonly string[]): Promise<number> {
   });
 }
 
-async function runProject(project: string): Promise<Totals> {
+interface Ended {
+  totals: Totals;
+  /** Names of the tests that failed. */
+  failed: string[];
+  /** What it had to say, where that was kept back. */
+  output: string;
+}
+
+/** `keepBack`: not to talk into what another one says. */
+async function runProject(project: string, keepBack: boolean): Promise<Ended> {
   const folder = mkdtempSync(join(tmpdir(), 'breakwater-test-'));
   const file = join(folder, 'report.json');
+  const log = join(folder, 'output.txt');
+  const output = keepBack ? openSync(log, 'w') : undefined;
   try {
-    const code = await run([
+    const args = [
       join(root, 'node_modules/vitest/vitest.mjs'),
       'run',
       `--project=${project}`,
@@ -38,9 +53,16 @@ async function runProject(project: string): Promise<Totals> {
       '--reporter=json',
       `--outputFile.json=${file}`,
       ...(filters.length > 0 ? ['--passWithNoTests', ...filters] : []),
-    ]);
-    return totalsOf(readReport(file), code);
+    ];
+    const code = await run(args, output);
+    const report = readReport(file);
+    return {
+      totals: totalsOf(report, code),
+      failed: failedTests(report, root),
+      output: keepBack ? readFileSync(log, 'utf8') : '',
+    };
   } finally {
+    if (output !== undefined) closeSync(output);
     rmSync(folder, { recursive: true, force: true });
   }
 }
@@ -68,10 +90,13 @@ async function prepareApiServer(): Promise<string[]> {
   return [missing, `and building it failed (exit code ${code}); what it said stands above.`];
 }
 
-let totals = await runProject('unit').then((unit) => add(NOTHING, unit));
 const reasons = await prepareApiServer();
-if (reasons.length === 0) totals = add(totals, await runProject('api-server'));
-else {
+const apiServer = reasons.length === 0 ? runProject('api-server', true) : undefined;
+const ended = [await runProject('unit', false)];
+if (apiServer !== undefined) {
+  ended.push(await apiServer);
+  process.stdout.write(ended[1]?.output ?? '');
+} else {
   process.stdout.write(
     `\n${boxed([
       'NOT RUN: the tests against a real Kubernetes API server.',
@@ -81,6 +106,7 @@ else {
   );
 }
 
+let totals = ended.map((it) => it.totals).reduce(add);
 const incomplete = reasons.length > 0 || totals.skipped > 0;
 if (totals.skipped > 0) process.stdout.write(`\n${totals.skipped} tests were skipped\n`);
 if (incomplete && everythingRequired) {
@@ -89,5 +115,6 @@ if (incomplete && everythingRequired) {
   );
   totals = add(totals, { passed: 0, failed: 1, skipped: 0 });
 }
+for (const name of ended.flatMap((it) => it.failed)) process.stdout.write(`failed: ${name}\n`);
 process.stdout.write(`\n${totals.passed} passed, ${totals.failed} failed\n`);
 process.exitCode = totals.failed === 0 ? 0 : 1;

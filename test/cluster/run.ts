@@ -7,7 +7,7 @@ import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { add, totalsOf, type VitestReport, vitestReport } from '../report.ts';
+import { add, failedTests, totalsOf, type VitestReport, vitestReport } from '../report.ts';
 import { ALL_IMAGES, buildAndLoad, imageTarget, REPOSITORY_ROOT } from './images.ts';
 import { inCluster, installBreakwater } from './install.ts';
 import { buildKubernetes } from './kubernetes/build.ts';
@@ -65,7 +65,8 @@ const LANES = { cluster: [], beside: ['nice', '-n', '10'] } as const;
 async function runLane(lane: keyof typeof LANES, target: Target, filters: readonly string[], directory: string) {
   const report = join(directory, `${lane}.json`);
   const exitCode = await runVitest(lane, target, filters, report);
-  return totalsOf(readReport(report), exitCode);
+  const read = readReport(report);
+  return { totals: totalsOf(read, exitCode), failed: failedTests(read, REPOSITORY_ROOT) };
 }
 
 function runVitest(
@@ -120,13 +121,15 @@ const directory = mkdtempSync(join(tmpdir(), 'breakwater-cluster-tests-'));
 try {
   const lanes = Object.keys(LANES) as (keyof typeof LANES)[];
   const runs = lanes.map((lane) => runLane(lane, target, filters, directory));
-  let totals = (await Promise.all(runs)).reduce(add);
+  const ended = await Promise.all(runs);
+  let totals = ended.map((it) => it.totals).reduce(add);
   // Whoever names some tests wants the others skipped, and on a cluster that is not ours a few cannot run; nobody else skips anything.
   if (filters.length === 0 && target.isOurs && totals.skipped > 0) {
     log(`${totals.skipped} tests were skipped: this run has failed`);
     totals = add(totals, { passed: 0, failed: 1, skipped: 0 });
   }
   console.log(`\ncluster tests: ${Math.round((performance.now() - started) / 1000)} s`);
+  for (const name of ended.flatMap((it) => it.failed)) console.log(`failed: ${name}`);
   console.log(`${totals.passed} passed, ${totals.failed} failed`);
   process.exitCode = totals.failed === 0 ? 0 : 1;
 } finally {
