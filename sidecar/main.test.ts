@@ -11,6 +11,7 @@ import { createInterface } from 'node:readline';
 import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { endpointsKey } from '../plan/endpoints.ts';
 import type { DependencyPlan, WorkloadPlan } from '../plan/plan.ts';
+import { NO_BLOCKS } from '../plan/policies/blocks.ts';
 import type { ReadyMessage } from './control/announcer.ts';
 import { planOf } from './subscribe/recording-data-plane.ts';
 import { createIdentity, type TestIdentity, TestOperator } from './subscribe/test-operator.ts';
@@ -136,9 +137,7 @@ function dependency(name: string): DependencyPlan {
       {
         rule: 'base',
         timeouts: { requestMs: 5000, attemptMs: 5000, connectMs: 1000, idleMs: 300_000, opaqueIdleMs: 3_600_000 },
-        retries: null,
-        circuitBreaker: null,
-        bulkhead: null,
+        ...NO_BLOCKS,
         sources: {},
       },
     ],

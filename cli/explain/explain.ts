@@ -14,6 +14,7 @@ import { workloadId } from '../../operator/compile/workloads.ts';
 import type { World, WorldPod } from '../../operator/compile/world.ts';
 import { keyOf } from '../../operator/compile/world-index.ts';
 import type { DependencyPlan, PolicyPlan, RulePlan } from '../../plan/plan.ts';
+import { NO_BLOCKS } from '../../plan/policies/blocks.ts';
 import { RouteTable } from '../../sidecar/route/match.ts';
 import { callsOf, describeEntry, type Entry, entriesOf, isMeant } from './entries.ts';
 import type {
@@ -167,9 +168,7 @@ export function matchedRules({ levels }: DependencyPlan, request: RequestReferen
 const NO_POLICY: PolicyPlan = {
   rule: 'base',
   timeouts: { requestMs: 0, attemptMs: 0, connectMs: 0, idleMs: 0, opaqueIdleMs: 0 },
-  retries: null,
-  circuitBreaker: null,
-  bulkhead: null,
+  ...NO_BLOCKS,
   sources: {},
 };
 

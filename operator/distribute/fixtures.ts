@@ -1,6 +1,7 @@
 // Small complete values for the tests of this folder.
 import type { EndpointSet } from '../../plan/endpoints.ts';
 import { type DependencyPlan, PLAN_FORMAT_VERSION } from '../../plan/plan.ts';
+import { NO_BLOCKS } from '../../plan/policies/blocks.ts';
 import type { CircuitBreakerPlan } from '../../plan/policies/circuit-breaker.ts';
 import type { CompiledWorkload, CompileResult } from '../compile/result.ts';
 import type { PodIdentity } from './authenticate.ts';
@@ -42,9 +43,8 @@ export function dependency(name: string): DependencyPlan {
       {
         rule: 'base',
         timeouts: { requestMs: 0, attemptMs: 0, connectMs: 2000, idleMs: 300_000, opaqueIdleMs: 3_600_000 },
-        retries: null,
+        ...NO_BLOCKS,
         circuitBreaker: CIRCUIT,
-        bulkhead: null,
         sources: {},
       },
     ],

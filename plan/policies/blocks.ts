@@ -13,3 +13,10 @@ export const blockPlans = {
 };
 export type PlannedBlock = keyof typeof blockPlans;
 export const PLANNED_BLOCKS = Object.keys(blockPlans) as readonly PlannedBlock[];
+
+/** No block acts; timeouts always are there. */
+export const NO_BLOCKS = {
+  retries: null,
+  circuitBreaker: null,
+  bulkhead: null,
+} as const satisfies Record<Exclude<PlannedBlock, 'timeouts'>, null>;

@@ -3,6 +3,7 @@
 import type { Socket } from 'node:net';
 import { endpointsKey, hostKey } from '../../plan/endpoints.ts';
 import type { DependencyPlan, WorkloadPlan } from '../../plan/plan.ts';
+import { NO_BLOCKS } from '../../plan/policies/blocks.ts';
 import { RouteTable } from '../route/match.ts';
 import type { ListenerTarget } from './bootstrap-listeners.ts';
 import type { ProxyContext } from './context.ts';
@@ -45,9 +46,7 @@ const NOBODY: DependencyPlan = {
     {
       rule: 'base',
       timeouts: { requestMs: 0, attemptMs: 0, connectMs: UNDECLARED_CONNECT_TIMEOUT_MS, idleMs: 0, opaqueIdleMs: 0 },
-      retries: null,
-      circuitBreaker: null,
-      bulkhead: null,
+      ...NO_BLOCKS,
       sources: {},
     },
   ],

@@ -1,6 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { PolicyPlan, RulePlan } from '../../plan/plan.ts';
+import { NO_BLOCKS } from '../../plan/policies/blocks.ts';
 import { RouteTable } from './match.ts';
 
 type Match = RulePlan['matches'][number];
@@ -17,9 +18,7 @@ const policies = (count: number) =>
     (): PolicyPlan => ({
       rule: 'base',
       timeouts: { requestMs: 0, attemptMs: 0, connectMs: 0, idleMs: 0, opaqueIdleMs: 0 },
-      retries: null,
-      circuitBreaker: null,
-      bulkhead: null,
+      ...NO_BLOCKS,
       sources: {},
     }),
   );

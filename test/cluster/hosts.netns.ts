@@ -11,6 +11,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { hostKey } from '../../plan/endpoints.ts';
 import type { DependencyPlan, WorkloadPlan } from '../../plan/plan.ts';
+import { NO_BLOCKS } from '../../plan/policies/blocks.ts';
 import { encodeFrame } from '../../plan/wire.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import { TestDns } from '../../sidecar/resolve/test-dns.ts';
@@ -44,9 +45,7 @@ const dependency = (changes: Partial<DependencyPlan>): DependencyPlan => ({
     {
       rule: 'base',
       timeouts: { requestMs: 5_000, attemptMs: 5_000, connectMs: 2_000, idleMs: 0, opaqueIdleMs: 0 },
-      retries: null,
-      circuitBreaker: null,
-      bulkhead: null,
+      ...NO_BLOCKS,
       sources: {},
     },
   ],
