@@ -13,6 +13,7 @@
 //  - A probe that succeeds but is slow by the circuit's own threshold is a failure: else a circuit that opened for slowness would flap.
 import type { CircuitBreakerPlan } from '../../plan/policies/circuit-breaker.ts';
 import type { Random } from '../../runtime/random.ts';
+import { CallWindow } from './call-window.ts';
 import { failureMask, failureName } from './failures.ts';
 
 export const Outcome = { Success: 0, Failure: 1, Ignored: 2 } as const;
@@ -21,8 +22,12 @@ export const BreakerState = { Closed: 0, Open: 1, HalfOpen: 2 } as const;
 export type BreakerPlan = Omit<CircuitBreakerPlan, 'stateKey'>;
 export type BreakerListener = (state: number, reason: string, nowMs: number) => void;
 
-const BUCKETS = 10;
 const JITTER = 0.1;
+/** Whether a permit is that of a probe. */
+export function isProbe(permit: number): boolean {
+  return permit % 2 === 1;
+}
+
 /** So long at least probes may take before they count as hanging. */
 const PROBE_PATIENCE_MS = 30_000;
 
@@ -84,7 +89,7 @@ export class CircuitBreaker {
   settle(permit: number, outcome: number, durationMs: number, nowMs: number, failureBits = 0): void {
     if (Math.floor(permit / 2) !== this.#generation) return;
     if (outcome === Outcome.Failure) this.#lastFailure = failureBits;
-    if (permit % 2 === 1) this.#settleProbe(outcome, durationMs, nowMs);
+    if (isProbe(permit)) this.#settleProbe(outcome, durationMs, nowMs);
     else if (outcome !== Outcome.Ignored)
       this.#settleCall(outcome === Outcome.Failure, this.#isSlow(durationMs), nowMs);
   }
@@ -111,6 +116,18 @@ export class CircuitBreaker {
   /** How often it opened again from half-open since it was last closed. */
   get reopenings(): number {
     return this.#reopenings;
+  }
+
+  /** Probes that were admitted and not settled. */
+  get probesInFlight(): number {
+    return this.#probesInFlight;
+  }
+
+  /** What the window holds now: calls, and how many of them failed and were slow. */
+  counts(nowMs: number): { calls: number; failures: number; slow: number } {
+    this.#window.roll(nowMs);
+    const { calls, failures, slow } = this.#window;
+    return { calls, failures, slow };
   }
 
   #settleCall(failed: boolean, slow: boolean, nowMs: number): void {
@@ -203,71 +220,5 @@ export class CircuitBreaker {
     this.#probeSuccesses = 0;
     this.reason = reason;
     if (this.onTransition !== null) this.onTransition(state, reason, nowMs);
-  }
-}
-
-/** Exact counts over the last window: a ring of buckets by elapsed time, the current one included, so 90–100 % of the window. */
-class CallWindow {
-  #bucketMs: number;
-  readonly #calls = new Float64Array(BUCKETS);
-  readonly #failures = new Float64Array(BUCKETS);
-  readonly #slow = new Float64Array(BUCKETS);
-  #bucket = 0;
-  calls = 0;
-  failures = 0;
-  slow = 0;
-
-  constructor(windowMs: number) {
-    this.#bucketMs = windowMs / BUCKETS;
-  }
-
-  resize(windowMs: number, nowMs: number): void {
-    this.clear();
-    this.#bucketMs = windowMs / BUCKETS;
-    this.#bucket = Math.floor(nowMs / this.#bucketMs);
-  }
-
-  record(failed: boolean, slow: boolean, nowMs: number): void {
-    this.#roll(nowMs);
-    const index = this.#bucket % BUCKETS;
-    this.#calls[index] = (this.#calls[index] ?? 0) + 1;
-    this.calls += 1;
-    if (failed) {
-      this.#failures[index] = (this.#failures[index] ?? 0) + 1;
-      this.failures += 1;
-    }
-    if (slow) {
-      this.#slow[index] = (this.#slow[index] ?? 0) + 1;
-      this.slow += 1;
-    }
-  }
-
-  clear(): void {
-    this.#calls.fill(0);
-    this.#failures.fill(0);
-    this.#slow.fill(0);
-    this.calls = 0;
-    this.failures = 0;
-    this.slow = 0;
-  }
-
-  #roll(nowMs: number): void {
-    const bucket = Math.floor(nowMs / this.#bucketMs);
-    if (bucket <= this.#bucket) return;
-    if (bucket - this.#bucket >= BUCKETS) {
-      this.clear();
-    } else {
-      for (let passed = this.#bucket + 1; passed <= bucket; passed += 1) this.#forget(passed % BUCKETS);
-    }
-    this.#bucket = bucket;
-  }
-
-  #forget(index: number): void {
-    this.calls -= this.#calls[index] ?? 0;
-    this.failures -= this.#failures[index] ?? 0;
-    this.slow -= this.#slow[index] ?? 0;
-    this.#calls[index] = 0;
-    this.#failures[index] = 0;
-    this.#slow[index] = 0;
   }
 }
