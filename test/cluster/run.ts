@@ -1,16 +1,19 @@
-// `npm run test:cluster`: the cluster tests. With KUBECONFIG set they run against that cluster, else against one that is built and started
-// here and removed afterwards, however the tests end. Arguments go to vitest: `npm run test:cluster -- breaker`.
+// `npm run test:cluster`: the cluster tests. With KUBECONFIG set they run against that cluster, else against two that are built and started
+// here and removed afterwards, however the tests end. The second one is for the tests that take the operator away: its run is this program
+// once more, with other names in its environment. Arguments go to vitest, and then one cluster does: `npm run test:cluster -- breaker`.
 //
 // Another cluster needs a way to get images into it: BREAKWATER_LOAD_IMAGE is a command that is given the path of an archive as its last
 // argument, `kind load image-archive` for example.
 import { spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { z } from 'zod';
 import { add, failedTests, totalsOf, type VitestReport, vitestReport } from '../report.ts';
 import { ALL_IMAGES, buildAndLoad, imageTarget, REPOSITORY_ROOT } from './images.ts';
 import { inCluster, installBreakwater } from './install.ts';
 import { buildKubernetes } from './kubernetes/build.ts';
+import { SECOND_CLUSTER } from './kubernetes/layout.ts';
 import { clusterExists, stopCluster, thisCluster } from './kubernetes/node.ts';
 import { takeLock } from './lock.ts';
 import { bringUp } from './up.ts';
@@ -59,22 +62,65 @@ async function useOwn(): Promise<Target> {
   }
 }
 
-/** `cluster` measures times, so `beside`, which needs no cluster, gets what is left of the processors. */
-const LANES = { cluster: [], beside: ['nice', '-n', '10'] } as const;
+/** The lanes run side by side. `cluster` measures times, so `beside`, which needs no cluster, gets what is left of the processors. */
+const LANES = { cluster: [], apart: [], beside: ['nice', '-n', '10'] } as const;
+type Lane = keyof typeof LANES;
 
-async function runLane(lane: keyof typeof LANES, target: Target, filters: readonly string[], directory: string) {
+/** Set in the second run: the file that its result goes to. */
+const RESULT_FILE = 'BREAKWATER_CLUSTER_RESULT';
+
+const result = z.object({
+  totals: z.object({ passed: z.number(), failed: z.number(), skipped: z.number() }),
+  failed: z.array(z.string()),
+});
+type Result = z.infer<typeof result>;
+
+async function runLane(lane: Lane, target: Target, filters: readonly string[], directory: string): Promise<Result> {
   const report = join(directory, `${lane}.json`);
   const exitCode = await runVitest(lane, target, filters, report);
   const read = readReport(report);
   return { totals: totalsOf(read, exitCode), failed: failedTests(read, REPOSITORY_ROOT) };
 }
 
-function runVitest(
-  lane: keyof typeof LANES,
-  target: Target,
-  filters: readonly string[],
-  report: string,
-): Promise<number> {
+/** The lane `apart`, on a cluster of its own. What it says is kept until it has ended. */
+async function runSecond(directory: string): Promise<Result> {
+  const file = join(directory, 'second.json');
+  const output = join(directory, 'second.txt');
+  const to = openSync(output, 'w');
+  const env = { ...process.env, ...SECOND_CLUSTER, [RESULT_FILE]: file };
+  const child = spawn(process.execPath, [import.meta.filename], { stdio: ['ignore', to, to], env });
+  const ended = new Promise<void>((resolve, reject) => child.on('error', reject).on('exit', () => resolve()));
+  const forward = (signal: NodeJS.Signals) => child.kill(signal);
+  for (const signal of SIGNALS) process.once(signal, forward);
+  await ended;
+  closeSync(to);
+  process.stdout.write(readFileSync(output));
+  try {
+    return result.parse(JSON.parse(readFileSync(file, 'utf8')));
+  } catch (error) {
+    return {
+      totals: { passed: 0, failed: 1, skipped: 0 },
+      failed: [`the second cluster: its run left no result (${String(error)})`],
+    };
+  }
+}
+
+/** One after the other: both disturb the operator of the same cluster. */
+async function runBoth(target: Target, filters: readonly string[], directory: string): Promise<Result> {
+  return sum([
+    await runLane('cluster', target, filters, directory),
+    await runLane('apart', target, filters, directory),
+  ]);
+}
+
+function sum(results: readonly Result[]): Result {
+  return {
+    totals: results.map(({ totals }) => totals).reduce(add),
+    failed: results.flatMap(({ failed }) => failed),
+  };
+}
+
+function runVitest(lane: Lane, target: Target, filters: readonly string[], report: string): Promise<number> {
   const vitest = join(REPOSITORY_ROOT, 'node_modules', 'vitest', 'vitest.mjs');
   const config = join(import.meta.dirname, 'vitest.config.ts');
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`];
@@ -113,27 +159,35 @@ function readReport(file: string): VitestReport | undefined {
 }
 
 const release = takeLock();
-const given = process.env['KUBECONFIG'];
+const given = process.env['KUBECONFIG'] ?? '';
 const filters = process.argv.slice(2);
+const resultFile = process.env[RESULT_FILE];
 const started = performance.now();
-const target = given === undefined || given === '' ? await useOwn() : await useGiven(given);
+const target = given === '' || resultFile !== undefined ? await useOwn() : await useGiven(given);
 const directory = mkdtempSync(join(tmpdir(), 'breakwater-cluster-tests-'));
 try {
-  const lanes = Object.keys(LANES) as (keyof typeof LANES)[];
-  const runs = lanes.map((lane) => runLane(lane, target, filters, directory));
-  const ended = await Promise.all(runs);
-  let totals = ended.map((it) => it.totals).reduce(add);
-  // Whoever names some tests wants the others skipped, and on a cluster that is not ours a few cannot run; nobody else skips anything.
-  if (filters.length === 0 && target.isOurs && totals.skipped > 0) {
-    log(`${totals.skipped} tests were skipped: this run has failed`);
-    totals = add(totals, { passed: 0, failed: 1, skipped: 0 });
+  if (resultFile !== undefined) {
+    writeFileSync(resultFile, JSON.stringify(await runLane('apart', target, filters, directory)));
+  } else {
+    const hasTwo = given === '' && filters.length === 0;
+    const onClusters = hasTwo
+      ? [runLane('cluster', target, filters, directory), runSecond(directory)]
+      : [runBoth(target, filters, directory)];
+    report(sum(await Promise.all([...onClusters, runLane('beside', target, filters, directory)])));
   }
-  console.log(`\ncluster tests: ${Math.round((performance.now() - started) / 1000)} s`);
-  for (const name of ended.flatMap((it) => it.failed)) console.log(`failed: ${name}`);
-  console.log(`${totals.passed} passed, ${totals.failed} failed`);
-  process.exitCode = totals.failed === 0 ? 0 : 1;
 } finally {
   rmSync(directory, { recursive: true, force: true });
   await target.end();
   release();
+}
+
+function report({ totals, failed }: Result): void {
+  // Whoever names some tests wants the others skipped, and on a cluster that is not ours a few cannot run; nobody else skips anything.
+  const incomplete = filters.length === 0 && target.isOurs && totals.skipped > 0;
+  if (incomplete) log(`${totals.skipped} tests were skipped: this run has failed`);
+  const all = incomplete ? add(totals, { passed: 0, failed: 1, skipped: 0 }) : totals;
+  console.log(`\ncluster tests: ${Math.round((performance.now() - started) / 1000)} s`);
+  for (const name of failed) console.log(`failed: ${name}`);
+  console.log(`${all.passed} passed, ${all.failed} failed`);
+  process.exitCode = all.failed === 0 ? 0 : 1;
 }

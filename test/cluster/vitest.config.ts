@@ -18,6 +18,9 @@ class InOrder extends BaseSequencer {
   }
 }
 
+/** These take the operator away, or change what all pods of the cluster get from it: where there is a second cluster they have it for themselves. */
+const APART = ['docs.test.ts', 'operator-away.test.ts', 'replicas.test.ts', 'rotation.test.ts', 'uninstall.test.ts'];
+
 /** These bring what they need with them, and need no cluster: they run beside the others (run.ts). */
 const BESIDE = ['admission-fuzz.test.ts', 'capture.test.ts'];
 
@@ -28,7 +31,8 @@ export default defineConfig({
     fileParallelism: false,
     sequence: { sequencer: InOrder },
     projects: [
-      { extends: true, test: { name: 'cluster', include: ['**/*.test.ts'], exclude: BESIDE } },
+      { extends: true, test: { name: 'cluster', include: ['**/*.test.ts'], exclude: [...APART, ...BESIDE] } },
+      { extends: true, test: { name: 'apart', include: APART } },
       {
         extends: true,
         test: { name: 'beside', include: BESIDE, globalSetup: ['../harness/shared-control-plane.ts'] },

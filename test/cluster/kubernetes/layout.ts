@@ -19,15 +19,23 @@ export function cacheLayout(
     bin: join(root, 'bin'),
     build: join(root, 'build'),
     images: join(root, 'images'),
-    containerd: join(root, 'containerd'),
+    containerd: process.env['BREAKWATER_CLUSTER_CONTAINERD'] ?? join(root, 'containerd'),
   };
 }
 
 /** Holds certificates, logs, process ids and etcd's data of the running cluster; thrown away with it. */
 export const stateDirectory = (): string => process.env['BREAKWATER_CLUSTER_STATE'] ?? '/run/breakwater-cluster';
 
-/** Name of the network namespace that is the node. */
+/** Name of the network namespace that is the node, and of the control group that its pods are below. */
 export const networkNamespace = (): string => process.env['BREAKWATER_CLUSTER_NETNS'] ?? 'breakwater';
+
+/** What distinguishes a second cluster on the same machine from the first one, in the environment of the process that starts it. */
+export const SECOND_CLUSTER: Readonly<Record<string, string>> = {
+  BREAKWATER_CLUSTER_STATE: '/run/breakwater-cluster-second',
+  BREAKWATER_CLUSTER_NETNS: 'breakwater-second',
+  BREAKWATER_CLUSTER_LOCK: '/run/breakwater-cluster-second.lock',
+  BREAKWATER_CLUSTER_CONTAINERD: join(cacheLayout().root, 'containerd-second'),
+};
 
 /** The kubeconfig of the administrator. */
 export const adminKubeconfig = (state = stateDirectory()): string => join(state, 'admin.kubeconfig');

@@ -4,6 +4,7 @@
 //   - Without CAP_SYS_RESOURCE runc cannot lower an OOM score: containerd must not ask for it (restrict_oom_score_adj).
 //   - With cgroup v1 the kubelet refuses to start unless told otherwise (failCgroupV1).
 //   - The kernel may lack the dummy link type; a bridge without ports serves as the node's interface.
+//   - A kubelet removes the control groups of pods that it does not know: each has a root of its own, so that two clusters can run at a time.
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -89,6 +90,7 @@ state = "${state}/containerd"
   sandbox = "${PAUSE_IMAGE}"
 [plugins.'io.containerd.cri.v1.runtime']
   restrict_oom_score_adj = true
+  netns_mounts_under_state_dir = true
 [plugins.'io.containerd.cri.v1.runtime'.cni]
   bin_dirs = ["/usr/lib/cni"]
   conf_dir = "${state}/cni"
@@ -109,6 +111,7 @@ state = "${state}/containerd"
     authorization: { mode: 'Webhook' },
     containerRuntimeEndpoint: `unix://${state}/containerd.sock`,
     cgroupDriver: 'cgroupfs',
+    cgroupRoot: `/${networkNamespace()}`,
     failCgroupV1: false,
     failSwapOn: false,
     tlsCertFile: join(state, 'kubelet.crt'),
@@ -125,6 +128,15 @@ state = "${state}/containerd"
     },
   };
   await writeFile(join(state, 'kubelet.json'), JSON.stringify(kubelet));
+}
+
+/** With cgroup v1 one group for each controller, with v2 one. */
+async function createControlGroup(): Promise<void> {
+  const mounts = (await readFile('/proc/mounts', 'utf8')).split('\n').map((line) => line.split(' '));
+  const hierarchies = mounts
+    .filter(([, , type]) => type === 'cgroup' || type === 'cgroup2')
+    .map(([, point = '']) => point);
+  for (const hierarchy of hierarchies) await mkdir(join(hierarchy, networkNamespace()), { recursive: true });
 }
 
 async function startNode(cluster: Cluster, cache: Cache): Promise<void> {
@@ -147,6 +159,7 @@ async function startNode(cluster: Cluster, cache: Cache): Promise<void> {
   );
   start('kube-scheduler', 'kube-scheduler', flags({ kubeconfig: config('scheduler'), 'leader-elect': 'false' }));
   await writeConfiguration(state, cache);
+  await createControlGroup();
   start('containerd', 'containerd', ['-c', 'containerd.toml']);
   await eventually(
     'containerd answers',
