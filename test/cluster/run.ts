@@ -62,8 +62,11 @@ async function useOwn(): Promise<Target> {
   }
 }
 
-/** The lanes run side by side. `cluster` measures times, so `beside`, which needs no cluster, gets what is left of the processors. */
-const LANES = { cluster: [], apart: [], beside: ['nice', '-n', '10'] } as const;
+/**
+ * Run side by side, but for `alone`, which comes when all others are over. `cluster` measures times, so `beside`, which needs no cluster,
+ * gets what is left of the processors.
+ */
+const LANES = { cluster: [], apart: [], beside: ['nice', '-n', '10'], alone: [] } as const;
 type Lane = keyof typeof LANES;
 
 /** Set in the second run: the file that its result goes to. */
@@ -173,7 +176,8 @@ try {
     const onClusters = hasTwo
       ? [runLane('cluster', target, filters, directory), runSecond(directory)]
       : [runBoth(target, filters, directory)];
-    report(sum(await Promise.all([...onClusters, runLane('beside', target, filters, directory)])));
+    const ended = await Promise.all([...onClusters, runLane('beside', target, filters, directory)]);
+    report(sum([...ended, await runLane('alone', target, filters, directory)]));
   }
 } finally {
   rmSync(directory, { recursive: true, force: true });

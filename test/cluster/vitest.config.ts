@@ -2,9 +2,7 @@ import { basename } from 'node:path';
 import { defineConfig } from 'vitest/config';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
-/** Files that do not come by their name: those that hold answers to a tenth of a second, when nothing runs beside them any more. */
-const LATE = ['bulkhead', 'deadline'];
-/** And those that uninstall Breakwater. */
+/** Files that do not come by their name: those that uninstall Breakwater. */
 const LAST = ['docs', 'uninstall'];
 
 /** By name, so that a run can be compared with another. */
@@ -12,11 +10,14 @@ class InOrder extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     const rank = ({ moduleId }: TestSpecification) => {
       const name = basename(moduleId, '.test.ts');
-      return `${LAST.includes(name) ? 2 : LATE.includes(name) ? 1 : 0}${name}`;
+      return `${LAST.includes(name) ? 1 : 0}${name}`;
     };
     return files.toSorted((a, b) => rank(a).localeCompare(rank(b)));
   }
 }
+
+/** These hold answers to a tenth of a second: they come when nothing else runs any more. */
+const ALONE = ['bulkhead.test.ts', 'deadline.test.ts'];
 
 /** These take the operator away, or change what all pods of the cluster get from it: where there is a second cluster they have it for themselves. */
 const APART = ['docs.test.ts', 'operator-away.test.ts', 'replicas.test.ts', 'rotation.test.ts', 'uninstall.test.ts'];
@@ -31,7 +32,8 @@ export default defineConfig({
     fileParallelism: false,
     sequence: { sequencer: InOrder },
     projects: [
-      { extends: true, test: { name: 'cluster', include: ['**/*.test.ts'], exclude: [...APART, ...BESIDE] } },
+      { extends: true, test: { name: 'cluster', include: ['**/*.test.ts'], exclude: [...ALONE, ...APART, ...BESIDE] } },
+      { extends: true, test: { name: 'alone', include: ALONE } },
       { extends: true, test: { name: 'apart', include: APART } },
       {
         extends: true,
