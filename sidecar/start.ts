@@ -16,7 +16,7 @@ import { portsOf, readListening, writeListening } from './control/listening-file
 import { drainDataPlane } from './control/shutdown.ts';
 import { statusLines } from './control/status.ts';
 import type { DataPlane } from './data-plane.ts';
-import { createSidecarMetrics } from './metrics.ts';
+import { createSidecarMetrics } from './metrics/sidecar-metrics.ts';
 import type { DataPlaneOptions } from './proxy/data-plane.ts';
 import { createDnsQuery } from './resolve/dns-query.ts';
 import { createLookup } from './resolve/lookup.ts';

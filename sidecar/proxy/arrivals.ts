@@ -9,12 +9,12 @@ import type { ListenerTarget } from './bootstrap-listeners.ts';
 import type { ProxyContext } from './context.ts';
 import { type DependencyEnvironment, DependencyRuntime } from './dependency.ts';
 import { HostIndex } from './host-index.ts';
+import { endpointName } from './http1-endpoint.ts';
 import { endpointTargets, type Intake, UNDECLARED_CONNECT_TIMEOUT_MS } from './intake.ts';
 import { hostTargets, listenerTargets, type World } from './listener-targets.ts';
 import { placeOf } from './own-addresses.ts';
 import { onlyTarget, type TunnelTarget, type TunnelTargets } from './tunnel.ts';
 import { judgeUndeclared, UndeclaredLog } from './undeclared.ts';
-import { UpstreamEndpoint } from './upstream.ts';
 
 export interface ArrivalsOptions {
   intake: Intake;
@@ -98,7 +98,7 @@ export class Arrivals {
       for (const { address, port } of dependency.plan.destinations)
         this.#byDestination.set(`${address} ${port}`, dependency);
       if (dependency.plan.balancing !== 'OriginalDestination') continue;
-      for (const { address, port } of dependency.endpoints) {
+      for (const { address, port } of dependency.endpoints.live) {
         const key = `${address} ${port}`;
         if (!this.#byDestination.has(key)) this.#byDestination.set(key, dependency);
       }
@@ -132,15 +132,15 @@ export class Arrivals {
       targetsOf: (owner) => this.#targetsOfHost(owner, original),
       onUnclaimed: () => {
         const nowMs = this.#options.environment.nowMs();
-        this.#undeclaredLog.note(action(), new UpstreamEndpoint(original.address, port).name, nowMs);
+        this.#undeclaredLog.note(action(), endpointName(original.address, port), nowMs);
       },
     });
   }
 
   /** A headless Service is declared, and who its pods are is not known for certain. */
   #podsUnknown(): boolean {
-    for (const { plan, endpointCount } of this.#dependencies) {
-      if (plan.balancing === 'OriginalDestination' && (endpointCount < 0 || this.#options.context.endpointsStale()))
+    for (const { plan, endpoints } of this.#dependencies) {
+      if (plan.balancing === 'OriginalDestination' && (endpoints.count < 0 || this.#options.context.endpointsStale()))
         return true;
     }
     return false;

@@ -1,88 +1,381 @@
-// The books of the attempt in progress: the permit of the breaker, the place in the bulkhead, the load of the endpoint, and what the
-// metrics count. Whatever way an attempt ends, it ends here once, and nothing stays taken.
-import type { Bulkhead } from '../policies/bulkhead.ts';
+// One attempt: from the endpoint that was picked to the end of the answer, or to the failure that the exchange decides about. It connects,
+// forwards the request and the response between the leg and the application, and knows whose fault it is when time is over. One object per
+// client connection, reused for every attempt.
+import { LOCAL_ANSWERS, type LocalAnswer } from '../errors.ts';
+import type { ResponseHead } from '../http1/response-head.ts';
+import { AttemptResult, REASON_UPSTREAM, reasonSlot } from '../metrics/route-metrics.ts';
 import { Outcome } from '../policies/circuit-breaker.ts';
-import type { ProxyContext } from './context.ts';
-import type { RoutePolicy } from './dependency.ts';
-import type { UpstreamEndpoint } from './upstream.ts';
+import { FailureBit, statusFailures } from '../policies/failures.ts';
+import { AttemptBooks, countsForBreaker } from './attempt-books.ts';
+import type { CurrentRequest } from './current-request.ts';
+import type { RequestTimer } from './request-timer.ts';
+import type { ConnectFailure, ResponseReceiver, UpstreamEndpoint, UpstreamLeg } from './upstream.ts';
 
-export class Attempt {
-  startMs = 0;
-  /** From when on the dependency alone had the request: its start, or the end of an upload. */
-  sentMs = 0;
-  /** Time to the end of the answer, or as much of it as tells about the dependency and not about a slow reader. */
-  responseMs = 0;
+const Phase = { None: 0, Connecting: 1, Waiting: 2, Answering: 3, Tunnel: 4 } as const;
+
+/** What an attempt asks of the exchange, and tells it at its end. */
+export interface AttemptOwner {
+  /** Nothing of an answer was passed on, and the attempt is still in the books. `unsent`: no byte of the request was handed over. */
+  attemptFailed(failureBits: number, result: number, unsent: boolean, answer: LocalAnswer, nowMs: number): void;
+  /** As `attemptFailed`, but it is ended, and no other attempt makes sense. */
+  attemptGivenUp(endpoint: UpstreamEndpoint | null, answer: LocalAnswer, nowMs: number): void;
+  /** The status of an answer is a failure. True: another attempt follows, and this one has been ended. */
+  retriesInstead(failureBits: number, nowMs: number): boolean;
+  /** The connection that failed leads elsewhere from now on. */
+  rerouted(): boolean;
+  /** The whole answer was passed on. `durationMs` below zero: a stream. */
+  answered(status: number, nowMs: number, stream: boolean): void;
+  /** A stream or upgraded connection is over. */
+  streamEnded(status: number, reason: number): void;
+  /** The answer had begun and cannot be finished: the application must see that it is cut. */
+  answerCut(status: number, reason: number): void;
+}
+
+export class Attempt implements ResponseReceiver {
+  readonly books = new AttemptBooks();
   /** Bytes of the request were handed to a connection: from here on it may have been executed. */
   written = false;
-  /** What its status counts as. */
-  failureBits = 0;
-  endpoint: UpstreamEndpoint | null = null;
-  #permit = 0;
-  #place: Bulkhead | null = null;
+  /** Of the answer that is passed on; 0: none is. */
+  status = 0;
+  readonly #request: CurrentRequest;
+  readonly #timer: RequestTimer;
+  readonly #owner: AttemptOwner;
+  #phase: number = Phase.None;
+  #leg: UpstreamLeg | null = null;
+  /** The answer is a stream of events or an upgraded connection: only silence ends it. */
+  #stream = false;
+  #slowReader = false;
+  /** The application was told to go on with its body, by this attempt or one before. */
+  #continued = false;
 
-  /** Asks the breaker; false: refused. */
-  admit(policy: RoutePolicy, nowMs: number): boolean {
-    if (!policy.breaker) return true;
-    this.#permit = policy.breaker.admit(nowMs);
-    return this.#permit !== 0;
+  constructor(request: CurrentRequest, timer: RequestTimer, owner: AttemptOwner) {
+    this.#request = request;
+    this.#timer = timer;
+    this.#owner = owner;
   }
 
-  takePlace(bulkhead: Bulkhead | null): void {
-    this.#place = bulkhead;
+  get streaming(): boolean {
+    return this.#stream && this.#phase === Phase.Answering;
   }
 
-  begin(endpoint: UpstreamEndpoint, nowMs: number): void {
-    this.endpoint = endpoint;
-    endpoint.inFlight++;
-    this.startMs = nowMs;
-    this.sentMs = nowMs;
-    this.responseMs = 0;
+  /** Part of an answer was passed on. */
+  get answering(): boolean {
+    return this.#phase === Phase.Answering;
+  }
+
+  /** Another request begins. */
+  reset(): void {
+    if (this.#phase === Phase.Tunnel) this.#request.context.tunnels--;
+    this.#phase = Phase.None;
     this.written = false;
-    this.failureBits = 0;
+    this.status = 0;
+    this.#stream = false;
+    this.#slowReader = false;
+    this.#continued = false;
   }
 
-  /** So long the dependency has had the request for itself. */
-  tookMs(nowMs: number): number {
-    return nowMs - this.sentMs;
-  }
-
-  /** Whether this kind of failure counts for the breaker. */
-  static counts(policy: RoutePolicy, bits: number): boolean {
-    return policy.breaker !== null && (policy.breaker.failureMask & bits) !== 0;
-  }
-
-  /** A stream has shown at its head whether the dependency works; its length says nothing. The place in the bulkhead stays taken. */
-  settleEarly(policy: RoutePolicy, nowMs: number): void {
-    if (this.#permit === 0) return;
-    policy.breaker?.settle(
-      this.#permit,
-      Attempt.counts(policy, this.failureBits) ? Outcome.Failure : Outcome.Success,
-      this.responseMs,
-      nowMs,
-      this.failureBits,
-    );
-    this.#permit = 0;
-  }
-
-  /** `result` below zero: nothing was tried. `bits`: what kind of failure the breaker is to name. */
-  end(policy: RoutePolicy, context: ProxyContext, outcome: number, result: number, bits: number, nowMs: number): void {
-    if (this.#permit !== 0) {
-      policy.breaker?.settle(this.#permit, outcome, this.responseMs, nowMs, bits);
-      this.#permit = 0;
-    }
-    if (this.endpoint) {
-      this.endpoint.inFlight--;
-      this.endpoint = null;
-      if (result >= 0) policy.metrics.attempts[result] = (policy.metrics.attempts[result] ?? 0) + 1;
-    }
+  /** `maxIdleMs`: of a connection that lay idle; see FRESH_ENOUGH_MS. */
+  start(endpoint: UpstreamEndpoint, maxIdleMs: number, nowMs: number): void {
     this.written = false;
-    this.givePlace(context);
+    this.books.begin(endpoint, nowMs);
+    const idle = endpoint.takeIdle(nowMs, maxIdleMs);
+    if (idle) {
+      this.#leg = idle;
+      this.#send(idle);
+      return;
+    }
+    const { connectMs, attemptMs } = this.#request.policy.plan.timeouts;
+    const withinMs = Math.min(connectMs || Number.POSITIVE_INFINITY, attemptMs || Number.POSITIVE_INFINITY);
+    this.#phase = Phase.Connecting;
+    this.#timer.enter(nowMs + withinMs);
+    this.#leg = endpoint.connect(this);
   }
 
-  givePlace(context: ProxyContext): void {
-    const place = this.#place;
-    if (!place) return;
-    this.#place = null;
-    context.grant(place.release());
+  // ---- the request ----------------------------------------------------------------------------------------------------------------
+
+  onConnected(): void {
+    const { context, dependency } = this.#request;
+    context.metrics.countConnect(dependency.label, 'success');
+    if (this.#leg) this.#send(this.#leg);
+  }
+
+  #send(leg: UpstreamLeg): void {
+    const { policy, replay, bodyDone, client } = this.#request;
+    const { attemptMs } = policy.plan.timeouts;
+    this.#phase = Phase.Waiting;
+    this.#timer.enter(attemptMs > 0 ? this.books.startMs + attemptMs : Number.POSITIVE_INFINITY);
+    leg.sendHead(this, this.#request);
+    this.written = true;
+    if (replay.used) {
+      for (const part of replay.parts) this.#sendData(leg, part, 0, part.length);
+      if (bodyDone) leg.sendEnd(replay.trailers);
+    }
+    leg.flush();
+    if (!bodyDone) client.resumeBody();
+  }
+
+  sendData(buffer: Buffer, start: number, end: number): void {
+    if (this.#leg) this.#sendData(this.#leg, buffer, start, end);
+  }
+
+  #sendData(leg: UpstreamLeg, buffer: Buffer, start: number, end: number): void {
+    if (!leg.sendData(buffer, start, end)) this.#request.client.keepRead(buffer);
+  }
+
+  sendEnd(trailers: string, nowMs: number): void {
+    this.books.sentMs = nowMs;
+    this.#leg?.sendEnd(trailers);
+  }
+
+  /** False: the dependency reads slower than the application writes. */
+  flush(): boolean {
+    return this.#leg === null || this.#leg.flush();
+  }
+
+  onUpstreamDrain(): void {
+    this.#request.client.resumeBody();
+  }
+
+  // ---- the response ---------------------------------------------------------------------------------------------------------------
+
+  onInformational(head: ResponseHead): void {
+    // One 100 is enough for the application, whatever a second attempt hears.
+    if (head.status === 100 && this.#continued) return;
+    if (head.status === 100) this.#continued = true;
+    this.#request.client.informational(head, this.#request.head);
+  }
+
+  onResponseHead(head: ResponseHead): boolean {
+    const { client, context, policy, bodyDone } = this.#request;
+    const nowMs = context.ticker.nowMs();
+    if (head.status === 101) return this.#switchProtocols(head, nowMs);
+    const failureBits = statusFailures(head.status);
+    if (failureBits !== 0 && this.#owner.retriesInstead(failureBits, nowMs)) return false;
+    this.status = head.status;
+    this.books.failureBits = failureBits;
+    this.books.noteResponse(nowMs);
+    this.#phase = Phase.Answering;
+    this.#stream = head.eventStream;
+    if (this.#stream) {
+      this.books.settleEarly(policy, nowMs);
+      this.#timer.enterIdle(nowMs, policy.plan.timeouts.idleMs);
+    }
+    client.beginResponse(head, this.#request.head, bodyDone);
+    return true;
+  }
+
+  onResponseData(buffer: Buffer, start: number, end: number): void {
+    if (this.#stream) this.#timer.touch();
+    if (!this.#request.client.responseData(buffer, start, end)) this.#leg?.keepRead(buffer);
+  }
+
+  onResponseFlush(): boolean {
+    const flowing = this.#request.client.flush();
+    if (!flowing) this.#slowReader = true;
+    return flowing;
+  }
+
+  onResponseEnd(trailers: string): void {
+    const { client, context, policy, bodyDone } = this.#request;
+    client.endResponse(trailers);
+    const nowMs = context.ticker.nowMs();
+    if (!this.#slowReader && !this.#stream) this.books.noteResponse(nowMs);
+    this.#takeLeg()?.release(bodyDone, nowMs);
+    const failed = countsForBreaker(policy, this.books.failureBits);
+    this.end(failed ? Outcome.Failure : Outcome.Success, this.#statusResult());
+    this.#owner.answered(this.status, nowMs, this.#stream);
+  }
+
+  onInvalidResponse(): void {
+    const nowMs = this.#request.context.ticker.nowMs();
+    this.abort();
+    const { invalidResponse } = LOCAL_ANSWERS;
+    if (this.#phase === Phase.Answering || this.#stream)
+      this.#cut(FailureBit.Reset, AttemptResult.invalidResponse, invalidResponse);
+    else this.#fail(FailureBit.Reset, AttemptResult.invalidResponse, false, invalidResponse, nowMs);
+  }
+
+  onUpstreamClosed(connectFailure: ConnectFailure | null): void {
+    this.#leg = null;
+    const { client, context, dependency } = this.#request;
+    const nowMs = context.ticker.nowMs();
+    if (this.#phase === Phase.Tunnel) {
+      client.destroyAfterFlush();
+      this.#endStream(REASON_UPSTREAM);
+    } else if (connectFailure) {
+      context.metrics.countConnect(dependency.label, connectFailure);
+      this.#fail(FailureBit.ConnectFailure, AttemptResult.connectFailure, true, LOCAL_ANSWERS.connectFailed, nowMs);
+    } else if (this.#phase === Phase.Answering) {
+      this.#cut(FailureBit.Reset, AttemptResult.reset, LOCAL_ANSWERS.reset);
+    } else {
+      this.#fail(FailureBit.Reset, AttemptResult.reset, !this.written, LOCAL_ANSWERS.reset, nowMs);
+    }
+  }
+
+  /** The application reads again. */
+  resume(): void {
+    this.#leg?.resume();
+  }
+
+  // ---- upgrades -------------------------------------------------------------------------------------------------------------------
+
+  #switchProtocols(head: ResponseHead, nowMs: number): boolean {
+    const { client, context, policy, bodyDone } = this.#request;
+    const leg = this.#leg;
+    if (!leg || this.#request.head.upgrade === '' || head.upgrade === '' || !bodyDone) {
+      this.onInvalidResponse();
+      return false;
+    }
+    this.status = 101;
+    this.books.failureBits = 0;
+    this.books.noteResponse(nowMs);
+    this.books.settleEarly(policy, nowMs);
+    this.#stream = true;
+    leg.becomeTunnel();
+    context.metrics.countTunnel('upgrade');
+    client.switchProtocols(head);
+    this.#timer.enterIdle(nowMs, policy.plan.timeouts.idleMs);
+    this.#phase = Phase.Tunnel;
+    context.tunnels++;
+    client.becomeTunnel();
+    return this.#leg === leg;
+  }
+
+  /** Bytes of the application. False: the dependency reads more slowly than they come. */
+  tunnelData(buffer: Buffer, start: number, end: number): boolean {
+    const leg = this.#leg;
+    if (!leg) return true;
+    this.#timer.touch();
+    if (!leg.sendTunnelData(buffer, start, end)) this.#request.client.keepRead(buffer);
+    return leg.flush();
+  }
+
+  tunnelClientEnded(): void {
+    this.#leg?.endWriting();
+  }
+
+  onTunnelData(buffer: Buffer, start: number, end: number): boolean {
+    const { client } = this.#request;
+    this.#timer.touch();
+    if (!client.tunnelData(buffer, start, end)) this.#leg?.keepRead(buffer);
+    return client.flush();
+  }
+
+  onTunnelEnd(): void {
+    this.#request.client.endWriting();
+  }
+
+  // ---- time -----------------------------------------------------------------------------------------------------------------------
+
+  /** Its own time is over, or the deadline of the request. */
+  timeOver(nowMs: number, deadline: boolean): void {
+    if (this.#phase === Phase.Connecting && !deadline) this.#leg?.giveUpConnecting();
+    else if (this.#phase === Phase.Answering) this.#cutAnswer(nowMs, deadline);
+    else this.#timeOut(nowMs, deadline);
+  }
+
+  /** Nothing came on a stream for its idle time. */
+  idle(): void {
+    this.abort();
+    this.#endStream(reasonSlot(LOCAL_ANSWERS.deadline.code));
+    this.#request.client.breakOff();
+  }
+
+  #timeOut(nowMs: number, deadline: boolean): void {
+    const { context, dependency, policy } = this.#request;
+    const { endpoint } = this.books;
+    const unsent = !this.written;
+    if (unsent) context.metrics.countConnect(dependency.label, 'timeout');
+    const blameless = this.#waitsForClient() || (unsent && this.#owner.rerouted());
+    this.abort();
+    if (!deadline && !blameless) {
+      const { attemptTimeout } = LOCAL_ANSWERS;
+      this.#fail(FailureBit.AttemptTimeout, AttemptResult.attemptTimeout, unsent, attemptTimeout, nowMs);
+      return;
+    }
+    this.books.noteResponse(nowMs);
+    const counts = this.#ranLongEnough(nowMs) && countsForBreaker(policy, FailureBit.AttemptTimeout);
+    const outcome = counts && !blameless ? Outcome.Failure : Outcome.Ignored;
+    this.end(outcome, AttemptResult.attemptTimeout, FailureBit.AttemptTimeout);
+    this.#owner.attemptGivenUp(endpoint, deadline ? LOCAL_ANSWERS.deadline : LOCAL_ANSWERS.attemptTimeout, nowMs);
+  }
+
+  /** The time is over in the middle of an answer. It was the application's, where that does not read. */
+  #cutAnswer(nowMs: number, deadline: boolean): void {
+    const blamed = this.#ranLongEnough(nowMs) && !this.#request.client.blocked;
+    this.abort();
+    const answer = deadline ? LOCAL_ANSWERS.deadline : LOCAL_ANSWERS.attemptTimeout;
+    this.#cut(blamed ? FailureBit.AttemptTimeout : 0, AttemptResult.attemptTimeout, answer);
+  }
+
+  /** The dependency has taken what came of the request, and the rest is the application's to send. */
+  #waitsForClient(): boolean {
+    if (this.#request.bodyDone || !this.written) return false;
+    const asked = this.#continued || !this.#request.head.expectsContinue;
+    return asked && this.flush();
+  }
+
+  /** An attempt that the deadline cut short after a moment says nothing about the dependency; one that had half its time does. */
+  #ranLongEnough(nowMs: number): boolean {
+    const { attemptMs } = this.#request.policy.plan.timeouts;
+    return attemptMs === 0 || nowMs - this.books.startMs >= attemptMs / 2;
+  }
+
+  // ---- ends -----------------------------------------------------------------------------------------------------------------------
+
+  #fail(failureBits: number, result: number, unsent: boolean, answer: LocalAnswer, nowMs: number): void {
+    this.books.noteResponse(nowMs);
+    this.#owner.attemptFailed(failureBits, result, unsent, answer, nowMs);
+  }
+
+  /** Ends it in all books. `result` below zero: nothing was tried. */
+  end(outcome: number, result: number, failureBits: number = this.books.failureBits): void {
+    const { context, policy } = this.#request;
+    this.books.end(policy, context, outcome, result, failureBits, context.ticker.nowMs());
+    this.written = false;
+  }
+
+  /** `failureBits` 0: it was nobody's fault. */
+  #cut(failureBits: number, result: number, answer: LocalAnswer): void {
+    const outcome = countsForBreaker(this.#request.policy, failureBits) ? Outcome.Failure : Outcome.Ignored;
+    this.end(outcome, result, failureBits);
+    this.#owner.answerCut(this.status, reasonSlot(answer.code));
+  }
+
+  /** What happens to a stream after its head says nothing more about the dependency. */
+  #endStream(reason: number): void {
+    this.end(Outcome.Ignored, this.#statusResult());
+    this.#owner.streamEnded(this.status, reason);
+  }
+
+  /** The application is gone. `aborted`: not by ending both sides of a tunnel. True: it took a stream with it, which is counted. */
+  cancel(aborted: boolean): boolean {
+    if (this.#phase === Phase.Tunnel && !aborted) this.#takeLeg()?.finish();
+    else this.abort();
+    if (!this.#stream) return false;
+    this.#endStream(REASON_UPSTREAM);
+    return true;
+  }
+
+  /** The response is not wanted. */
+  drop(): void {
+    this.#takeLeg()?.destroy();
+  }
+
+  /** What was written must not be taken for a whole request. */
+  abort(): void {
+    this.#takeLeg()?.abort();
+  }
+
+  /** Whoever ends a leg is told nothing of its end. */
+  #takeLeg(): UpstreamLeg | null {
+    const leg = this.#leg;
+    this.#leg = null;
+    if (leg) leg.receiver = null;
+    return leg;
+  }
+
+  #statusResult(): number {
+    return this.books.failureBits === 0 ? AttemptResult.success : AttemptResult.failureStatus;
   }
 }

@@ -6,7 +6,7 @@ import type { DependencyPlan } from '../../plan/plan.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import { silentLogger } from '../../runtime/log.ts';
 import { seededRandom } from '../../runtime/random.ts';
-import { createSidecarMetrics, type SidecarMetrics } from '../metrics.ts';
+import { createSidecarMetrics, type SidecarMetrics } from '../metrics/sidecar-metrics.ts';
 import { createDataPlane, type ProxyDataPlane } from './data-plane.ts';
 import {
   answering,

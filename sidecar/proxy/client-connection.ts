@@ -11,18 +11,19 @@ import { HeadError, headErrorClass, headErrorDetail } from '../http1/errors.ts';
 import { MAX_HEAD_BYTES } from '../http1/limits.ts';
 import { parseRequestHead, RequestHead, unfinishedRequestHeadDetail } from '../http1/request-head.ts';
 import type { ResponseHead } from '../http1/response-head.ts';
-import { reasonSlot } from '../metrics.ts';
+import { reasonSlot } from '../metrics/route-metrics.ts';
 import type { TimerNode } from '../policies/timer-wheel.ts';
 import type { ProxyContext } from './context.ts';
 import type { DependencyRuntime } from './dependency.ts';
 import type { Downstream } from './downstream.ts';
 import { Exchange } from './exchange.ts';
 import { hopelessHead } from './first-bytes.ts';
-import { Framing, namesNoService, requestText, responseFraming, responseText } from './forwarded-heads.ts';
-import { type AnswerContext, renderLocalAnswer } from './local-answer.ts';
+import { namesNoService } from './forwarded-heads.ts';
+import { endpointName } from './http1-endpoint.ts';
+import type { AnswerContext } from './local-answer.ts';
 import { Outbox } from './outbox.ts';
 import { ReadBuffer, readInto } from './read-buffer.ts';
-import { UpstreamEndpoint } from './upstream.ts';
+import { ResponseWriter } from './response-writer.ts';
 
 const HEAD_END = Buffer.from('\r\n\r\n', 'latin1');
 /** A head that has begun must be whole within this time. */
@@ -54,7 +55,6 @@ export class ClientConnection implements Downstream, TimerNode {
   wheelPrevious: TimerNode | null = null;
   wheelNext: TimerNode | null = null;
   wheelAtMs = 0;
-  readonly out: Outbox;
   dependency: DependencyRuntime;
   readonly originalDestination: { address: string; port: number } | null;
   readonly #socket: Socket;
@@ -62,21 +62,20 @@ export class ClientConnection implements Downstream, TimerNode {
   readonly #context: ProxyContext;
   readonly #head = new RequestHead();
   readonly #exchange: Exchange;
+  readonly #out: Outbox;
+  readonly #answers: ResponseWriter;
   #state: number = State.Head;
   #pending: Buffer | null = null;
   #paused = false;
   #remaining = 0;
   #decoder: ChunkedDecoder | null = null;
   #clientEnded = false;
-  #keepAlive = true;
   #consuming = false;
   #leadingLineSkipped = false;
   #released = false;
   /** The bytes in hand lie in the read buffer. */
   #passing = false;
   readonly #reads = new ReadBuffer();
-  /** The end of the connection is the end of the present answer's body: an end before it must look different. */
-  #endsBody = false;
 
   constructor(socket: Socket, options: ClientConnectionOptions) {
     this.#socket = readInto(this.#reads, socket, (buffer, bytes) => this.#receiveRead(buffer, bytes)) ?? socket;
@@ -85,7 +84,8 @@ export class ClientConnection implements Downstream, TimerNode {
     this.#context = options.context;
     this.dependency = options.dependency;
     this.originalDestination = options.originalDestination;
-    this.out = new Outbox(this.#socket);
+    this.#out = new Outbox(this.#socket);
+    this.#answers = new ResponseWriter(this.#out);
     this.#exchange = new Exchange(this, options.context, options.dependency, this.#head);
     this.#context.clientConnections++;
     this.#socket.on('drain', () => this.#onDrain());
@@ -116,7 +116,10 @@ export class ClientConnection implements Downstream, TimerNode {
     this.#passing = false;
   }
 
-  /** A write still needs bytes that were read: see ReadBuffer. */
+  get blocked(): boolean {
+    return this.#out.blocked;
+  }
+
   keepRead(buffer: Buffer): void {
     this.#reads.leave(buffer);
   }
@@ -126,9 +129,8 @@ export class ClientConnection implements Downstream, TimerNode {
     this.#onClose(true);
   }
 
-  /** Ends the connection in the middle of an answer, so that nobody takes it for whole. */
   breakOff(): void {
-    if (this.#endsBody) this.#socket.resetAndDestroy();
+    if (this.#answers.endsBody) this.#socket.resetAndDestroy();
     this.destroy();
   }
 
@@ -149,7 +151,6 @@ export class ClientConnection implements Downstream, TimerNode {
     if (this.#clientEnded) this.#exchange.tunnelClientEnded();
   }
 
-  /** The upstream takes body bytes (again). */
   resumeBody(): void {
     if (this.#state === State.Tunnel) {
       this.#resumeSocket();
@@ -158,25 +159,37 @@ export class ClientConnection implements Downstream, TimerNode {
     if (this.#state === State.Body && !this.#consuming) this.#proceed();
   }
 
-  /** Writes the head of the response as far as it is ours to write. Returns whether its body has to be framed in chunks. */
-  beginResponse(head: ResponseHead, request: RequestHead, requestDone: boolean): boolean {
-    if (!requestDone || !request.keepAlive || this.#closing()) this.#keepAlive = false;
-    const framing = responseFraming(head, request);
-    if (framing === Framing.UntilClose) {
-      this.#keepAlive = false;
-      this.#endsBody = true;
-    }
-    this.out.text(responseText(head, request, this.#keepAlive));
-    return framing === Framing.Chunked;
+  informational(head: ResponseHead, request: RequestHead): void {
+    this.#answers.informational(head, request);
   }
 
-  /** The answer is written; on to the next request, or the end of the connection. */
+  beginResponse(head: ResponseHead, request: RequestHead, requestDone: boolean): void {
+    if (!requestDone || !request.keepAlive || this.#closing()) this.#answers.keepAlive = false;
+    this.#answers.begin(head, request);
+  }
+
+  responseData(buffer: Buffer, start: number, end: number): boolean {
+    return this.#answers.data(buffer, start, end);
+  }
+
+  flush(): boolean {
+    return this.#out.flush();
+  }
+
+  endResponse(trailers: string): void {
+    this.#answers.end(trailers);
+  }
+
+  switchProtocols(head: ResponseHead): void {
+    this.#answers.switchProtocols(head);
+  }
+
+  tunnelData(buffer: Buffer, start: number, end: number): boolean {
+    return this.#out.lend(buffer, start, end);
+  }
+
   responseDone(requestDone: boolean): void {
-    if (!requestDone) {
-      this.#linger();
-      return;
-    }
-    if (!this.#keepAlive) {
+    if (!requestDone || !this.#answers.keepAlive) {
       this.#linger();
       return;
     }
@@ -186,12 +199,10 @@ export class ClientConnection implements Downstream, TimerNode {
   }
 
   answerLocally(answer: LocalAnswer, context: AnswerContext, requestDone: boolean): void {
-    if (!requestDone || answer.closes || !this.#head.keepAlive || this.#closing()) this.#keepAlive = false;
+    if (!requestDone || answer.closes || !this.#head.keepAlive || this.#closing()) this.#answers.keepAlive = false;
     // An HTTP/1.0 client would have to be told that the connection stays: rather it ends.
-    if (this.#head.minorVersion === 0) this.#keepAlive = false;
-    const text = renderLocalAnswer(answer, context, !this.#keepAlive, this.#head.method !== 'HEAD');
-    this.out.text(text);
-    this.out.flush();
+    if (this.#head.minorVersion === 0) this.#answers.keepAlive = false;
+    this.#answers.local(answer, context, this.#head.method !== 'HEAD');
     this.responseDone(requestDone);
   }
 
@@ -216,7 +227,7 @@ export class ClientConnection implements Downstream, TimerNode {
     while (position < end && this.#state < State.Tunnel) {
       let next = -1;
       if (this.#state === State.Head) {
-        if (!this.out.blocked) next = this.#consumeHead(data, position, end);
+        if (!this.#out.blocked) next = this.#consumeHead(data, position, end);
       } else if (this.#state === State.Body) {
         next = this.#consumeBody(data, position, end);
       }
@@ -253,7 +264,7 @@ export class ClientConnection implements Downstream, TimerNode {
 
   /** What was read cannot be taken for a reason that is not in it. */
   #waits(): boolean {
-    if (this.#state === State.Head) return this.out.blocked;
+    if (this.#state === State.Head) return this.#out.blocked;
     return this.#state === State.Waiting || !this.#exchange.acceptsBody;
   }
 
@@ -297,7 +308,7 @@ export class ClientConnection implements Downstream, TimerNode {
 
   #begin(head: RequestHead): void {
     if (this.#options.owner && !this.#findOwner(this.#options.owner(head.host))) return;
-    this.#keepAlive = head.keepAlive;
+    this.#answers.keepAlive = head.keepAlive;
     this.#remaining = 0;
     const hasBody = head.chunked || head.contentLength > 0;
     if (head.chunked) {
@@ -311,7 +322,7 @@ export class ClientConnection implements Downstream, TimerNode {
     // HTTP/1.0 may come without a Host; what is forwarded is HTTP/1.1 and needs one.
     const unnamed = head.host === '' || (this.#options.rewriteHost && namesNoService(head.host));
     const host = unnamed ? this.dependency.plan.authority : head.host;
-    this.#exchange.begin(requestText(head, host, correlationId), correlationId, hasBody);
+    this.#exchange.begin(host, correlationId, hasBody);
   }
 
   /** False: the request was refused, for nobody declared where it goes. */
@@ -322,16 +333,15 @@ export class ClientConnection implements Downstream, TimerNode {
       return true;
     }
     const answer = LOCAL_ANSWERS.undeclared;
-    this.#keepAlive = false;
+    this.#answers.keepAlive = false;
     this.dependency.policyFor('', '/').metrics.observe(answer.status, reasonSlot(answer.code), 0);
     const to = this.originalDestination;
     const context = {
       ...this.#answerContext(''),
       dependency: '',
-      endpoint: to ? new UpstreamEndpoint(to.address, to.port).name : '',
+      endpoint: to ? endpointName(to.address, to.port) : '',
     };
-    this.out.text(renderLocalAnswer(answer, context, true, this.#head.method !== 'HEAD'));
-    this.out.flush();
+    this.#answers.local(answer, context, this.#head.method !== 'HEAD');
     this.#linger();
     return false;
   }
@@ -381,11 +391,10 @@ export class ClientConnection implements Downstream, TimerNode {
 
   #refuseHead(answer: LocalAnswer, detail: string): void {
     this.#context.ticker.disarm(this);
-    this.#keepAlive = false;
+    this.#answers.keepAlive = false;
     this.#head.method = 'GET';
     this.dependency.policyFor('', '/').metrics.observe(answer.status, reasonSlot(answer.code), 0);
-    this.out.text(renderLocalAnswer(answer, this.#answerContext(detail), true, true));
-    this.out.flush();
+    this.#answers.local(answer, this.#answerContext(detail), true);
     this.#linger();
   }
 
@@ -395,8 +404,8 @@ export class ClientConnection implements Downstream, TimerNode {
       this.destroy();
       return;
     }
-    this.out.text(renderLocalAnswer(LOCAL_ANSWERS.malformed, this.#answerContext(detail), true, true));
-    this.out.flush();
+    this.#answers.keepAlive = false;
+    this.#answers.local(LOCAL_ANSWERS.malformed, this.#answerContext(detail), true);
     this.#linger();
   }
 

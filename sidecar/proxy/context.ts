@@ -1,7 +1,7 @@
 // What the objects of the data path share: time, chance, metrics, and the few counts that belong to the process.
 import type { Logger } from '../../runtime/log.ts';
 import type { Random } from '../../runtime/random.ts';
-import type { SidecarMetrics } from '../metrics.ts';
+import type { SidecarMetrics } from '../metrics/sidecar-metrics.ts';
 import type { BulkheadWaiter } from '../policies/bulkhead.ts';
 import { REPLAY_POOL_BYTES, ReplayPool } from './replay-body.ts';
 import type { Ticker } from './ticker.ts';

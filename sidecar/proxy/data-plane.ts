@@ -8,18 +8,21 @@ import type { Logger } from '../../runtime/log.ts';
 import type { Random } from '../../runtime/random.ts';
 import type { CaptureMode } from '../config.ts';
 import type { CaptureView, CircuitView, DataPlane } from '../data-plane.ts';
-import type { LiveMetrics, SidecarMetrics } from '../metrics.ts';
+import type { SidecarMetrics } from '../metrics/sidecar-metrics.ts';
 import type { Names } from '../resolve/name-directory.ts';
 import { RouteTable } from '../route/match.ts';
 import { Arrivals } from './arrivals.ts';
 import { BootstrapListeners, type ListenerTarget } from './bootstrap-listeners.ts';
+import { CircuitReports } from './circuit-reports.ts';
 import { ProxyContext } from './context.ts';
-import { type CircuitEntry, type DependencyEnvironment, DependencyRuntime } from './dependency.ts';
+import { type DependencyEnvironment, DependencyRuntime } from './dependency.ts';
 import { DependencyListeners } from './dependency-listeners.ts';
 import type { DeclaredHost } from './host-index.ts';
+import { Http1Endpoint } from './http1-endpoint.ts';
 import { Intake } from './intake.ts';
 import { listenAt } from './listen.ts';
 import type { World } from './listener-targets.ts';
+import { liveMetrics } from './live-metrics.ts';
 import { leadsBack, placeOf } from './own-addresses.ts';
 import { testReadInto } from './read-buffer.ts';
 import { Ticker } from './ticker.ts';
@@ -46,7 +49,6 @@ export interface DataPlaneOptions {
 
 /** Idle connections are looked through, and circuits compared with what was last told, this often. */
 const SWEEP_INTERVAL_MS = 500;
-const STATES = ['Closed', 'Open', 'HalfOpen'] as const;
 
 /** What is taken at a moment. All of it is zero where nothing is in progress: the promise that the tests of this folder hold it to. */
 export interface Holdings {
@@ -75,9 +77,7 @@ export class ProxyDataPlane implements DataPlane {
   readonly #bootstrapListeners: BootstrapListeners | null;
   readonly #captured: Server[] = [];
   readonly #world: World;
-  readonly #circuitListeners: ((circuit: CircuitView) => void)[] = [];
-  /** By dependency and state key: the states that were told, but for closed. */
-  readonly #told = new Map<string, string>();
+  readonly #circuits: CircuitReports;
   readonly #environment: DependencyEnvironment;
   #sets = new Map<string, EndpointSet>();
   #fromDisk = false;
@@ -90,14 +90,16 @@ export class ProxyDataPlane implements DataPlane {
     const { clock, random, metrics, log } = options;
     this.#context = new ProxyContext(new Ticker(clock), random, metrics, log);
     this.#intake = new Intake(this.#context);
+    this.#circuits = new CircuitReports(clock, this.#dependencies);
     this.#environment = {
       metrics,
       random,
       nowMs: () => clock.monotonicMs(),
       unixMs: () => clock.unixMs(),
+      createEndpoint: (address, port) => new Http1Endpoint(address, port),
       mayDialClusterIp: (address) => !this.#standalone || isLoopback(address),
       locallyDisabled: () => this.#locallyDisabled,
-      onTransition: (dependency, circuit) => this.#tell(dependency, circuit),
+      onTransition: (dependency, circuit) => this.#circuits.tell(dependency, circuit),
     };
     this.#world = {
       dependencies: () => Array.from(this.#dependencies.values(), ({ plan }) => plan),
@@ -120,7 +122,7 @@ export class ProxyDataPlane implements DataPlane {
     this.#bootstrapListeners = bootstrap ? new BootstrapListeners({ bootstrap, onConnection, log }) : null;
     options.names.onChange((name) => this.#onNameChanged(name));
     this.#watchNames();
-    metrics.setLive(this.#liveMetrics());
+    metrics.setLive(liveMetrics(this.#context, this.#dependencies, () => this.#failedListeners()));
   }
 
   /** Nobody but the plan says where to listen, and nothing is behind a ClusterIP. */
@@ -152,7 +154,7 @@ export class ProxyDataPlane implements DataPlane {
     this.#watchNames();
     for (const dependency of this.#dependencies.values()) this.#applySet(dependency);
     this.#arrivals.index(this.#dependencies.values());
-    this.#forgetCircuits();
+    this.#circuits.forgetAbsent();
     this.#grantRaisedLimits();
     if (this.#listening)
       this.#openListeners().catch((error: unknown) => this.#options.log.error({ err: error }, 'listener did not open'));
@@ -177,7 +179,7 @@ export class ProxyDataPlane implements DataPlane {
 
   setEndpointsStreamUp(up: boolean): void {
     this.#context.setEndpointsStreamUp(up);
-    if (up) for (const dependency of this.#dependencies.values()) dependency.trustEndpoints();
+    if (up) for (const dependency of this.#dependencies.values()) dependency.endpoints.trust();
   }
 
   setLocallyDisabled(disabled: boolean): void {
@@ -205,8 +207,8 @@ export class ProxyDataPlane implements DataPlane {
     let bulkheadPlaces = 0;
     let bulkheadQueued = 0;
     for (const dependency of this.#all()) {
-      attempts += dependency.load;
-      for (const { inFlight, queued } of dependency.bulkheads.values()) {
+      attempts += dependency.endpoints.load;
+      for (const { inFlight, queued } of dependency.policies.bulkheads.values()) {
         bulkheadPlaces += inFlight;
         bulkheadQueued += queued;
       }
@@ -215,15 +217,11 @@ export class ProxyDataPlane implements DataPlane {
   }
 
   circuits(): CircuitView[] {
-    const views: CircuitView[] = [];
-    for (const dependency of this.#dependencies.values()) {
-      for (const circuit of dependency.circuits.values()) views.push(this.#view(dependency, circuit));
-    }
-    return views;
+    return this.#circuits.views();
   }
 
   onCircuitChange(listener: (circuit: CircuitView) => void): void {
-    this.#circuitListeners.push(listener);
+    this.#circuits.onChange(listener);
   }
 
   addresses(): Record<string, string> {
@@ -291,18 +289,18 @@ export class ProxyDataPlane implements DataPlane {
   #applyNames(dependency: DependencyRuntime, { name, port }: DeclaredHost): void {
     const addresses = this.#options.names.addresses(name);
     if (addresses === null) {
-      dependency.forgetEndpoints();
+      dependency.endpoints.forget();
       return;
     }
     const usable = addresses.filter((address) => !this.#world.leadsBack(address, port));
     if (usable.length > 0 || addresses.length === 0) {
-      dependency.setEndpoints(
+      dependency.endpoints.set(
         usable.map((address) => ({ address, port })),
         false,
       );
       return;
     }
-    if (!dependency.blockEndpoints()) return;
+    if (!dependency.endpoints.block()) return;
     this.#options.metrics.countSelfReference(dependency.label);
     this.#options.log.error(
       { host: name, port, addresses },
@@ -317,13 +315,13 @@ export class ProxyDataPlane implements DataPlane {
       return;
     }
     const set = this.#sets.get(dependency.plan.endpointsKey);
-    if (set) dependency.setEndpoints(set.endpoints, this.#fromDisk);
-    else dependency.forgetEndpoints();
+    if (set) dependency.endpoints.set(set.endpoints, this.#fromDisk);
+    else dependency.endpoints.forget();
   }
 
   #grantRaisedLimits(): void {
     for (const dependency of this.#dependencies.values()) {
-      for (const bulkhead of dependency.bulkheads.values()) {
+      for (const bulkhead of dependency.policies.bulkheads.values()) {
         for (let next = bulkhead.takeGrantable(); next; next = bulkhead.takeGrantable()) this.#context.grant(next);
       }
     }
@@ -347,6 +345,10 @@ export class ProxyDataPlane implements DataPlane {
     else await this.#bootstrapListeners?.openPortsOf(Array.from(this.#dependencies.values(), ({ plan }) => plan));
   }
 
+  #failedListeners(): number {
+    return this.#bootstrapListeners?.view().filter(({ problem }) => problem !== '').length ?? 0;
+  }
+
   #listensAt(place: string): boolean {
     const { capture, bindHost, outboundPort } = this.#options;
     if (capture === 'iptables')
@@ -357,81 +359,11 @@ export class ProxyDataPlane implements DataPlane {
   #sweep(): void {
     this.#cancelSweep = this.#options.clock.after(SWEEP_INTERVAL_MS, () => {
       const nowMs = this.#options.clock.monotonicMs();
-      this.#arrivals.nobody?.sweep(nowMs);
-      for (const dependency of this.#dependencies.values()) {
-        dependency.sweep(nowMs);
-        // Half-open is entered by time, without any call: somebody has to say so.
-        for (const circuit of dependency.circuits.values()) this.#tell(dependency, circuit);
-      }
+      this.#arrivals.nobody?.endpoints.sweep(nowMs);
+      for (const dependency of this.#dependencies.values()) dependency.endpoints.sweep(nowMs);
+      this.#circuits.tellAll();
       if (this.#listening) this.#sweep();
     });
-  }
-
-  #tell(dependency: DependencyRuntime, circuit: CircuitEntry): void {
-    const view = this.#view(dependency, circuit);
-    const key = toldKey(view.dependency, view.stateKey);
-    if ((this.#told.get(key) ?? 'Closed') === view.state) return;
-    if (view.state === 'Closed') this.#told.delete(key);
-    else this.#told.set(key, view.state);
-    for (const listener of this.#circuitListeners) listener(view);
-  }
-
-  /** A circuit that a plan took away and another brings back begins anew: that it opens is news again. */
-  #forgetCircuits(): void {
-    if (this.#told.size === 0) return;
-    const present = new Set(this.circuits().map(({ dependency, stateKey }) => toldKey(dependency, stateKey)));
-    for (const key of this.#told.keys()) if (!present.has(key)) this.#told.delete(key);
-  }
-
-  #view(dependency: DependencyRuntime, circuit: CircuitEntry): CircuitView {
-    const nowMs = this.#options.clock.monotonicMs();
-    const { breaker } = circuit;
-    const state = STATES[breaker.state(nowMs)] ?? 'Closed';
-    return {
-      dependency: dependency.plan.id,
-      stateKey: circuit.key,
-      state,
-      sinceUnixMs: Math.round(circuit.sinceUnixMs),
-      failingSinceUnixMs: circuit.failingSinceUnixMs,
-      // From when it opened, not from now: between two looks only a new openFor moves it.
-      nextProbeUnixMs: state === 'Open' ? Math.round(circuit.sinceUnixMs + breaker.openTimeMs(nowMs)) : null,
-      reopenings: breaker.reopenings,
-      reason: breaker.reason,
-      enforced: dependency.enforced,
-    };
-  }
-
-  #liveMetrics(): LiveMetrics {
-    const all = () => Array.from(this.#dependencies.values());
-    return {
-      circuits: () =>
-        all().flatMap((dependency) =>
-          Array.from(dependency.circuits.values(), (circuit) => ({
-            dependency: dependency.label,
-            circuit: circuit.key,
-            state: this.#view(dependency, circuit).state,
-          })),
-        ),
-      bulkheads: () =>
-        all().flatMap((dependency) =>
-          Array.from(dependency.bulkheads, ([bulkhead, { inFlight, queued }]) => ({
-            dependency: dependency.label,
-            bulkhead,
-            inFlight,
-            queued,
-          })),
-        ),
-      dependencies: () =>
-        all().map((dependency) => ({
-          dependency: dependency.label,
-          endpoints: dependency.endpointCount,
-          fallback: dependency.fallingBack,
-          enforced: dependency.enforced,
-        })),
-      failedListeners: () => this.#bootstrapListeners?.view().filter(({ problem }) => problem !== '').length ?? 0,
-      clientConnections: () => this.#context.clientConnections,
-      tunnels: () => this.#context.tunnels,
-    };
   }
 }
 
@@ -446,8 +378,6 @@ function labelsOf(dependencies: readonly DependencyPlan[]): Map<string, string> 
     ]),
   );
 }
-
-const toldKey = (dependency: string, stateKey: string) => `${dependency}\n${stateKey}`;
 
 function isLoopback(address: string): boolean {
   return address.startsWith('127.') || address === '::1';

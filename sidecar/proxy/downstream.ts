@@ -1,26 +1,37 @@
-// What an exchange needs of the connection of the application; client-connection.ts is the one that is real.
+// What an exchange needs of the connection of the application, in whatever protocol that speaks; client-connection.ts is HTTP/1.1.
 import type { LocalAnswer } from '../errors.ts';
 import type { RequestHead } from '../http1/request-head.ts';
 import type { ResponseHead } from '../http1/response-head.ts';
 import type { AnswerContext } from './local-answer.ts';
-import type { Outbox } from './outbox.ts';
 
 export interface Downstream {
-  readonly out: Outbox;
   /** Where a captured connection was made to; null in capture `explicit`. */
   readonly originalDestination: { address: string; port: number } | null;
+  /** The application has not read what was written to it before. */
+  readonly blocked: boolean;
   /** The upstream takes body bytes (again). */
   resumeBody(): void;
   /** A write still needs bytes that were read: see ReadBuffer. */
   keepRead(buffer: Buffer): void;
-  /** Writes the head of the response as far as it is ours to write. Returns whether its body has to be framed in chunks. */
-  beginResponse(head: ResponseHead, request: RequestHead, requestDone: boolean): boolean;
+  /** Passes a 1xx on, where the application can take one. */
+  informational(head: ResponseHead, request: RequestHead): void;
+  /** The head of the response, as far as it is ours to write. */
+  beginResponse(head: ResponseHead, request: RequestHead, requestDone: boolean): void;
+  /** Bytes of its body. False: a write still needs them, so that nothing may be read into this buffer any more. */
+  responseData(buffer: Buffer, start: number, end: number): boolean;
+  /** Writes out what was gathered. False: the application reads more slowly than the dependency writes; `clientDrained` follows. */
+  flush(): boolean;
+  /** The end of the body, written out. `trailers` has CR LF before each line. */
+  endResponse(trailers: string): void;
   /** The answer is written; on to the next request, or the end of the connection. */
   responseDone(requestDone: boolean): void;
   answerLocally(answer: LocalAnswer, context: AnswerContext, requestDone: boolean): void;
+  /** Passes a 101 on. */
+  switchProtocols(head: ResponseHead): void;
   becomeTunnel(): void;
+  /** Bytes of a tunnel; as `responseData`. */
+  tunnelData(buffer: Buffer, start: number, end: number): boolean;
   endWriting(): void;
-  destroy(): void;
   destroyAfterFlush(): void;
   /** Ends the connection in the middle of an answer, so that nobody takes it for whole. */
   breakOff(): void;

@@ -6,7 +6,7 @@ import type { DependencyPlan, PolicyPlan, WorkloadPlan } from '../../plan/plan.t
 import { type Clock, systemClock } from '../../runtime/clock.ts';
 import { type Logger, silentLogger } from '../../runtime/log.ts';
 import { seededRandom } from '../../runtime/random.ts';
-import { createSidecarMetrics, type SidecarMetrics } from '../metrics.ts';
+import { createSidecarMetrics, type SidecarMetrics } from '../metrics/sidecar-metrics.ts';
 import type { Names, NameView } from '../resolve/name-directory.ts';
 import { createDataPlane, type ProxyDataPlane } from './data-plane.ts';
 

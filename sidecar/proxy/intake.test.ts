@@ -2,7 +2,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import type { DependencyPlan, WorkloadPlan } from '../../plan/plan.ts';
 import { type Clock, systemClock } from '../../runtime/clock.ts';
-import type { SidecarMetrics } from '../metrics.ts';
+import type { SidecarMetrics } from '../metrics/sidecar-metrics.ts';
 import {
   answering,
   BREAKER,

@@ -212,7 +212,7 @@ export class Intake {
 export function endpointTargets(dependency: DependencyRuntime): TunnelTargets {
   return {
     get first() {
-      return dependency.pick(null, null);
+      return dependency.endpoints.pick(null, null);
     },
     others: null,
   };

@@ -5,7 +5,7 @@ import type { PolicyPlan } from '../../plan/plan.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import { silentLogger } from '../../runtime/log.ts';
 import { seededRandom } from '../../runtime/random.ts';
-import { createSidecarMetrics } from '../metrics.ts';
+import { createSidecarMetrics } from '../metrics/sidecar-metrics.ts';
 import { createDataPlane } from './data-plane.ts';
 import {
   answering,

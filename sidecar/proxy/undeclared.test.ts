@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Logger } from '../../runtime/log.ts';
-import { createSidecarMetrics } from '../metrics.ts';
+import { createSidecarMetrics } from '../metrics/sidecar-metrics.ts';
 import { judgeUndeclared, UndeclaredLog } from './undeclared.ts';
 
 describe('judgeUndeclared', () => {

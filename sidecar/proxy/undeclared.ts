@@ -1,7 +1,7 @@
 // Captured connections to destinations that nobody declared: what the plan wants of them, and what people are told.
 import type { WorkloadPlan } from '../../plan/plan.ts';
 import type { Logger } from '../../runtime/log.ts';
-import type { SidecarMetrics } from '../metrics.ts';
+import type { SidecarMetrics } from '../metrics/sidecar-metrics.ts';
 
 export type UndeclaredAction = 'allowed' | 'warned' | 'denied';
 

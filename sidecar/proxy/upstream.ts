@@ -1,36 +1,26 @@
-// The leg to the dependency: one object per endpoint with its idle connections, one object per connection that reads responses.
-// Every connection reads into a buffer of its own, over and over (read-buffer.ts), so that reading allocates nothing.
-import type { OnReadOpts } from 'node:net';
-import { ChunkedDecoder, ChunkedEvent } from '../http1/chunked.ts';
-import { MAX_HEAD_BYTES } from '../http1/limits.ts';
-import { parseResponseHead, ResponseHead } from '../http1/response-head.ts';
-import { Outbox } from './outbox.ts';
-import { ReadBuffer } from './read-buffer.ts';
-import { UpstreamSocket } from './upstream-socket.ts';
+// What an exchange needs of the other side. An endpoint makes legs; a leg carries one request and its response at a time, in whatever
+// protocol it speaks. HTTP/1.1 over sockets is http1-endpoint.ts and http1-connection.ts.
+//
+// In production one class stands behind each interface wherever a call is hot, so that the calls stay monomorphic.
+import type { ResponseHead } from '../http1/response-head.ts';
+import type { OutgoingRequest } from './current-request.ts';
 
-/** An idle connection is kept this long where the server announces nothing. */
-export const POOL_IDLE_MS = 3_000;
-/** A server's own announcement is taken less this, for the time its FIN is on the way, and never above the limit. */
-const KEEP_ALIVE_MARGIN_MS = 2_000;
-const KEEP_ALIVE_LIMIT_MS = 60_000;
-/** What nobody would send again takes a connection that was idle for less than this, or a fresh one. */
+/** What nobody would send again takes a leg that was idle for less than this, or a fresh one. */
 export const FRESH_ENOUGH_MS = 1_000;
-/** Idle connections kept per endpoint. */
-const POOL_LIMIT = 1_024;
-const HEAD_END = Buffer.from('\r\n\r\n', 'latin1');
 
 /** Why a connection was not made; the `result` of the metric. */
 export type ConnectFailure = 'refused' | 'timeout' | 'unreachable';
 
-/** What a connection tells whoever uses it. */
+/** What a leg tells whoever uses it. Nothing of it is told inside `connect`, and after `receiver` was set to null nothing at all. */
 export interface ResponseReceiver {
-  onConnected(connection: UpstreamConnection): void;
+  onConnected(): void;
   /** A 1xx other than 101. */
   onInformational(head: ResponseHead): void;
-  /** False: the response is not wanted, and the connection has been given up. */
+  /** False: the response is not wanted, and the leg has been given up. */
   onResponseHead(head: ResponseHead): boolean;
   /** Bytes of the body; the buffer is reused after the call. */
   onResponseData(buffer: Buffer, start: number, end: number): void;
+  /** `trailers` has CR LF before each line. */
   onResponseEnd(trailers: string): void;
   /** All that was read at once has been given: write it out. False: stop reading until `resume`. */
   onResponseFlush(): boolean;
@@ -42,331 +32,56 @@ export interface ResponseReceiver {
   onInvalidResponse(): void;
 }
 
-export class UpstreamEndpoint {
+export interface UpstreamLeg {
+  /** Whom it tells; null: nobody any more. */
+  receiver: ResponseReceiver | null;
+  /** The head of a request; the next that is received is its response. */
+  sendHead(receiver: ResponseReceiver, request: OutgoingRequest): void;
+  /** Bytes of the body. False: a write still needs them, so that nothing may be read into this buffer any more (see ReadBuffer). */
+  sendData(buffer: Buffer, start: number, end: number): boolean;
+  /** The end of a body. `trailers` has CR LF before each line. */
+  sendEnd(trailers: string): void;
+  /** Writes out what was gathered. False: the peer reads slower than we write; `onUpstreamDrain` follows. */
+  flush(): boolean;
+  /** What is written arrives nowhere any more; an answer may still come. */
+  writesFailed(): boolean;
+  /** A write of the receiver still needs bytes that this leg read: see ReadBuffer. */
+  keepRead(buffer: Buffer): void;
+  /** Reads on after `onResponseFlush` or `onTunnelData` said false. */
+  resume(): void;
+  /** After a 101 was passed on. */
+  becomeTunnel(): void;
+  /** Bytes of a tunnel; as `sendData`. */
+  sendTunnelData(buffer: Buffer, start: number, end: number): boolean;
+  /** Nothing more is written to a tunnel; its other direction goes on. */
+  endWriting(): void;
+  /** The response is complete. `reusable`: so was the request, and the next one may use what this one used. */
+  release(reusable: boolean, nowMs: number): void;
+  /** Ends it once what was written has gone out. */
+  finish(): void;
+  /** The connection was not made in time: `onUpstreamClosed` follows at once. */
+  giveUpConnecting(): void;
+  /** The rest of the response is not wanted. */
+  destroy(): void;
+  /** Ends it so that the peer does not take what it got for a whole message. */
+  abort(): void;
+}
+
+export interface UpstreamEndpoint {
   readonly address: string;
   readonly port: number;
+  /** As logs, answers and metrics write it: ADDRESS:PORT. */
   readonly name: string;
-  inFlight = 0;
-  /** No longer in the set: connections are not kept. */
-  removed = false;
-  readonly idle: UpstreamConnection[] = [];
-
-  constructor(address: string, port: number) {
-    this.address = address;
-    this.port = port;
-    this.name = address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
-  }
-
-  /** An idle connection that may carry the next request, or null. */
-  takeIdle(nowMs: number, maxIdleMs: number): UpstreamConnection | null {
-    for (let connection = this.idle.pop(); connection; connection = this.idle.pop()) {
-      const idleMs = nowMs - connection.idleSinceMs;
-      if (idleMs < connection.keepMs && connection.usable()) {
-        if (idleMs < maxIdleMs) return connection;
-        // Older ones lie below it: none is fresh enough.
-        this.idle.push(connection);
-        return null;
-      }
-      connection.destroy();
-    }
-    return null;
-  }
-
-  giveIdle(connection: UpstreamConnection, nowMs: number): void {
-    // A request that was answered before all of it was sent would delay, or break, the next one.
-    const unsent = connection.socket.writableLength > 0;
-    if (this.removed || unsent || connection.keepMs <= 0 || this.idle.length >= POOL_LIMIT) {
-      connection.destroy();
-      return;
-    }
-    connection.idleSinceMs = nowMs;
-    this.idle.push(connection);
-  }
-
+  /** Attempts in progress. */
+  inFlight: number;
+  /** Connections that lie idle. */
+  readonly idleCount: number;
+  /** A leg that may carry the next request at once, or null. */
+  takeIdle(nowMs: number, maxIdleMs: number): UpstreamLeg | null;
+  /** A new leg; `onConnected` or `onUpstreamClosed` follows, never inside this call. */
+  connect(receiver: ResponseReceiver): UpstreamLeg;
   /** Closes what was idle for too long. */
-  sweep(nowMs: number): void {
-    let kept = 0;
-    for (const connection of this.idle) {
-      if (nowMs - connection.idleSinceMs < connection.keepMs && connection.usable()) this.idle[kept++] = connection;
-      else connection.destroy();
-    }
-    this.idle.length = kept;
-  }
-
-  remove(): void {
-    this.removed = true;
-    for (const connection of this.idle) connection.destroy();
-    this.idle.length = 0;
-  }
-}
-
-const Mode = { Head: 0, Length: 1, Chunked: 2, UntilClose: 3, Tunnel: 4, Idle: 5 } as const;
-
-export class UpstreamConnection {
-  readonly endpoint: UpstreamEndpoint;
-  readonly socket: UpstreamSocket;
-  readonly out: Outbox;
-  receiver: ResponseReceiver | null = null;
-  connected = false;
-  idleSinceMs = 0;
-  /** How long it may lie idle; 0: not to be kept. */
-  keepMs = POOL_IDLE_MS;
-  #mode: number = Mode.Idle;
-  #headRequest = false;
-  #remaining = 0;
-  #pendingHead: Buffer | null = null;
-  #decoder: ChunkedDecoder | null = null;
-  #connectFailure: ConnectFailure = 'refused';
-  #closed = false;
-  #paused = false;
-  readonly #head = new ResponseHead();
-  readonly #reads = new ReadBuffer();
-
-  constructor(endpoint: UpstreamEndpoint, receiver: ResponseReceiver) {
-    this.endpoint = endpoint;
-    this.receiver = receiver;
-    const onread: OnReadOpts = {
-      buffer: this.#reads.next,
-      callback: (bytes, buffer) => this.#onRead(buffer as Buffer, bytes),
-    };
-    this.socket = new UpstreamSocket({ allowHalfOpen: true, onread });
-    this.out = new Outbox(this.socket);
-    this.socket.on('connect', () => {
-      this.connected = true;
-      this.receiver?.onConnected(this);
-    });
-    this.socket.on('drain', () => this.receiver?.onUpstreamDrain());
-    this.socket.on('end', () => this.#onEnd());
-    this.socket.on('error', (error: NodeJS.ErrnoException) => {
-      if (!this.connected) this.#connectFailure = connectFailureOf(error.code);
-    });
-    this.socket.on('close', () => {
-      this.#reads.release();
-      this.#onClose();
-    });
-    this.socket.connect({ host: endpoint.address, port: endpoint.port });
-    this.socket.setNoDelay(true);
-  }
-
-  usable(): boolean {
-    return this.#mode === Mode.Idle && !this.socket.destroyed && !this.socket.writesFailed;
-  }
-
-  writesFailed(): boolean {
-    return this.socket.writesFailed || this.socket.destroyed;
-  }
-
-  /** The next bytes are the response to a request that is about to be written. */
-  expectResponse(receiver: ResponseReceiver, headRequest: boolean, withBody: boolean): void {
-    this.receiver = receiver;
-    this.#headRequest = headRequest;
-    this.socket.tolerant = withBody;
-    this.#mode = Mode.Head;
-  }
-
-  /** After a 101 was passed on. */
-  becomeTunnel(): void {
-    this.#mode = Mode.Tunnel;
-  }
-
-  /** A write still needs bytes that were read: see ReadBuffer. */
-  keepRead(buffer: Buffer): void {
-    this.#reads.leave(buffer);
-  }
-
-  resume(): void {
-    if (!this.#paused) return;
-    this.#paused = false;
-    this.socket.resume();
-  }
-
-  /** The connection was not made in time. */
-  giveUpConnecting(): void {
-    this.#connectFailure = 'timeout';
-    this.destroy();
-    this.#onClose();
-  }
-
-  destroy(): void {
-    this.socket.destroy();
-  }
-
-  /** A peer that must not take what it got for a whole message. */
-  abort(): void {
-    if (this.socket.connecting) this.socket.destroy();
-    else this.socket.resetAndDestroy();
-  }
-
-  #onRead(buffer: Buffer, bytes: number): boolean {
-    const receiver = this.receiver;
-    if (receiver === null) {
-      // Nobody asked: whatever this is, it would be taken for the answer to the next request.
-      this.destroy();
-      return true;
-    }
-    if (this.#mode === Mode.Tunnel) return this.#pauseUnless(receiver.onTunnelData(buffer, 0, bytes));
-    this.#consume(receiver, buffer, bytes);
-    if (this.#mode === Mode.Idle || this.receiver !== receiver) return true;
-    return this.#pauseUnless(receiver.onResponseFlush());
-  }
-
-  #pauseUnless(flowing: boolean): boolean {
-    if (flowing) return true;
-    this.#paused = true;
-    this.socket.pause();
-    return false;
-  }
-
-  #consume(receiver: ResponseReceiver, input: Buffer, bytes: number): void {
-    let buffer = input;
-    let end = bytes;
-    let position = 0;
-    while (position < end || this.#mode === Mode.Head) {
-      if (this.#mode === Mode.Head) {
-        if (this.#pendingHead) {
-          buffer = Buffer.concat([this.#pendingHead, buffer.subarray(position, end)]);
-          end = buffer.length;
-          position = 0;
-          this.#pendingHead = null;
-        }
-        const next = this.#consumeHead(receiver, buffer, position, end);
-        if (next < 0) return;
-        position = next;
-        continue;
-      }
-      position = this.#consumeBody(receiver, buffer, position, end);
-      if (position < 0) return;
-    }
-  }
-
-  /** Position after the head; -1: more is needed, or this response is over. */
-  #consumeHead(receiver: ResponseReceiver, buffer: Buffer, start: number, end: number): number {
-    if (start >= end) return -1;
-    const headEnd = buffer.indexOf(HEAD_END, start);
-    if (headEnd < 0 || headEnd + 4 > end) {
-      if (end - start > MAX_HEAD_BYTES) {
-        receiver.onInvalidResponse();
-        return -1;
-      }
-      this.#pendingHead = Buffer.from(buffer.subarray(start, end));
-      return -1;
-    }
-    const head = this.#head;
-    if (headEnd - start > MAX_HEAD_BYTES || parseResponseHead(buffer.latin1Slice(start, headEnd), head) !== 0) {
-      receiver.onInvalidResponse();
-      return -1;
-    }
-    if (head.status < 200 && head.status !== 101) {
-      receiver.onInformational(head);
-      return this.receiver === receiver ? headEnd + 4 : -1;
-    }
-    this.#beginBody(head);
-    if (!receiver.onResponseHead(head) || this.receiver !== receiver) return -1;
-    if (this.#mode === Mode.Tunnel) {
-      if (headEnd + 4 < end) receiver.onTunnelData(buffer, headEnd + 4, end);
-      return -1;
-    }
-    if (this.#mode === Mode.Idle) {
-      this.#finish(receiver, '', headEnd + 4, end);
-      return -1;
-    }
-    return headEnd + 4;
-  }
-
-  #beginBody(head: ResponseHead): void {
-    this.keepMs = head.keepAlive ? keepMs(head.keepAliveTimeoutMs) : 0;
-    this.#remaining = 0;
-    if (this.#headRequest || head.status === 204 || head.status === 304 || head.status === 101) {
-      this.#mode = Mode.Idle;
-    } else if (head.chunked) {
-      this.#mode = Mode.Chunked;
-      this.#decoder ??= new ChunkedDecoder();
-      this.#decoder.reset();
-    } else if (head.contentLength >= 0) {
-      this.#mode = head.contentLength === 0 ? Mode.Idle : Mode.Length;
-      this.#remaining = head.contentLength;
-    } else {
-      this.#mode = Mode.UntilClose;
-      this.keepMs = 0;
-    }
-  }
-
-  #consumeBody(receiver: ResponseReceiver, buffer: Buffer, start: number, end: number): number {
-    if (this.#mode === Mode.Length) {
-      const take = Math.min(this.#remaining, end - start);
-      receiver.onResponseData(buffer, start, start + take);
-      if (this.receiver !== receiver) return -1;
-      this.#remaining -= take;
-      if (this.#remaining > 0) return start + take;
-      this.#finish(receiver, '', start + take, end);
-      return -1;
-    }
-    if (this.#mode === Mode.UntilClose) {
-      receiver.onResponseData(buffer, start, end);
-      return this.receiver === receiver ? end : -1;
-    }
-    return this.#consumeChunks(receiver, buffer, start, end);
-  }
-
-  #consumeChunks(receiver: ResponseReceiver, buffer: Buffer, start: number, end: number): number {
-    const decoder = this.#decoder;
-    if (!decoder) return -1;
-    decoder.input(buffer, start, end);
-    for (;;) {
-      const event = decoder.next();
-      if (event === ChunkedEvent.Data) {
-        receiver.onResponseData(buffer, decoder.dataStart, decoder.dataEnd);
-        if (this.receiver !== receiver) return -1;
-        continue;
-      }
-      if (event === ChunkedEvent.NeedMore) return end;
-      if (event === ChunkedEvent.Error) receiver.onInvalidResponse();
-      else this.#finish(receiver, decoder.trailers, decoder.position, end);
-      return -1;
-    }
-  }
-
-  /** The response is complete. Bytes behind it belong to nothing that was asked: the connection is not used again. */
-  #finish(receiver: ResponseReceiver, trailers: string, position: number, end: number): void {
-    this.#mode = Mode.Idle;
-    if (position < end) this.keepMs = 0;
-    receiver.onResponseEnd(trailers);
-  }
-
-  #onEnd(): void {
-    const receiver = this.receiver;
-    if (receiver && this.#mode === Mode.Tunnel) {
-      receiver.onTunnelEnd();
-      return;
-    }
-    if (receiver && this.#mode === Mode.UntilClose) {
-      this.#mode = Mode.Idle;
-      receiver.onResponseEnd('');
-    }
-    this.destroy();
-    this.#onClose();
-  }
-
-  #onClose(): void {
-    if (this.#closed) return;
-    this.#closed = true;
-    const receiver = this.receiver;
-    this.receiver = null;
-    if (receiver) {
-      receiver.onUpstreamClosed(this.connected ? null : this.#connectFailure);
-      return;
-    }
-    const index = this.endpoint.idle.indexOf(this);
-    if (index >= 0) this.endpoint.idle.splice(index, 1);
-  }
-}
-
-function connectFailureOf(code: string | undefined): ConnectFailure {
-  if (code === 'ETIMEDOUT') return 'timeout';
-  return code === 'ECONNREFUSED' || code === 'ECONNRESET' ? 'refused' : 'unreachable';
-}
-
-function keepMs(announcedMs: number): number {
-  if (announcedMs < 0) return POOL_IDLE_MS;
-  return Math.min(KEEP_ALIVE_LIMIT_MS, Math.max(0, announcedMs - KEEP_ALIVE_MARGIN_MS));
+  sweep(nowMs: number): void;
+  /** No longer in the set: from now on nothing is kept. */
+  remove(): void;
 }

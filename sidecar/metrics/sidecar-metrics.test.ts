@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { SidecarMetrics } from './metrics.ts';
+import { SidecarMetrics } from './sidecar-metrics.ts';
 
 it.each([
   ['breakwater_undeclared_connections_total', 'action', ['allowed', 'warned', 'denied']],

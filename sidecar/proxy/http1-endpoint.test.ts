@@ -2,11 +2,13 @@
 import net, { type AddressInfo, type Server, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { seededRandom } from '../../runtime/random.ts';
-import { createSidecarMetrics } from '../metrics.ts';
+import { createSidecarMetrics } from '../metrics/sidecar-metrics.ts';
 import { RouteTable } from '../route/match.ts';
 import { DependencyRuntime } from './dependency.ts';
 import { dependencyPlan } from './fixtures.ts';
-import { type ResponseReceiver, UpstreamConnection, UpstreamEndpoint } from './upstream.ts';
+import type { Http1Connection } from './http1-connection.ts';
+import { Http1Endpoint } from './http1-endpoint.ts';
+import type { ResponseReceiver } from './upstream.ts';
 
 let server: Server;
 let port: number;
@@ -24,10 +26,10 @@ afterEach(() => {
   server.close();
 });
 
-function connected(endpoint: UpstreamEndpoint): Promise<UpstreamConnection> {
+function connected(endpoint: Http1Endpoint): Promise<Http1Connection> {
   return new Promise((resolve) => {
     const receiver: ResponseReceiver = {
-      onConnected: (connection) => {
+      onConnected: () => {
         connection.receiver = null;
         resolve(connection);
       },
@@ -42,13 +44,13 @@ function connected(endpoint: UpstreamEndpoint): Promise<UpstreamConnection> {
       onUpstreamClosed: () => {},
       onInvalidResponse: () => {},
     };
-    void new UpstreamConnection(endpoint, receiver);
+    const connection = endpoint.connect(receiver);
   });
 }
 
 describe('an idle connection', () => {
   it('is kept', async () => {
-    const endpoint = new UpstreamEndpoint('127.0.0.1', port);
+    const endpoint = new Http1Endpoint('127.0.0.1', port);
     const connection = await connected(endpoint);
     endpoint.giveIdle(connection, 0);
     expect(endpoint.takeIdle(100, Number.POSITIVE_INFINITY)).toBe(connection);
@@ -56,10 +58,10 @@ describe('an idle connection', () => {
   });
 
   it('is not kept while part of a request that was answered early is still to be sent on it', async () => {
-    const endpoint = new UpstreamEndpoint('127.0.0.1', port);
+    const endpoint = new Http1Endpoint('127.0.0.1', port);
     const connection = await connected(endpoint);
     const body = Buffer.alloc(32 * 1024 * 1024);
-    connection.out.lend(body, 0, body.length);
+    connection.sendTunnelData(body, 0, body.length);
     endpoint.giveIdle(connection, 0);
     expect(endpoint.takeIdle(100, Number.POSITIVE_INFINITY)).toBeNull();
     expect(connection.socket.destroyed).toBe(true);
@@ -72,14 +74,15 @@ describe('an idle connection', () => {
       random: seededRandom(1),
       nowMs: () => 0,
       unixMs: () => 0,
+      createEndpoint: (address, port) => new Http1Endpoint(address, port),
       mayDialClusterIp: () => true,
       locallyDisabled: () => false,
       onTransition: () => {},
     });
     dependency.remove();
-    const endpoint = dependency.pick(null, { address: '127.0.0.1', port });
-    const connection = await connected(endpoint as UpstreamEndpoint);
-    endpoint?.giveIdle(connection, 0);
+    const endpoint = dependency.endpoints.pick(null, { address: '127.0.0.1', port }) as Http1Endpoint;
+    const connection = await connected(endpoint);
+    connection.release(true, 0);
     expect(connection.socket.destroyed).toBe(true);
   });
 });

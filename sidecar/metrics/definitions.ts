@@ -1,0 +1,143 @@
+// Every metric of the data path, in one table: what docs/metrics.md says and what a scrape shows (a test keeps them equal).
+
+export interface MetricDefinition {
+  name: string;
+  type: 'counter' | 'gauge' | 'histogram';
+  help: string;
+  labels: readonly string[];
+}
+
+export const SIDECAR_METRICS = {
+  requests: {
+    name: 'breakwater_requests_total',
+    type: 'counter',
+    help: 'Requests of the application, by class of the answer and by who gave it: upstream, or the breakwater-reason of a local answer.',
+    labels: ['dependency', 'rule', 'code', 'reason'],
+  },
+  duration: {
+    name: 'breakwater_request_duration_seconds',
+    type: 'histogram',
+    help: 'Time from the head of a request to the end of its answer, retries, waits and backoffs included; streams and upgrades left out.',
+    labels: ['dependency', 'rule'],
+  },
+  attempts: {
+    name: 'breakwater_attempts_total',
+    type: 'counter',
+    help: 'Attempts that reached for an endpoint, by result.',
+    labels: ['dependency', 'rule', 'result'],
+  },
+  retries: {
+    name: 'breakwater_retries_total',
+    type: 'counter',
+    help: 'Attempts after the first, by what the one before had failed of.',
+    labels: ['dependency', 'rule', 'cause'],
+  },
+  retriesSuppressed: {
+    name: 'breakwater_retries_suppressed_total',
+    type: 'counter',
+    help: 'Failures that the policy would have retried, and why they were not.',
+    labels: ['dependency', 'rule', 'cause'],
+  },
+  circuitState: {
+    name: 'breakwater_circuit_state',
+    type: 'gauge',
+    help: 'One for the present state of each circuit, zero for the others.',
+    labels: ['dependency', 'circuit', 'state'],
+  },
+  circuitTransitions: {
+    name: 'breakwater_circuit_transitions_total',
+    type: 'counter',
+    help: 'Changes of state of each circuit.',
+    labels: ['dependency', 'circuit', 'to'],
+  },
+  bulkheadInFlight: {
+    name: 'breakwater_bulkhead_in_flight',
+    type: 'gauge',
+    help: 'Requests that hold a place of the bulkhead.',
+    labels: ['dependency', 'bulkhead'],
+  },
+  bulkheadQueued: {
+    name: 'breakwater_bulkhead_queued',
+    type: 'gauge',
+    help: 'Requests that wait for a place of the bulkhead.',
+    labels: ['dependency', 'bulkhead'],
+  },
+  endpoints: {
+    name: 'breakwater_endpoints',
+    type: 'gauge',
+    help: 'Known endpoints of the dependency; -1 while they are unknown.',
+    labels: ['dependency'],
+  },
+  fallback: {
+    name: 'breakwater_cluster_ip_fallback',
+    type: 'gauge',
+    help: 'One while new connections of the dependency go to its ClusterIP because the endpoints cannot be trusted.',
+    labels: ['dependency'],
+  },
+  enforcement: {
+    name: 'breakwater_enforcement',
+    type: 'gauge',
+    help: 'One while policies act on the dependency, zero while a kill switch is thrown.',
+    labels: ['dependency'],
+  },
+  connects: {
+    name: 'breakwater_upstream_connects_total',
+    type: 'counter',
+    help: 'Connections opened to the dependency, by result.',
+    labels: ['dependency', 'result'],
+  },
+  tunnels: {
+    name: 'breakwater_tunnels_total',
+    type: 'counter',
+    help: 'Connections forwarded untouched, by why: undeclared, opaque, h2c, disabled, upgrade, no-plan.',
+    labels: ['cause'],
+  },
+  tunnelDialFailures: {
+    name: 'breakwater_tunnel_dial_failures_total',
+    type: 'counter',
+    help: 'Connections whose real destination could not be reached after the application had been accepted: it saw a reset instead of a refusal.',
+    labels: [],
+  },
+  undeclared: {
+    name: 'breakwater_undeclared_connections_total',
+    type: 'counter',
+    help: 'Captured connections to destinations that nobody declared, by what was done: allowed, warned (passed on, and named in the log), denied. Only capture `iptables` sees them.',
+    labels: ['action'],
+  },
+  bypassed: {
+    name: 'breakwater_bypassed_connections_total',
+    type: 'counter',
+    help: 'Connections of the pod that were made straight to the ClusterIP of a declared Service and so past the sidecar (capture `loopback` and `explicit`). A lower bound: they are counted by looking every 10 s at what is open.',
+    labels: ['dependency'],
+  },
+  dnsResolutions: {
+    name: 'breakwater_dns_resolutions_total',
+    type: 'counter',
+    help: 'Names that DNS was asked for, by result: addresses, no-address (there is none), failure (no answer).',
+    labels: ['result'],
+  },
+  selfReferences: {
+    name: 'breakwater_self_references_total',
+    type: 'counter',
+    help: 'Answers of DNS that led back to the sidecar itself and were not used.',
+    labels: ['dependency'],
+  },
+  failedListeners: {
+    name: 'breakwater_failed_listeners',
+    type: 'gauge',
+    help: 'Ports that the sidecar was to listen on (capture `loopback` and `explicit`) and could not.',
+    labels: [],
+  },
+  tunnelsActive: {
+    name: 'breakwater_tunnels',
+    type: 'gauge',
+    help: 'Connections that are being forwarded untouched.',
+    labels: [],
+  },
+  clientConnections: {
+    name: 'breakwater_client_connections',
+    type: 'gauge',
+    help: 'Open connections of the application that speak HTTP to declared dependencies.',
+    labels: [],
+  },
+} as const satisfies Record<string, MetricDefinition>;

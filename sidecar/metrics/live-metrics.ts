@@ -1,0 +1,55 @@
+// What is read at a scrape from live objects instead of being counted. A new gauge is one entry of the list at the end.
+import { SIDECAR_METRICS } from './definitions.ts';
+import type { Sample, SampledSeries } from './sampled-metric.ts';
+
+export interface LiveMetrics {
+  circuits(): Iterable<{ dependency: string; circuit: string; state: string }>;
+  bulkheads(): Iterable<{ dependency: string; bulkhead: string; inFlight: number; queued: number }>;
+  dependencies(): Iterable<{ dependency: string; endpoints: number; fallback: boolean; enforced: boolean }>;
+  /** Listeners that could not be opened. */
+  failedListeners(): number;
+  clientConnections(): number;
+  tunnels(): number;
+}
+
+const CIRCUIT_STATES = ['Closed', 'Open', 'HalfOpen'];
+
+/** `source` gives null before the data path is there: series with labels are then not there either, the others are zero. */
+export function liveSeries(source: () => LiveMetrics | null): SampledSeries[] {
+  const each = <T>(read: (live: LiveMetrics) => Iterable<T>, samples: (item: T) => Sample[]) => {
+    return () => {
+      const live = source();
+      return live ? Array.from(read(live)).flatMap(samples) : [];
+    };
+  };
+  const bulkheads = (value: (item: { inFlight: number; queued: number }) => number) =>
+    each(
+      (live) => live.bulkheads(),
+      (item) => [{ labels: { dependency: item.dependency, bulkhead: item.bulkhead }, value: value(item) }],
+    );
+  const dependencies = (value: (item: { endpoints: number; fallback: boolean; enforced: boolean }) => number) =>
+    each(
+      (live) => live.dependencies(),
+      (item) => [{ labels: { dependency: item.dependency }, value: value(item) }],
+    );
+  const circuits = each(
+    (live) => live.circuits(),
+    ({ dependency, circuit, state }) =>
+      CIRCUIT_STATES.map((name) => ({ labels: { dependency, circuit, state: name }, value: name === state ? 1 : 0 })),
+  );
+  const one = (read: (live: LiveMetrics) => number) => () => {
+    const live = source();
+    return [{ labels: {}, value: live ? read(live) : 0 }];
+  };
+  return [
+    { definition: SIDECAR_METRICS.circuitState, sample: circuits },
+    { definition: SIDECAR_METRICS.bulkheadInFlight, sample: bulkheads(({ inFlight }) => inFlight) },
+    { definition: SIDECAR_METRICS.bulkheadQueued, sample: bulkheads(({ queued }) => queued) },
+    { definition: SIDECAR_METRICS.endpoints, sample: dependencies(({ endpoints }) => endpoints) },
+    { definition: SIDECAR_METRICS.fallback, sample: dependencies(({ fallback }) => (fallback ? 1 : 0)) },
+    { definition: SIDECAR_METRICS.enforcement, sample: dependencies(({ enforced }) => (enforced ? 1 : 0)) },
+    { definition: SIDECAR_METRICS.clientConnections, sample: one((live) => live.clientConnections()) },
+    { definition: SIDECAR_METRICS.failedListeners, sample: one((live) => live.failedListeners()) },
+    { definition: SIDECAR_METRICS.tunnelsActive, sample: one((live) => live.tunnels()) },
+  ];
+}

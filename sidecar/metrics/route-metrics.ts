@@ -1,0 +1,72 @@
+// The slots that requests write to, per (dependency, rule): a request touches an array element and nothing else. What each slot means is
+// named here; text is made of it only at a scrape.
+import { LOCAL_ANSWER_NAMES, LOCAL_ANSWERS } from '../errors.ts';
+
+export const DURATION_BUCKETS_SECONDS = [
+  0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10,
+] as const;
+const BUCKETS_MS = Float64Array.from(DURATION_BUCKETS_SECONDS, (seconds) => seconds * 1000);
+
+/** Results of an attempt; the numbers are slots. */
+export const AttemptResult = {
+  success: 0,
+  connectFailure: 1,
+  reset: 2,
+  attemptTimeout: 3,
+  failureStatus: 4,
+  invalidResponse: 5,
+  cancelled: 6,
+} as const;
+export const ATTEMPT_RESULTS = [
+  'success',
+  'connect-failure',
+  'reset',
+  'attempt-timeout',
+  'failure-status',
+  'invalid-response',
+  'cancelled',
+] as const;
+
+/** Why a wanted retry did not happen; the numbers are slots. */
+export const Suppression = { attempts: 0, unsafe: 1, budget: 2, body: 3, deadline: 4 } as const;
+export const SUPPRESSIONS = ['attempts', 'unsafe', 'budget', 'body', 'deadline'] as const;
+
+export const CODES = ['aborted', '1xx', '2xx', '3xx', '4xx', '5xx'] as const;
+/** reason 0 is upstream; the others are the local answers in the order of their table. */
+export const REASONS = ['upstream', ...LOCAL_ANSWER_NAMES.map((name) => LOCAL_ANSWERS[name].code)];
+export const REASON_UPSTREAM = 0;
+const REASON_SLOT: ReadonlyMap<string, number> = new Map(REASONS.map((reason, slot) => [reason, slot]));
+
+/** Slot of a local answer's reason. */
+export function reasonSlot(code: string): number {
+  return REASON_SLOT.get(code) ?? REASON_UPSTREAM;
+}
+
+/** The counters of one (dependency, rule). Written by requests, read by scrapes. */
+export class RouteMetrics {
+  readonly dependency: string;
+  readonly rule: string;
+  readonly requests = new Float64Array(CODES.length * REASONS.length);
+  readonly attempts = new Float64Array(ATTEMPT_RESULTS.length);
+  readonly retries = new Float64Array(ATTEMPT_RESULTS.length);
+  readonly suppressed = new Float64Array(SUPPRESSIONS.length);
+  readonly durations = new Float64Array(BUCKETS_MS.length + 1);
+  durationSumMs = 0;
+
+  constructor(dependency: string, rule: string) {
+    this.dependency = dependency;
+    this.rule = rule;
+  }
+
+  /** `status` 0: the caller went away before the answer. `durationMs` below zero: a stream, left out of the histogram. */
+  observe(status: number, reason: number, durationMs: number): void {
+    const code = (status / 100) | 0;
+    const slot = (code > 5 ? 5 : code) * REASONS.length + reason;
+    this.requests[slot] = (this.requests[slot] ?? 0) + 1;
+    if (durationMs < 0) return;
+    let bucket = 0;
+    while (bucket < BUCKETS_MS.length && durationMs > (BUCKETS_MS[bucket] ?? 0)) bucket++;
+    this.durations[bucket] = (this.durations[bucket] ?? 0) + 1;
+    this.durationSumMs += durationMs;
+  }
+}

@@ -1,0 +1,86 @@
+// What a scrape shows of the slots that requests wrote to.
+import { SIDECAR_METRICS } from './definitions.ts';
+import {
+  ATTEMPT_RESULTS,
+  CODES,
+  DURATION_BUCKETS_SECONDS,
+  REASONS,
+  type RouteMetrics,
+  SUPPRESSIONS,
+} from './route-metrics.ts';
+import type { Sample, SampledSeries } from './sampled-metric.ts';
+
+type Routes = () => Iterable<RouteMetrics>;
+
+export function routeSeries(routes: Routes): SampledSeries[] {
+  return [
+    { definition: SIDECAR_METRICS.requests, sample: () => requestSamples(routes()) },
+    { definition: SIDECAR_METRICS.duration, sample: () => durationSamples(routes()) },
+    {
+      definition: SIDECAR_METRICS.attempts,
+      sample: () => slotSamples(routes(), ATTEMPT_RESULTS, 'result', ({ attempts }) => attempts),
+    },
+    {
+      definition: SIDECAR_METRICS.retries,
+      sample: () => slotSamples(routes(), ATTEMPT_RESULTS, 'cause', ({ retries }) => retries),
+    },
+    {
+      definition: SIDECAR_METRICS.retriesSuppressed,
+      sample: () => slotSamples(routes(), SUPPRESSIONS, 'cause', ({ suppressed }) => suppressed),
+    },
+  ];
+}
+
+function requestSamples(routes: Iterable<RouteMetrics>): Sample[] {
+  const samples: Sample[] = [];
+  for (const route of routes) {
+    for (let slot = 0; slot < route.requests.length; slot++) {
+      const value = route.requests[slot] ?? 0;
+      const code = CODES[Math.floor(slot / REASONS.length)] ?? '';
+      const reason = REASONS[slot % REASONS.length] ?? '';
+      // Series that people rate() over exist from the start; the rare ones when they happen.
+      const expected = (code === '2xx' || code === '5xx') && reason === 'upstream';
+      if (value > 0 || expected) {
+        samples.push({ labels: { dependency: route.dependency, rule: route.rule, code, reason }, value });
+      }
+    }
+  }
+  return samples;
+}
+
+function slotSamples(
+  routes: Iterable<RouteMetrics>,
+  names: readonly string[],
+  label: string,
+  slots: (route: RouteMetrics) => Float64Array,
+): Sample[] {
+  const samples: Sample[] = [];
+  for (const route of routes) {
+    const values = slots(route);
+    names.forEach((name, slot) => {
+      samples.push({
+        labels: { dependency: route.dependency, rule: route.rule, [label]: name },
+        value: values[slot] ?? 0,
+      });
+    });
+  }
+  return samples;
+}
+
+function durationSamples(routes: Iterable<RouteMetrics>): Sample[] {
+  const { name } = SIDECAR_METRICS.duration;
+  const samples: Sample[] = [];
+  for (const route of routes) {
+    const labels = { dependency: route.dependency, rule: route.rule };
+    let count = 0;
+    DURATION_BUCKETS_SECONDS.forEach((le, bucket) => {
+      count += route.durations[bucket] ?? 0;
+      samples.push({ labels: { ...labels, le }, value: count, metricName: `${name}_bucket` });
+    });
+    count += route.durations[DURATION_BUCKETS_SECONDS.length] ?? 0;
+    samples.push({ labels: { ...labels, le: '+Inf' }, value: count, metricName: `${name}_bucket` });
+    samples.push({ labels, value: route.durationSumMs / 1000, metricName: `${name}_sum` });
+    samples.push({ labels, value: count, metricName: `${name}_count` });
+  }
+  return samples;
+}

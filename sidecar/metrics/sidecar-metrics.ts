@@ -1,0 +1,105 @@
+// The metrics of a sidecar: what requests count in the slots of their route, what is rarer and counted here by its labels, and what is
+// read from live objects. Label sets of requests are resolved when a plan arrives, and text is made only at a scrape.
+import { type Gauge, Registry } from 'prom-client';
+import { SIDECAR_METRICS } from './definitions.ts';
+import { type LiveMetrics, liveSeries } from './live-metrics.ts';
+import { RouteMetrics } from './route-metrics.ts';
+import { routeSeries } from './route-samples.ts';
+import { SampledMetric, type SampledSeries } from './sampled-metric.ts';
+
+const COUNTERS = [
+  'circuitTransitions',
+  'connects',
+  'tunnels',
+  'tunnelDialFailures',
+  'undeclared',
+  'bypassed',
+  'dnsResolutions',
+  'selfReferences',
+] as const;
+type CounterKey = (typeof COUNTERS)[number];
+
+export class SidecarMetrics {
+  readonly registry = new Registry();
+  readonly #routes = new Map<string, RouteMetrics>();
+  readonly #counters = new Map<CounterKey, Map<string, { labels: Record<string, string>; value: number }>>();
+  #live: LiveMetrics | null = null;
+
+  constructor() {
+    for (const series of routeSeries(() => this.#routes.values())) this.#add(series);
+    for (const key of COUNTERS) {
+      this.#counters.set(key, new Map());
+      const sample = () => [...(this.#counters.get(key)?.values() ?? [])];
+      this.#add({ definition: SIDECAR_METRICS[key], sample });
+    }
+    for (const series of liveSeries(() => this.#live)) this.#add(series);
+    this.#count('tunnelDialFailures', {}, 0);
+    for (const action of ['allowed', 'warned', 'denied']) this.#count('undeclared', { action }, 0);
+    for (const result of ['addresses', 'no-address', 'failure']) this.#count('dnsResolutions', { result }, 0);
+    for (const cause of ['undeclared', 'opaque', 'h2c', 'disabled', 'upgrade', 'no-plan'])
+      this.#count('tunnels', { cause }, 0);
+  }
+
+  /** The slots of one (dependency, rule); the same ones for every plan that names them. */
+  route(dependency: string, rule: string): RouteMetrics {
+    const key = `${dependency}\n${rule}`;
+    let route = this.#routes.get(key);
+    if (!route) {
+      route = new RouteMetrics(dependency, rule);
+      this.#routes.set(key, route);
+    }
+    return route;
+  }
+
+  setLive(live: LiveMetrics): void {
+    this.#live = live;
+  }
+
+  countTransition(dependency: string, circuit: string, to: string): void {
+    this.#count('circuitTransitions', { dependency, circuit, to }, 1);
+  }
+
+  countConnect(dependency: string, result: 'success' | 'refused' | 'timeout' | 'unreachable'): void {
+    this.#count('connects', { dependency, result }, 1);
+  }
+
+  countTunnel(cause: string): void {
+    this.#count('tunnels', { cause }, 1);
+  }
+
+  countTunnelDialFailure(): void {
+    this.#count('tunnelDialFailures', {}, 1);
+  }
+
+  countUndeclared(action: string): void {
+    this.#count('undeclared', { action }, 1);
+  }
+
+  countBypassed(dependency: string, by: number): void {
+    this.#count('bypassed', { dependency }, by);
+  }
+
+  countDnsResolution(result: string): void {
+    this.#count('dnsResolutions', { result }, 1);
+  }
+
+  countSelfReference(dependency: string): void {
+    this.#count('selfReferences', { dependency }, 1);
+  }
+
+  #add({ definition, sample }: SampledSeries): void {
+    this.registry.registerMetric(new SampledMetric(definition, sample) as unknown as Gauge);
+  }
+
+  #count(key: CounterKey, labels: Record<string, string>, by: number): void {
+    const series = this.#counters.get(key);
+    const id = Object.values(labels).join('\n');
+    const entry = series?.get(id);
+    if (entry) entry.value += by;
+    else series?.set(id, { labels, value: by });
+  }
+}
+
+export function createSidecarMetrics(): SidecarMetrics {
+  return new SidecarMetrics();
+}

@@ -1,0 +1,90 @@
+// The attempts of one request: how many there were, where the last one failed, and whether another one follows. One object per client
+// connection, reused for every request on it.
+import type { RequestHead } from '../http1/request-head.ts';
+import { Suppression } from '../metrics/route-metrics.ts';
+import { backoffMs, mayRunTwice } from '../policies/retry.ts';
+import type { CurrentRequest } from './current-request.ts';
+import type { RoutePolicy } from './route-policies.ts';
+import type { UpstreamEndpoint } from './upstream.ts';
+
+/** With less than this left no attempt begins. */
+export const ATTEMPT_FLOOR_MS = 1;
+
+/** The policy says that the request may be sent again although it may have been executed. */
+export function mayRepeat(policy: RoutePolicy, request: RequestHead): boolean {
+  const { retries } = policy;
+  return retries !== null && mayRunTwice(request.method, request.hasIdempotencyKey, retries.methods);
+}
+
+export class Attempts {
+  readonly #request: CurrentRequest;
+  /** Those that reached for an endpoint. */
+  count = 0;
+  /** Where the last one failed; null: none has. */
+  lastEndpoint: UpstreamEndpoint | null = null;
+  /** The one attempt that is allowed without any policy, after a request that was never sent. */
+  #unsentRetryUsed = false;
+  /** What the attempt before failed of, until the next one begins; -1: there was none. */
+  #retryCause = -1;
+
+  constructor(request: CurrentRequest) {
+    this.#request = request;
+  }
+
+  begin(): void {
+    this.count = 0;
+    this.lastEndpoint = null;
+    this.#unsentRetryUsed = false;
+    this.#retryCause = -1;
+  }
+
+  /** An attempt has its endpoint. Retries are counted here and not where they were decided: our own layers may refuse what was wanted. */
+  started(): void {
+    this.count++;
+    if (this.#retryCause < 0) return;
+    const { retries } = this.#request.policy.metrics;
+    retries[this.#retryCause] = (retries[this.#retryCause] ?? 0) + 1;
+    this.#retryCause = -1;
+  }
+
+  failedAt(endpoint: UpstreamEndpoint | null): void {
+    this.lastEndpoint = endpoint;
+  }
+
+  /** The last one does not count: it failed of our not knowing where to go. */
+  takeBack(): void {
+    this.count--;
+  }
+
+  /** Without a policy for retries: once, what was never sent. `result`: what the attempt failed of. */
+  mayGoAgainUnsent(unsent: boolean, result: number): boolean {
+    if (this.#request.policy.retries || !unsent || this.#unsentRetryUsed) return false;
+    this.#unsentRetryUsed = true;
+    this.#retryCause = result;
+    return true;
+  }
+
+  /**
+   * When the next attempt begins, monotonic milliseconds; -1: there is none, and the reason is counted where the policy would have wanted
+   * one. `failureBits` and `result` are what the attempt failed of, `unsent` that no byte of the request was handed to a connection. The budget
+   * is asked last, since asking spends it.
+   */
+  nextAtMs(failureBits: number, result: number, unsent: boolean, deadlineMs: number, nowMs: number): number {
+    const { policy, head, replay, context } = this.#request;
+    const { retries, budget, metrics } = policy;
+    if (!retries || (policy.retryMask & failureBits) === 0) return -1;
+    const delayMs = backoffMs(retries, this.count, context.random());
+    let suppression = -1;
+    if (this.count >= retries.maxAttempts) suppression = Suppression.attempts;
+    else if (!unsent && !mayRepeat(policy, head)) suppression = Suppression.unsafe;
+    else if (!unsent && !replay.complete) suppression = Suppression.body;
+    else if (nowMs + delayMs + ATTEMPT_FLOOR_MS > deadlineMs) suppression = Suppression.deadline;
+    else if (budget && !budget.tryWithdraw(nowMs)) suppression = Suppression.budget;
+    if (suppression >= 0) {
+      metrics.suppressed[suppression] = (metrics.suppressed[suppression] ?? 0) + 1;
+      return -1;
+    }
+    this.#retryCause = result;
+    return nowMs + delayMs;
+  }
+}

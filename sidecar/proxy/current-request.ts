@@ -1,0 +1,39 @@
+// What the parts of an exchange share of the request in progress. One object per client connection, reused for every request on it.
+import type { RequestHead } from '../http1/request-head.ts';
+import type { ProxyContext } from './context.ts';
+import type { DependencyRuntime } from './dependency.ts';
+import type { Downstream } from './downstream.ts';
+import { ReplayBody } from './replay-body.ts';
+import type { RoutePolicy } from './route-policies.ts';
+
+/** What is sent to the dependency: the head as the application wrote it, and what of it is ours to say. A leg puts it into its protocol. */
+export interface OutgoingRequest {
+  readonly head: RequestHead;
+  readonly host: string;
+  readonly correlationId: string;
+  readonly hasBody: boolean;
+}
+
+export class CurrentRequest implements OutgoingRequest {
+  readonly client: Downstream;
+  readonly context: ProxyContext;
+  readonly head: RequestHead;
+  readonly replay: ReplayBody;
+  dependency: DependencyRuntime;
+  policy: RoutePolicy;
+  host = '';
+  correlationId = '';
+  hasBody = false;
+  /** All of the body has been received. */
+  bodyDone = false;
+  startMs = 0;
+
+  constructor(client: Downstream, context: ProxyContext, dependency: DependencyRuntime, head: RequestHead) {
+    this.client = client;
+    this.context = context;
+    this.head = head;
+    this.dependency = dependency;
+    this.policy = dependency.policyFor('', '/');
+    this.replay = new ReplayBody(context.replayPool);
+  }
+}

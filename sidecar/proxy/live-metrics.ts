@@ -1,0 +1,42 @@
+// What a scrape reads of the data path.
+import type { LiveMetrics } from '../metrics/live-metrics.ts';
+import { CIRCUIT_STATE_NAMES } from './circuit.ts';
+import type { ProxyContext } from './context.ts';
+import type { DependencyRuntime } from './dependency.ts';
+
+export function liveMetrics(
+  context: ProxyContext,
+  dependencies: ReadonlyMap<string, DependencyRuntime>,
+  failedListeners: () => number,
+): LiveMetrics {
+  const all = () => Array.from(dependencies.values());
+  return {
+    circuits: () =>
+      all().flatMap(({ label, policies }) =>
+        Array.from(policies.circuits.values(), ({ key, breaker }) => ({
+          dependency: label,
+          circuit: key,
+          state: CIRCUIT_STATE_NAMES[breaker.state(context.ticker.nowMs())] ?? '',
+        })),
+      ),
+    bulkheads: () =>
+      all().flatMap(({ label, policies }) =>
+        Array.from(policies.bulkheads.entries(), ([bulkhead, { inFlight, queued }]) => ({
+          dependency: label,
+          bulkhead,
+          inFlight,
+          queued,
+        })),
+      ),
+    dependencies: () =>
+      all().map(({ label, endpoints, enforced }) => ({
+        dependency: label,
+        endpoints: endpoints.count,
+        fallback: endpoints.fallingBack,
+        enforced,
+      })),
+    failedListeners,
+    clientConnections: () => context.clientConnections,
+    tunnels: () => context.tunnels,
+  };
+}
