@@ -1,11 +1,11 @@
 // The listeners that a pod's bootstrap asks for: host names or environment of the application lead to them from its first moment, so they
 // are open before anything is known of a plan, and stay open whatever a plan says.
-import type { Server, Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import type { Bootstrap, BootstrapEntry } from '../../plan/bootstrap.ts';
 import { endpointsKey, hostKey } from '../../plan/endpoints.ts';
 import type { DependencyPlan } from '../../plan/plan.ts';
 import type { Logger } from '../../runtime/log.ts';
-import { listenAt } from './listen.ts';
+import type { Listening, Network } from './network.ts';
 import { placeOf } from './own-addresses.ts';
 
 /** What a listener stands for. */
@@ -28,6 +28,7 @@ export interface ListenerView {
 export interface BootstrapListenersOptions {
   bootstrap: Bootstrap;
   onConnection: (socket: Socket, target: ListenerTarget) => void;
+  network: Network;
   log: Logger;
 }
 
@@ -36,7 +37,7 @@ const MAX_LISTENERS = 4_096;
 
 interface Listener {
   target: ListenerTarget;
-  server: Server | null;
+  server: Listening | null;
   problem: string;
 }
 
@@ -107,7 +108,7 @@ export class BootstrapListeners {
   }
 
   async #openOne(entry: BootstrapEntry, listen: number, port: number): Promise<void> {
-    const { onConnection, log } = this.#options;
+    const { onConnection, network, log } = this.#options;
     const target: ListenerTarget = { entry, port, key: keyOf(entry, port) };
     const listener: Listener = { target, server: null, problem: '' };
     const fields = { address: entry.address, port: listen, target: target.key };
@@ -121,7 +122,7 @@ export class BootstrapListeners {
     }
     this.#listeners.set(placeOf(entry.address, listen), listener);
     try {
-      listener.server = await listenAt(entry.address, listen, log, (socket) => onConnection(socket, target));
+      listener.server = await network.listen(entry.address, listen, log, (socket) => onConnection(socket, target));
       if (this.#closed) listener.server.close();
     } catch (error) {
       const { code = '', message } = error as NodeJS.ErrnoException;

@@ -3,6 +3,7 @@ import type { Logger } from '../../runtime/log.ts';
 import type { Random } from '../../runtime/random.ts';
 import type { SidecarMetrics } from '../metrics/sidecar-metrics.ts';
 import type { BulkheadWaiter } from '../policies/bulkhead.ts';
+import { type Network, systemNetwork } from './network.ts';
 import { REPLAY_POOL_BYTES, ReplayPool } from './replay-body.ts';
 import type { Ticker } from './ticker.ts';
 
@@ -16,6 +17,7 @@ export class ProxyContext {
   readonly random: Random;
   readonly metrics: SidecarMetrics;
   readonly log: Logger;
+  readonly network: Network;
   readonly replayPool = new ReplayPool(REPLAY_POOL_BYTES);
   /** Requests in progress. */
   active = 0;
@@ -29,11 +31,12 @@ export class ProxyContext {
   readonly #granted: Grantable[] = [];
   #granting = false;
 
-  constructor(ticker: Ticker, random: Random, metrics: SidecarMetrics, log: Logger) {
+  constructor(ticker: Ticker, random: Random, metrics: SidecarMetrics, log: Logger, network: Network = systemNetwork) {
     this.ticker = ticker;
     this.random = random;
     this.metrics = metrics;
     this.log = log;
+    this.network = network;
     this.#correlationPrefix = hex32(bits32(random)) + hex32(bits32(random)) + hex32(bits32(random));
     this.#correlations = bits32(random);
   }

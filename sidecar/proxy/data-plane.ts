@@ -1,5 +1,5 @@
 // The data path as the rest of the sidecar sees it: takes plans and endpoints, listens, and tells what the circuits do.
-import type { Server, Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import type { Bootstrap } from '../../plan/bootstrap.ts';
 import type { EndpointSet } from '../../plan/endpoints.ts';
 import type { DependencyPlan, WorkloadPlan } from '../../plan/plan.ts';
@@ -20,11 +20,10 @@ import { DependencyListeners } from './dependency-listeners.ts';
 import type { DeclaredHost } from './host-index.ts';
 import { Http1Endpoint } from './http1-endpoint.ts';
 import { Intake } from './intake.ts';
-import { listenAt } from './listen.ts';
 import type { World } from './listener-targets.ts';
 import { liveMetrics } from './live-metrics.ts';
+import { type Listening, type Network, systemNetwork } from './network.ts';
 import { leadsBack, placeOf } from './own-addresses.ts';
-import { testReadInto } from './read-buffer.ts';
 import { Ticker } from './ticker.ts';
 
 export interface DataPlaneOptions {
@@ -41,6 +40,8 @@ export interface DataPlaneOptions {
   portBefore?: (dependency: string) => number | undefined;
   /** Addresses of hosts outside the cluster. */
   names: Names;
+  /** That of node:net where absent. */
+  network?: Network;
   clock: Clock;
   random: Random;
   log: Logger;
@@ -75,7 +76,7 @@ export class ProxyDataPlane implements DataPlane {
   readonly #arrivals: Arrivals;
   readonly #dependencyListeners: DependencyListeners;
   readonly #bootstrapListeners: BootstrapListeners | null;
-  readonly #captured: Server[] = [];
+  readonly #captured: Listening[] = [];
   readonly #world: World;
   readonly #circuits: CircuitReports;
   readonly #environment: DependencyEnvironment;
@@ -87,8 +88,8 @@ export class ProxyDataPlane implements DataPlane {
 
   constructor(options: DataPlaneOptions) {
     this.#options = options;
-    const { clock, random, metrics, log } = options;
-    this.#context = new ProxyContext(new Ticker(clock), random, metrics, log);
+    const { clock, random, metrics, log, network = systemNetwork } = options;
+    this.#context = new ProxyContext(new Ticker(clock), random, metrics, log, network);
     this.#intake = new Intake(this.#context);
     this.#circuits = new CircuitReports(clock, this.#dependencies);
     this.#environment = {
@@ -96,7 +97,7 @@ export class ProxyDataPlane implements DataPlane {
       random,
       nowMs: () => clock.monotonicMs(),
       unixMs: () => clock.unixMs(),
-      createEndpoint: (address, port) => new Http1Endpoint(address, port),
+      createEndpoint: (address, port) => new Http1Endpoint(address, port, network),
       mayDialClusterIp: (address) => !this.#standalone || isLoopback(address),
       locallyDisabled: () => this.#locallyDisabled,
       onTransition: (dependency, circuit) => this.#circuits.tell(dependency, circuit),
@@ -115,11 +116,12 @@ export class ProxyDataPlane implements DataPlane {
       portBefore: options.portBefore,
       dependencies: this.#dependencies,
       onConnection: (socket, dependency) => this.#arrivals.dedicated(socket, dependency),
+      network,
       log,
     });
     const { bootstrap } = options;
     const onConnection = (socket: Socket, target: ListenerTarget) => this.#arrivals.listened(socket, target);
-    this.#bootstrapListeners = bootstrap ? new BootstrapListeners({ bootstrap, onConnection, log }) : null;
+    this.#bootstrapListeners = bootstrap ? new BootstrapListeners({ bootstrap, onConnection, network, log }) : null;
     options.names.onChange((name) => this.#onNameChanged(name));
     this.#watchNames();
     metrics.setLive(liveMetrics(this.#context, this.#dependencies, () => this.#failedListeners()));
@@ -239,8 +241,9 @@ export class ProxyDataPlane implements DataPlane {
 
   async listen(): Promise<void> {
     const { capture, outboundPort, bindHost } = this.#options;
+    const { network } = this.#context;
     this.#listening = true;
-    if (!(await testReadInto(this.#options.clock)))
+    if (!(await network.prepare(this.#options.clock)))
       this.#options.log.warn('reads cannot share a buffer in this Node: they cost more');
     this.#sweep();
     if (capture !== 'iptables') {
@@ -249,10 +252,10 @@ export class ProxyDataPlane implements DataPlane {
       return;
     }
     const { log } = this.#options;
-    this.#captured.push(await listenAt(bindHost, outboundPort, log, (socket) => this.#acceptCaptured(socket, 4)));
+    this.#captured.push(await network.listen(bindHost, outboundPort, log, (socket) => this.#acceptCaptured(socket, 4)));
     if (bindHost !== '127.0.0.1') return;
     try {
-      this.#captured.push(await listenAt('::1', outboundPort, log, (socket) => this.#acceptCaptured(socket, 6)));
+      this.#captured.push(await network.listen('::1', outboundPort, log, (socket) => this.#acceptCaptured(socket, 6)));
     } catch (error) {
       log.info({ err: error }, 'IPv6 loopback is not there: only IPv4 is captured');
     }

@@ -1,8 +1,8 @@
 // Listeners at free ports, one for each dependency of the plan (capture `explicit` of standalone mode).
-import type { Server, Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import type { Logger } from '../../runtime/log.ts';
 import type { DependencyRuntime } from './dependency.ts';
-import { listenAt } from './listen.ts';
+import type { Listening, Network } from './network.ts';
 
 export interface DependencyListenersOptions {
   bindHost: string;
@@ -10,12 +10,13 @@ export interface DependencyListenersOptions {
   portBefore?: ((dependency: string) => number | undefined) | undefined;
   dependencies: ReadonlyMap<string, DependencyRuntime>;
   onConnection: (socket: Socket, dependency: DependencyRuntime) => void;
+  network: Network;
   log: Logger;
 }
 
 export class DependencyListeners {
   readonly #options: DependencyListenersOptions;
-  readonly #open = new Map<string, { server: Server; port: number }>();
+  readonly #open = new Map<string, { server: Listening; port: number }>();
   #opening: Promise<void> = Promise.resolve();
 
   constructor(options: DependencyListenersOptions) {
@@ -53,14 +54,14 @@ export class DependencyListeners {
   }
 
   async #openMissing(): Promise<void> {
-    const { bindHost, portBefore, dependencies, onConnection, log } = this.#options;
+    const { bindHost, portBefore, dependencies, onConnection, network, log } = this.#options;
     for (const [id, dependency] of dependencies) {
       if (this.#open.has(id) || dependency.removed) continue;
       const before = portBefore?.(dependency.label) ?? 0;
       const accept = (socket: Socket) => onConnection(socket, dependency);
-      const server = await listenAt(bindHost, before, log, accept).catch((error: unknown) => {
+      const server = await network.listen(bindHost, before, log, accept).catch((error: unknown) => {
         if (before === 0) throw error;
-        return listenAt(bindHost, 0, log, accept);
+        return network.listen(bindHost, 0, log, accept);
       });
       if (dependency.removed) {
         server.close();

@@ -1,8 +1,9 @@
 // Whose protocol is it? Waits for the first bytes of the application, and meanwhile dials where it wanted to go, so that a server which
 // speaks first loses no time. Ends in HTTP or in a tunnel, and never holds a byte back from either for longer than a bounded time.
-import net, { type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import type { TimerNode } from '../policies/timer-wheel.ts';
 import { classifyFirstBytes, FirstBytes } from './first-bytes.ts';
+import type { Network } from './network.ts';
 import type { Ticker } from './ticker.ts';
 import type { TunnelTargets } from './tunnel.ts';
 
@@ -15,6 +16,7 @@ const LOOK_AGAIN_MS = 50;
 
 export interface DetectionOptions {
   socket: Socket;
+  network: Pick<Network, 'dial'>;
   ticker: Ticker;
   /** Declared HTTP: nothing but HTTP/1.1 and the preface of HTTP/2 exists, and nothing is dialled ahead. */
   declaredHttp: boolean;
@@ -75,7 +77,7 @@ export class Detection implements TimerNode {
       if (targets.others) ticker.arm(this, ticker.nowMs() + LOOK_AGAIN_MS);
       return;
     }
-    const upstream = net.connect({ host: target.address, port: target.port, noDelay: true, allowHalfOpen: true });
+    const upstream = this.#options.network.dial(target.address, target.port);
     this.#upstream = upstream;
     upstream.on('data', this.#onUpstreamSpeaks);
     upstream.on('end', this.#onUpstreamEnds);

@@ -10,7 +10,7 @@ import type { Http1Endpoint } from './http1-endpoint.ts';
 import { Outbox } from './outbox.ts';
 import { ReadBuffer } from './read-buffer.ts';
 import type { ConnectFailure, ResponseReceiver, UpstreamLeg } from './upstream.ts';
-import { UpstreamSocket } from './upstream-socket.ts';
+import type { UpstreamSocket } from './upstream-socket.ts';
 
 /** An idle connection is kept this long where the server announces nothing. */
 export const POOL_IDLE_MS = 3_000;
@@ -50,7 +50,7 @@ export class Http1Connection implements UpstreamLeg {
       buffer: this.#reads.next,
       callback: (bytes, buffer) => this.#onRead(buffer as Buffer, bytes),
     };
-    this.socket = new UpstreamSocket({ allowHalfOpen: true, onread });
+    this.socket = endpoint.network.connect(endpoint.address, endpoint.port, onread);
     this.#out = new Outbox(this.socket);
     this.socket.on('connect', () => {
       this.#connected = true;
@@ -65,8 +65,6 @@ export class Http1Connection implements UpstreamLeg {
       this.#reads.release();
       this.#onClose();
     });
-    this.socket.connect({ host: endpoint.address, port: endpoint.port });
-    this.socket.setNoDelay(true);
   }
 
   usable(): boolean {

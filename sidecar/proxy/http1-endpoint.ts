@@ -1,5 +1,6 @@
 // An endpoint that speaks HTTP/1.1, with its idle connections.
 import { Http1Connection } from './http1-connection.ts';
+import { type Network, systemNetwork } from './network.ts';
 import type { ResponseReceiver, UpstreamEndpoint } from './upstream.ts';
 
 /** Idle connections kept per endpoint. */
@@ -9,11 +10,13 @@ export class Http1Endpoint implements UpstreamEndpoint {
   readonly address: string;
   readonly port: number;
   readonly name: string;
+  readonly network: Network;
   inFlight = 0;
   #removed = false;
   readonly #idle: Http1Connection[] = [];
 
-  constructor(address: string, port: number) {
+  constructor(address: string, port: number, network: Network = systemNetwork) {
+    this.network = network;
     this.address = address;
     this.port = port;
     this.name = endpointName(address, port);

@@ -159,12 +159,13 @@ export class Intake {
     client.receive(first);
   }
 
-  #detect(socket: Socket, options: Omit<DetectionOptions, 'socket' | 'ticker'>): void {
+  #detect(socket: Socket, options: Omit<DetectionOptions, 'socket' | 'network' | 'ticker'>): void {
     this.#detections.add(socket);
     socket.once('close', () => this.#detections.delete(socket));
     void new Detection({
       ...options,
       socket,
+      network: this.#context.network,
       ticker: this.#context.ticker,
       onHttp: (first) => {
         this.#detections.delete(socket);
@@ -191,6 +192,7 @@ export class Intake {
     let tunnel: Tunnel | null = null;
     const created = new Tunnel({
       client,
+      network: this.#context.network,
       targets,
       first,
       upstream,

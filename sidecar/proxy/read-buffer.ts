@@ -50,7 +50,8 @@ export function readInto(
   socket: Socket,
   onRead: (buffer: Buffer, bytes: number) => void,
 ): Socket | null {
-  if (!usable || socket.destroyed) return null;
+  // A connection of another network than node:net's has no handle to share.
+  if (!usable || socket.destroyed || !(socket instanceof net.Socket)) return null;
   const owner = socket as unknown as HandleOwner;
   const handle = owner._handle;
   if (!handle) return null;

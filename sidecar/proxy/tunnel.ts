@@ -1,7 +1,8 @@
 // Two sockets, their bytes passed on untouched in both directions: each direction ends on its own (half-close), a reset stays a reset,
 // and a slow reader slows its writer down.
-import net, { type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import type { TimerNode } from '../policies/timer-wheel.ts';
+import type { Network } from './network.ts';
 import type { Ticker } from './ticker.ts';
 
 const KEEP_ALIVE_PROBE_MS = 30_000;
@@ -31,6 +32,7 @@ function sameTarget(one: TunnelTarget, other: TunnelTarget | null): boolean {
 
 export interface TunnelOptions {
   client: Socket;
+  network: Pick<Network, 'dial'>;
   targets: TunnelTargets;
   /** Bytes already read from the client, to be sent first. */
   first: Buffer | null;
@@ -96,7 +98,7 @@ export class Tunnel implements TimerNode {
   }
 
   #dial({ address, port }: TunnelTarget): void {
-    this.#use(net.connect({ host: address, port, noDelay: true, allowHalfOpen: true }));
+    this.#use(this.#options.network.dial(address, port));
   }
 
   #use(upstream: Socket): void {

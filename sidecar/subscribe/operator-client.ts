@@ -24,6 +24,15 @@ export interface StreamListener {
   failed(error: OperatorError): void;
 }
 
+/** What a sidecar does with its operator; OperatorClient does it over HTTPS. */
+export interface OperatorConnection {
+  /** Opens a long response; `close` ends it without a further call. Nothing is told inside this call. */
+  open(path: string, listener: StreamListener): { close(): void };
+  /** Sends one report about the stream of that path; rejects with OperatorError unless the operator took it. */
+  post(path: string, body: unknown, streamPath: string): Promise<void>;
+  close(): void;
+}
+
 export interface OperatorClientOptions {
   url: URL;
   tokenFile: string;
@@ -39,7 +48,7 @@ const POST_IDLE_MS = 4_000;
 const MAX_ERROR_BODY_BYTES = 4096;
 const MAX_EXPLANATION_LENGTH = 300;
 
-export class OperatorClient {
+export class OperatorClient implements OperatorConnection {
   readonly #options: OperatorClientOptions;
   /** Reports come in bursts: one connection serves a burst, and is gone before the operator closes it. */
   readonly #postAgent = new Agent({ keepAlive: true, maxSockets: 1, timeout: POST_IDLE_MS });
@@ -55,7 +64,6 @@ export class OperatorClient {
     this.#postAgent.destroy();
   }
 
-  /** Opens a long response; `close` ends it without a further call. */
   open(path: string, listener: StreamListener): { close(): void } {
     let over = false;
     let outgoing: ClientRequest | null = null;
@@ -101,7 +109,6 @@ export class OperatorClient {
     };
   }
 
-  /** Sends one report about the stream of that path; throws OperatorError unless the operator took it. */
   post(path: string, body: unknown, streamPath: string): Promise<void> {
     return new Promise((resolve, reject) => {
       const fail = (error: unknown) => reject(asOperatorError(error));

@@ -5,7 +5,7 @@ import type { Clock } from '../../runtime/clock.ts';
 import { LineSplitter, LineTooLongError } from '../../runtime/line-splitter.ts';
 import type { Logger } from '../../runtime/log.ts';
 import type { Random } from '../../runtime/random.ts';
-import type { OperatorClient } from './operator-client.ts';
+import type { OperatorConnection } from './operator-client.ts';
 import {
   type FailureReason,
   type StreamAction,
@@ -47,7 +47,7 @@ const MAX_LINES_WITHIN_MS = 1_000;
 
 export interface StreamClientOptions {
   follower: StreamFollower;
-  client: OperatorClient;
+  client: Pick<OperatorConnection, 'open'>;
   settings: StreamSettings;
   clock: Clock;
   random: Random;

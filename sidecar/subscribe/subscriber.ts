@@ -8,7 +8,7 @@ import type { DataPlane } from '../data-plane.ts';
 import { EndpointsFollower } from './endpoints-follower.ts';
 import { StateDirectory } from './last-known-good.ts';
 import type { SubscribeMetrics } from './metrics.ts';
-import { OperatorClient } from './operator-client.ts';
+import { OperatorClient, type OperatorConnection } from './operator-client.ts';
 import { PlanFollower, type Verdict } from './plan-follower.ts';
 import { Reporter } from './reporter.ts';
 import { STREAM_SETTINGS, StreamClient } from './stream-client.ts';
@@ -16,6 +16,8 @@ import type { StreamSettings } from './stream-machine.ts';
 import { Trust } from './trust.ts';
 
 export interface SubscriberOptions {
+  /** In the place of the operator at `operatorUrl`: for a simulation, which has no network. */
+  operator?: OperatorConnection;
   operatorUrl: URL;
   tokenFile: string;
   caBundle: string | null;
@@ -47,7 +49,7 @@ const POST_TIMEOUT_MS = 10_000;
 export class Subscriber {
   readonly #options: SubscriberOptions;
   readonly #trust: Trust;
-  readonly #client: OperatorClient;
+  readonly #client: OperatorConnection;
   readonly #state: StateDirectory | null;
   readonly #reporter: Reporter;
   readonly #plan: PlanFollower;
@@ -59,13 +61,15 @@ export class Subscriber {
     this.#options = options;
     const { clock, random, log, metrics, dataPlane } = options;
     this.#trust = new Trust(options.caBundle, options.caFile);
-    this.#client = new OperatorClient({
-      url: options.operatorUrl,
-      tokenFile: options.tokenFile,
-      trust: this.#trust,
-      lookup: options.lookup,
-      postTimeoutMs: POST_TIMEOUT_MS,
-    });
+    this.#client =
+      options.operator ??
+      new OperatorClient({
+        url: options.operatorUrl,
+        tokenFile: options.tokenFile,
+        trust: this.#trust,
+        lookup: options.lookup,
+        postTimeoutMs: POST_TIMEOUT_MS,
+      });
     this.#state =
       options.stateDirectory === null
         ? null
