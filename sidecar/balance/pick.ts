@@ -7,27 +7,29 @@ export interface EndpointLoad {
 }
 
 /**
- * An endpoint, or null where there is none. `avoid` (the one that just failed) is chosen only if it is the only one. The two candidates
- * are distinct wherever two may be chosen.
+ * An endpoint, or null where there is none. `avoid`: those at which this request failed, in that order. They are chosen only where there is
+ * no other, and then the last of them only if it is the only one. The two candidates are distinct wherever two may be chosen.
  */
 export function pickEndpoint<T extends EndpointLoad>(
   endpoints: readonly T[],
-  avoid: T | null,
+  avoid: readonly T[],
   random: Random,
 ): T | null {
-  const avoided = avoid === null || endpoints.length < 2 ? -1 : endpoints.indexOf(avoid);
-  const count = avoided === -1 ? endpoints.length : endpoints.length - 1;
-  if (count === 0) return null;
-  const firstIndex = Math.floor(random() * count);
-  const first = candidate(endpoints, avoided, firstIndex);
-  if (count === 1) return first;
-  const secondIndex = Math.floor(random() * (count - 1));
-  const second = candidate(endpoints, avoided, secondIndex < firstIndex ? secondIndex : secondIndex + 1);
-  if (first === null || second === null) return first;
-  return second.inFlight < first.inFlight ? second : first;
+  if (avoid.length === 0) return idlerOfTwo(endpoints, random);
+  const others = endpoints.filter((endpoint) => !avoid.includes(endpoint));
+  if (others.length > 0) return idlerOfTwo(others, random);
+  const last = avoid[avoid.length - 1];
+  return idlerOfTwo(endpoints.length > 1 ? endpoints.filter((endpoint) => endpoint !== last) : endpoints, random);
 }
 
-/** The endpoint at `index` among those that are not avoided. */
-function candidate<T>(endpoints: readonly T[], avoided: number, index: number): T | null {
-  return endpoints[avoided === -1 || index < avoided ? index : index + 1] ?? null;
+function idlerOfTwo<T extends EndpointLoad>(endpoints: readonly T[], random: Random): T | null {
+  const count = endpoints.length;
+  if (count === 0) return null;
+  const firstIndex = Math.floor(random() * count);
+  const first = endpoints[firstIndex] ?? null;
+  if (count === 1) return first;
+  const secondIndex = Math.floor(random() * (count - 1));
+  const second = endpoints[secondIndex < firstIndex ? secondIndex : secondIndex + 1] ?? null;
+  if (first === null || second === null) return first;
+  return second.inFlight < first.inFlight ? second : first;
 }

@@ -20,8 +20,8 @@ export class Attempts {
   readonly #request: CurrentRequest;
   /** Those that reached for an endpoint. */
   count = 0;
-  /** Where the last one failed; null: none has. */
-  lastEndpoint: UpstreamEndpoint | null = null;
+  /** Where they failed, in that order. */
+  readonly failedEndpoints: UpstreamEndpoint[] = [];
   /** The one attempt that is allowed without any policy, after a request that was never sent. */
   #unsentRetryUsed = false;
   /** What the attempt before failed of, until the next one begins; -1: there was none. */
@@ -33,7 +33,7 @@ export class Attempts {
 
   begin(): void {
     this.count = 0;
-    this.lastEndpoint = null;
+    this.failedEndpoints.length = 0;
     this.#unsentRetryUsed = false;
     this.#retryCause = -1;
   }
@@ -48,7 +48,7 @@ export class Attempts {
   }
 
   failedAt(endpoint: UpstreamEndpoint | null): void {
-    this.lastEndpoint = endpoint;
+    if (endpoint) this.failedEndpoints.push(endpoint);
   }
 
   /** The last one does not count: it failed of our not knowing where to go. */

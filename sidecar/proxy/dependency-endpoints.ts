@@ -119,12 +119,18 @@ export class DependencyEndpoints {
     return endpoint === this.#clusterIp;
   }
 
-  /** Where the next attempt goes; null: nobody can serve. `original`: where the application's connection was made to. */
-  pick(avoid: UpstreamEndpoint | null, original: { address: string; port: number } | null): UpstreamEndpoint | null {
+  /**
+   * Where the next attempt goes; null: nobody can serve. `avoid`: where this request failed before. `original`: where the application's
+   * connection was made to.
+   */
+  pick(
+    avoid: readonly UpstreamEndpoint[],
+    original: { address: string; port: number } | null,
+  ): UpstreamEndpoint | null {
     if (original && this.#keeps(original)) return this.#original(original.address, original.port);
     if (this.#plan.balancing === 'ClusterIp' && this.#clusterIp) return this.#clusterIp;
     // A snapshot from disk stands behind the ClusterIP, for the case that this fails too.
-    if (this.#clusterIp && this.fallingBack && !(avoid === this.#clusterIp && this.#live.length > 0))
+    if (this.#clusterIp && this.fallingBack && !(this.#live.length > 0 && avoid.includes(this.#clusterIp)))
       return this.#clusterIp;
     return pickEndpoint(this.#live, avoid, this.#environment.random);
   }

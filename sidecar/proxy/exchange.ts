@@ -11,7 +11,7 @@
 //   breaker look   #startAttempt             refuse early, before a place in the queue is taken
 //   bulkhead       #startAttempt, granted    held to the end of the body; a backoff holds no place
 //   breaker admit  #admitted                 it may have opened while the request waited
-//   pick           #admitted                 an endpoint, another one than the last where there is one (dependency-endpoints.ts)
+//   pick           #admitted                 an endpoint, another one than those that failed, where there is one (dependency-endpoints.ts)
 //   attempt time   attempt.ts                from the pick to the end of the answer
 //   forward        attempt.ts                between the leg to the dependency (upstream.ts) and the application (downstream.ts)
 //
@@ -194,7 +194,7 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
       this.#refuseOpen(nowMs);
       return;
     }
-    const endpoint = dependency.endpoints.pick(this.#attempts.lastEndpoint, client.originalDestination);
+    const endpoint = dependency.endpoints.pick(this.#attempts.failedEndpoints, client.originalDestination);
     if (!endpoint) {
       this.#attempt.end(Outcome.Ignored, -1);
       this.#refuse(LOCAL_ANSWERS.noEndpoints, nowMs, 0, dependency.endpoints.whyNone);
@@ -253,7 +253,7 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
     if (endpoint === null || !this.#context.endpointsStale()) return false;
     const { endpoints } = this.#request.dependency;
     if (endpoints.distrust(endpoint)) return true;
-    return endpoints.isClusterIp(endpoint) && this.#attempts.lastEndpoint === null && endpoints.live.length > 0;
+    return endpoints.isClusterIp(endpoint) && this.#attempts.failedEndpoints.length === 0 && endpoints.live.length > 0;
   }
 
   answered(status: number, nowMs: number, stream: boolean): void {
@@ -319,7 +319,7 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
       rule: policy.plan.rule,
       policy: sourceOf(answer, policy.plan),
       attempts: this.#attempts.count,
-      endpoint: this.#attempts.lastEndpoint?.name ?? '',
+      endpoint: this.#attempts.failedEndpoints.at(-1)?.name ?? '',
       correlationId,
       retryAfterMs,
       detail,

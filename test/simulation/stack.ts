@@ -100,7 +100,7 @@ export class Call implements BulkheadWaiter, TimerNode, AttemptEvents {
   #holdsSlot = false;
   #failures = 0;
   #endpoint: SimulatedEndpoint | null = null;
-  #lastEndpoint: SimulatedEndpoint | null = null;
+  readonly #failedEndpoints: SimulatedEndpoint[] = [];
   #attempt: SimulatedAttempt | null = null;
 
   constructor(stack: Stack, id: number, method: string, hasIdempotencyKey: boolean) {
@@ -171,10 +171,11 @@ export class Call implements BulkheadWaiter, TimerNode, AttemptEvents {
       return;
     }
     ledger.admitted(this.#id, plan.circuitBreaker.halfOpenMaxProbes);
-    const endpoint = pickEndpoint(upstream.endpoints, this.#lastEndpoint, random);
+    const failed = this.#failedEndpoints;
+    const endpoint = pickEndpoint(upstream.endpoints, failed, random);
     if (endpoint === null) throw new Error('the simulated upstream always has an endpoint');
-    if (upstream.endpoints.length > 1)
-      demand(endpoint !== this.#lastEndpoint, `request ${this.#id} was sent again to the endpoint that failed it`);
+    if (upstream.endpoints.some((other) => !failed.includes(other)))
+      demand(!failed.includes(endpoint), `request ${this.#id} was sent again to an endpoint that failed it`);
     this.#endpoint = endpoint;
     endpoint.inFlight += 1;
     this.#attempts += 1;
@@ -235,7 +236,7 @@ export class Call implements BulkheadWaiter, TimerNode, AttemptEvents {
       return false;
     }
     ledger.retried(plan.retries, time.nowMs);
-    this.#lastEndpoint = this.#endpoint;
+    if (this.#endpoint) this.#failedEndpoints.push(this.#endpoint);
     this.#release(this.#outcomeOf(failures));
     this.#phase = 'Backoff';
     machines.wheel.arm(this, time.nowMs + waitMs);
