@@ -76,6 +76,17 @@ describe('the model', () => {
           maxOpenFor: 300_000,
           halfOpen: { maxProbes: 2, successes: 2 },
         },
+        outlierDetection: {
+          failureOn: ['ConnectFailure', 'Reset', 'AttemptTimeout', 'ServerError'],
+          consecutiveFailures: 5,
+          consecutiveLocalOriginFailures: 5,
+          successRate: { minimumEndpoints: 5, minimumCalls: 100, deviationFactorPercent: 190 },
+          interval: 10_000,
+          maxEjectionPercent: 50,
+          ejectFor: 30_000,
+          maxEjectFor: 300_000,
+          panicThresholdPercent: 50,
+        },
         bulkhead: { maxConcurrent: 20, maxQueued: 100, queueTimeout: 500 },
         rules: [
           {
@@ -96,6 +107,7 @@ describe('the model', () => {
       timeouts: {},
       retries: { backoff: {}, budget: {} },
       circuitBreaker: { failureRate: {}, halfOpen: {} },
+      outlierDetection: { successRate: {} },
       bulkhead: {},
       rules: [],
     });

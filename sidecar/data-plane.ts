@@ -26,6 +26,34 @@ export interface CircuitView {
   enforced: boolean;
 }
 
+/** An endpoint that is ejected. */
+export interface EjectionView {
+  /** ADDRESS:PORT. */
+  endpoint: string;
+  /** "5 consecutive failures (last: Reset)". */
+  reason: string;
+  sinceUnixMs: number;
+  untilUnixMs: number;
+  /** This one included, less the intervals that the endpoint was in between. */
+  times: number;
+}
+
+/** What is left of the endpoints of a dependency to choose from. One for each state that narrows the choice. */
+export interface ChoiceView {
+  dependency: string;
+  /** The state keys of what narrows it: "outlierDetection:base". */
+  choice: string;
+  endpoints: number;
+  pickable: number;
+  /** Endpoints that may be ejected at a time. */
+  maxEjected: number;
+  /** Too few endpoints are left: all are used. */
+  panicking: boolean;
+  ejected: readonly EjectionView[];
+  /** False: a kill switch is thrown, and every endpoint is used. */
+  enforced: boolean;
+}
+
 /** How connections come here, as status shows it. */
 export interface CaptureView {
   mode: CaptureMode;
@@ -52,6 +80,7 @@ export interface DataPlane {
   /** Requests and tunnels in progress. */
   inFlight(): number;
   circuits(): CircuitView[];
+  choices(): ChoiceView[];
   /** Called on every change of any circuit's state; not where a plan takes one away. */
   onCircuitChange(listener: (circuit: CircuitView) => void): void;
   capture(): CaptureView;

@@ -87,6 +87,7 @@ export async function startSidecar(
     ...gate.judge(),
     locallyDisabled: killSwitch.isDisabled,
     circuits: dataPlane.circuits(),
+    choices: dataPlane.choices(),
     capture: dataPlane.capture(),
     bypassed: Object.fromEntries(bypass.counts()),
   });

@@ -77,6 +77,17 @@ describe('the examples', () => {
     });
   });
 
+  it('outlier-detection.yaml ejects a third of the pods at most', () => {
+    expect(base(['outlier-detection.yaml'], 'payments')?.outlierDetection).toMatchObject({
+      consecutiveFailures: 5,
+      successRate: { minimumEndpoints: 5, minimumCalls: 100, deviationFactorPercent: 190 },
+      maxEjectionPercent: 33,
+      ejectForMs: 30_000,
+      maxEjectForMs: 300_000,
+    });
+    expect(base(['outlier-detection.yaml'], 'inventory')?.outlierDetection).toBeNull();
+  });
+
   it('bulkhead.yaml bounds what payments can hold', () => {
     expect(base(['bulkhead.yaml'], 'payments')?.bulkhead).toMatchObject({
       maxConcurrent: 20,

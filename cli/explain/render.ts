@@ -151,6 +151,7 @@ const UNSET: Record<BlockExplanation['block'], string> = {
   timeouts: 'no policy sets them, so only connecting is bounded',
   retries: 'no policy sets them, so only what was never sent is tried once more',
   circuitBreaker: 'no policy sets one',
+  outlierDetection: 'no policy sets it',
   bulkhead: 'no policy sets one',
 };
 

@@ -2,6 +2,7 @@
 // composes blocks (the spec, its rules, the merge) takes them from this list.
 import { bulkhead, bulkheadDefaults } from './bulkhead.ts';
 import { circuitBreaker, circuitBreakerDefaults } from './circuit-breaker.ts';
+import { outlierDetection, outlierDetectionDefaults } from './outlier-detection.ts';
 import { retries, retriesDefaults } from './retries.ts';
 import { timeouts, timeoutsDefaults } from './timeouts.ts';
 
@@ -9,6 +10,7 @@ export const blocks = {
   timeouts: timeouts.optional(),
   retries: retries.optional(),
   circuitBreaker: circuitBreaker.optional(),
+  outlierDetection: outlierDetection.optional(),
   bulkhead: bulkhead.optional(),
 };
 export type BlockName = keyof typeof blocks;
@@ -19,5 +21,6 @@ export const POLICY_DEFAULTS = {
   timeouts: timeoutsDefaults,
   retries: retriesDefaults,
   circuitBreaker: circuitBreakerDefaults,
+  outlierDetection: outlierDetectionDefaults,
   bulkhead: bulkheadDefaults,
 } as const satisfies Record<BlockName, unknown>;

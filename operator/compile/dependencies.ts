@@ -41,6 +41,7 @@ export function compileDependencies(
     problems.push(...routeProblems(base.id, routes, opaque));
     for (const policy of routes.policies) {
       if (opaque || isTlsPort(base.host)) problems.push(...noEffect(dependency, policy));
+      else problems.push(...noEffectWithoutChoice(dependency, policy));
       const place = { kind: policy.kind, object: policy.metadata, field: '' };
       problems.push(
         ...dependency.disabledBy.map((on) => problem('EnforcementDisabledThere', place, { dependency: base.id, on })),
@@ -77,6 +78,32 @@ function routeProblems(dependency: string, routes: Routes, opaque: boolean): Pro
     problems.push(problem('DisabledByWiderPolicy', on(policy, field), { dependency, block, by: keyOf(by.metadata) }));
   }
   return problems;
+}
+
+/** Why the sidecar does not choose the endpoint, and what to do about it. */
+const NO_CHOICE = {
+  Headless: 'is headless, so each call goes to the pod that the application chose; give the Service a ClusterIP',
+  SessionAffinity:
+    'has sessionAffinity: ClientIP, so Kubernetes chooses the pod and not the sidecar; remove sessionAffinity',
+  Local:
+    'has internalTrafficPolicy: Local, so Kubernetes chooses the pod and not the sidecar; set internalTrafficPolicy to Cluster',
+} as const;
+
+/** One warning per policy and dependency: what it says of a choice that is not the sidecar's. */
+function noEffectWithoutChoice({ base, target }: ResolvedDependency, policy: ResiliencePolicy): Problem[] {
+  if (target === undefined || base.balancing === 'Endpoints' || base.balancing === 'Dns') return [];
+  const layers = [policy.spec, ...(policy.spec.rules ?? [])];
+  const blocks = BLOCKS.filter(
+    (block) => COMPILERS[block].actsOnChoice && layers.some((layer) => active(layer, block) !== undefined),
+  );
+  const first = blocks[0];
+  if (first === undefined) return [];
+  const inRules = active(policy.spec, first) === undefined;
+  const place = { kind: policy.kind, object: policy.metadata, field: inRules ? 'spec.rules' : `spec.${first}` };
+  const { service } = target;
+  const cause = service.headless ? 'Headless' : service.sessionAffinity === 'ClientIP' ? 'SessionAffinity' : 'Local';
+  const why = NO_CHOICE[cause];
+  return [problem('NoEffectWithoutChoice', place, { dependency: base.id, blocks, service: keyOf(service), why })];
 }
 
 /** The ports of HTTPS. What is spoken there the bytes decide all the same. */

@@ -142,7 +142,7 @@ function checkField(
     expect(field.from).toBeUndefined();
     if (state !== 'Enforced' || field.value === null) return;
     // What acts only where it is written was written by somebody.
-    const isPart = /\.(failureRate|slowCalls)\./.test(name);
+    const isPart = /\.(failureRate|slowCalls|successRate)\./.test(name);
     expect(field.partOf === undefined).toBe(!isPart);
     const [block = '', ...path] = name.split('.');
     const key = field.aspect === 'opaque TCP' ? ['opaqueIdle'] : path;

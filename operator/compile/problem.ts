@@ -95,6 +95,13 @@ export const PROBLEMS = {
       `${it.blocks.join(', ')} ${it.blocks.length === 1 ? 'has' : 'have'} no effect on ${it.dependency} where the application speaks TLS to ${it.host}: the bytes are passed on untouched, and only timeouts.connect and timeouts.idle act; to have the rest, let the application speak plain HTTP`,
   ),
 
+  NoEffectWithoutChoice: define(
+    'Accepted',
+    'Warning',
+    (it: { dependency: string; blocks: readonly string[]; service: string; why: string }) =>
+      `${it.blocks.join(', ')} ${it.blocks.length === 1 ? 'has' : 'have'} no effect on ${it.dependency}: Service ${it.service} ${it.why}`,
+  ),
+
   // What a dependency refers to.
   ServiceNotFound: define(
     'ResolvedRefs',

@@ -1,6 +1,7 @@
 // Every block of a policy as the sidecar enforces it: one line each here, the rest in a file of its own.
 import { bulkheadPlan } from './bulkhead.ts';
 import { circuitBreakerPlan } from './circuit-breaker.ts';
+import { outlierDetectionPlan } from './outlier-detection.ts';
 import { retriesPlan } from './retries.ts';
 import { timeoutsPlan } from './timeouts.ts';
 
@@ -9,6 +10,8 @@ export const blockPlans = {
   timeouts: timeoutsPlan,
   retries: retriesPlan.nullable(),
   circuitBreaker: circuitBreakerPlan.nullable(),
+  /** An operator from before this block does not send it. */
+  outlierDetection: outlierDetectionPlan.nullable().default(null),
   bulkhead: bulkheadPlan.nullable(),
 };
 export type PlannedBlock = keyof typeof blockPlans;
@@ -18,5 +21,6 @@ export const PLANNED_BLOCKS = Object.keys(blockPlans) as readonly PlannedBlock[]
 export const NO_BLOCKS = {
   retries: null,
   circuitBreaker: null,
+  outlierDetection: null,
   bulkhead: null,
 } as const satisfies Record<Exclude<PlannedBlock, 'timeouts'>, null>;

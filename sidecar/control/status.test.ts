@@ -12,6 +12,7 @@ const facts = {
   locallyDisabled: false,
   capture: { mode: 'iptables', undeclared: 'Warn', listeners: [], hosts: [] } as const,
   bypassed: {},
+  choices: [],
   circuits: [
     {
       dependency: 'shop/checkout/payments',
@@ -106,4 +107,35 @@ it('tells how connections come, where hosts are, and what goes past', () => {
     '  new.example.com: not known yet',
     'bypassed:  payments: at least 3 connections were made past the sidecar',
   ]);
+});
+
+it('tells which endpoints are ejected, why and until when, and that all are used nonetheless', () => {
+  const choice = {
+    dependency: 'shop/checkout/payments',
+    choice: 'outlierDetection:base',
+    endpoints: 3,
+    pickable: 2,
+    maxEjected: 2,
+    panicking: false,
+    ejected: [
+      {
+        endpoint: '10.0.0.2:8080',
+        reason: '5 consecutive failures (last: ServerError)',
+        sinceUnixMs: 1_000,
+        untilUnixMs: 31_000,
+        times: 1,
+      },
+    ],
+    enforced: true,
+  };
+  const told = (choices: (typeof choice)[]) =>
+    statusLines({ ...facts, choices }, 13_000).slice(statusLines(facts, 13_000).length);
+  expect(told([{ ...choice, ejected: [] }])).toEqual(['ejected:   0 endpoints']);
+  expect(told([choice])).toEqual([
+    'ejected:   1 endpoints',
+    '  shop/checkout/payments (outlierDetection:base): 10.0.0.2:8080 for 12 s: 5 consecutive failures (last: ServerError); back in 18 s',
+  ]);
+  expect(told([{ ...choice, panicking: true }]).at(-1)).toBe(
+    '  shop/checkout/payments (outlierDetection:base): PANIC, all 3 endpoints are used: too few are left without those that are out',
+  );
 });

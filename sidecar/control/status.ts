@@ -1,11 +1,12 @@
 // What `breakwater status` prints.
 import type { Readiness } from '../admin/readiness.ts';
-import type { CaptureView, CircuitView } from '../data-plane.ts';
+import type { CaptureView, ChoiceView, CircuitView } from '../data-plane.ts';
 import type { SubscriptionStatus } from '../subscribe/subscriber.ts';
 
 export interface StatusFacts extends SubscriptionStatus, Readiness {
   locallyDisabled: boolean;
   circuits: readonly CircuitView[];
+  choices: readonly ChoiceView[];
   capture: CaptureView;
   /** Connections past the sidecar, by name of the dependency. */
   bypassed: Readonly<Record<string, number>>;
@@ -27,6 +28,24 @@ export function statusLines(facts: StatusFacts, nowUnixMs: number): string[] {
   for (const { dependency, stateKey, state, sinceUnixMs, reason, nextProbeUnixMs } of notClosed) {
     const probe = nextProbeUnixMs === null ? '' : `; next probe in ${seconds(nextProbeUnixMs - nowUnixMs)} s`;
     lines.push(`  ${dependency} (${stateKey}): ${state} for ${seconds(nowUnixMs - sinceUnixMs)} s: ${reason}${probe}`);
+  }
+  lines.push(...choiceLines(facts.choices, nowUnixMs));
+  return lines;
+}
+
+/** Nothing where no policy narrows the choice of an endpoint. */
+function choiceLines(choices: readonly ChoiceView[], nowUnixMs: number): string[] {
+  if (choices.length === 0) return [];
+  const ejections = choices.reduce((sum, { ejected }) => sum + ejected.length, 0);
+  const lines = [`ejected:   ${ejections} endpoints`];
+  for (const { dependency, choice, endpoints, panicking, ejected } of choices) {
+    const whose = `  ${dependency} (${choice}):`;
+    for (const { endpoint, reason, sinceUnixMs, untilUnixMs } of ejected)
+      lines.push(
+        `${whose} ${endpoint} for ${seconds(nowUnixMs - sinceUnixMs)} s: ${reason}; back in ${seconds(untilUnixMs - nowUnixMs)} s`,
+      );
+    if (panicking)
+      lines.push(`${whose} PANIC, all ${endpoints} endpoints are used: too few are left without those that are out`);
   }
   return lines;
 }

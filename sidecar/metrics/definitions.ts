@@ -62,6 +62,36 @@ export const SIDECAR_METRICS = {
     help: 'Requests that wait for a place of the bulkhead.',
     labels: ['dependency', 'bulkhead'],
   },
+  ejections: {
+    name: 'breakwater_outlier_ejections_total',
+    type: 'counter',
+    help: 'Endpoints that outlier detection ejected, by cause: consecutive-failures, consecutive-local-origin-failures, success-rate.',
+    labels: ['dependency', 'detection', 'cause'],
+  },
+  ejectionsWithheld: {
+    name: 'breakwater_outlier_ejections_withheld_total',
+    type: 'counter',
+    help: 'Endpoints that outlier detection left in although they were to be ejected, because as many were out as may be.',
+    labels: ['dependency', 'detection', 'cause'],
+  },
+  ejectedEndpoints: {
+    name: 'breakwater_outlier_ejected_endpoints',
+    type: 'gauge',
+    help: 'Endpoints that are ejected.',
+    labels: ['dependency', 'detection'],
+  },
+  panic: {
+    name: 'breakwater_endpoints_panic',
+    type: 'gauge',
+    help: 'One while all endpoints are used, ejected ones included, because too few others are left.',
+    labels: ['dependency', 'choice'],
+  },
+  panics: {
+    name: 'breakwater_endpoints_panics_total',
+    type: 'counter',
+    help: 'How often that began.',
+    labels: ['dependency', 'choice'],
+  },
   endpoints: {
     name: 'breakwater_endpoints',
     type: 'gauge',

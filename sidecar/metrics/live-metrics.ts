@@ -5,6 +5,8 @@ import type { Sample, SampledSeries } from './sampled-metric.ts';
 export interface LiveMetrics {
   circuits(): Iterable<{ dependency: string; circuit: string; state: string }>;
   bulkheads(): Iterable<{ dependency: string; bulkhead: string; inFlight: number; queued: number }>;
+  detections(): Iterable<{ dependency: string; detection: string; ejected: number }>;
+  choices(): Iterable<{ dependency: string; choice: string; panicking: boolean }>;
   dependencies(): Iterable<{ dependency: string; endpoints: number; fallback: boolean; enforced: boolean }>;
   /** Listeners that could not be opened. */
   failedListeners(): number;
@@ -37,6 +39,14 @@ export function liveSeries(source: () => LiveMetrics | null): SampledSeries[] {
     ({ dependency, circuit, state }) =>
       CIRCUIT_STATES.map((name) => ({ labels: { dependency, circuit, state: name }, value: name === state ? 1 : 0 })),
   );
+  const ejected = each(
+    (live) => live.detections(),
+    ({ dependency, detection, ejected: value }) => [{ labels: { dependency, detection }, value }],
+  );
+  const panic = each(
+    (live) => live.choices(),
+    ({ dependency, choice, panicking }) => [{ labels: { dependency, choice }, value: panicking ? 1 : 0 }],
+  );
   const one = (read: (live: LiveMetrics) => number) => () => {
     const live = source();
     return [{ labels: {}, value: live ? read(live) : 0 }];
@@ -45,6 +55,8 @@ export function liveSeries(source: () => LiveMetrics | null): SampledSeries[] {
     { definition: SIDECAR_METRICS.circuitState, sample: circuits },
     { definition: SIDECAR_METRICS.bulkheadInFlight, sample: bulkheads(({ inFlight }) => inFlight) },
     { definition: SIDECAR_METRICS.bulkheadQueued, sample: bulkheads(({ queued }) => queued) },
+    { definition: SIDECAR_METRICS.ejectedEndpoints, sample: ejected },
+    { definition: SIDECAR_METRICS.panic, sample: panic },
     { definition: SIDECAR_METRICS.endpoints, sample: dependencies(({ endpoints }) => endpoints) },
     { definition: SIDECAR_METRICS.fallback, sample: dependencies(({ fallback }) => (fallback ? 1 : 0)) },
     { definition: SIDECAR_METRICS.enforcement, sample: dependencies(({ enforced }) => (enforced ? 1 : 0)) },

@@ -1,6 +1,7 @@
 // The metrics of a sidecar: what requests count in the slots of their route, what is rarer and counted here by its labels, and what is
 // read from live objects. Label sets of requests are resolved when a plan arrives, and text is made only at a scrape.
 import { type Gauge, Registry } from 'prom-client';
+import { OUTLIER_CAUSES, type OutlierCause } from '../policies/outlier-detection.ts';
 import { SIDECAR_METRICS } from './definitions.ts';
 import { type LiveMetrics, liveSeries } from './live-metrics.ts';
 import { RouteMetrics } from './route-metrics.ts';
@@ -9,6 +10,9 @@ import { SampledMetric, type SampledSeries } from './sampled-metric.ts';
 
 const COUNTERS = [
   'circuitTransitions',
+  'ejections',
+  'ejectionsWithheld',
+  'panics',
   'connects',
   'tunnels',
   'tunnelDialFailures',
@@ -57,6 +61,30 @@ export class SidecarMetrics {
 
   countTransition(dependency: string, circuit: string, to: string): void {
     this.#count('circuitTransitions', { dependency, circuit, to }, 1);
+  }
+
+  countEjection(dependency: string, detection: string, cause: OutlierCause): void {
+    this.#count('ejections', { dependency, detection, cause }, 1);
+  }
+
+  countEjectionWithheld(dependency: string, detection: string, cause: OutlierCause): void {
+    this.#count('ejectionsWithheld', { dependency, detection, cause }, 1);
+  }
+
+  countPanic(dependency: string, choice: string): void {
+    this.#count('panics', { dependency, choice }, 1);
+  }
+
+  /** Its series exist from now on. */
+  addDetection(dependency: string, detection: string): void {
+    for (const cause of OUTLIER_CAUSES) {
+      this.#count('ejections', { dependency, detection, cause }, 0);
+      this.#count('ejectionsWithheld', { dependency, detection, cause }, 0);
+    }
+  }
+
+  addChoice(dependency: string, choice: string): void {
+    this.#count('panics', { dependency, choice }, 0);
   }
 
   countConnect(dependency: string, result: 'success' | 'refused' | 'timeout' | 'unreachable'): void {

@@ -3,12 +3,14 @@ import { describe, it } from 'vitest';
 import { bulkheadSubject } from './contract/bulkhead.ts';
 import { breakerSubject } from './contract/circuit-breaker.ts';
 import { policy } from './contract/contract.ts';
+import { outlierSubject } from './contract/outlier-detection.ts';
 import { budgetSubject } from './contract/retry-budget.ts';
 import { wheelSubject } from './contract/timer-wheel.ts';
 
 const POLICIES = [
   policy('bulkhead', ['free', 'full', 'queueing'], bulkheadSubject),
   policy('circuit breaker', ['Closed', 'Open', 'HalfOpen', 'probing'], breakerSubject),
+  policy('outlier detection', ['all in', 'ejected', 'ejected, another withheld'], outlierSubject),
   policy('retry budget', ['granted', 'refused'], budgetSubject),
   policy('timer wheel', ['empty', 'armed'], wheelSubject),
 ];

@@ -21,6 +21,9 @@ export function failureMask(kinds: readonly FailureKind[]): number {
   return mask;
 }
 
+/** What the sidecar itself sees, where no status tells it. */
+export const LOCAL_ORIGIN = FailureBit.ConnectFailure | FailureBit.Reset | FailureBit.AttemptTimeout;
+
 /** The narrowest name of a failure among those that are counted; empty where none of them is. */
 export function failureName(bits: number): FailureKind | '' {
   for (const [kind, bit] of NARROW_FIRST) if ((bits & bit) !== 0) return kind;

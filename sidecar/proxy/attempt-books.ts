@@ -1,14 +1,17 @@
-// The books of the attempt in progress: the permit of the breaker, the place in the bulkhead, the load of the endpoint, and what the
-// metrics count. Whatever way an attempt ends, it ends here once, and nothing stays taken.
+// The books of the attempt in progress: the permit of the breaker, the place in the bulkhead, the load of the endpoint, what outlier
+// detection is told of it, and what the metrics count. Whatever way an attempt ends, it ends here once, and nothing stays taken.
 import type { Bulkhead } from '../policies/bulkhead.ts';
-import { Outcome } from '../policies/circuit-breaker.ts';
+import { type CircuitBreaker, Outcome } from '../policies/circuit-breaker.ts';
+import { LOCAL_ORIGIN } from '../policies/failures.ts';
+import type { OutlierMember } from '../policies/outlier-detection.ts';
 import type { ProxyContext } from './context.ts';
 import type { RoutePolicy } from './route-policies.ts';
 import type { UpstreamEndpoint } from './upstream.ts';
 
-/** Whether this kind of failure counts for the breaker. */
-export function countsForBreaker(policy: RoutePolicy, failureBits: number): boolean {
-  return policy.breaker !== null && (policy.breaker.failureMask & failureBits) !== 0;
+/** What an outcome is to the breaker: where it does not count this failure, an answer is a success and no answer is nothing. */
+function breakerOutcome(breaker: CircuitBreaker, outcome: number, failureBits: number): number {
+  if (outcome !== Outcome.Failure || (breaker.failureMask & failureBits) !== 0) return outcome;
+  return (failureBits & LOCAL_ORIGIN) === 0 ? Outcome.Success : Outcome.Ignored;
 }
 
 export class AttemptBooks {
@@ -22,6 +25,9 @@ export class AttemptBooks {
   endpoint: UpstreamEndpoint | null = null;
   #permit = 0;
   #place: Bulkhead | null = null;
+  /** What outlier detection knows of the endpoint, as it was at the beginning; null: nothing is to be recorded. */
+  #member: OutlierMember | null = null;
+  #memberGeneration = 0;
 
   /** Asks the breaker; false: refused. */
   admit(policy: RoutePolicy, nowMs: number): boolean {
@@ -34,8 +40,10 @@ export class AttemptBooks {
     this.#place = bulkhead;
   }
 
-  begin(endpoint: UpstreamEndpoint, nowMs: number): void {
+  begin(endpoint: UpstreamEndpoint, policy: RoutePolicy, nowMs: number): void {
     this.endpoint = endpoint;
+    this.#member = policy.detection === null ? null : policy.detection.member(endpoint.name);
+    if (this.#member !== null) this.#memberGeneration = this.#member.generation;
     endpoint.inFlight++;
     this.startMs = nowMs;
     this.sentMs = nowMs;
@@ -50,13 +58,26 @@ export class AttemptBooks {
 
   /** A stream has shown at its head whether the dependency works; its length says nothing. The place in the bulkhead stays taken. */
   settleEarly(policy: RoutePolicy, nowMs: number): void {
-    if (this.#permit === 0) return;
-    const outcome = countsForBreaker(policy, this.failureBits) ? Outcome.Failure : Outcome.Success;
-    policy.breaker?.settle(this.#permit, outcome, this.responseMs, nowMs, this.failureBits);
-    this.#permit = 0;
+    const outcome = this.failureBits === 0 ? Outcome.Success : Outcome.Failure;
+    this.#settle(policy, outcome, this.failureBits, nowMs);
   }
 
-  /** `result` below zero: nothing was tried. `failureBits`: what kind of failure the breaker is to name. */
+  #settle({ breaker, detection }: RoutePolicy, outcome: number, failureBits: number, nowMs: number): void {
+    if (this.#permit !== 0) {
+      const settled = breaker === null ? outcome : breakerOutcome(breaker, outcome, failureBits);
+      breaker?.settle(this.#permit, settled, this.responseMs, nowMs, failureBits);
+      this.#permit = 0;
+    }
+    if (this.#member !== null) {
+      if (outcome !== Outcome.Ignored) detection?.record(this.#member, this.#memberGeneration, failureBits, nowMs);
+      this.#member = null;
+    }
+  }
+
+  /**
+   * `outcome`: Failure where the dependency is to blame, by `failureBits`, whether or not a policy counts that; Ignored where nothing is said
+   * about it. `result` below zero: nothing was tried.
+   */
   end(
     policy: RoutePolicy,
     context: ProxyContext,
@@ -65,10 +86,7 @@ export class AttemptBooks {
     failureBits: number,
     nowMs: number,
   ): void {
-    if (this.#permit !== 0) {
-      policy.breaker?.settle(this.#permit, outcome, this.responseMs, nowMs, failureBits);
-      this.#permit = 0;
-    }
+    this.#settle(policy, outcome, failureBits, nowMs);
     if (this.endpoint) {
       this.endpoint.inFlight--;
       this.endpoint = null;

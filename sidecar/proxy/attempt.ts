@@ -6,7 +6,7 @@ import type { ResponseHead } from '../http1/response-head.ts';
 import { AttemptResult, REASON_UPSTREAM, reasonSlot } from '../metrics/route-metrics.ts';
 import { Outcome } from '../policies/circuit-breaker.ts';
 import { FailureBit, statusFailures } from '../policies/failures.ts';
-import { AttemptBooks, countsForBreaker } from './attempt-books.ts';
+import { AttemptBooks } from './attempt-books.ts';
 import type { CurrentRequest } from './current-request.ts';
 import type { RequestTimer } from './request-timer.ts';
 import type { ConnectFailure, ResponseReceiver, UpstreamEndpoint, UpstreamLeg } from './upstream.ts';
@@ -77,7 +77,7 @@ export class Attempt implements ResponseReceiver {
   /** `maxIdleMs`: of a connection that lay idle; see FRESH_ENOUGH_MS. */
   start(endpoint: UpstreamEndpoint, maxIdleMs: number, nowMs: number): void {
     this.written = false;
-    this.books.begin(endpoint, nowMs);
+    this.books.begin(endpoint, this.#request.policy, nowMs);
     const idle = endpoint.takeIdle(nowMs, maxIdleMs);
     if (idle) {
       this.#leg = idle;
@@ -176,13 +176,12 @@ export class Attempt implements ResponseReceiver {
   }
 
   onResponseEnd(trailers: string): void {
-    const { client, context, policy, bodyDone } = this.#request;
+    const { client, context, bodyDone } = this.#request;
     client.endResponse(trailers);
     const nowMs = context.ticker.nowMs();
     if (!this.#slowReader && !this.#stream) this.books.noteResponse(nowMs);
     this.#takeLeg()?.release(bodyDone, nowMs);
-    const failed = countsForBreaker(policy, this.books.failureBits);
-    this.end(failed ? Outcome.Failure : Outcome.Success, this.#statusResult());
+    this.end(this.books.failureBits === 0 ? Outcome.Success : Outcome.Failure, this.#statusResult());
     this.#owner.answered(this.status, nowMs, this.#stream);
   }
 
@@ -282,7 +281,7 @@ export class Attempt implements ResponseReceiver {
   }
 
   #timeOut(nowMs: number, deadline: boolean): void {
-    const { context, dependency, policy } = this.#request;
+    const { context, dependency } = this.#request;
     const { endpoint } = this.books;
     const unsent = !this.written;
     if (unsent) context.metrics.countConnect(dependency.label, 'timeout');
@@ -294,8 +293,7 @@ export class Attempt implements ResponseReceiver {
       return;
     }
     this.books.noteResponse(nowMs);
-    const counts = this.#ranLongEnough(nowMs) && countsForBreaker(policy, FailureBit.AttemptTimeout);
-    const outcome = counts && !blameless ? Outcome.Failure : Outcome.Ignored;
+    const outcome = this.#ranLongEnough(nowMs) && !blameless ? Outcome.Failure : Outcome.Ignored;
     this.end(outcome, AttemptResult.attemptTimeout, FailureBit.AttemptTimeout);
     this.#owner.attemptGivenUp(endpoint, deadline ? LOCAL_ANSWERS.deadline : LOCAL_ANSWERS.attemptTimeout, nowMs);
   }
@@ -337,8 +335,7 @@ export class Attempt implements ResponseReceiver {
 
   /** `failureBits` 0: it was nobody's fault. */
   #cut(failureBits: number, result: number, answer: LocalAnswer): void {
-    const outcome = countsForBreaker(this.#request.policy, failureBits) ? Outcome.Failure : Outcome.Ignored;
-    this.end(outcome, result, failureBits);
+    this.end(failureBits === 0 ? Outcome.Ignored : Outcome.Failure, result, failureBits);
     this.#owner.answerCut(this.status, reasonSlot(answer.code));
   }
 

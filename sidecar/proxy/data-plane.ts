@@ -7,12 +7,13 @@ import type { Clock } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/log.ts';
 import type { Random } from '../../runtime/random.ts';
 import type { CaptureMode } from '../config.ts';
-import type { CaptureView, CircuitView, DataPlane } from '../data-plane.ts';
+import type { CaptureView, ChoiceView, CircuitView, DataPlane } from '../data-plane.ts';
 import type { SidecarMetrics } from '../metrics/sidecar-metrics.ts';
 import type { Names } from '../resolve/name-directory.ts';
 import { RouteTable } from '../route/match.ts';
 import { Arrivals } from './arrivals.ts';
 import { BootstrapListeners, type ListenerTarget } from './bootstrap-listeners.ts';
+import { choiceViews } from './choice-views.ts';
 import { CircuitReports } from './circuit-reports.ts';
 import { ProxyContext } from './context.ts';
 import { type DependencyEnvironment, DependencyRuntime } from './dependency.ts';
@@ -222,6 +223,10 @@ export class ProxyDataPlane implements DataPlane {
     return this.#circuits.views();
   }
 
+  choices(): ChoiceView[] {
+    return choiceViews(this.#dependencies.values(), this.#options.clock);
+  }
+
   onCircuitChange(listener: (circuit: CircuitView) => void): void {
     this.#circuits.onChange(listener);
   }
@@ -363,7 +368,7 @@ export class ProxyDataPlane implements DataPlane {
     this.#cancelSweep = this.#options.clock.after(SWEEP_INTERVAL_MS, () => {
       const nowMs = this.#options.clock.monotonicMs();
       this.#arrivals.nobody?.endpoints.sweep(nowMs);
-      for (const dependency of this.#dependencies.values()) dependency.endpoints.sweep(nowMs);
+      for (const dependency of this.#dependencies.values()) dependency.sweep(nowMs);
       this.#circuits.tellAll();
       if (this.#listening) this.#sweep();
     });

@@ -4,6 +4,7 @@ import type { Endpoint } from '../../plan/endpoints.ts';
 import type { DependencyPlan } from '../../plan/plan.ts';
 import type { Random } from '../../runtime/random.ts';
 import { pickEndpoint } from '../balance/pick.ts';
+import type { EndpointChoice } from './endpoint-choice.ts';
 import type { UpstreamEndpoint } from './upstream.ts';
 
 export interface EndpointsEnvironment {
@@ -32,6 +33,8 @@ export class DependencyEndpoints {
   #clusterIp: UpstreamEndpoint | null = null;
   /** Endpoints of captured connections that keep the pod they were made to. */
   readonly #originals = new Map<string, UpstreamEndpoint>();
+  /** Called after the live set was told, changed or not. */
+  onSet: (() => void) | null = null;
 
   constructor(plan: DependencyPlan, environment: EndpointsEnvironment) {
     this.#environment = environment;
@@ -81,6 +84,7 @@ export class DependencyEndpoints {
     for (const gone of before.values()) gone.remove();
     this.#known = true;
     this.#fromDisk = fromDisk;
+    this.onSet?.();
   }
 
   /** All that the name leads to is this sidecar itself. False: that is no news. */
@@ -121,18 +125,20 @@ export class DependencyEndpoints {
 
   /**
    * Where the next attempt goes; null: nobody can serve. `avoid`: where this request failed before. `original`: where the application's
-   * connection was made to.
+   * connection was made to. `choice`: what of the live endpoints is left to choose from; null: all.
    */
   pick(
     avoid: readonly UpstreamEndpoint[],
     original: { address: string; port: number } | null,
+    choice: EndpointChoice | null,
   ): UpstreamEndpoint | null {
     if (original && this.#keeps(original)) return this.#original(original.address, original.port);
     if (this.#plan.balancing === 'ClusterIp' && this.#clusterIp) return this.#clusterIp;
     // A snapshot from disk stands behind the ClusterIP, for the case that this fails too.
     if (this.#clusterIp && this.fallingBack && !(this.#live.length > 0 && avoid.includes(this.#clusterIp)))
       return this.#clusterIp;
-    return pickEndpoint(this.#live, avoid, this.#environment.random);
+    const endpoints = choice === null ? this.#live : choice.pickable(this.#live);
+    return pickEndpoint(endpoints, avoid, this.#environment.random);
   }
 
   /**

@@ -44,17 +44,40 @@ export class DependencyRuntime {
         metrics.countTransition(label, circuit.key, CIRCUIT_STATE_NAMES[state] ?? '');
         environment.onTransition(this, circuit);
       },
+      onEjection: (detection, cause) => metrics.countEjection(label, detection, cause),
+      onEjectionWithheld: (detection, cause) => metrics.countEjectionWithheld(label, detection, cause),
+      onPanic: (choice) => metrics.countPanic(label, choice),
     });
-    this.policies.update(plan.policies);
     this.endpoints = new DependencyEndpoints(plan, environment);
+    this.endpoints.onSet = () => this.#tellEndpoints();
+    this.#updatePolicies();
   }
 
   /** Takes the numbers of a new plan; state whose key is unchanged goes on. */
   update(plan: DependencyPlan, routes: RouteTable): void {
     this.plan = plan;
     this.#routes = routes;
-    this.policies.update(plan.policies);
     this.endpoints.update(plan);
+    this.#updatePolicies();
+  }
+
+  #updatePolicies(): void {
+    this.policies.update(this.plan.policies);
+    this.#tellEndpoints();
+    const { metrics } = this.#environment;
+    for (const [detection] of this.policies.detections.entries()) metrics.addDetection(this.label, detection);
+    for (const [choice] of this.policies.choices.entries()) metrics.addChoice(this.label, choice);
+  }
+
+  #tellEndpoints(): void {
+    this.policies.setEndpoints(this.endpoints.live.map(({ name }) => name));
+    for (const choice of this.policies.choices.values()) choice.pickable(this.endpoints.live);
+  }
+
+  /** What time alone changes, a few times per second. */
+  sweep(nowMs: number): void {
+    this.endpoints.sweep(nowMs);
+    this.policies.sweep(nowMs);
   }
 
   policyFor(method: string, path: string): RoutePolicy {
@@ -76,5 +99,7 @@ export class DependencyRuntime {
     this.removed = true;
     this.endpoints.remove();
     this.policies.circuits.clear();
+    this.policies.detections.clear();
+    this.policies.choices.clear();
   }
 }

@@ -23,7 +23,6 @@ import { AttemptResult, REASON_UPSTREAM, reasonSlot } from '../metrics/route-met
 import { Admission, type BulkheadWaiter } from '../policies/bulkhead.ts';
 import { Outcome } from '../policies/circuit-breaker.ts';
 import { Attempt, type AttemptOwner } from './attempt.ts';
-import { countsForBreaker } from './attempt-books.ts';
 import { ATTEMPT_FLOOR_MS, Attempts, mayRepeat } from './attempts.ts';
 import type { ProxyContext } from './context.ts';
 import { CurrentRequest } from './current-request.ts';
@@ -194,7 +193,8 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
       this.#refuseOpen(nowMs);
       return;
     }
-    const endpoint = dependency.endpoints.pick(this.#attempts.failedEndpoints, client.originalDestination);
+    const { failedEndpoints } = this.#attempts;
+    const endpoint = dependency.endpoints.pick(failedEndpoints, client.originalDestination, policy.choice);
     if (!endpoint) {
       this.#attempt.end(Outcome.Ignored, -1);
       this.#refuse(LOCAL_ANSWERS.noEndpoints, nowMs, 0, dependency.endpoints.whyNone);
@@ -211,8 +211,7 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
   attemptFailed(failureBits: number, result: number, unsent: boolean, answer: LocalAnswer, nowMs: number): void {
     const { endpoint } = this.#attempt.books;
     const rerouted = result === AttemptResult.connectFailure && this.rerouted();
-    const counts = !rerouted && countsForBreaker(this.#request.policy, failureBits);
-    this.#attempt.end(counts ? Outcome.Failure : Outcome.Ignored, result, failureBits);
+    this.#attempt.end(rerouted ? Outcome.Ignored : Outcome.Failure, result, failureBits);
     this.#attempts.failedAt(endpoint);
     if (rerouted) {
       this.#attempts.takeBack();
@@ -241,8 +240,7 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
     this.#attempt.books.noteResponse(nowMs);
     this.#attempts.failedAt(this.#attempt.books.endpoint);
     this.#attempt.drop();
-    const counts = countsForBreaker(this.#request.policy, failureBits);
-    this.#attempt.end(counts ? Outcome.Failure : Outcome.Success, failureStatus, failureBits);
+    this.#attempt.end(Outcome.Failure, failureStatus, failureBits);
     this.#wait(Phase.Backoff, atMs);
     return true;
   }

@@ -3,6 +3,7 @@ import net, { type AddressInfo, type Socket } from 'node:net';
 import { Worker } from 'node:worker_threads';
 import type { Endpoint } from '../../plan/endpoints.ts';
 import type { DependencyPlan, PolicyPlan, WorkloadPlan } from '../../plan/plan.ts';
+import { NO_BLOCKS } from '../../plan/policies/blocks.ts';
 import { type Clock, systemClock } from '../../runtime/clock.ts';
 import { type Logger, silentLogger } from '../../runtime/log.ts';
 import { seededRandom } from '../../runtime/random.ts';
@@ -13,9 +14,7 @@ import { createDataPlane, type ProxyDataPlane } from './data-plane.ts';
 export const NO_POLICY: PolicyPlan = {
   rule: 'base',
   timeouts: { requestMs: 0, attemptMs: 0, connectMs: 2_000, idleMs: 0, opaqueIdleMs: 0 },
-  retries: null,
-  circuitBreaker: null,
-  bulkhead: null,
+  ...NO_BLOCKS,
   sources: {},
 };
 

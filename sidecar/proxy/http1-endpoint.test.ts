@@ -80,7 +80,7 @@ describe('an idle connection', () => {
       onTransition: () => {},
     });
     dependency.remove();
-    const endpoint = dependency.endpoints.pick([], { address: '127.0.0.1', port }) as Http1Endpoint;
+    const endpoint = dependency.endpoints.pick([], { address: '127.0.0.1', port }, null) as Http1Endpoint;
     const connection = await connected(endpoint);
     connection.release(true, 0);
     expect(connection.socket.destroyed).toBe(true);

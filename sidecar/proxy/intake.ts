@@ -214,7 +214,7 @@ export class Intake {
 export function endpointTargets(dependency: DependencyRuntime): TunnelTargets {
   return {
     get first() {
-      return dependency.endpoints.pick([], null);
+      return dependency.endpoints.pick([], null, null);
     },
     others: null,
   };

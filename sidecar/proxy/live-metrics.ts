@@ -28,6 +28,18 @@ export function liveMetrics(
           queued,
         })),
       ),
+    detections: () =>
+      all().flatMap(({ label, policies }) =>
+        Array.from(policies.detections.entries(), ([detection, { ejected }]) => ({
+          dependency: label,
+          detection,
+          ejected: ejected.size,
+        })),
+      ),
+    choices: () =>
+      all().flatMap(({ label, policies }) =>
+        Array.from(policies.choices.values(), ({ key, panicking }) => ({ dependency: label, choice: key, panicking })),
+      ),
     dependencies: () =>
       all().map(({ label, endpoints, enforced }) => ({
         dependency: label,

@@ -6,14 +6,17 @@ import type { PolicyPlan } from '../../plan/plan.ts';
 import { NO_BLOCKS } from '../../plan/policies/blocks.ts';
 import type { BulkheadPlan } from '../../plan/policies/bulkhead.ts';
 import type { CircuitBreakerPlan } from '../../plan/policies/circuit-breaker.ts';
+import type { OutlierDetectionPlan } from '../../plan/policies/outlier-detection.ts';
 import type { RetriesPlan } from '../../plan/policies/retries.ts';
 import type { Random } from '../../runtime/random.ts';
 import type { RouteMetrics } from '../metrics/route-metrics.ts';
 import { Bulkhead } from '../policies/bulkhead.ts';
 import type { CircuitBreaker } from '../policies/circuit-breaker.ts';
 import { failureMask } from '../policies/failures.ts';
+import { type OutlierCause, OutlierDetection } from '../policies/outlier-detection.ts';
 import { RetryBudget } from '../policies/retry-budget.ts';
 import { type CircuitEntry, createCircuit } from './circuit.ts';
+import { type ChoicePlan, EndpointChoice } from './endpoint-choice.ts';
 import { StateTable } from './state-table.ts';
 
 /** What acts on the requests of one row of the plan, ready to be driven. */
@@ -25,6 +28,9 @@ export interface RoutePolicy {
   readonly retries: RetriesPlan | null;
   readonly retryMask: number;
   readonly budget: RetryBudget | null;
+  readonly detection: OutlierDetection | null;
+  /** What is left of the live endpoints to choose from; null: all. */
+  readonly choice: EndpointChoice | null;
 }
 
 export interface PoliciesEnvironment {
@@ -33,6 +39,10 @@ export interface PoliciesEnvironment {
   unixMs: () => number;
   routeMetrics(rule: string): RouteMetrics;
   onTransition(circuit: CircuitEntry, state: number): void;
+  onEjection(detection: string, cause: OutlierCause): void;
+  /** The share of ejected endpoints was used up. */
+  onEjectionWithheld(detection: string, cause: OutlierCause): void;
+  onPanic(choice: string): void;
 }
 
 export const PASS_THROUGH: PolicyPlan = {
@@ -47,6 +57,8 @@ export class RoutePolicies {
   readonly circuits: StateTable<CircuitBreakerPlan, CircuitEntry>;
   readonly bulkheads: StateTable<BulkheadPlan, Bulkhead>;
   readonly #budgets: StateTable<RetriesPlan, RetryBudget>;
+  readonly detections: StateTable<OutlierDetectionPlan, OutlierDetection>;
+  readonly choices: StateTable<ChoicePlan, EndpointChoice>;
   /** What acts where no policy does. */
   readonly passThrough: RoutePolicy;
   #rows: RoutePolicy[] = [];
@@ -73,15 +85,34 @@ export class RoutePolicies {
       create: (plan) => new RetryBudget(plan, nowMs()),
       update: (budget, plan) => budget.update(plan),
     });
+    this.detections = new StateTable({
+      create: (plan) => this.#detection(plan),
+      update: (detection, plan) => detection.update(plan, nowMs()),
+    });
+    this.choices = new StateTable({
+      create: (plan) => this.#choice(plan),
+      // A choice whose key is unchanged is narrowed by the same state, whose numbers may be others.
+      update: (choice) => choice.refresh(),
+    });
     this.passThrough = this.#policy(PASS_THROUGH);
   }
 
   /** Takes the rows of a new plan; state whose key is unchanged goes on. */
   update(plans: readonly PolicyPlan[]): void {
-    const tables = [this.circuits, this.bulkheads, this.#budgets];
+    const tables = [this.circuits, this.bulkheads, this.#budgets, this.detections, this.choices];
     for (const table of tables) table.begin();
     this.#rows = plans.map((plan) => this.#policy(plan));
     for (const table of tables) table.end();
+  }
+
+  /** The endpoints that there are now, by name. */
+  setEndpoints(names: readonly string[]): void {
+    for (const detection of this.detections.values()) detection.setEndpoints(names, this.#environment.nowMs());
+  }
+
+  /** What time alone changes. */
+  sweep(nowMs: number): void {
+    for (const detection of this.detections.values()) detection.sweep(nowMs);
   }
 
   /** The policy of a row; what is out of range passes through. */
@@ -89,7 +120,36 @@ export class RoutePolicies {
     return this.#rows[index] ?? this.passThrough;
   }
 
+  #detection(plan: OutlierDetectionPlan): OutlierDetection {
+    const environment = this.#environment;
+    const { stateKey } = plan;
+    const detection = new OutlierDetection(plan, environment.random, environment.nowMs());
+    // A request that began before a plan which no longer has this detection may still tell it something.
+    const present = () => this.detections.get(stateKey) === detection;
+    const refresh = () => {
+      for (const choice of this.choices.values()) if (choice.detection === detection) choice.refresh();
+    };
+    detection.listener = {
+      ejected(_member, cause) {
+        refresh();
+        if (present()) environment.onEjection(stateKey, cause);
+      },
+      withheld(_member, cause) {
+        if (present()) environment.onEjectionWithheld(stateKey, cause);
+      },
+      returned: refresh,
+    };
+    return detection;
+  }
+
+  #choice(plan: ChoicePlan): EndpointChoice {
+    const choice = new EndpointChoice(plan);
+    choice.onPanic = () => this.#environment.onPanic(choice.key);
+    return choice;
+  }
+
   #policy(plan: PolicyPlan): RoutePolicy {
+    const detection = this.detections.take(plan.outlierDetection);
     return {
       plan,
       metrics: this.#environment.routeMetrics(plan.rule),
@@ -98,6 +158,8 @@ export class RoutePolicies {
       retries: plan.retries,
       retryMask: failureMask(plan.retries?.retryOn ?? []),
       budget: this.#budgets.take(plan.retries),
+      detection,
+      choice: detection && this.choices.take({ stateKey: plan.outlierDetection?.stateKey ?? '', detection }),
     };
   }
 }

@@ -32,6 +32,8 @@ export interface BlockCompiler<B extends BlockName> {
   hasState: NonNullable<PolicyPlan[B]> extends { stateKey: string } ? true : false;
   /** The fields that act on HTTP only, where others act on opaque connections too; All: the block does nothing without a codec. */
   needsCodec: 'All' | readonly (keyof Written<B> & string)[];
+  /** It acts where the sidecar chooses the endpoint, and nowhere else. */
+  actsOnChoice?: true;
   /** The merged block with its defaults filled in, consistent in itself. */
   toPlan(block: Written<B>, findings: Findings): Numbers<B>;
   /** The user's name of each value of the plan. */

@@ -3,6 +3,7 @@ import { BLOCKS, type BlockName } from '../../../crds/policies/blocks.ts';
 import type { BlockCompiler, Blocks, NumbersOrAbsent, Written } from './block.ts';
 import { bulkhead } from './bulkhead.ts';
 import { circuitBreaker } from './circuit-breaker.ts';
+import { outlierDetection } from './outlier-detection.ts';
 import { retries } from './retries.ts';
 import { timeouts } from './timeouts.ts';
 
@@ -10,6 +11,7 @@ export const COMPILERS: { readonly [B in BlockName]: BlockCompiler<B> } = {
   timeouts,
   retries,
   circuitBreaker,
+  outlierDetection,
   bulkhead,
 };
 

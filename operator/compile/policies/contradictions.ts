@@ -21,6 +21,18 @@ export const CONTRADICTIONS = {
     (it: { dependency: string; openFor: string; maxOpenFor: string }) =>
       `on ${it.dependency} the policies merge to circuitBreaker.openFor ${it.openFor} above circuitBreaker.maxOpenFor ${it.maxOpenFor}, so the circuit stays open for ${it.maxOpenFor}; shorten openFor or lengthen maxOpenFor`,
   ),
+  EjectForExceedsMax: define(
+    'Accepted',
+    'Warning',
+    (it: { dependency: string; ejectFor: string; maxEjectFor: string }) =>
+      `on ${it.dependency} the policies merge to outlierDetection.ejectFor ${it.ejectFor} above outlierDetection.maxEjectFor ${it.maxEjectFor}, so every ejection lasts ${it.maxEjectFor}; shorten ejectFor or lengthen maxEjectFor`,
+  ),
+  PanicBeforeMaxEjection: define(
+    'Accepted',
+    'Warning',
+    (it: { dependency: string; ejected: number; left: number; ejectedWithoutPanic: number; leftByEjection: number }) =>
+      `on ${it.dependency} the policies merge to outlierDetection.maxEjectionPercent ${it.ejected} and panicThresholdPercent ${it.left}, so that all endpoints are used again before as many as that are ejected; lower maxEjectionPercent to ${it.ejectedWithoutPanic}, or panicThresholdPercent to ${it.leftByEjection}`,
+  ),
   RetriesCannotFinish: define(
     'Accepted',
     'Warning',

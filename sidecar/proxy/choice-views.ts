@@ -1,0 +1,34 @@
+// What is left of the endpoints to choose from, as status shows it.
+import type { Clock } from '../../runtime/clock.ts';
+import type { ChoiceView } from '../data-plane.ts';
+import type { DependencyRuntime } from './dependency.ts';
+import type { EndpointChoice } from './endpoint-choice.ts';
+
+export function choiceViews(dependencies: Iterable<DependencyRuntime>, clock: Clock): ChoiceView[] {
+  const views: ChoiceView[] = [];
+  for (const dependency of dependencies) {
+    for (const choice of dependency.policies.choices.values()) views.push(viewOf(dependency, choice, clock));
+  }
+  return views;
+}
+
+function viewOf({ plan, endpoints, enforced }: DependencyRuntime, choice: EndpointChoice, clock: Clock): ChoiceView {
+  const { detection } = choice;
+  const startedUnixMs = clock.unixMs() - clock.monotonicMs();
+  return {
+    dependency: plan.id,
+    choice: choice.key,
+    endpoints: endpoints.live.length,
+    pickable: choice.pickable(endpoints.live).length,
+    maxEjected: detection.limit,
+    panicking: choice.panicking,
+    ejected: Array.from(detection.ejected, (member) => ({
+      endpoint: member.name,
+      reason: member.reason,
+      sinceUnixMs: Math.round(startedUnixMs + member.ejectedAtMs),
+      untilUnixMs: Math.round(startedUnixMs + detection.untilMs(member)),
+      times: member.timesEjected,
+    })),
+    enforced,
+  };
+}
