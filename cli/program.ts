@@ -95,6 +95,7 @@ function addExplain(program: Command, streams: Streams, ends: Ends): void {
     .argument('[dependency]', 'whom: an entry of dependsOn, host:port or a URL; all of them where absent')
     .option('--method <method>', 'method of the request')
     .option('--path <path>', 'path of the request')
+    .option('--header <header>', 'header of the request, as "x-canary: yes"; may be given again', repeated)
     .option(
       '-f, --filename <path>',
       'look at a file, a folder or - in place of a cluster; may be given again',
@@ -104,7 +105,7 @@ function addExplain(program: Command, streams: Streams, ends: Ends): void {
   addClusterOptions(command)
     .addHelpText(
       'after',
-      notes(`Without --method and --path: what holds for requests that match no rule, and all rules.`),
+      notes(`Without --method, --path and --header: what holds for requests that match no rule, and all rules.`),
     )
     .action(async (workload: string, dependency: string | undefined, options: ExplainCommandOptions) => {
       const { runExplain } = await import('./explain/command.ts');

@@ -217,26 +217,37 @@ export const UNSEEN_STATUS = {
 export const OWN_GROUP = 'breakwater.dev';
 export const OWN_VERSION = 'v1alpha1';
 
-/** What a policy acts on, as in Gateway API policies: an object in the namespace of the policy. */
+/** Group of each kind that a policy may act on. */
+const TARGET_GROUPS = { Service: '', Namespace: '', ServiceDependency: OWN_GROUP, Platform: OWN_GROUP } as const;
+/** There is one platform, and this is its name. */
+export const PLATFORM_NAME = 'default';
+
+/** What a policy acts on, as in Gateway API policies: an object in the namespace of the policy, that namespace itself, or the platform. */
 export const targetReference = withRules(
   z.object({
-    group: z
-      .enum(['', OWN_GROUP])
-      .meta({ description: `API group of the target: "" for a Service, ${OWN_GROUP} for a ServiceDependency.` }),
-    kind: z.enum(['Service', 'ServiceDependency']).meta({
-      description:
-        'Kind of the target. Service: what its owner wants of every caller. ServiceDependency: the calls of its consumers, or those to one entry of it.',
+    group: z.enum(['', OWN_GROUP]).meta({
+      description: `API group of the target: "" for a Service and a Namespace, ${OWN_GROUP} for a ServiceDependency and the Platform.`,
     }),
-    name: dnsSubdomain('Name of the target.'),
+    kind: z.enum(['Service', 'Namespace', 'ServiceDependency', 'Platform']).meta({
+      description:
+        'Kind of the target. Service: what its owner wants of every caller. Namespace: the calls that are made in it; only that of the policy. ServiceDependency: the calls of its consumers, or those to one entry of it. Platform: every declared call of the cluster; only in the namespace of the operator.',
+    }),
+    name: dnsSubdomain(`Name of the target; that of the Platform is ${PLATFORM_NAME}.`),
     sectionName: dnsLabel(
       'Name of one entry of dependsOn of the ServiceDependency; all entries where absent.',
     ).optional(),
   }),
   [
     {
-      cel: `self.group == (self.kind == 'Service' ? '' : '${OWN_GROUP}')`,
-      message: `group and kind do not belong together: write group "" for a Service, group ${OWN_GROUP} for a ServiceDependency`,
-      holds: (it) => it.group === (it.kind === 'Service' ? '' : OWN_GROUP),
+      cel: `self.group == (self.kind == 'Service' || self.kind == 'Namespace' ? '' : '${OWN_GROUP}')`,
+      message: `group and kind do not belong together: write group "" for a Service or a Namespace, group ${OWN_GROUP} for a ServiceDependency or the Platform`,
+      holds: (it) => it.group === TARGET_GROUPS[it.kind],
+    },
+    {
+      cel: `self.kind != 'Platform' || self.name == '${PLATFORM_NAME}'`,
+      message: `there is one platform: write name: ${PLATFORM_NAME}`,
+      fieldPath: '.name',
+      holds: (it) => it.kind !== 'Platform' || it.name === PLATFORM_NAME,
     },
     {
       cel: "!has(self.sectionName) || self.kind == 'ServiceDependency'",

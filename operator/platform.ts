@@ -112,7 +112,15 @@ function clusterPlatform(config: OperatorConfig, cluster: ClusterConfig, tools: 
   });
   const injection = { capture: cluster.sidecar.capture, podSecurityDefault: cluster.podSecurityDefault };
   const { clusterDomain } = config;
-  const source = new ClusterSource({ api, clusterDomain, injection, random, timings: timings.reflector, ...tools });
+  const source = new ClusterSource({
+    api,
+    clusterDomain,
+    systemNamespace: namespace,
+    injection,
+    random,
+    timings: timings.reflector,
+    ...tools,
+  });
   const elector = createElector(api, cluster, tools, timings.election);
   /** For what only the replica that leads writes. */
   const leaderApi = fencedApi(api, elector);

@@ -17,6 +17,7 @@ export const PLAN_LIMITS = {
   levelsPerDependency: 8,
   rulesPerLevel: 256,
   matchesPerRule: 16,
+  headersPerMatch: 4,
   combinations: 65_536,
   policies: 65_536,
   portsPerService: 256,
@@ -47,9 +48,16 @@ export const rulePlan = z.object({
   name: text(253),
   matches: z
     .array(
-      z.object({
+      // Strict: what narrows a match and is not understood would make its rule hold for requests that it is not meant for.
+      z.strictObject({
         method: text(64).nullable(),
         path: z.object({ type: z.enum(['Exact', 'PathPrefix']), value: text(1024) }).nullable(),
+        /** Names in lower case; the value of Present is empty. Absent: whatever the headers are. */
+        headers: z
+          .array(z.object({ name: text(64), type: z.enum(['Exact', 'Prefix', 'Present']), value: text(256) }))
+          .min(1)
+          .max(PLAN_LIMITS.headersPerMatch)
+          .optional(),
       }),
     )
     .max(PLAN_LIMITS.matchesPerRule),

@@ -25,7 +25,7 @@ describe('the examples', () => {
     expect(schemaProblems(manifests)).toEqual([]);
     const { problems } = compileManifests([...shop, ...manifests]);
     // None of the warnings that would concern whoever copies it.
-    const allowed = new Set(['NoPodsSelected', 'PolicyOnServiceActsOnDeclaredCallsOnly', 'EnforcementDisabled']);
+    const allowed = new Set(['NoPodsSelected', 'ActsOnDeclaredCallsOnly', 'EnforcementDisabled']);
     expect(problems.filter(({ reason }) => !allowed.has(reason))).toEqual([]);
   });
 

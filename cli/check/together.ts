@@ -46,10 +46,7 @@ const ELSEWHERE: ReadonlySet<string> = new Set<Reason>([
 ]);
 
 /** True, and nothing that anybody would change. */
-const NOTES: ReadonlySet<string> = new Set<Reason>([
-  'PolicyOnServiceActsOnDeclaredCallsOnly',
-  'EnforcementDisabledThere',
-]);
+const NOTES: ReadonlySet<string> = new Set<Reason>(['ActsOnDeclaredCallsOnly', 'EnforcementDisabledThere']);
 
 function judge(problem: Problem): JointFinding[] {
   const { kind, object, field, reason, message } = problem;

@@ -17,6 +17,7 @@ export interface ExplainCommandOptions extends ClusterOptions {
   filename?: readonly string[];
   method?: string;
   path?: string;
+  header?: readonly string[];
   output: 'text' | 'json';
 }
 
@@ -29,7 +30,7 @@ export async function runExplain(
 ): Promise<number> {
   const workload = parseWorkload(workloadText);
   const dependency = dependencyText === undefined ? undefined : parseDependency(dependencyText);
-  const request = parseRequest(options.method, options.path, dependency?.path);
+  const request = parseRequest(options.method, options.path, options.header ?? [], dependency?.path);
   const seen = await see(workload, options, streams);
   if (seen === undefined) return 1;
   const answer = explain({ ...seen, dependency, request });

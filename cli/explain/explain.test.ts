@@ -21,9 +21,9 @@ const checked = check([{ file: 'shop.yaml', text: readFileSync(join(testdata, 's
   namespace: 'default',
 });
 
-function ask(workload: string, dependency?: string, method?: string, path?: string) {
+function ask(workload: string, dependency?: string, method?: string, path?: string, ...headers: string[]) {
   const named = dependency === undefined ? undefined : parseDependency(dependency);
-  const request = parseRequest(method, path, named?.path);
+  const request = parseRequest(method, path, headers, named?.path);
   return explain({ ...questionFromFiles(checked, parseWorkload(workload), undefined), dependency: named, request });
 }
 
@@ -91,8 +91,10 @@ describe('a mistake on the command line', () => {
     [() => parseWorkload('a/b/c'), /names no workload/],
     [() => parseWorkload('node/a'), /"node" is no kind with pods/],
     [() => parseDependency('http://'), /neither the name of an entry/],
-    [() => parseRequest('GE T', undefined, undefined), /no method/],
-    [() => parseRequest('GET', 'charges', undefined), /starts with "\/"/],
+    [() => parseRequest('GE T', undefined, [], undefined), /no method/],
+    [() => parseRequest('GET', 'charges', [], undefined), /starts with "\/"/],
+    [() => parseRequest(undefined, undefined, ['x-canary'], undefined), /a name, a colon and a value/],
+    [() => parseRequest(undefined, undefined, ['x y: 1'], undefined), /no header/],
     [() => questionFromFiles(checked, parseWorkload('deploy/chekout'), undefined), /did you mean checkout\?/],
     [
       () => questionFromFiles(checked, parseWorkload('deploy/checkout'), 'billing'),
@@ -111,6 +113,11 @@ const match = fc
     {
       method: fc.constantFrom(...methods),
       path: fc.record({ type: fc.constantFrom('Exact', 'PathPrefix'), value: fc.constantFrom(...paths) }),
+      headers: fc.constantFrom(
+        [{ name: 'x-canary', type: 'Present' }],
+        [{ name: 'X-CANARY', value: 'a' }],
+        [{ name: 'x-canary', type: 'Prefix', value: 'a' }],
+      ),
     },
     { requiredKeys: [] },
   )
@@ -132,7 +139,8 @@ describe('for every request', () => {
         rules,
         fc.constantFrom(...methods),
         fc.constantFrom(...paths),
-        (wide, narrow, method, path) => {
+        fc.constantFrom('', 'a', 'ab', 'b'),
+        (wide, narrow, method, path, header) => {
           const { workloads } = compile(
             world([
               service('payments'),
@@ -143,8 +151,10 @@ describe('for every request', () => {
           );
           const plan = workloads[0]?.plan.dependencies[0];
           if (plan === undefined) throw new Error('no plan');
-          const enforced = plan.policies[new RouteTable(plan).match(method, path)];
-          expect(rowOf(plan, matchedRules(plan, { method, path }))).toBe(enforced);
+          const enforced =
+            plan.policies[new RouteTable(plan).match(method, path, header === '' ? '' : `\r\nX-Canary: ${header}`)];
+          const headers = header === '' ? [] : [{ name: 'X-Canary', value: header }];
+          expect(rowOf(plan, matchedRules(plan, { method, path, headers }))).toBe(enforced);
         },
       ),
     );

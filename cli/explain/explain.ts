@@ -3,7 +3,7 @@
 import { formatDuration } from '../../crds/duration.ts';
 import type { ResiliencePolicy } from '../../crds/resilience-policy.ts';
 import type { ServiceDependency } from '../../crds/service-dependency.ts';
-import { targetsOf } from '../../operator/compile/attach.ts';
+import { targetKey, targetsOf } from '../../operator/compile/attach.ts';
 import { compile } from '../../operator/compile/compile.ts';
 import type { CompiledDependency } from '../../operator/compile/dependencies.ts';
 import { type ExplainedBlock, explainRow, layersOf, type Written } from '../../operator/compile/origins.ts';
@@ -83,7 +83,7 @@ export function explain({ world, subject, dependency, request, assumptions, know
     ok: true,
     explanation: {
       workload: { kind: subject.kind, namespace: subject.namespace, name: subject.name, serviceDependencies: names },
-      request: request ?? null,
+      request: request === undefined ? null : { ...request, headers: [...request.headers] },
       dependencies: wanted.map((entry) => explainEntry(entry, context)),
       problems: problems.filter((problem) => isOfWorkload(problem, owners)).map(toProblem),
       assumptions: assumptions
@@ -161,7 +161,8 @@ export function matchedRules({ levels }: DependencyPlan, request: RequestReferen
       combinations,
       policies: combinations.map(() => NO_POLICY),
     });
-    return table.match(request.method, request.path) - 1;
+    const fields = request.headers.map(({ name, value }) => `\r\n${name}: ${value}`).join('');
+    return table.match(request.method, request.path, fields) - 1;
   });
 }
 
@@ -215,11 +216,15 @@ type Change = DependencyExplanation['rules'][number]['changes'][number];
 const nameOf = (block: string, { field, aspect }: { field: string; aspect: string | undefined }) =>
   `${block}.${field}${aspect === undefined ? '' : ` (${aspect})`}`;
 
-/** "POST /charges and below" */
-export function describeMatch({ method, path }: RulePlan['matches'][number]): string {
+/** "POST /charges and below with x-canary: yes" */
+export function describeMatch({ method, path, headers = [] }: RulePlan['matches'][number]): string {
   const where =
     path === null ? 'any path' : path.type === 'Exact' ? `exactly ${path.value}` : `${path.value} and below`;
-  return `${method ?? 'any method'} ${where}`;
+  const fields = headers.map(({ name, type, value }) => {
+    if (type === 'Present') return `a header ${name}`;
+    return `${name}: ${value}${type === 'Prefix' ? '…' : ''}`;
+  });
+  return `${method ?? 'any method'} ${where}${fields.length === 0 ? '' : ` with ${fields.join(' and ')}`}`;
 }
 
 function toBlock(block: ExplainedBlock, isOff: boolean, protocol: DependencyPlan['protocol']): BlockExplanation {
@@ -275,12 +280,7 @@ function writtenOf(written: Written, isDuration: boolean): WrittenValue {
 
 /** The narrowest target of the policy by which it acts on the entry. */
 function targetOf(policy: ResiliencePolicy, { owner, name }: Entry, { target }: CompiledDependency): string {
-  const own = new Set(
-    policy.spec.targetRefs.map(({ kind, name: object, sectionName }) => {
-      const section = sectionName === undefined ? '' : ` ${sectionName}`;
-      return `${kind} ${policy.metadata.namespace}/${object}${section}`;
-    }),
-  );
+  const own = new Set(policy.spec.targetRefs.map((reference) => targetKey(policy.metadata.namespace, reference)));
   return targetsOf(owner.metadata, name, target?.service).findLast((one) => own.has(one)) ?? '';
 }
 
@@ -321,6 +321,8 @@ function mentions(message: string, id: string): boolean {
 
 function wants(policy: ResiliencePolicy, { owner, name, compiled }: Entry): boolean {
   return policy.spec.targetRefs.some((target) => {
+    if (target.kind === 'Platform') return true;
+    if (target.kind === 'Namespace') return target.name === owner.metadata.namespace;
     const key = keyOf({ namespace: policy.metadata.namespace, name: target.name });
     if (target.kind === 'Service') return compiled?.target !== undefined && key === keyOf(compiled.target.service);
     return key === keyOf(owner.metadata) && (target.sectionName === undefined || target.sectionName === name);

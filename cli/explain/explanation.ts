@@ -107,7 +107,13 @@ export const explanation = z.strictObject({
     name: z.string(),
     serviceDependencies: z.array(z.string()).meta({ description: 'Those that select its pods.' }),
   }),
-  request: z.strictObject({ method: z.string(), path: z.string() }).nullable(),
+  request: z
+    .strictObject({
+      method: z.string(),
+      path: z.string(),
+      headers: z.array(z.strictObject({ name: z.string(), value: z.string() })),
+    })
+    .nullable(),
   dependencies: z.array(dependency),
   problems: z.array(problemExplanation).meta({ description: 'Of the workload as a whole.' }),
   assumptions: z.array(z.string()).meta({ description: 'What could not be seen, and what was taken for it.' }),

@@ -11,7 +11,13 @@ import {
   toWorldService,
 } from '../../operator/compile/objects.ts';
 import { matchesSelector } from '../../operator/compile/selector.ts';
-import type { ObjectKey, World, WorldPod, WorldService } from '../../operator/compile/world.ts';
+import {
+  DEFAULT_SYSTEM_NAMESPACE,
+  type ObjectKey,
+  type World,
+  type WorldPod,
+  type WorldService,
+} from '../../operator/compile/world.ts';
 import { groupBy, keyOf } from '../../operator/compile/world-index.ts';
 import { Cluster, type ClusterOptions, ForbiddenError, type RawObject } from '../cluster/connect.ts';
 import { podTemplateOf } from '../manifests/pod-template.ts';
@@ -46,7 +52,9 @@ async function read(cluster: Cluster, workload: WorkloadReference): Promise<Seen
     readServices(cluster, references, assumptions),
     readPoliciesOf(
       cluster,
-      [...new Set(references.map((one) => one.namespace))].filter((one) => one !== namespace),
+      [...new Set([DEFAULT_SYSTEM_NAMESPACE, ...references.map((one) => one.namespace)])].filter(
+        (one) => one !== namespace,
+      ),
       assumptions,
     ),
     readNamespace(cluster, namespace, assumptions),
@@ -54,6 +62,7 @@ async function read(cluster: Cluster, workload: WorkloadReference): Promise<Seen
   ]);
   const world: World = {
     clusterDomain: 'cluster.local',
+    systemNamespace: DEFAULT_SYSTEM_NAMESPACE,
     injection: INJECTION_DEFAULTS,
     namespaces,
     services,
@@ -150,7 +159,7 @@ async function readServices(
   return found.flat();
 }
 
-/** Of the owners of Services, in their namespaces. */
+/** Of the owners of Services, in their namespaces, and of the platform. */
 async function readPoliciesOf(
   cluster: Cluster,
   namespaces: readonly string[],
@@ -161,7 +170,7 @@ async function readPoliciesOf(
       const items = await orForbidden(() => cluster.list(`${OURS}/namespaces/${namespace}/resiliencepolicies`));
       if (items !== 'forbidden') return items ?? [];
       assumptions.push({
-        text: `you may not list ResiliencePolicies of namespace ${namespace}: what they set for every caller is not shown`,
+        text: `you may not list ResiliencePolicies of namespace ${namespace}: what they set for callers elsewhere is not shown`,
         service: undefined,
       });
       return [];

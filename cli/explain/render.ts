@@ -52,7 +52,7 @@ function renderDependency(
         ? rules.length > 0
           ? 'requests that match no rule'
           : 'every request'
-        : `${request.method} ${request.path} (rule ${rule})`;
+        : `${request.method} ${request.path}${request.headers.map(({ name, value }) => `, ${name}: ${value}`).join('')} (rule ${rule})`;
     lines.push('', paint('bold', printable(subject)), ...renderBlocks(blocks, reader));
   }
   if (problems.length > 0)

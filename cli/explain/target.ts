@@ -84,21 +84,31 @@ export function parseDependency(text: string): DependencyReference {
 export interface RequestReference {
   method: string;
   path: string;
+  /** As they were written: names in any case, one of them several times. */
+  headers: readonly { name: string; value: string }[];
 }
 
-/** Undefined where the user speaks of no request. Throws UsageError. */
+/** Undefined where the user speaks of no request. Each of `headers` is "name: value". Throws UsageError. */
 export function parseRequest(
   method: string | undefined,
   path: string | undefined,
+  headers: readonly string[],
   ofUrl: string | undefined,
 ): RequestReference | undefined {
   const wanted = path ?? (ofUrl !== undefined && ofUrl !== '/' ? ofUrl : undefined);
-  if (method === undefined && wanted === undefined) return undefined;
+  if (method === undefined && wanted === undefined && headers.length === 0) return undefined;
   const verb = method ?? 'GET';
   if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(verb))
     throw new UsageError(`"${verb}" is no method: write one such as GET or POST`);
   const target = wanted ?? '/';
   if (!target.startsWith('/')) throw new UsageError(`"${target}" is no path: it starts with "/"`);
   // The sidecar looks at what stands before the query.
-  return { method: verb, path: target.split(/[?#]/, 1)[0] ?? '/' };
+  return { method: verb, path: target.split(/[?#]/, 1)[0] ?? '/', headers: headers.map(parseHeader) };
+}
+
+function parseHeader(text: string): { name: string; value: string } {
+  const [, name, value] = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t -~\u0080-\u00ff]*?)[ \t]*$/.exec(text) ?? [];
+  if (name === undefined || value === undefined)
+    throw new UsageError(`"${text}" is no header: write a name, a colon and a value, such as "x-canary: yes"`);
+  return { name, value };
 }

@@ -1,6 +1,6 @@
 // Rules: which requests have other values than those beside them.
 import { z } from 'zod';
-import { dnsLabel, listMeta, mapList } from '../fields.ts';
+import { DOC_DEFAULT, dnsLabel, listMeta, mapList } from '../fields.ts';
 import { withRules } from '../rules.ts';
 import { blocks } from './blocks.ts';
 
@@ -41,6 +41,57 @@ const path = z
   })
   .meta({ description: 'Path of the request.' });
 
+/** Fields that end at each hop or say where the message ends: they are read by whoever receives them, and not matched. */
+export const UNMATCHABLE_HEADERS = [
+  'host',
+  'connection',
+  'content-length',
+  'transfer-encoding',
+  'te',
+  'upgrade',
+  'keep-alive',
+  'proxy-connection',
+] as const;
+
+const header = withRules(
+  z.object({
+    name: withRules(z.string().max(64, { abort: true }).meta({ description: 'Name of the header, in any case.' }), [
+      {
+        cel: "self.matches('^[A-Za-z0-9!#$%&*+.^_|~-]+$')",
+        message: 'a header name is letters, digits and "-", such as x-canary',
+        holds: (value) => /^[A-Za-z0-9!#$%&*+.^_|~-]+$/.test(value),
+      },
+      {
+        cel: `!(self.lowerAscii() in [${UNMATCHABLE_HEADERS.map((name) => `'${name}'`).join(', ')}])`,
+        message: 'this header belongs to the connection or the framing and cannot be matched; name another one',
+        holds: (value) => !(UNMATCHABLE_HEADERS as readonly string[]).includes(value.toLowerCase()),
+      },
+    ]),
+    type: z
+      .enum(['Exact', 'Prefix', 'Present'])
+      .meta({
+        description:
+          'Exact: the whole value, case-sensitive. Prefix: its beginning. Present: the header is there, whatever it says. A header that comes several times has its values joined by ", ".',
+        [DOC_DEFAULT]: 'Exact',
+      })
+      .optional(),
+    value: withRules(z.string().max(256, { abort: true }).meta({ description: 'What the value is, or begins with.' }), [
+      {
+        cel: "self.matches('^([!-~]([ -~]*[!-~])?)?$')",
+        message: 'write a value of visible ASCII without spaces at its ends',
+        holds: (value) => /^([!-~]([ -~]*[!-~])?)?$/.test(value),
+      },
+    ]).optional(),
+  }),
+  [
+    {
+      cel: "(has(self.type) && self.type == 'Present') != has(self.value)",
+      message: 'Exact and Prefix need a value, and Present takes none; write value, or type: Present without it',
+      holds: ({ type, value }) => (type === 'Present') !== (value !== undefined),
+    },
+  ],
+);
+
 const match = withRules(
   z.object({
     method: z
@@ -48,13 +99,19 @@ const match = withRules(
       .meta({ description: 'Method of the request; any where absent.' })
       .optional(),
     path: path.optional(),
+    headers: z
+      .array(header.meta({ ...header.meta(), description: 'One header of the request.' }))
+      .min(1)
+      .max(4)
+      .meta(listMeta('Headers of the request; all of them must match.', { type: 'atomic' }))
+      .optional(),
   }),
   [
     {
-      cel: 'has(self.method) || has(self.path)',
+      cel: 'has(self.method) || has(self.path) || has(self.headers)',
       message:
-        'a match names a method, a path or both; write one of them, and what holds for every request beside rules',
-      holds: (it) => it.method !== undefined || it.path !== undefined,
+        'a match names a method, a path or headers; write one of them, and what holds for every request beside rules',
+      holds: (it) => it.method !== undefined || it.path !== undefined || it.headers !== undefined,
     },
   ],
 );

@@ -8,7 +8,10 @@ import type { ObjectKey } from './world.ts';
 import { keyOf, type WorldIndex } from './world-index.ts';
 
 export interface Attachments {
-  /** The policy in force, by target: "Service shop/cart", "ServiceDependency shop/checkout", "ServiceDependency shop/checkout payments". */
+  /**
+   * The policy in force, by target: "Platform", "Namespace shop", "Service shop/cart", "ServiceDependency shop/checkout",
+   * "ServiceDependency shop/checkout payments".
+   */
   byTarget: ReadonlyMap<string, ResiliencePolicy>;
   problems: readonly Problem[];
 }
@@ -31,10 +34,9 @@ export function attach(index: WorldIndex): Attachments {
         const place = { kind: policy.kind, object: policy.metadata, field };
         problems.push(problem('Conflicted', place, { target, winner: keyOf(established.metadata) }));
       }
-      if (reference.kind === 'Service') {
+      if (reference.kind !== 'ServiceDependency') {
         const place = { kind: policy.kind, object: policy.metadata, field };
-        const service = keyOf({ namespace: policy.metadata.namespace, name: reference.name });
-        problems.push(problem('PolicyOnServiceActsOnDeclaredCallsOnly', place, { service }));
+        problems.push(problem('ActsOnDeclaredCallsOnly', place, { target: describeTarget(target) }));
       }
     });
   }
@@ -44,6 +46,8 @@ export function attach(index: WorldIndex): Attachments {
 /** Every target that one entry belongs to, widest first: keys of Attachments. `service`: undefined for a host. */
 export function targetsOf(owner: ObjectKey, entry: string, service: ObjectKey | undefined): string[] {
   return [
+    'Platform',
+    `Namespace ${owner.namespace}`,
     ...(service === undefined ? [] : [`Service ${keyOf(service)}`]),
     `ServiceDependency ${keyOf(owner)}`,
     `ServiceDependency ${keyOf(owner)} ${entry}`,
@@ -58,8 +62,16 @@ export function policiesFor(attachments: Attachments, targets: readonly string[]
   );
 }
 
+/** "calls to Service shop/cart" and the like. */
+function describeTarget(target: string): string {
+  if (target === 'Platform') return 'calls of the platform';
+  return target.startsWith('Namespace ') ? `calls made in ${target}` : `calls to ${target}`;
+}
+
 /** As users read it in messages, and the key of Attachments. */
 export function targetKey(namespace: string, reference: TargetReference): string {
+  if (reference.kind === 'Platform') return 'Platform';
+  if (reference.kind === 'Namespace') return `Namespace ${reference.name}`;
   const section = reference.sectionName === undefined ? '' : ` ${reference.sectionName}`;
   return `${reference.kind} ${namespace}/${reference.name}${section}`;
 }
@@ -74,6 +86,17 @@ function unresolved(
   const key = keyOf({ namespace, name: reference.name });
   const at = (name: string) => ({ kind: policy.kind, object: policy.metadata, field: `${field}.${name}` });
   const target = `${reference.kind} ${key}`;
+  if (reference.kind === 'Platform') {
+    const { systemNamespace } = index;
+    return namespace === systemNamespace
+      ? undefined
+      : problem('PlatformOfOperatorOnly', at('kind'), { namespace, systemNamespace });
+  }
+  if (reference.kind === 'Namespace') {
+    return reference.name === namespace
+      ? undefined
+      : problem('NamespaceNotOwn', at('name'), { namespace, target: reference.name });
+  }
   if (reference.kind === 'Service') {
     return index.services.has(key) ? undefined : problem('TargetNotFound', at('name'), { target });
   }

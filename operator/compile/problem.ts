@@ -30,6 +30,18 @@ export const PROBLEMS = {
     (it: { target: string }) =>
       `${it.target} is invalid, so the policy cannot act on it; see the status of ${it.target}`,
   ),
+  NamespaceNotOwn: define(
+    'Accepted',
+    'Error',
+    (it: { namespace: string; target: string }) =>
+      `a policy acts on no namespace but its own: write name: ${it.namespace}, or put the policy into Namespace ${it.target}`,
+  ),
+  PlatformOfOperatorOnly: define(
+    'Accepted',
+    'Error',
+    (it: { namespace: string; systemNamespace: string }) =>
+      `only a policy in the namespace of the operator acts on the Platform: put it into ${it.systemNamespace}, or target Namespace ${it.namespace}`,
+  ),
   SectionNotFound: define(
     'Accepted',
     'Error',
@@ -60,11 +72,11 @@ export const PROBLEMS = {
     (it: { dependency: string; limit: number }) =>
       `a pod may have at most ${it.limit} dependencies over all ServiceDependencies that select it, so ${it.dependency} is left out; remove dependencies, or narrow consumer.selector`,
   ),
-  PolicyOnServiceActsOnDeclaredCallsOnly: define(
+  ActsOnDeclaredCallsOnly: define(
     'Accepted',
     'Warning',
-    (it: { service: string }) =>
-      `acts only on calls to Service ${it.service} that a ServiceDependency declares; for other callers, declare theirs too`,
+    (it: { target: string }) =>
+      `acts only on ${it.target} that a ServiceDependency declares; for other callers, declare theirs too`,
   ),
   ActsOnNothing: define(
     'Accepted',

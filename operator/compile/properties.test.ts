@@ -97,6 +97,8 @@ const dependencies = fc
 
 const targets = fc.uniqueArray(
   fc.oneof(
+    fc.constant(TARGETS.platform),
+    namespace.map(TARGETS.namespace),
     name('payments', 'inventory', 'nobody').map(TARGETS.service),
     fc
       .tuple(name('checkout', 'cart', 'all'), fc.option(name('payments', 'db'), { nil: undefined }))
@@ -108,7 +110,7 @@ const targets = fc.uniqueArray(
 const policies = fc
   .record({
     named: name('a', 'b', 'c', 'd'),
-    namespace,
+    namespace: name('shop', 'billing', 'breakwater-system'),
     created: name('2026-01-01T00:00:00Z', '2026-02-01T00:00:00Z'),
     targets,
     set: optional(blocks),

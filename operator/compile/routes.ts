@@ -224,11 +224,19 @@ function rulesOf(policy: ResiliencePolicy): readonly PolicyRule[] {
 function levelOf(policy: ResiliencePolicy): RulePlan[] {
   return rulesOf(policy).map((rule) => ({
     name: rule.name,
-    matches: rule.matches.map(({ method, path }) => ({
+    matches: rule.matches.map(({ method, path, headers }) => ({
       method: method ?? null,
       path: path === undefined ? null : { type: path.type, value: path.value },
+      ...(headers === undefined ? {} : { headers: headers.map(headerOf) }),
     })),
   }));
+}
+
+type HeaderMatch = NonNullable<PolicyRule['matches'][number]['headers']>[number];
+
+/** Names of headers have no case: in a plan theirs is the lower one. */
+function headerOf({ name, type = 'Exact', value = '' }: HeaderMatch) {
+  return { name: name.toLowerCase(), type, value };
 }
 
 export function blocksOf(layer: Layer): Blocks[] {

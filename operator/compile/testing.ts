@@ -70,6 +70,8 @@ export function serviceDependency(
 }
 
 export const TARGETS = {
+  platform: { group: 'breakwater.dev', kind: 'Platform', name: 'default' },
+  namespace: (name: string) => ({ group: '', kind: 'Namespace', name }),
   service: (name: string) => ({ group: '', kind: 'Service', name }),
   dependency: (name: string, sectionName?: string) => ({
     group: 'breakwater.dev',

@@ -14,15 +14,16 @@ import {
   toWorldRefusal,
   toWorldService,
 } from './objects.ts';
-import type {
-  InvalidObject,
-  ObjectKey,
-  World,
-  WorldEndpointSlice,
-  WorldNamespace,
-  WorldPod,
-  WorldRefusal,
-  WorldService,
+import {
+  DEFAULT_SYSTEM_NAMESPACE,
+  type InvalidObject,
+  type ObjectKey,
+  type World,
+  type WorldEndpointSlice,
+  type WorldNamespace,
+  type WorldPod,
+  type WorldRefusal,
+  type WorldService,
 } from './world.ts';
 
 /** Gathers a world object by object; of two with the same kind, namespace and name the later one counts, as with kubectl apply. */
@@ -118,6 +119,7 @@ export function addObject(builder: WorldBuilder, raw: unknown): boolean {
 export function buildWorld(builder: WorldBuilder, clusterDomain: string, injection = INJECTION_DEFAULTS): World {
   return {
     clusterDomain,
+    systemNamespace: DEFAULT_SYSTEM_NAMESPACE,
     injection,
     namespaces: [...builder.namespaces.values()],
     services: [...builder.services.values()],

@@ -15,6 +15,7 @@ import type {
 
 export interface WorldIndex {
   clusterDomain: string;
+  systemNamespace: string;
   injection: InjectionDefaults;
   namespaces: ReadonlyMap<string, WorldNamespace>;
   /** By "namespace/name", as all maps below unless they say otherwise. */
@@ -71,6 +72,7 @@ export function indexWorld(world: World): WorldIndex {
   const dependencies = [...world.serviceDependencies].sort(compareAge);
   return {
     clusterDomain: world.clusterDomain,
+    systemNamespace: world.systemNamespace,
     injection: world.injection,
     namespaces: new Map(world.namespaces.map((namespace) => [namespace.name, namespace])),
     services: new Map(world.services.map((service) => [keyOf(service), service])),

@@ -90,8 +90,13 @@ export interface InvalidObject extends ObjectKey {
   problems: readonly { path: string; message: string }[];
 }
 
+/** Where the chart is installed unless somebody says otherwise. */
+export const DEFAULT_SYSTEM_NAMESPACE = 'breakwater-system';
+
 export interface World {
   clusterDomain: string;
+  /** The operator's own: where policies for the whole platform are. */
+  systemNamespace: string;
   injection: InjectionDefaults;
   namespaces: readonly WorldNamespace[];
   services: readonly WorldService[];

@@ -28,6 +28,7 @@ function pod(name: string, over: Partial<WorldPod> = {}): WorldPod {
 function world(pods: WorldPod[], labels: Record<string, string> = { 'breakwater.dev/injection': 'enabled' }): World {
   return {
     clusterDomain: 'cluster.local',
+    systemNamespace: 'breakwater-system',
     injection: { capture: 'auto', podSecurityDefault: 'privileged' },
     namespaces: [
       { name: 'shop', labels, annotations: {} },

@@ -43,6 +43,7 @@ beforeEach(() => {
   const source = {
     world: (): World => ({
       clusterDomain: 'cluster.local',
+      systemNamespace: 'breakwater-system',
       injection: INJECTION_DEFAULTS,
       namespaces: [],
       services: [],

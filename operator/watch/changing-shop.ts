@@ -187,6 +187,7 @@ export function sorted(world: World): World {
       .map(([, value]) => value);
   return {
     clusterDomain: world.clusterDomain,
+    systemNamespace: world.systemNamespace,
     injection: world.injection,
     namespaces: order(world.namespaces),
     services: order(world.services),

@@ -60,6 +60,7 @@ beforeEach(() => {
   source = new ClusterSource({
     api: cluster,
     clusterDomain: 'cluster.local',
+    systemNamespace: 'breakwater-system',
     injection: INJECTION_DEFAULTS,
     clock,
     random: () => 0,

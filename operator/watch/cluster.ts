@@ -37,6 +37,8 @@ const DEBOUNCE = { quietMs: 50, maxMs: 100 };
 export interface ClusterSourceOptions {
   api: Pick<ApiClient, 'request' | 'stream'>;
   clusterDomain: string;
+  /** The operator's own. */
+  systemNamespace: string;
   injection: InjectionDefaults;
   clock: Clock;
   random: Random;
@@ -193,6 +195,7 @@ export class ClusterSource implements WorldSource {
       });
     return {
       clusterDomain: this.#options.clusterDomain,
+      systemNamespace: this.#options.systemNamespace,
       injection: this.#options.injection,
       namespaces: namespaces.store.values(),
       services: services.store.values(),

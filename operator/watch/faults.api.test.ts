@@ -99,6 +99,7 @@ class Operator {
     this.source = new ClusterSource({
       api: this.#api,
       clusterDomain: CLUSTER_DOMAIN,
+      systemNamespace: 'breakwater-system',
       injection: INJECTION_DEFAULTS,
       random,
       timings,

@@ -334,7 +334,7 @@ export class ClientConnection implements Downstream, TimerNode {
     }
     const answer = LOCAL_ANSWERS.undeclared;
     this.#answers.keepAlive = false;
-    this.dependency.policyFor('', '/').metrics.observe(answer.status, reasonSlot(answer.code), 0);
+    this.dependency.policyFor('', '/', '').metrics.observe(answer.status, reasonSlot(answer.code), 0);
     const to = this.originalDestination;
     const context = {
       ...this.#answerContext(''),
@@ -393,7 +393,7 @@ export class ClientConnection implements Downstream, TimerNode {
     this.#context.ticker.disarm(this);
     this.#answers.keepAlive = false;
     this.#head.method = 'GET';
-    this.dependency.policyFor('', '/').metrics.observe(answer.status, reasonSlot(answer.code), 0);
+    this.dependency.policyFor('', '/', '').metrics.observe(answer.status, reasonSlot(answer.code), 0);
     this.#answers.local(answer, this.#answerContext(detail), true);
     this.#linger();
   }

@@ -33,7 +33,7 @@ export class CurrentRequest implements OutgoingRequest {
     this.context = context;
     this.head = head;
     this.dependency = dependency;
-    this.policy = dependency.policyFor('', '/');
+    this.policy = dependency.policyFor('', '/', '');
     this.replay = new ReplayBody(context.replayPool);
   }
 }

@@ -80,9 +80,10 @@ export class DependencyRuntime {
     this.policies.sweep(nowMs);
   }
 
-  policyFor(method: string, path: string): RoutePolicy {
+  /** `fields` has CR LF before each line. */
+  policyFor(method: string, path: string, fields: string): RoutePolicy {
     if (!this.enforced) return this.policies.passThrough;
-    return this.policies.row(this.#routes.match(method, path));
+    return this.policies.row(this.#routes.match(method, path, fields));
   }
 
   /** What holds for a connection as a whole: the policy of no rule. */

@@ -65,7 +65,8 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
   begin(host: string, correlationId: string, hasBody: boolean): void {
     const request = this.#request;
     const nowMs = this.#context.ticker.nowMs();
-    const policy = request.dependency.policyFor(request.head.method, request.head.path);
+    const { method, path, fields } = request.head;
+    const policy = request.dependency.policyFor(method, path, fields);
     request.policy = policy;
     request.host = host;
     request.correlationId = correlationId;

@@ -1,8 +1,11 @@
 // Which row of policies holds for a request. Compiled when a plan arrives, so that a request costs one pass over the rules of each level.
 //
 // Semantics: of Gateway API's HTTPRouteMatch. Method and path are case-sensitive; a PathPrefix matches by whole segments and its trailing
-// slash says nothing ("/charges" and "/charges/" match /charges, /charges/, /charges/7, not /chargesheet); Exact is exact. The path is the raw one, without query. Of each level's rules the first one counts.
+// slash says nothing ("/charges" and "/charges/" match /charges, /charges/, /charges/7, not /chargesheet); Exact is exact. The path is the raw
+// one, without query. Names of headers have no case, their values have; a header that comes several times has its values joined by ", "
+// (RFC 9110, 5.3). Of each level's rules the first one counts.
 import type { DependencyPlan, RulePlan } from '../../plan/plan.ts';
+import { fieldValue } from '../http1/field-value.ts';
 
 const SLASH = 0x2f;
 
@@ -16,7 +19,11 @@ interface CompiledMatch {
   readonly pathKind: number;
   /** A prefix is kept without its trailing slash. */
   readonly path: string;
+  /** Null: none is asked for, and nobody looks at the fields. */
+  readonly headers: readonly HeaderMatch[] | null;
 }
+
+type HeaderMatch = NonNullable<RulePlan['matches'][number]['headers']>[number];
 
 export class RouteTable {
   readonly #levels: readonly (readonly CompiledMatch[])[];
@@ -41,11 +48,11 @@ export class RouteTable {
     }
   }
 
-  /** The row of `policies` for a request; `path` is without query. */
-  match(method: string, path: string): number {
+  /** The row of `policies` for a request; `path` is without query, `fields` has CR LF before each line. */
+  match(method: string, path: string, fields: string): number {
     let index = 0;
     for (let level = 0; level < this.#levels.length; level += 1) {
-      index = index * (this.#sizes[level] ?? 1) + firstMatch(this.#levels[level] ?? [], method, path);
+      index = index * (this.#sizes[level] ?? 1) + firstMatch(this.#levels[level] ?? [], method, path, fields);
     }
     return this.#combinations[index] ?? 0;
   }
@@ -54,23 +61,20 @@ export class RouteTable {
 function compileLevel(rules: readonly RulePlan[]): CompiledMatch[] {
   const compiled: CompiledMatch[] = [];
   for (const [index, rule] of rules.entries()) {
+    const ruleNumber = index + 1;
     if (rule.matches.length === 0)
-      compiled.push({ ruleNumber: index + 1, method: '', pathKind: PathKind.Any, path: '' });
-    for (const { method, path } of rule.matches) {
-      if (path === null)
-        compiled.push({ ruleNumber: index + 1, method: method ?? '', pathKind: PathKind.Any, path: '' });
-      else if (path.type === 'Exact')
-        compiled.push({ ruleNumber: index + 1, method: method ?? '', pathKind: PathKind.Exact, path: path.value });
-      else
-        compiled.push({
-          ruleNumber: index + 1,
-          method: method ?? '',
-          pathKind: PathKind.Prefix,
-          path: withoutTrailingSlash(path.value),
-        });
+      compiled.push({ ruleNumber, method: '', pathKind: PathKind.Any, path: '', headers: null });
+    for (const { method, path, headers } of rule.matches) {
+      compiled.push({ ruleNumber, method: method ?? '', ...compilePath(path), headers: headers ?? null });
     }
   }
   return compiled;
+}
+
+function compilePath(path: RulePlan['matches'][number]['path']): Pick<CompiledMatch, 'pathKind' | 'path'> {
+  if (path === null) return { pathKind: PathKind.Any, path: '' };
+  if (path.type === 'Exact') return { pathKind: PathKind.Exact, path: path.value };
+  return { pathKind: PathKind.Prefix, path: withoutTrailingSlash(path.value) };
 }
 
 function withoutTrailingSlash(path: string): string {
@@ -78,12 +82,23 @@ function withoutTrailingSlash(path: string): string {
 }
 
 /** 1 + index of the first rule that matches; 0: none does. */
-function firstMatch(matches: readonly CompiledMatch[], method: string, path: string): number {
+function firstMatch(matches: readonly CompiledMatch[], method: string, path: string, fields: string): number {
   for (const match of matches) {
     if (match.method !== '' && match.method !== method) continue;
-    if (pathMatches(match, path)) return match.ruleNumber;
+    if (!pathMatches(match, path)) continue;
+    if (match.headers === null || headersMatch(match.headers, fields)) return match.ruleNumber;
   }
   return 0;
+}
+
+function headersMatch(headers: readonly HeaderMatch[], fields: string): boolean {
+  for (const { name, type, value } of headers) {
+    const present = fieldValue(fields, name);
+    if (present === null) return false;
+    if (type === 'Exact' && present !== value) return false;
+    if (type === 'Prefix' && !present.startsWith(value)) return false;
+  }
+  return true;
 }
 
 function pathMatches(match: CompiledMatch, path: string): boolean {
