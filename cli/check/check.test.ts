@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { BLOCKS } from '../../crds/policies/blocks.ts';
 import { invalidCrdCases, sharedSentence, validCrdCases } from '../../test/harness/crd-cases.ts';
 import { expectGolden } from '../../test/harness/golden.ts';
 import { coloured, plain } from '../output/paint.ts';
@@ -71,7 +72,7 @@ describe('a report', () => {
 
   it('is annotations for GitHub, with what their form needs escaped', () => {
     expect(renderGitHub(reportOf(broken, 'a,b.yaml'))[2]).toBe(
-      '::error file=a%2Cb.yaml,line=4,col=11,title=ResiliencePolicy default/a spec.y%2C%25::unknown field "spec.y,%25"; known here are targetRefs, timeouts, retries, circuitBreaker, bulkhead, rules (UnknownField)',
+      `::error file=a%2Cb.yaml,line=4,col=11,title=ResiliencePolicy default/a spec.y%2C%25::unknown field "spec.y,%25"; known here are targetRefs, ${BLOCKS.join(', ')}, rules (UnknownField)`,
     );
   });
 });
