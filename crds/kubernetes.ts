@@ -150,9 +150,10 @@ const circuit = z.object({
     768,
   ),
   rule: text('Rule whose breaker it is, or base; "<namespace>/<policy>/<rule>" where several policies name one.', 512),
-  state: z
-    .enum(['Open', 'HalfOpen'])
-    .meta({ description: 'Open: refuses every call. HalfOpen: lets a few probes through.' }),
+  state: z.enum(['Open', 'HalfOpen', 'ForcedOpen', 'ForcedClosed']).meta({
+    description:
+      'Open: refuses every call. HalfOpen: lets a few probes through. ForcedOpen and ForcedClosed: held by `circuitBreaker.force`; every call is refused, or every call passes.',
+  }),
   sidecars: integer({ description: 'In how many sidecars.', min: 1, max: 1_000_000 }),
   totalSidecars: integer({ description: 'Of how many that have this circuit.', min: 0, max: 1_000_000 }).optional(),
   since: time('When the first of them came into this state, RFC 3339.').optional(),

@@ -74,7 +74,7 @@ describe('the model', () => {
           window: 10_000,
           openFor: 30_000,
           maxOpenFor: 300_000,
-          halfOpen: { maxProbes: 2, successes: 2 },
+          halfOpen: { maxProbes: 2, successes: 2, probeTimeout: 1000 },
         },
         outlierDetection: {
           failureOn: ['ConnectFailure', 'Reset', 'AttemptTimeout', 'ServerError'],

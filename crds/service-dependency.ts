@@ -152,6 +152,10 @@ export const serviceDependencyStatus = z.object({
     'How many entries of dependsOn refer to a host or to a Service port that exists, such as "2/2".',
     32,
   ).optional(),
+  circuitReset: text(
+    'Value of the annotation breakwater.dev/reset-circuit that the plans carry: where programmed is complete, every sidecar has reset its circuits by it.',
+    128,
+  ).optional(),
 });
 
 /** Field names are the user's. Absent optional fields stay absent: compile applies defaults. */

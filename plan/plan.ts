@@ -74,6 +74,8 @@ export const dependencyPlan = z.object({
   criticality: z.enum(['Required', 'Optional']),
   /** Disabled by the kill switch: connections are tunnelled without the codec. */
   enforcement: z.enum(['Enabled', 'Disabled']),
+  /** A value that the sidecar has not seen for this dependency resets its circuits; empty, or the first one that it sees, does nothing. */
+  circuitReset: text(128).default(''),
   /** What is called: a Service of the cluster, or a host outside of it. Exactly one of the two is not null. */
   service: z
     .object({

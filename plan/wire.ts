@@ -70,8 +70,14 @@ export const acknowledgementReport = z.object({
 });
 export type AcknowledgementReport = z.infer<typeof acknowledgementReport>;
 
-export const circuitState = z.enum(['Closed', 'Open', 'HalfOpen']);
+/** Forced: by the policy, whatever the calls do. */
+export const circuitState = z.enum(['Closed', 'Open', 'HalfOpen', 'ForcedOpen', 'ForcedClosed']);
 export type CircuitState = z.infer<typeof circuitState>;
+
+/** Held by the policy, whatever its calls do. */
+export function isForced(state: CircuitState): boolean {
+  return state === 'ForcedOpen' || state === 'ForcedClosed';
+}
 
 /** Unix time in milliseconds that a Date can hold: what goes into a status must be a time. */
 const unixMs = z.number().int().min(0).max(8_640_000_000_000_000);
@@ -88,7 +94,7 @@ export const circuitReport = z.object({
       state: circuitState,
       /** When it came into this state. */
       since: unixMs,
-      /** Why it opened. */
+      /** Why it is in this state, and of a half-open one why it had opened. */
       reason: z.string().max(256),
       /** When it opened after it had been closed; it may have been half-open and open again since. */
       failingSince: unixMs.optional(),

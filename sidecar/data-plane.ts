@@ -14,12 +14,14 @@ export interface CircuitView {
   state: CircuitState;
   /** Unix milliseconds of the last change of state. */
   sinceUnixMs: number;
-  /** When it opened after it had been closed; null while it is closed. */
+  /** When it opened after it had been closed; null while it is closed or forced. */
   failingSinceUnixMs: number | null;
   /** When it lets probes through; null where it is not open. */
   nextProbeUnixMs: number | null;
   /** How often it opened again after probes since it was last closed. */
   reopenings: number;
+  /** What its window holds, by which it decides while it is closed. */
+  counts: { calls: number; failures: number; slow: number };
   /** Why it is in this state: "5 consecutive failures"; empty while it never changed. */
   reason: string;
   /** False: a kill switch is thrown, and every call passes whatever the state. */

@@ -124,6 +124,7 @@ function dependency(name: string): DependencyPlan {
     serviceDependency: 'checkout',
     criticality: 'Required',
     enforcement: 'Enabled',
+    circuitReset: '',
     service: { namespace: 'shop', name, port: 80, ports: [80] },
     host: null,
     authority: `${name}.shop.svc`,

@@ -88,6 +88,11 @@ describe('the examples', () => {
     expect(base(['outlier-detection.yaml'], 'inventory')?.outlierDetection).toBeNull();
   });
 
+  it('force-circuit.yaml holds the circuit to payments open, and no other', () => {
+    expect(base(['force-circuit.yaml'], 'payments')?.circuitBreaker?.force).toBe('Open');
+    expect(base(['complete.yaml', 'force-circuit.yaml'], 'inventory')?.circuitBreaker?.force).toBeNull();
+  });
+
   it('bulkhead.yaml bounds what payments can hold', () => {
     expect(base(['bulkhead.yaml'], 'payments')?.bulkhead).toMatchObject({
       maxConcurrent: 20,

@@ -7,7 +7,10 @@ import { mode } from './mode.ts';
 
 const failureOnDefault: readonly FailureKind[] = ['ConnectFailure', 'Reset', 'AttemptTimeout', 'ServerError'];
 
-/** Durations in milliseconds. `failureRate` and `slowCalls` act only where written. */
+/**
+ * Durations in milliseconds. `failureRate` and `slowCalls` act only where written; `halfOpen.probeTimeout` is the attempt timeout where there
+ * is one.
+ */
 export const circuitBreakerDefaults = {
   failureOn: failureOnDefault,
   consecutiveFailures: 5,
@@ -16,7 +19,7 @@ export const circuitBreakerDefaults = {
   window: 10 * SECOND,
   openFor: 30 * SECOND,
   maxOpenFor: 5 * MINUTE,
-  halfOpen: { maxProbes: 2, successes: 2 },
+  halfOpen: { maxProbes: 2, successes: 2, probeTimeout: 5 * SECOND },
 } as const;
 
 const defaults = circuitBreakerDefaults;
@@ -103,8 +106,22 @@ export const circuitBreaker = withRules(
             max: 100,
             default: defaults.halfOpen.successes,
           }).optional(),
+          probeTimeout: duration({
+            description:
+              'How long a probe may take to the head of its response; not longer than an attempt. One that has none by then has failed, and its attempt ends. One that has it is judged by it at that time, and its response goes on.',
+            minMs: 1,
+            maxMs: HOUR,
+            default: `the attempt timeout, ${formatDuration(defaults.halfOpen.probeTimeout)} where there is none`,
+          }).optional(),
         })
         .meta({ description: 'How it finds out that the dependency is back.' })
+        .optional(),
+      force: z
+        .enum(['Open', 'Closed'])
+        .meta({
+          description:
+            'Holds the circuit by hand, whatever its calls do. Open: every call is refused. Closed: every call passes; they are counted, and it does not open. Absent: the calls decide.',
+        })
         .optional(),
     })
     .meta({ description: 'Refuses calls at once while the dependency fails, in each sidecar on its own.' }),

@@ -3,7 +3,7 @@
 import type { Blocks, FieldName } from './policies/block.ts';
 import { type AllNumbers, active, COMPILERS, eachBlock } from './policies/blocks.ts';
 import type { Contradiction } from './policies/contradictions.ts';
-import { RELATIONS } from './policies/relations.ts';
+import { RELATIONS, SETTLEMENTS } from './policies/relations.ts';
 
 export interface Effective {
   /** Without the keys of their state, which depend on the rules and not on the numbers. */
@@ -21,11 +21,12 @@ export function applyDefaults(blocks: Blocks): Effective {
   const follows = new Map<FieldName, FieldName>();
   const tell = (contradiction: Contradiction) => contradictions.push(contradiction);
   const follow = (field: FieldName, leader: FieldName) => follows.set(field, leader);
-  const numbers = eachBlock<AllNumbers>((name) => {
+  let numbers = eachBlock<AllNumbers>((name) => {
     const block = active(blocks, name);
     const own = block === undefined ? COMPILERS[name].absent : COMPILERS[name].toPlan(block, { tell, follow });
     return own as AllNumbers[typeof name];
   });
+  for (const settle of SETTLEMENTS) numbers = settle(blocks, numbers, { tell, follow });
   for (const relation of RELATIONS) relation(blocks, numbers, tell);
   return { numbers, contradictions, follows };
 }

@@ -4,6 +4,7 @@
 import type { ServiceDependency, ServiceDependencyEntry } from '../../crds/service-dependency.ts';
 import { endpointsKey, hostKey } from '../../plan/endpoints.ts';
 import { type DependencyPlan, PLAN_LIMITS } from '../../plan/plan.ts';
+import { circuitResetOf } from './circuit-reset.ts';
 import { enforcementOf } from './enforcement.ts';
 import { problem } from './problem.ts';
 import { protocolOf } from './protocol.ts';
@@ -58,6 +59,7 @@ export function resolve(index: WorldIndex): Resolution {
           serviceDependency: owner.metadata.name,
           criticality: entry.criticality ?? 'Required',
           enforcement: enforcement.value,
+          circuitReset: circuitResetOf(owner),
           ...found.destination,
         },
       });

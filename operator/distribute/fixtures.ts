@@ -20,6 +20,8 @@ const CIRCUIT: CircuitBreakerPlan = {
   maxOpenForMs: 300_000,
   halfOpenMaxProbes: 2,
   halfOpenSuccesses: 2,
+  halfOpenProbeTimeoutMs: 5000,
+  force: null,
 };
 
 export function dependency(name: string): DependencyPlan {
@@ -30,6 +32,7 @@ export function dependency(name: string): DependencyPlan {
     serviceDependency: 'checkout',
     criticality: 'Required',
     enforcement: 'Enabled',
+    circuitReset: '',
     service: { namespace: 'billing', name, port: 8080, ports: [8080] },
     host: null,
     authority: `${name}.billing:8080`,

@@ -91,6 +91,44 @@ test('tells of all sidecars together that a circuit opened, why and where to loo
   expect(told).toHaveLength(4);
 });
 
+test('tells that a policy forces a circuit, over whatever it was, and that it no longer does', async () => {
+  const { clock, told, see } = setUp();
+  const forced = { reason: 'the policy forces it open', reopenings: 0 };
+  see(circuit(), circuit({ ...forced, state: 'ForcedOpen', sidecars: 2 }));
+  await clock.advance(900);
+  see(circuit({ ...forced, state: 'ForcedOpen', sidecars: 12 }));
+  await clock.advance(1_000);
+  expect(told.map(({ text }) => text)).toEqual([
+    'Warning CircuitForcedOpen: The circuit of shop/checkout/payments is forced open by its policy in 12 of 12 sidecars. ' +
+      'Its calls are answered 503 circuit-open until circuitBreaker.force is removed or Closed.',
+  ]);
+  see(circuit({ state: 'ForcedClosed', sidecars: 12 }), circuit({ state: 'HalfOpen' }));
+  await clock.advance(1_000);
+  expect(told.at(-1)?.text).toBe(
+    'Normal CircuitForcedClosed: The circuit of shop/checkout/payments is forced closed by its policy in 12 of 12 sidecars. ' +
+      'Its calls pass, and no failure opens it until circuitBreaker.force is removed.',
+  );
+  see();
+  expect(told.at(-1)?.text).toBe(
+    'Normal CircuitClosed: The circuit of shop/checkout/payments is no longer forced in any sidecar: its calls decide again.',
+  );
+  expect(told).toHaveLength(3);
+});
+
+test('knows after a restart from the status that a circuit was forced', async () => {
+  const { clock, told, see } = setUp({
+    circuits: [
+      { dependency: 'payments', rule: 'base', state: 'HalfOpen' },
+      { dependency: 'payments', rule: 'base', state: 'ForcedOpen' },
+    ],
+  });
+  see(circuit({ state: 'ForcedOpen' }));
+  await clock.advance(20_000);
+  expect(told).toEqual([]);
+  see();
+  expect(told[0]?.text).toContain('is no longer forced in any sidecar');
+});
+
 test('names the rule where it is not the base', async () => {
   const { clock, told, see } = setUp();
   see(circuit({ stateKey: 'circuitBreaker:shop/payments/charge', reason: '' }));

@@ -1,5 +1,5 @@
 // The transitions of circuits as Events of their ServiceDependency, over all sidecars: one opened where any did, is half-open where none is
-// open any more, and closed where all are.
+// open any more, and closed where all are. A policy forces it in all of them, which the first one that says so tells.
 //
 // Level-triggered, as everything here: what is told is compared with what is, so that the last state is told whatever was left out before.
 //  - An opening waits a moment for the sidecars that follow, and then tells their number.
@@ -7,11 +7,15 @@
 //    opened, and that it is closed.
 //  - What an operator told before this one stands in the status, so that a restart neither tells it again nor forgets to tell the end. The
 //    sidecars have time to come back before that is compared.
+
+import { type CircuitState, isForced } from '../../plan/wire.ts';
 import type { Clock, MonotonicMs } from '../../runtime/clock.ts';
 import type { CircuitSummary } from '../distribute/acknowledgements.ts';
 import { qualifiedRule, shortRule } from '../status/circuits.ts';
 import { type OwnObject, ownKey, type WorldSource } from '../watch/world-source.ts';
-import type { EventInput, EventSink } from './events.ts';
+import { KINDS, noteOf, type ToldCircuit, targetOf } from './circuit-notes.ts';
+import type { EventSink } from './events.ts';
+import { ResetEvents } from './reset-events.ts';
 import { TokenBucket } from './token-bucket.ts';
 
 const GATHER_MS = 1_000;
@@ -19,23 +23,13 @@ const SETTLE_MS = 10_000;
 const PACE = { burst: 6, intervalMs: 60_000 };
 /** Tokens that half-open and open again leave. */
 const RESERVE = 3;
-/** What a sidecar says of the past beyond a month is its fancy. */
-const LONGEST_SECONDS = 31 * 86_400;
+/** What is told of a circuit whose sidecars differ: the state that comes last here. */
+const RANKS: readonly CircuitState[] = ['Closed', 'HalfOpen', 'Open', 'ForcedClosed', 'ForcedOpen'];
 
-type State = 'Closed' | 'HalfOpen' | 'Open';
-
-interface Circuit {
-  dependencyId: string;
-  /** As the Event names it; empty for the base. */
-  rule: string;
-  told: State;
-  state: State;
-  /** What was seen last while it was not closed. */
-  summary: CircuitSummary | undefined;
+interface Circuit extends ToldCircuit {
+  state: CircuitState;
   /** When it was first seen in a state that is not told yet. */
   changedMs: MonotonicMs;
-  /** Changes were left out since the last Event. */
-  flaps: boolean;
   bucket: TokenBucket;
 }
 
@@ -48,17 +42,20 @@ export interface CircuitEventsOptions {
 
 export class CircuitEvents {
   readonly #options: CircuitEventsOptions;
+  readonly #resets: ResetEvents;
   readonly #circuits = new Map<string, Circuit>();
   #settledMs: MonotonicMs | undefined;
   #cancelTimer: () => void = () => {};
 
   constructor(options: CircuitEventsOptions) {
     this.#options = options;
+    this.#resets = new ResetEvents(options);
   }
 
   /** Compares with what was told last, and tells the difference; the rest when its time comes. */
   compare(): void {
     const nowMs = this.#options.clock.monotonicMs();
+    this.#resets.compare();
     this.#settledMs ??= this.#recall(nowMs);
     this.#cancelTimer();
     if (nowMs < this.#settledMs) {
@@ -81,6 +78,7 @@ export class CircuitEvents {
   stop(): void {
     this.#cancelTimer();
     this.#circuits.clear();
+    this.#resets.stop();
     this.#settledMs = undefined;
   }
 
@@ -92,7 +90,8 @@ export class CircuitEvents {
       for (const { dependency, rule, state } of toldCircuits(object)) {
         const dependencyId = `${metadata.namespace}/${metadata.name}/${dependency}`;
         const key = circuitKey(dependencyId, rule);
-        const told = this.#circuits.get(key)?.told === 'Open' ? 'Open' : state;
+        const other = this.#circuits.get(key)?.told ?? 'Closed';
+        const told = rankOf(other) > rankOf(state) ? other : state;
         this.#circuits.set(key, { ...fresh(dependencyId, rule === 'base' ? '' : rule, nowMs), told, state: told });
       }
     }
@@ -104,8 +103,7 @@ export class CircuitEvents {
     for (const summary of this.#options.circuits()) {
       if (summary.state === 'Closed') continue;
       const circuit = this.#circuitOf(summary, nowMs);
-      // Open in any of them decides over half-open in others.
-      if (seen.get(circuit)?.state !== 'Open') seen.set(circuit, summary);
+      if (rankOf(summary.state) > rankOf(seen.get(circuit)?.state ?? 'Closed')) seen.set(circuit, summary);
     }
     for (const circuit of this.#circuits.values()) {
       const summary = seen.get(circuit);
@@ -139,20 +137,19 @@ export class CircuitEvents {
   #tell(circuit: Circuit, nowMs: MonotonicMs): number {
     const { told, state, changedMs, bucket } = circuit;
     if (!isNews(circuit)) return 0;
-    const gatherMs = told === 'Closed' ? changedMs + GATHER_MS - nowMs : 0;
+    const gatherMs = told === 'Closed' || isForced(state) ? changedMs + GATHER_MS - nowMs : 0;
     if (gatherMs > 0) return gatherMs;
     if (this.#record(circuit, state, nowMs)) return 0;
     return Math.max(1, bucket.waitMs(nowMs, levelFor(told, state)));
   }
 
-  #record(circuit: Circuit, state: State, nowMs: MonotonicMs): boolean {
+  #record(circuit: Circuit, state: CircuitState, nowMs: MonotonicMs): boolean {
     const { dependencyId, told, bucket } = circuit;
     if (!bucket.take(nowMs, levelFor(told, state))) return false;
     const [namespace = '', name = '', entry = ''] = dependencyId.split('/');
     const object = this.#options.source.own(ownKey('ServiceDependency', namespace, name));
-    circuit.told = state;
     if (object !== undefined) {
-      const note = noteOf(circuit, told, state, targetOf(object, entry), this.#options.clock.unixMs());
+      const note = noteOf(circuit, state, targetOf(object, entry), this.#options.clock.unixMs());
       this.#options.events.record({
         regarding: {
           apiVersion: 'breakwater.dev/v1alpha1',
@@ -166,6 +163,7 @@ export class CircuitEvents {
         note,
       });
     }
+    circuit.told = state;
     circuit.flaps = false;
     return true;
   }
@@ -176,14 +174,12 @@ function isNews({ told, state }: Circuit): boolean {
   return told !== state && !(told === 'Closed' && state === 'HalfOpen');
 }
 
-const KINDS: Record<State, Pick<EventInput, 'type' | 'reason'>> = {
-  Open: { type: 'Warning', reason: 'CircuitOpened' },
-  HalfOpen: { type: 'Normal', reason: 'CircuitHalfOpen' },
-  Closed: { type: 'Normal', reason: 'CircuitClosed' },
-};
+function levelFor(told: CircuitState, state: CircuitState): number {
+  return told === 'Closed' || state === 'Closed' || isForced(state) ? 1 : RESERVE;
+}
 
-function levelFor(told: State, state: State): number {
-  return told === 'Closed' || state === 'Closed' ? 1 : RESERVE;
+function rankOf(state: CircuitState): number {
+  return RANKS.indexOf(state);
 }
 
 function circuitKey(dependencyId: string, rule: string): string {
@@ -203,47 +199,16 @@ function fresh(dependencyId: string, rule: string, nowMs: MonotonicMs): Circuit 
   };
 }
 
-function noteOf(circuit: Circuit, told: State, state: State, target: string, nowUnixMs: number): string {
-  const { dependencyId, rule, summary, flaps } = circuit;
-  const what = `The circuit of ${dependencyId}${rule === '' ? '' : ` (${rule})`}`;
-  const where = summary === undefined ? '' : ` in ${summary.sidecars} of ${summary.totalSidecars} sidecars`;
-  const because = summary === undefined || summary.reason === '' ? '' : `: ${summary.reason}`;
-  const more = flaps ? ' It changes faster than Events tell; see breakwater_circuit_transitions_total.' : '';
-  if (state === 'Open') {
-    const again = told === 'Closed' ? '' : ' again';
-    const consequence = 'Its calls are answered 503 circuit-open until probes succeed.';
-    const advice = `Look at ${target}; status.circuits says when it is probed next.`;
-    return `${what} opened${again}${where}${because}. ${consequence} ${advice}${more}`;
-  }
-  if (state === 'HalfOpen') {
-    return `${what} is half-open${where}: calls are let through as probes, and close it when they succeed.${more}`;
-  }
-  const seconds = summary === undefined ? 0 : Math.round((nowUnixMs - summary.failingSinceUnixMs) / 1000);
-  // A number in it would make a new Event of each time.
-  const after = flaps || seconds <= 0 || seconds > LONGEST_SECONDS ? '' : ` after ${seconds} s`;
-  return `${what} is closed in all sidecars${after}: its calls pass again.${more}`;
-}
-
-function targetOf({ content }: OwnObject, entry: string): string {
-  const dependsOn =
-    'model' in content && content.model.kind === 'ServiceDependency' ? content.model.spec.dependsOn : [];
-  const { service, host } = dependsOn.find(({ name }) => name === entry) ?? {};
-  if (host !== undefined) return `${host.name}:${host.port}`;
-  if (service === undefined || !('model' in content)) return entry;
-  const name = `${service.namespace ?? content.model.metadata.namespace}/${service.name}`;
-  return `Service ${name}, its endpoints, its pods and their logs`;
-}
-
 /** Of a status that anybody may have written. */
-function toldCircuits(object: OwnObject | undefined): { dependency: string; rule: string; state: State }[] {
+function toldCircuits(object: OwnObject | undefined): { dependency: string; rule: string; state: CircuitState }[] {
   const status = object?.status;
   const list = typeof status === 'object' && status !== null && 'circuits' in status ? status.circuits : undefined;
   if (!Array.isArray(list)) return [];
   return list.flatMap((it: unknown) => {
     if (typeof it !== 'object' || it === null) return [];
     const { dependency, rule, state } = it as Record<string, unknown>;
-    if (typeof dependency !== 'string' || typeof rule !== 'string' || (state !== 'Open' && state !== 'HalfOpen'))
-      return [];
-    return [{ dependency, rule, state }];
+    const known = RANKS.find((each) => each === state);
+    if (typeof dependency !== 'string' || typeof rule !== 'string' || known === undefined) return [];
+    return [{ dependency, rule, state: known }];
   });
 }

@@ -1,6 +1,7 @@
 // The circuits that are not closed, as a status tells them: one entry for each circuit and state, summed over sidecars, with names that
 // people gave and times that the API server takes.
 import type { ServiceDependencyStatus } from '../../crds/service-dependency.ts';
+import { isForced } from '../../plan/wire.ts';
 import { versionOf } from '../compile/identity.ts';
 import type { OwnKind } from '../compile/result.ts';
 import { compareText } from '../compile/world-index.ts';
@@ -46,10 +47,10 @@ function detailsOf(circuit: CircuitSummary, nowUnixMs: number): Omit<OpenCircuit
     sidecars,
     totalSidecars: Math.max(sidecars, totalSidecars),
     since: timestamp(circuit.sinceUnixMs, nowUnixMs),
-    failingSince: timestamp(circuit.failingSinceUnixMs, nowUnixMs),
+    failingSince: isForced(circuit.state) ? undefined : timestamp(circuit.failingSinceUnixMs, nowUnixMs),
     reason: reason === '' ? undefined : reason,
     nextProbe: timestamp(circuit.nextProbeUnixMs, nowUnixMs),
-    reopenings,
+    reopenings: isForced(circuit.state) ? undefined : reopenings,
   };
 }
 

@@ -97,7 +97,7 @@ const base = [
 const allApplied = reports({ 'shop/checkout': { applied: 1, of: 1 } });
 const circuit = (
   stateKey: string,
-  state: 'Open' | 'HalfOpen' | 'Closed',
+  state: CircuitSummary['state'],
   sidecars: number,
   dependencyId = 'shop/checkout/payments',
   more: Partial<CircuitSummary> = {},
@@ -169,6 +169,33 @@ describe('a ServiceDependency', () => {
     ]);
     // Somebody else's outage is no reason to fail a deployment.
     expect(verdicts(made)?.at(-1)).toBe('Ready=True Ready');
+  });
+
+  it('shows circuits that a policy forces, without an outage that nobody saw, and the reset that the plans carry', () => {
+    const forced = { reason: 'the policy forces it open', nextProbeUnixMs: undefined };
+    const metadata = { generation: 4, annotations: { 'breakwater.dev/reset-circuit': '2026-11-25' } };
+    const made = sdep([service('payments'), serviceDependency('checkout', { metadata }), team(), pod('checkout-1')], {
+      reports: reports({ 'shop/checkout': { applied: 12, of: 12 } }, [
+        circuit('circuitBreaker:base', 'ForcedOpen', 12, 'shop/checkout/payments', forced),
+      ]),
+    });
+    expect(made.openCircuits).toBe('payments ForcedOpen in 12 of 12');
+    expect(made.circuits).toEqual([
+      {
+        dependency: 'payments',
+        rule: 'base',
+        state: 'ForcedOpen',
+        sidecars: 12,
+        totalSidecars: 12,
+        since: '2026-03-01T09:59:55Z',
+        failingSince: undefined,
+        nextProbe: undefined,
+        reopenings: undefined,
+        reason: 'the policy forces it open',
+      },
+    ]);
+    expect(made.circuitReset).toBe('2026-11-25');
+    expect(sdep(base, { reports: allApplied }).circuitReset).toBeUndefined();
   });
 
   it('leaves out times that cannot be, and never says "3 of 2"', () => {

@@ -6,6 +6,7 @@
 import { type Condition, type ConditionType, condition } from '../../crds/kubernetes.ts';
 import type { ResiliencePolicy, ResiliencePolicyStatus } from '../../crds/resilience-policy.ts';
 import type { ServiceDependency, ServiceDependencyStatus } from '../../crds/service-dependency.ts';
+import { circuitResetOf } from '../compile/circuit-reset.ts';
 import type { CompileResult, OwnKind, Problem } from '../compile/result.ts';
 import type { InvalidObject } from '../compile/world.ts';
 import { compareText, keyOf } from '../compile/world-index.ts';
@@ -80,9 +81,15 @@ export function statusOf(
     resolved,
     programmed,
     openCircuits: shorten(shownCircuits, MAX_SUMMARY),
+    circuitReset: circuitResetShown(subject),
     // Absent and not empty: a list that server-side apply empties is removed, and would differ from an empty one for ever.
     circuits: circuits.length === 0 ? undefined : circuits.slice(0, MAX_CIRCUITS),
   };
+}
+
+function circuitResetShown({ content }: StatusSubject): string | undefined {
+  if (!('model' in content) || content.model.kind !== 'ServiceDependency') return undefined;
+  return circuitResetOf(content.model) || undefined;
 }
 
 // ---- What the object is about ----

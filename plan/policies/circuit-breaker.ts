@@ -15,5 +15,9 @@ export const circuitBreakerPlan = z.object({
   maxOpenForMs: milliseconds.min(100),
   halfOpenMaxProbes: z.number().int().min(1).max(100),
   halfOpenSuccesses: z.number().int().min(1).max(100),
+  /** Within it a probe is settled, whatever other timeouts its call has. */
+  halfOpenProbeTimeoutMs: milliseconds.min(1).default(5000),
+  /** Null: the calls decide. */
+  force: z.enum(['Open', 'Closed']).nullable().default(null),
 });
 export type CircuitBreakerPlan = z.infer<typeof circuitBreakerPlan>;

@@ -50,6 +50,12 @@ export const SIDECAR_METRICS = {
     help: 'Changes of state of each circuit.',
     labels: ['dependency', 'circuit', 'to'],
   },
+  circuitResets: {
+    name: 'breakwater_circuit_resets_total',
+    type: 'counter',
+    help: 'Resets of the circuits of a dependency, by new values of the annotation breakwater.dev/reset-circuit.',
+    labels: ['dependency'],
+  },
   bulkheadInFlight: {
     name: 'breakwater_bulkhead_in_flight',
     type: 'gauge',

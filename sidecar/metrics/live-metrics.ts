@@ -1,4 +1,5 @@
 // What is read at a scrape from live objects instead of being counted. A new gauge is one entry of the list at the end.
+import { BREAKER_STATES } from '../policies/circuit-breaker.ts';
 import { SIDECAR_METRICS } from './definitions.ts';
 import type { Sample, SampledSeries } from './sampled-metric.ts';
 
@@ -13,8 +14,6 @@ export interface LiveMetrics {
   clientConnections(): number;
   tunnels(): number;
 }
-
-const CIRCUIT_STATES = ['Closed', 'Open', 'HalfOpen'];
 
 /** `source` gives null before the data path is there: series with labels are then not there either, the others are zero. */
 export function liveSeries(source: () => LiveMetrics | null): SampledSeries[] {
@@ -37,7 +36,7 @@ export function liveSeries(source: () => LiveMetrics | null): SampledSeries[] {
   const circuits = each(
     (live) => live.circuits(),
     ({ dependency, circuit, state }) =>
-      CIRCUIT_STATES.map((name) => ({ labels: { dependency, circuit, state: name }, value: name === state ? 1 : 0 })),
+      BREAKER_STATES.map((name) => ({ labels: { dependency, circuit, state: name }, value: name === state ? 1 : 0 })),
   );
   const ejected = each(
     (live) => live.detections(),

@@ -13,6 +13,7 @@ const COUNTERS = [
   'ejections',
   'ejectionsWithheld',
   'panics',
+  'circuitResets',
   'connects',
   'tunnels',
   'tunnelDialFailures',
@@ -61,6 +62,10 @@ export class SidecarMetrics {
 
   countTransition(dependency: string, circuit: string, to: string): void {
     this.#count('circuitTransitions', { dependency, circuit, to }, 1);
+  }
+
+  countCircuitReset(dependency: string, by: number): void {
+    this.#count('circuitResets', { dependency }, by);
   }
 
   countEjection(dependency: string, detection: string, cause: OutlierCause): void {

@@ -1,9 +1,8 @@
-import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type BreakerPlan, BreakerState, CircuitBreaker, Outcome } from './circuit-breaker.ts';
+import { type BreakerPlan, BreakerState, CircuitBreaker, isProbe, Outcome } from './circuit-breaker.ts';
 import { FailureBit } from './failures.ts';
 
-const { Closed, Open, HalfOpen } = BreakerState;
+const { Closed, Open, HalfOpen, ForcedOpen, ForcedClosed } = BreakerState;
 const { Success, Failure, Ignored } = Outcome;
 
 const defaults: BreakerPlan = {
@@ -16,6 +15,8 @@ const defaults: BreakerPlan = {
   maxOpenForMs: 300_000,
   halfOpenMaxProbes: 2,
   halfOpenSuccesses: 2,
+  halfOpenProbeTimeoutMs: 5000,
+  force: null,
 };
 const rates: BreakerPlan = { ...defaults, consecutiveFailures: 0, failureRate: { percent: 50, minimumCalls: 20 } };
 const slow: BreakerPlan = {
@@ -119,11 +120,11 @@ describe('closed', () => {
 
   it('opens by slow calls, successful or not', () => {
     const breaker = breakerOf(slow);
-    calls(breaker, 4, Success, 0, 999);
-    calls(breaker, 8, Success, 0, 1000);
+    calls(breaker, 4, Success, 0, 1000);
+    calls(breaker, 8, Success, 0, 1001);
     calls(breaker, 7, Failure, 0, 5000);
     expect(breaker.state(0)).toBe(Closed);
-    calls(breaker, 1, Success, 0, 1000);
+    calls(breaker, 1, Success, 0, 1001);
     expect(breaker.state(0)).toBe(Open);
     expect(breaker.reason).toBe('16 of 20 calls were slower than 1000 ms');
   });
@@ -234,33 +235,23 @@ describe('half-open', () => {
 
   it('does not close on probes that are slow by its own threshold', () => {
     const breaker = opened(slow);
-    calls(breaker, 1, Success, 30_000, 1000);
+    calls(breaker, 1, Success, 30_000, 1001);
     expect([breaker.state(30_000), breaker.reason]).toEqual([Open, 'a probe was slow']);
   });
 
-  it('opens again where all its probes hang, and is not kept shut by them', () => {
-    const breaker = opened({ ...defaults, openForMs: 1000 });
-    const hanging = [breaker.admit(1000), breaker.admit(2000)];
-    expect([breaker.state(31_999), breaker.admit(31_999)]).toEqual([HalfOpen, 0]);
-    expect([breaker.state(32_000), breaker.reason]).toEqual([Open, 'the probes are not answered']);
-    expect(breaker.retryAfterMs(32_000)).toBe(2000);
-    for (const permit of hanging) breaker.settle(permit, Success, 33_000, 33_000);
-    expect(breaker.state(33_999)).toBe(Open);
-    calls(breaker, 2, Success, 34_000);
-    expect(breaker.state(34_000)).toBe(Closed);
-  });
-
-  it('waits for a hanging probe as long as another one may still be sent', () => {
+  it('waits for its probes as long as they take: their time is the caller’s to keep', () => {
     const breaker = opened();
-    breaker.admit(30_000);
-    expect([breaker.state(3_600_000), breaker.look(3_600_000)]).toEqual([HalfOpen, true]);
+    const probes = [breaker.admit(30_000), breaker.admit(30_000)];
+    expect([breaker.state(3_600_000), breaker.look(3_600_000), breaker.probesInFlight]).toEqual([HalfOpen, false, 2]);
+    for (const probe of probes) breaker.settle(probe, Success, 1, 3_600_000);
+    expect([breaker.state(3_600_000), breaker.probesInFlight]).toEqual([Closed, 0]);
   });
 
-  it('waits for slow probes as long as it was open', () => {
-    const breaker = opened({ ...defaults, openForMs: 60_000 });
-    breaker.admit(60_000);
-    breaker.admit(60_000);
-    expect([breaker.state(119_999), breaker.state(120_000)]).toEqual([HalfOpen, Open]);
+  it('tells the permit of a probe from any other', () => {
+    const breaker = breakerOf();
+    expect(isProbe(breaker.admit(0))).toBe(false);
+    calls(breaker, 5, Failure, 0);
+    expect(isProbe(breaker.admit(30_000))).toBe(true);
   });
 
   it('opens for the open time where the plan caps it lower', () => {
@@ -307,6 +298,140 @@ describe('update', () => {
   });
 });
 
+describe('forced open', () => {
+  const forced = { ...defaults, force: 'Open' } as const;
+
+  it('refuses all from the first call on, and promises no time', () => {
+    const breaker = breakerOf(forced);
+    for (const nowMs of [0, 30_000, 3_600_000]) {
+      expect([breaker.state(nowMs), breaker.look(nowMs), breaker.admit(nowMs)]).toEqual([ForcedOpen, false, 0]);
+      expect([breaker.retryAfterMs(nowMs), breaker.openTimeMs(nowMs)]).toEqual([0, 0]);
+    }
+    expect(breaker.reason).toBe('the policy forces it open');
+  });
+
+  it('is entered from any state, and left for closed with no memory', () => {
+    for (const breaker of [breakerOf(), opened()]) {
+      for (const reached of [0, 30_000]) {
+        breaker.update(forced, reached);
+        expect(breaker.state(reached)).toBe(ForcedOpen);
+        breaker.update(defaults, reached);
+        expect([breaker.state(reached), breaker.reason]).toEqual([Closed, 'the policy no longer forces it']);
+        calls(breaker, 4, Failure, reached);
+        expect(breaker.state(reached)).toBe(Closed);
+        calls(breaker, 1, Failure, reached);
+        expect([breaker.state(reached), breaker.reopenings]).toEqual([Open, 0]);
+        breaker.state(reached + 30_000);
+      }
+    }
+  });
+
+  it('lets the results of calls from before decide nothing', () => {
+    const breaker = breakerOf({ ...defaults, consecutiveFailures: 1 });
+    const before = breaker.admit(0);
+    breaker.update({ ...forced, consecutiveFailures: 1 }, 0);
+    breaker.settle(before, Failure, 1, 1);
+    breaker.update({ ...defaults, consecutiveFailures: 1 }, 2);
+    expect(breaker.state(2)).toBe(Closed);
+  });
+});
+
+describe('forced closed', () => {
+  const forced = { ...defaults, force: 'Closed' } as const;
+
+  it('admits all, whatever fails', () => {
+    const breaker = breakerOf(forced);
+    calls(breaker, 1000, Failure, 0);
+    expect([breaker.state(0), breaker.look(0), breaker.reason]).toEqual([
+      ForcedClosed,
+      true,
+      'the policy forces it closed',
+    ]);
+  });
+
+  it('counts, so that the next result decides once it is no longer forced', () => {
+    const breaker = breakerOf(forced);
+    calls(breaker, 7, Failure, 0);
+    breaker.update(defaults, 1);
+    expect(breaker.state(1)).toBe(Closed);
+    calls(breaker, 1, Failure, 2);
+    expect([breaker.state(2), breaker.reason]).toEqual([Open, '8 consecutive failures']);
+  });
+
+  it('closes an open circuit, and forgets why it had opened', () => {
+    const breaker = opened();
+    breaker.update(forced, 1);
+    calls(breaker, 1, Failure, 1);
+    breaker.update(defaults, 2);
+    calls(breaker, 3, Failure, 2);
+    expect(breaker.state(2)).toBe(Closed);
+    calls(breaker, 1, Failure, 2);
+    expect(breaker.state(2)).toBe(Open);
+  });
+
+  it('may be forced open without a closed state between', () => {
+    const breaker = breakerOf(forced);
+    const seen: number[] = [];
+    breaker.onTransition = (state) => seen.push(state);
+    breaker.update({ ...defaults, force: 'Open' }, 0);
+    breaker.update({ ...defaults, force: 'Open', openForMs: 1 }, 0);
+    breaker.update(forced, 0);
+    breaker.update(defaults, 0);
+    expect(seen).toEqual([ForcedOpen, ForcedClosed, Closed]);
+  });
+});
+
+describe('reset', () => {
+  it.each([
+    ['open', 0],
+    ['half-open', 30_000],
+  ])('closes an %s circuit with no memory, and says who did', (_state, nowMs) => {
+    const breaker = opened();
+    const probe = breaker.admit(nowMs);
+    breaker.reset('reset by hand', nowMs);
+    expect([breaker.state(nowMs), breaker.reason, breaker.probesInFlight]).toEqual([Closed, 'reset by hand', 0]);
+    if (probe > 0) breaker.settle(probe, Failure, 1, nowMs);
+    calls(breaker, 4, Failure, nowMs);
+    expect(breaker.state(nowMs)).toBe(Closed);
+    calls(breaker, 1, Failure, nowMs);
+    expect(breaker.retryAfterMs(nowMs)).toBe(30_000);
+  });
+
+  it('lets the open time start over', () => {
+    const breaker = opened();
+    calls(breaker, 1, Failure, 30_000);
+    expect(breaker.reopenings).toBe(1);
+    breaker.reset('reset by hand', 30_000);
+    expect(breaker.reopenings).toBe(0);
+  });
+
+  it('forgets what a closed circuit has counted, and calls in flight; its state does not change', () => {
+    const breaker = breakerOf();
+    const seen: number[] = [];
+    breaker.onTransition = (state) => seen.push(state);
+    const inFlight = breaker.admit(0);
+    calls(breaker, 4, Failure, 0);
+    breaker.reset('reset by hand', 0);
+    breaker.settle(inFlight, Failure, 1, 0);
+    calls(breaker, 4, Failure, 0);
+    expect([breaker.state(0), breaker.reason, seen]).toEqual([Closed, '', []]);
+  });
+
+  it('forgets the window too', () => {
+    const breaker = breakerOf(rates);
+    calls(breaker, 19, Failure, 0);
+    breaker.reset('reset by hand', 0);
+    calls(breaker, 19, Failure, 0);
+    expect(breaker.state(0)).toBe(Closed);
+  });
+
+  it.each(['Open', 'Closed'] as const)('leaves a circuit that is forced %s as it is', (force) => {
+    const breaker = breakerOf({ ...defaults, force });
+    breaker.reset('reset by hand', 0);
+    expect(breaker.state(0)).toBe(force === 'Open' ? ForcedOpen : ForcedClosed);
+  });
+});
+
 it('tells of every change once, in order', () => {
   const breaker = breakerOf();
   const seen: number[] = [];
@@ -317,232 +442,4 @@ it('tells of every change once, in order', () => {
   calls(breaker, 1, Failure, 30_002);
   calls(breaker, 2, Success, 90_002);
   expect(seen).toEqual([Open, HalfOpen, Open, HalfOpen, Closed]);
-});
-
-describe('the window', () => {
-  const call = fc.record({
-    waitMs: fc.integer({ min: 0, max: 350 }),
-    failed: fc.boolean(),
-    slow: fc.integer({ min: 0, max: 3 }).map((number) => number === 0),
-  });
-
-  it.each([
-    ['failures', { failureRate: { percent: 60, minimumCalls: 6 } }],
-    ['slow calls', { slowCalls: { percent: 40, minimumCalls: 6, thresholdMs: 100 } }],
-  ] as const)('counts %s exactly, over ten buckets of elapsed time', (kind, rate) => {
-    fc.assert(
-      fc.property(fc.array(call, { minLength: 6, maxLength: 40 }), fc.nat({ max: 5000 }), (list, startMs) => {
-        const breaker = breakerOf({ ...defaults, consecutiveFailures: 0, windowMs: 1000, ...rate });
-        const seen: { bucket: number; counts: boolean }[] = [];
-        let nowMs = startMs;
-        for (const { waitMs, failed, slow: isSlow } of list) {
-          nowMs += waitMs;
-          breaker.settle(breaker.admit(nowMs), failed ? Failure : Success, isSlow ? 100 : 99, nowMs);
-          const bucket = Math.floor(nowMs / 100);
-          seen.push({ bucket, counts: kind === 'failures' ? failed : isSlow });
-          const window = seen.filter((one) => one.bucket > bucket - 10);
-          const count = window.filter(({ counts }) => counts).length;
-          const trips = window.length >= 6 && count * 100 >= (kind === 'failures' ? 60 : 40) * window.length;
-          expect(breaker.state(nowMs)).toBe(trips ? Open : Closed);
-          if (trips) return;
-        }
-      }),
-      { numRuns: 1000 },
-    );
-  });
-});
-
-// The model knows every call by its time and recounts from the list; it draws no jitter.
-interface Permit {
-  value: number;
-  generation: number;
-  probe: boolean;
-}
-interface Model {
-  nowMs: number;
-  spec: BreakerPlan;
-  state: number;
-  generation: number;
-  consecutive: number;
-  calls: { atMs: number; failed: boolean; slow: boolean }[];
-  openedAtMs: number;
-  reopenings: number;
-  probes: number;
-  successes: number;
-  lastProbeMs: number;
-  permits: Permit[];
-}
-
-function change(model: Model, state: number): void {
-  model.state = state;
-  model.generation += 1;
-  model.probes = 0;
-  model.successes = 0;
-  if (state === Open) model.openedAtMs = model.nowMs;
-  if (state !== Closed) return;
-  model.reopenings = 0;
-  model.consecutive = 0;
-  model.calls = [];
-}
-
-function passTime(model: Model): void {
-  const { openForMs, maxOpenForMs, halfOpenMaxProbes } = model.spec;
-  const openMs = Math.min(openForMs * 2 ** model.reopenings, Math.max(openForMs, maxOpenForMs));
-  if (model.state === Open && model.nowMs >= model.openedAtMs + openMs) {
-    change(model, HalfOpen);
-  } else if (
-    model.state === HalfOpen &&
-    model.probes >= halfOpenMaxProbes &&
-    model.nowMs >= model.lastProbeMs + 30_000
-  ) {
-    model.reopenings += 1;
-    change(model, Open);
-  }
-}
-
-function admits(model: Model): boolean {
-  return model.state === Closed || (model.state === HalfOpen && model.probes < model.spec.halfOpenMaxProbes);
-}
-
-function settleInModel(model: Model, permit: Permit, outcome: number, durationMs: number): void {
-  const { slowCalls, failureRate, consecutiveFailures, windowMs, halfOpenSuccesses } = model.spec;
-  if (permit.generation !== model.generation) return;
-  if (permit.probe) model.probes -= 1;
-  if (outcome === Ignored) return;
-  const failed = outcome === Failure;
-  const isSlow = slowCalls !== null && durationMs >= slowCalls.thresholdMs;
-  if (permit.probe) {
-    if (failed || isSlow) {
-      model.reopenings += 1;
-      change(model, Open);
-    } else {
-      model.successes += 1;
-      if (model.successes >= halfOpenSuccesses) change(model, Closed);
-    }
-    return;
-  }
-  model.consecutive = failed ? model.consecutive + 1 : 0;
-  model.calls.push({ atMs: model.nowMs, failed, slow: isSlow });
-  const bucket = (atMs: number) => Math.floor(atMs / (windowMs / 10));
-  const window = model.calls.filter(({ atMs }) => bucket(atMs) > bucket(model.nowMs) - 10);
-  const share = (count: number) => (count * 100) / window.length;
-  const trips =
-    (consecutiveFailures > 0 && model.consecutive >= consecutiveFailures) ||
-    (failureRate !== null &&
-      window.length >= failureRate.minimumCalls &&
-      share(window.filter((call) => call.failed).length) >= failureRate.percent) ||
-    (slowCalls !== null &&
-      window.length >= slowCalls.minimumCalls &&
-      share(window.filter((call) => call.slow).length) >= slowCalls.percent);
-  if (trips) change(model, Open);
-}
-
-abstract class BreakerCommand implements fc.Command<Model, CircuitBreaker> {
-  readonly number: number;
-  constructor(number: number) {
-    this.number = number;
-  }
-  check(model: Readonly<Model>): boolean {
-    return model.generation > 0;
-  }
-  run(model: Model, breaker: CircuitBreaker): void {
-    passTime(model);
-    this.act(model, breaker);
-    passTime(model);
-    expect(breaker.look(model.nowMs)).toBe(admits(model));
-    expect(breaker.state(model.nowMs)).toBe(model.state);
-  }
-  abstract act(model: Model, breaker: CircuitBreaker): void;
-  toString(): string {
-    return `${this.constructor.name} ${this.number}`;
-  }
-}
-
-class Admit extends BreakerCommand {
-  act(model: Model, breaker: CircuitBreaker): void {
-    const value = breaker.admit(model.nowMs);
-    expect(value > 0).toBe(admits(model));
-    if (value === 0) return;
-    const probe = model.state === HalfOpen;
-    if (probe) {
-      model.probes += 1;
-      model.lastProbeMs = model.nowMs;
-    }
-    model.permits.push({ value, generation: model.generation, probe });
-  }
-}
-
-class Settle extends BreakerCommand {
-  override check(model: Readonly<Model>): boolean {
-    return model.permits.length > 0;
-  }
-  act(model: Model, breaker: CircuitBreaker): void {
-    const [permit] = model.permits.splice(this.number % model.permits.length, 1);
-    if (permit === undefined) return;
-    const outcome = [Success, Failure, Failure, Ignored][this.number % 4] ?? Success;
-    const durationMs = (this.number % 3) * 600;
-    breaker.settle(permit.value, outcome, durationMs, model.nowMs);
-    settleInModel(model, permit, outcome, durationMs);
-  }
-}
-
-class Pass extends BreakerCommand {
-  act(model: Model): void {
-    model.nowMs += this.number;
-  }
-}
-
-class Update extends BreakerCommand {
-  act(model: Model, breaker: CircuitBreaker): void {
-    const spec: BreakerPlan = {
-      ...defaults,
-      consecutiveFailures: this.number % 5,
-      failureRate: this.number % 2 === 0 ? { percent: 50, minimumCalls: 4 } : null,
-      slowCalls: this.number % 3 === 0 ? { percent: 60, minimumCalls: 3, thresholdMs: 1000 } : null,
-      windowMs: this.number % 7 === 0 ? 2000 : 1000,
-      openForMs: 300 + (this.number % 3) * 200,
-      maxOpenForMs: 900,
-      halfOpenMaxProbes: 1 + (this.number % 3),
-      halfOpenSuccesses: 1 + (this.number % 2),
-    };
-    if (spec.windowMs !== model.spec.windowMs) model.calls = [];
-    model.spec = spec;
-    breaker.update(spec, model.nowMs);
-  }
-}
-
-it('does as its model does', () => {
-  const of = (make: (number: number) => BreakerCommand, max?: number) =>
-    fc.nat(max === undefined ? {} : { max }).map(make);
-  const commands = [
-    of((number) => new Admit(number)),
-    of((number) => new Admit(number)),
-    of((number) => new Settle(number)),
-    of((number) => new Settle(number)),
-    of((number) => new Pass(number), 150),
-    of((number) => new Pass(number), 1200),
-    fc.constantFrom(29_999, 30_000).map((number) => new Pass(number)),
-    of((number) => new Update(number)),
-  ];
-  const spec: BreakerPlan = { ...defaults, consecutiveFailures: 3, windowMs: 1000, openForMs: 300, maxOpenForMs: 1000 };
-  fc.assert(
-    fc.property(fc.commands(commands, { maxCommands: 120 }), (run) => {
-      const model: Model = {
-        nowMs: 5000,
-        spec,
-        state: Closed,
-        generation: 1,
-        consecutive: 0,
-        calls: [],
-        openedAtMs: 0,
-        reopenings: 0,
-        probes: 0,
-        successes: 0,
-        lastProbeMs: 0,
-        permits: [],
-      };
-      fc.modelRun(() => ({ model, real: breakerOf(spec) }), run);
-    }),
-    { numRuns: 1000 },
-  );
 });

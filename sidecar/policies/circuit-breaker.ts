@@ -1,40 +1,43 @@
-// The circuit breaker of one dependency and route: closed, open, half-open.
+// The circuit breaker of one dependency and route: closed, open, half-open; or forced open or closed by its policy.
 //
 // Semantics: of resilience4j (failure rate and slow-call rate over a window, with a minimum of calls; evaluated after every call; capped
-// calls while half-open) and of Linkerd's unified breaker (exact counts in a ring of 10 buckets, no decay, rolled by elapsed time, so that
-// an idle circuit starts cold; consecutive failures have no minimum and no window). Beyond both:
-//  - Every permit carries the generation, which changes with every change of state. A result of an older generation decides nothing, so
-//    a late answer of a call from before the trip neither closes nor reopens a half-open circuit.
+// calls while half-open; forced states) and of Linkerd's unified breaker (exact counts in buckets rolled by elapsed time, so that an idle
+// circuit starts cold; consecutive failures have no minimum and no window). Beyond both:
+//  - Every permit carries the generation, which changes with every change of state and every reset. A result of an older generation decides
+//    nothing, so a late answer of a call from before the trip neither closes nor reopens a half-open circuit.
 //  - A permit given back without a result (Ignored: the caller went away, our own refusal) frees its place and decides nothing.
 //  - Half-open is entered by time alone: whoever asks after the open time sees it, whether or not calls come.
 //  - The open time doubles with every reopening up to a maximum, and starts over once the circuit has closed. Jitter only lengthens it.
-//  - A half-open circuit whose probes all hang opens again once the youngest of them has been without a result for as long as the circuit
-//    was open (30 s at least). Without that, two requests that are never answered and have no timeout would keep it shut for good.
 //  - A probe that succeeds but is slow by the circuit's own threshold is a failure: else a circuit that opened for slowness would flap.
+//  - Whoever holds the permit of a probe settles it within `halfOpenProbeTimeoutMs`, whatever other timeouts the call has. So the places of
+//    a half-open circuit always come back, and the machine needs no time of its own for calls that hang.
+//  - Forced closed, it counts as when closed and never opens; no longer forced, the next result decides by those counts. Forced open, it
+//    admits nothing, probes neither, and promises no time; no longer forced, it is closed and knows nothing.
 import type { CircuitBreakerPlan } from '../../plan/policies/circuit-breaker.ts';
 import type { Random } from '../../runtime/random.ts';
 import { CallWindow } from './call-window.ts';
 import { failureMask, failureName } from './failures.ts';
 
 export const Outcome = { Success: 0, Failure: 1, Ignored: 2 } as const;
-export const BreakerState = { Closed: 0, Open: 1, HalfOpen: 2 } as const;
+export const BreakerState = { Closed: 0, Open: 1, HalfOpen: 2, ForcedOpen: 3, ForcedClosed: 4 } as const;
+export type BreakerState = (typeof BreakerState)[keyof typeof BreakerState];
+/** Names of the states, by their number. */
+export const BREAKER_STATES = ['Closed', 'Open', 'HalfOpen', 'ForcedOpen', 'ForcedClosed'] as const;
 
 export type BreakerPlan = Omit<CircuitBreakerPlan, 'stateKey'>;
-export type BreakerListener = (state: number, reason: string, nowMs: number) => void;
+export type BreakerListener = (state: BreakerState, reason: string, nowMs: number) => void;
 
 const JITTER = 0.1;
-/** Whether a permit is that of a probe. */
+
+/** Whether a permit is that of a probe, whose holder has `halfOpenProbeTimeoutMs` to settle it. */
 export function isProbe(permit: number): boolean {
   return permit % 2 === 1;
 }
 
-/** So long at least probes may take before they count as hanging. */
-const PROBE_PATIENCE_MS = 30_000;
-
 export class CircuitBreaker {
   #spec: BreakerPlan;
   readonly #random: Random;
-  #state: number = BreakerState.Closed;
+  #state: BreakerState = BreakerState.Closed;
   #generation = 1;
   #consecutiveFailures = 0;
   readonly #window: CallWindow;
@@ -45,7 +48,6 @@ export class CircuitBreaker {
   #jitter = 1;
   #probesInFlight = 0;
   #probeSuccesses = 0;
-  #lastProbeMs = 0;
   /** `FailureBit`s of the last failure that counted. */
   #lastFailure = 0;
   /** Why it is in its state, and of a half-open circuit why it had opened; empty while it never changed. */
@@ -60,6 +62,8 @@ export class CircuitBreaker {
     this.#random = random;
     this.#window = new CallWindow(spec.windowMs);
     this.failureMask = failureMask(spec.failureOn);
+    // When it is does not matter: nobody listens yet.
+    this.#followForce(0);
   }
 
   /** New numbers hold from now on, also for an open circuit's time. State and generation stay; a changed window starts its counts anew. */
@@ -67,11 +71,20 @@ export class CircuitBreaker {
     if (spec.windowMs !== this.#spec.windowMs) this.#window.resize(spec.windowMs, nowMs);
     this.#spec = spec;
     this.failureMask = failureMask(spec.failureOn);
+    this.#followForce(nowMs);
+  }
+
+  /** By hand: what was counted is forgotten, calls in flight decide nothing, and a circuit that is not forced is closed. */
+  reset(reason: string, nowMs: number): void {
+    this.#forget();
+    if (this.#state === BreakerState.Open || this.#state === BreakerState.HalfOpen)
+      this.#change(BreakerState.Closed, reason, nowMs);
+    else this.#generation += 1;
   }
 
   /** Whether a call would be admitted now; takes nothing. False: refuse it before it queues for anything. */
   look(nowMs: number): boolean {
-    if (this.#state === BreakerState.Closed) return true;
+    if (this.#state === BreakerState.Closed || this.#state === BreakerState.ForcedClosed) return true;
     this.#followTime(nowMs);
     return this.#state === BreakerState.HalfOpen && this.#probesInFlight < this.#spec.halfOpenMaxProbes;
   }
@@ -80,8 +93,8 @@ export class CircuitBreaker {
   admit(nowMs: number): number {
     if (this.#state === BreakerState.Closed) return this.#generation * 2;
     if (!this.look(nowMs)) return 0;
+    if (this.#state === BreakerState.ForcedClosed) return this.#generation * 2;
     this.#probesInFlight += 1;
-    this.#lastProbeMs = nowMs;
     return this.#generation * 2 + 1;
   }
 
@@ -94,11 +107,10 @@ export class CircuitBreaker {
       this.#settleCall(outcome === Outcome.Failure, this.#isSlow(durationMs), nowMs);
   }
 
-  /** 0 closed, 1 open, 2 half-open. */
-  state(nowMs: number): 0 | 1 | 2 {
+  /** A `BreakerState`. */
+  state(nowMs: number): BreakerState {
     this.#followTime(nowMs);
-    if (this.#state === BreakerState.Closed) return BreakerState.Closed;
-    return this.#state === BreakerState.Open ? BreakerState.Open : BreakerState.HalfOpen;
+    return this.#state;
   }
 
   /** Milliseconds until an open circuit admits probes; 0 in every other state. */
@@ -133,6 +145,7 @@ export class CircuitBreaker {
   #settleCall(failed: boolean, slow: boolean, nowMs: number): void {
     this.#consecutiveFailures = failed ? this.#consecutiveFailures + 1 : 0;
     this.#window.record(failed, slow, nowMs);
+    if (this.#state !== BreakerState.Closed) return;
     const reason = this.#tripReason();
     if (reason !== '') this.#open(reason, nowMs);
   }
@@ -174,7 +187,7 @@ export class CircuitBreaker {
 
   #isSlow(durationMs: number): boolean {
     const { slowCalls } = this.#spec;
-    return slowCalls !== null && durationMs >= slowCalls.thresholdMs;
+    return slowCalls !== null && durationMs > slowCalls.thresholdMs;
   }
 
   #reopen(reason: string, nowMs: number): void {
@@ -189,21 +202,35 @@ export class CircuitBreaker {
   }
 
   #close(nowMs: number): void {
-    this.#reopenings = 0;
-    this.#consecutiveFailures = 0;
-    this.#window.clear();
+    this.#forget();
     this.#change(BreakerState.Closed, `${this.#probeSuccesses} probes succeeded`, nowMs);
   }
 
-  /** The changes of state that time makes. */
-  #followTime(nowMs: number): void {
-    if (this.#state === BreakerState.Open) {
-      if (nowMs >= this.#openUntilMs())
-        this.#change(BreakerState.HalfOpen, `the open time is over; it had opened for: ${this.reason}`, nowMs);
-    } else if (this.#state === BreakerState.HalfOpen && this.#probesInFlight >= this.#spec.halfOpenMaxProbes) {
-      const patienceMs = Math.max(PROBE_PATIENCE_MS, this.#openUntilMs() - this.#openedAtMs);
-      if (nowMs - this.#lastProbeMs >= patienceMs) this.#reopen('the probes are not answered', nowMs);
+  #forget(): void {
+    this.#reopenings = 0;
+    this.#consecutiveFailures = 0;
+    this.#window.clear();
+  }
+
+  /** The changes of state that a policy makes. */
+  #followForce(nowMs: number): void {
+    const { ForcedOpen, ForcedClosed, Closed } = BreakerState;
+    const { force } = this.#spec;
+    const forced = this.#state === ForcedOpen || this.#state === ForcedClosed;
+    if (force === null) {
+      if (forced) this.#change(Closed, 'the policy no longer forces it', nowMs);
+      return;
     }
+    const state = force === 'Open' ? ForcedOpen : ForcedClosed;
+    if (state === this.#state) return;
+    this.#forget();
+    this.#change(state, force === 'Open' ? 'the policy forces it open' : 'the policy forces it closed', nowMs);
+  }
+
+  /** The change of state that time makes. */
+  #followTime(nowMs: number): void {
+    if (this.#state === BreakerState.Open && nowMs >= this.#openUntilMs())
+      this.#change(BreakerState.HalfOpen, `the open time is over; it had opened for: ${this.reason}`, nowMs);
   }
 
   #openUntilMs(): number {
@@ -213,7 +240,7 @@ export class CircuitBreaker {
     return this.#openedAtMs + (doubled < longest ? doubled : longest) * this.#jitter;
   }
 
-  #change(state: number, reason: string, nowMs: number): void {
+  #change(state: BreakerState, reason: string, nowMs: number): void {
     this.#state = state;
     this.#generation += 1;
     this.#probesInFlight = 0;

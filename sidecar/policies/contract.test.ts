@@ -9,7 +9,7 @@ import { wheelSubject } from './contract/timer-wheel.ts';
 
 const POLICIES = [
   policy('bulkhead', ['free', 'full', 'queueing'], bulkheadSubject),
-  policy('circuit breaker', ['Closed', 'Open', 'HalfOpen', 'probing'], breakerSubject),
+  policy('circuit breaker', ['Closed', 'Open', 'HalfOpen', 'probing', 'ForcedOpen', 'ForcedClosed'], breakerSubject),
   policy('outlier detection', ['all in', 'ejected', 'ejected, another withheld'], outlierSubject),
   policy('retry budget', ['granted', 'refused'], budgetSubject),
   policy('timer wheel', ['empty', 'armed'], wheelSubject),

@@ -33,6 +33,7 @@ const NOBODY: DependencyPlan = {
   serviceDependency: '',
   criticality: 'Optional',
   enforcement: 'Enabled',
+  circuitReset: '',
   service: null,
   host: null,
   authority: '',

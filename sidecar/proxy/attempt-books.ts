@@ -1,7 +1,7 @@
 // The books of the attempt in progress: the permit of the breaker, the place in the bulkhead, the load of the endpoint, what outlier
 // detection is told of it, and what the metrics count. Whatever way an attempt ends, it ends here once, and nothing stays taken.
 import type { Bulkhead } from '../policies/bulkhead.ts';
-import { type CircuitBreaker, Outcome } from '../policies/circuit-breaker.ts';
+import { type CircuitBreaker, isProbe, Outcome } from '../policies/circuit-breaker.ts';
 import { LOCAL_ORIGIN } from '../policies/failures.ts';
 import type { OutlierMember } from '../policies/outlier-detection.ts';
 import type { ProxyContext } from './context.ts';
@@ -34,6 +34,39 @@ export class AttemptBooks {
     if (!policy.breaker) return true;
     this.#permit = policy.breaker.admit(nowMs);
     return this.#permit !== 0;
+  }
+
+  /** It is a probe of a half-open circuit, which wants to know within its own time. */
+  get probing(): boolean {
+    return isProbe(this.#permit);
+  }
+
+  /** When its attempt timeout is over; infinity: it has none. */
+  attemptEndMs({ plan }: RoutePolicy): number {
+    const { attemptMs } = plan.timeouts;
+    return attemptMs > 0 ? this.startMs + attemptMs : Number.POSITIVE_INFINITY;
+  }
+
+  /** When it has to have an answer: as a probe sooner. */
+  endMs(policy: RoutePolicy): number {
+    const attemptEndMs = this.attemptEndMs(policy);
+    const { circuitBreaker } = policy.plan;
+    if (circuitBreaker === null || !this.probing) return attemptEndMs;
+    return Math.min(attemptEndMs, this.startMs + circuitBreaker.halfOpenProbeTimeoutMs);
+  }
+
+  /** An attempt that the deadline cut short after a moment says nothing about the dependency; one that had half its time does. */
+  ranLongEnough(policy: RoutePolicy, nowMs: number): boolean {
+    const endMs = this.endMs(policy);
+    return endMs === Number.POSITIVE_INFINITY || nowMs >= (this.startMs + endMs) / 2;
+  }
+
+  /** The attempt goes on and is no probe any more. `outcome`: by what has come of its answer; Ignored where nothing has. */
+  endProbe({ breaker }: RoutePolicy, outcome: number, nowMs: number): void {
+    if (breaker === null) return;
+    const { failureBits, responseMs } = this;
+    breaker.settle(this.#permit, breakerOutcome(breaker, outcome, failureBits), responseMs, nowMs, failureBits);
+    this.#permit = 0;
   }
 
   takePlace(bulkhead: Bulkhead | null): void {

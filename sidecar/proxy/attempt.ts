@@ -84,10 +84,10 @@ export class Attempt implements ResponseReceiver {
       this.#send(idle);
       return;
     }
-    const { connectMs, attemptMs } = this.#request.policy.plan.timeouts;
-    const withinMs = Math.min(connectMs || Number.POSITIVE_INFINITY, attemptMs || Number.POSITIVE_INFINITY);
+    const { policy } = this.#request;
+    const { connectMs } = policy.plan.timeouts;
     this.#phase = Phase.Connecting;
-    this.#timer.enter(nowMs + withinMs);
+    this.#timer.enter(Math.min(this.books.endMs(policy), connectMs > 0 ? nowMs + connectMs : Number.POSITIVE_INFINITY));
     this.#leg = endpoint.connect(this);
   }
 
@@ -101,9 +101,8 @@ export class Attempt implements ResponseReceiver {
 
   #send(leg: UpstreamLeg): void {
     const { policy, replay, bodyDone, client } = this.#request;
-    const { attemptMs } = policy.plan.timeouts;
     this.#phase = Phase.Waiting;
-    this.#timer.enter(attemptMs > 0 ? this.books.startMs + attemptMs : Number.POSITIVE_INFINITY);
+    this.#timer.enter(this.books.endMs(policy));
     leg.sendHead(this, this.#request);
     this.written = true;
     if (replay.used) {
@@ -268,6 +267,7 @@ export class Attempt implements ResponseReceiver {
 
   /** Its own time is over, or the deadline of the request. */
   timeOver(nowMs: number, deadline: boolean): void {
+    if (!deadline && this.#outlivesProbe(nowMs)) return;
     if (this.#phase === Phase.Connecting && !deadline) this.#leg?.giveUpConnecting();
     else if (this.#phase === Phase.Answering) this.#cutAnswer(nowMs, deadline);
     else this.#timeOut(nowMs, deadline);
@@ -281,7 +281,7 @@ export class Attempt implements ResponseReceiver {
   }
 
   #timeOut(nowMs: number, deadline: boolean): void {
-    const { context, dependency } = this.#request;
+    const { context, dependency, policy } = this.#request;
     const { endpoint } = this.books;
     const unsent = !this.written;
     if (unsent) context.metrics.countConnect(dependency.label, 'timeout');
@@ -293,17 +293,38 @@ export class Attempt implements ResponseReceiver {
       return;
     }
     this.books.noteResponse(nowMs);
-    const outcome = this.#ranLongEnough(nowMs) && !blameless ? Outcome.Failure : Outcome.Ignored;
+    const outcome = this.books.ranLongEnough(policy, nowMs) && !blameless ? Outcome.Failure : Outcome.Ignored;
     this.end(outcome, AttemptResult.attemptTimeout, FailureBit.AttemptTimeout);
     this.#owner.attemptGivenUp(endpoint, deadline ? LOCAL_ANSWERS.deadline : LOCAL_ANSWERS.attemptTimeout, nowMs);
   }
 
   /** The time is over in the middle of an answer. It was the application's, where that does not read. */
   #cutAnswer(nowMs: number, deadline: boolean): void {
-    const blamed = this.#ranLongEnough(nowMs) && !this.#request.client.blocked;
+    const { policy, client } = this.#request;
+    const blamed = this.books.ranLongEnough(policy, nowMs) && !client.blocked;
     this.abort();
     const answer = deadline ? LOCAL_ANSWERS.deadline : LOCAL_ANSWERS.attemptTimeout;
     this.#cut(blamed ? FailureBit.AttemptTimeout : 0, AttemptResult.attemptTimeout, answer);
+  }
+
+  /**
+   * The time of the probe is over and that of the attempt is not. Whose answer began in time is judged by its head and goes on; nor is an
+   * application cut off that still sends, whose probe decides nothing.
+   */
+  #outlivesProbe(nowMs: number): boolean {
+    if (!this.books.probing) return false;
+    const { policy } = this.#request;
+    if (nowMs >= this.books.attemptEndMs(policy)) return false;
+    if (this.#phase === Phase.Answering) {
+      if (!this.#slowReader) this.books.noteResponse(nowMs);
+      this.books.endProbe(policy, this.books.failureBits === 0 ? Outcome.Success : Outcome.Failure, nowMs);
+    } else if (this.#waitsForClient()) {
+      this.books.endProbe(policy, Outcome.Ignored, nowMs);
+    } else {
+      return false;
+    }
+    this.#timer.enter(this.books.attemptEndMs(policy));
+    return true;
   }
 
   /** The dependency has taken what came of the request, and the rest is the application's to send. */
@@ -311,12 +332,6 @@ export class Attempt implements ResponseReceiver {
     if (this.#request.bodyDone || !this.written) return false;
     const asked = this.#continued || !this.#request.head.expectsContinue;
     return asked && this.flush();
-  }
-
-  /** An attempt that the deadline cut short after a moment says nothing about the dependency; one that had half its time does. */
-  #ranLongEnough(nowMs: number): boolean {
-    const { attemptMs } = this.#request.policy.plan.timeouts;
-    return attemptMs === 0 || nowMs - this.books.startMs >= attemptMs / 2;
   }
 
   // ---- ends -----------------------------------------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 // What the circuits of all dependencies do, for whoever asks, and for whoever wants to hear of every change.
 import type { Clock } from '../../runtime/clock.ts';
 import type { CircuitView } from '../data-plane.ts';
-import { CIRCUIT_STATE_NAMES, type CircuitEntry } from './circuit.ts';
+import { BREAKER_STATES } from '../policies/circuit-breaker.ts';
+import type { CircuitEntry } from './circuit.ts';
 import type { DependencyRuntime } from './dependency.ts';
 
 export class CircuitReports {
@@ -54,7 +55,7 @@ export class CircuitReports {
   #view(dependency: DependencyRuntime, circuit: CircuitEntry): CircuitView {
     const nowMs = this.#clock.monotonicMs();
     const { breaker } = circuit;
-    const state = CIRCUIT_STATE_NAMES[breaker.state(nowMs)] ?? 'Closed';
+    const state = BREAKER_STATES[breaker.state(nowMs)];
     return {
       dependency: dependency.plan.id,
       stateKey: circuit.key,
@@ -64,6 +65,7 @@ export class CircuitReports {
       // From when it opened, not from now: between two looks only a new openFor moves it.
       nextProbeUnixMs: state === 'Open' ? Math.round(circuit.sinceUnixMs + breaker.openTimeMs(nowMs)) : null,
       reopenings: breaker.reopenings,
+      counts: breaker.counts(nowMs),
       reason: breaker.reason,
       enforced: dependency.enforced,
     };

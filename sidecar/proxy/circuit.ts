@@ -3,13 +3,11 @@ import type { CircuitBreakerPlan } from '../../plan/policies/circuit-breaker.ts'
 import type { Random } from '../../runtime/random.ts';
 import { BreakerState, CircuitBreaker } from '../policies/circuit-breaker.ts';
 
-export const CIRCUIT_STATE_NAMES = ['Closed', 'Open', 'HalfOpen'] as const;
-
 export interface CircuitEntry {
   readonly key: string;
   readonly breaker: CircuitBreaker;
   sinceUnixMs: number;
-  /** When it opened after it had been closed; null while it is closed. */
+  /** When it opened after it had been closed; null while it is closed or forced. */
   failingSinceUnixMs: number | null;
 }
 
@@ -19,7 +17,7 @@ export function createCircuit(
   random: Random,
   unixMs: () => number,
   isPresent: (circuit: CircuitEntry) => boolean,
-  onTransition: (circuit: CircuitEntry, state: number) => void,
+  onTransition: (circuit: CircuitEntry, state: BreakerState) => void,
 ): CircuitEntry {
   const breaker = new CircuitBreaker(plan, random);
   const circuit: CircuitEntry = { key: plan.stateKey, breaker, sinceUnixMs: unixMs(), failingSinceUnixMs: null };
@@ -27,8 +25,9 @@ export function createCircuit(
     // A request that began before a plan which no longer has this circuit may still move it.
     if (!isPresent(circuit)) return;
     circuit.sinceUnixMs = unixMs();
-    if (state === BreakerState.Closed) circuit.failingSinceUnixMs = null;
-    else circuit.failingSinceUnixMs ??= circuit.sinceUnixMs;
+    if (state === BreakerState.Open || state === BreakerState.HalfOpen)
+      circuit.failingSinceUnixMs ??= circuit.sinceUnixMs;
+    else circuit.failingSinceUnixMs = null;
     onTransition(circuit, state);
   };
   return circuit;

@@ -63,6 +63,8 @@ export interface Holdings {
   attempts: number;
   bulkheadPlaces: number;
   bulkheadQueued: number;
+  /** Of circuits that are half-open. */
+  probes: number;
 }
 
 export function createDataPlane(options: DataPlaneOptions): ProxyDataPlane {
@@ -209,14 +211,16 @@ export class ProxyDataPlane implements DataPlane {
     let attempts = 0;
     let bulkheadPlaces = 0;
     let bulkheadQueued = 0;
+    let probes = 0;
     for (const dependency of this.#all()) {
       attempts += dependency.endpoints.load;
       for (const { inFlight, queued } of dependency.policies.bulkheads.values()) {
         bulkheadPlaces += inFlight;
         bulkheadQueued += queued;
       }
+      for (const { breaker } of dependency.policies.circuits.values()) probes += breaker.probesInFlight;
     }
-    return { ...held, attempts, bulkheadPlaces, bulkheadQueued };
+    return { ...held, attempts, bulkheadPlaces, bulkheadQueued, probes };
   }
 
   circuits(): CircuitView[] {

@@ -4,8 +4,9 @@
 import type { DependencyPlan, PolicyPlan } from '../../plan/plan.ts';
 import type { Random } from '../../runtime/random.ts';
 import type { SidecarMetrics } from '../metrics/sidecar-metrics.ts';
+import { BREAKER_STATES } from '../policies/circuit-breaker.ts';
 import type { RouteTable } from '../route/match.ts';
-import { CIRCUIT_STATE_NAMES, type CircuitEntry } from './circuit.ts';
+import type { CircuitEntry } from './circuit.ts';
 import { DependencyEndpoints, type EndpointsEnvironment } from './dependency-endpoints.ts';
 import { PASS_THROUGH, RoutePolicies, type RoutePolicy } from './route-policies.ts';
 
@@ -19,6 +20,8 @@ export interface DependencyEnvironment extends EndpointsEnvironment {
   onTransition(dependency: DependencyRuntime, circuit: CircuitEntry): void;
 }
 
+const RESETS_REMEMBERED = 16;
+
 export class DependencyRuntime {
   plan: DependencyPlan;
   /** Value of the metric label `dependency`. */
@@ -27,6 +30,8 @@ export class DependencyRuntime {
   readonly endpoints: DependencyEndpoints;
   removed = false;
   readonly #environment: DependencyEnvironment;
+  /** Values of `circuitReset` that were seen, the last ones. */
+  readonly #resets: string[];
   #routes: RouteTable;
 
   constructor(plan: DependencyPlan, routes: RouteTable, label: string, environment: DependencyEnvironment) {
@@ -41,13 +46,15 @@ export class DependencyRuntime {
       unixMs: () => environment.unixMs(),
       routeMetrics: (rule) => metrics.route(label, rule),
       onTransition: (circuit, state) => {
-        metrics.countTransition(label, circuit.key, CIRCUIT_STATE_NAMES[state] ?? '');
+        metrics.countTransition(label, circuit.key, BREAKER_STATES[state]);
         environment.onTransition(this, circuit);
       },
       onEjection: (detection, cause) => metrics.countEjection(label, detection, cause),
       onEjectionWithheld: (detection, cause) => metrics.countEjectionWithheld(label, detection, cause),
       onPanic: (choice) => metrics.countPanic(label, choice),
     });
+    this.#resets = [plan.circuitReset];
+    metrics.countCircuitReset(label, 0);
     this.endpoints = new DependencyEndpoints(plan, environment);
     this.endpoints.onSet = () => this.#tellEndpoints();
     this.#updatePolicies();
@@ -59,6 +66,17 @@ export class DependencyRuntime {
     this.#routes = routes;
     this.endpoints.update(plan);
     this.#updatePolicies();
+    this.#followReset(plan.circuitReset);
+  }
+
+  /** Once for each value: another replica may be a step behind and bring an old one again. */
+  #followReset(value: string): void {
+    if (value === '' || this.#resets.includes(value)) return;
+    this.#resets.push(value);
+    if (this.#resets.length > RESETS_REMEMBERED) this.#resets.shift();
+    const nowMs = this.#environment.nowMs();
+    for (const { breaker } of this.policies.circuits.values()) breaker.reset('reset by hand', nowMs);
+    this.#environment.metrics.countCircuitReset(this.label, 1);
   }
 
   #updatePolicies(): void {

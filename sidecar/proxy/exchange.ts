@@ -21,7 +21,7 @@ import { LOCAL_ANSWERS, type LocalAnswer } from '../errors.ts';
 import type { RequestHead } from '../http1/request-head.ts';
 import { AttemptResult, REASON_UPSTREAM, reasonSlot } from '../metrics/route-metrics.ts';
 import { Admission, type BulkheadWaiter } from '../policies/bulkhead.ts';
-import { Outcome } from '../policies/circuit-breaker.ts';
+import { BreakerState, Outcome } from '../policies/circuit-breaker.ts';
 import { Attempt, type AttemptOwner } from './attempt.ts';
 import { ATTEMPT_FLOOR_MS, Attempts, mayRepeat } from './attempts.ts';
 import type { ProxyContext } from './context.ts';
@@ -31,6 +31,9 @@ import type { Downstream } from './downstream.ts';
 import { sourceOf } from './local-answer.ts';
 import { RequestTimer, type TimedRequest } from './request-timer.ts';
 import { FRESH_ENOUGH_MS, type UpstreamEndpoint } from './upstream.ts';
+
+const FORCED_OPEN =
+  'The policy holds the circuit open by circuitBreaker.force: every call is refused until that is removed, and nothing tells when.';
 
 const Phase = { Idle: 0, Admitting: 1, Queued: 2, Backoff: 3, Attempting: 4 } as const;
 
@@ -306,6 +309,10 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
     this.#attempt.books.givePlace(this.#context);
     const { breaker } = this.#request.policy;
     const answer = LOCAL_ANSWERS.circuitOpen;
+    if (breaker?.state(nowMs) === BreakerState.ForcedOpen) {
+      this.#refuse(answer, nowMs, 0, FORCED_OPEN);
+      return;
+    }
     const detail = breaker && breaker.reason !== '' ? `${answer.detail} Why: ${breaker.reason}.` : '';
     this.#refuse(answer, nowMs, breaker ? breaker.retryAfterMs(nowMs) : 0, detail);
   }

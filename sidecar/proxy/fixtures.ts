@@ -40,6 +40,8 @@ export const BREAKER: NonNullable<PolicyPlan['circuitBreaker']> = {
   maxOpenForMs: 1_000,
   halfOpenMaxProbes: 2,
   halfOpenSuccesses: 2,
+  halfOpenProbeTimeoutMs: 5_000,
+  force: null,
 };
 
 export function dependencyPlan(policy: Partial<PolicyPlan>, changes: Partial<DependencyPlan> = {}): DependencyPlan {
@@ -50,6 +52,7 @@ export function dependencyPlan(policy: Partial<PolicyPlan>, changes: Partial<Dep
     serviceDependency: 'checkout',
     criticality: 'Required',
     enforcement: 'Enabled',
+    circuitReset: '',
     service: { namespace: 'billing', name: 'payments', port: 8080, ports: [8080] },
     host: null,
     authority: 'payments.billing.svc.cluster.local:8080',

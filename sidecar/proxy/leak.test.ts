@@ -40,6 +40,7 @@ const NOTHING = {
   attempts: 0,
   bulkheadPlaces: 0,
   bulkheadQueued: 0,
+  probes: 0,
 };
 
 const ALL: Partial<PolicyPlan> = {

@@ -1,6 +1,6 @@
 // What a scrape reads of the data path.
 import type { LiveMetrics } from '../metrics/live-metrics.ts';
-import { CIRCUIT_STATE_NAMES } from './circuit.ts';
+import { BREAKER_STATES } from '../policies/circuit-breaker.ts';
 import type { ProxyContext } from './context.ts';
 import type { DependencyRuntime } from './dependency.ts';
 
@@ -16,7 +16,7 @@ export function liveMetrics(
         Array.from(policies.circuits.values(), ({ key, breaker }) => ({
           dependency: label,
           circuit: key,
-          state: CIRCUIT_STATE_NAMES[breaker.state(context.ticker.nowMs())] ?? '',
+          state: BREAKER_STATES[breaker.state(context.ticker.nowMs())],
         })),
       ),
     bulkheads: () =>

@@ -11,7 +11,7 @@ import type { RetriesPlan } from '../../plan/policies/retries.ts';
 import type { Random } from '../../runtime/random.ts';
 import type { RouteMetrics } from '../metrics/route-metrics.ts';
 import { Bulkhead } from '../policies/bulkhead.ts';
-import type { CircuitBreaker } from '../policies/circuit-breaker.ts';
+import type { BreakerState, CircuitBreaker } from '../policies/circuit-breaker.ts';
 import { failureMask } from '../policies/failures.ts';
 import { type OutlierCause, OutlierDetection } from '../policies/outlier-detection.ts';
 import { RetryBudget } from '../policies/retry-budget.ts';
@@ -38,7 +38,7 @@ export interface PoliciesEnvironment {
   nowMs: () => number;
   unixMs: () => number;
   routeMetrics(rule: string): RouteMetrics;
-  onTransition(circuit: CircuitEntry, state: number): void;
+  onTransition(circuit: CircuitEntry, state: BreakerState): void;
   onEjection(detection: string, cause: OutlierCause): void;
   /** The share of ejected endpoints was used up. */
   onEjectionWithheld(detection: string, cause: OutlierCause): void;

@@ -32,10 +32,11 @@ export class StateTable<Plan extends { stateKey: string }, State> {
     const { stateKey } = plan;
     const present = this.#present.get(stateKey);
     if (present !== undefined) return present;
-    let state = this.#previous?.get(stateKey);
-    if (state === undefined) state = this.#kind.create(plan);
-    else this.#kind.update(state, plan);
+    const previous = this.#previous?.get(stateKey);
+    const state = previous ?? this.#kind.create(plan);
     this.#present.set(stateKey, state);
+    // Only when it is present: what the new numbers change is told.
+    if (previous !== undefined) this.#kind.update(previous, plan);
     return state;
   }
 

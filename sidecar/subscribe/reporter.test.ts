@@ -71,6 +71,7 @@ const open: CircuitView = {
   failingSinceUnixMs: 500,
   nextProbeUnixMs: 31_000,
   reopenings: 2,
+  counts: { calls: 0, failures: 0, slow: 0 },
   reason: '5 consecutive failures (last: ConnectFailure)',
   enforced: true,
 };

@@ -294,6 +294,7 @@ describe('reports', () => {
     failingSinceUnixMs: 1_799_999_990_000.4,
     nextProbeUnixMs: state === 'Open' ? 1_800_000_030_000 : null,
     reopenings: 1,
+    counts: { calls: 0, failures: 0, slow: 0 },
     enforced: true,
     reason: '5 consecutive failures',
   });

@@ -32,6 +32,7 @@ const dependency = (changes: Partial<DependencyPlan>): DependencyPlan => ({
   serviceDependency: 'checkout',
   criticality: 'Required',
   enforcement: 'Enabled',
+  circuitReset: '',
   service: null,
   host: { name: HOST, port: HTTP_PORT },
   authority: HOST,

@@ -70,6 +70,8 @@ function drawPlan(dice: Dice): StackPlan {
       maxOpenForMs: dice.between(1000, 5000),
       halfOpenMaxProbes: dice.between(1, 4),
       halfOpenSuccesses: dice.between(1, 4),
+      halfOpenProbeTimeoutMs: dice.between(50, 2000),
+      force: null,
     },
     bulkhead: {
       stateKey: 'bulkhead',

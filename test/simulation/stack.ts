@@ -7,7 +7,7 @@ import type { TimeoutsPlan } from '../../plan/policies/timeouts.ts';
 import type { Random } from '../../runtime/random.ts';
 import { pickEndpoint } from '../../sidecar/balance/pick.ts';
 import { Admission, type Bulkhead, type BulkheadWaiter } from '../../sidecar/policies/bulkhead.ts';
-import { type CircuitBreaker, Outcome } from '../../sidecar/policies/circuit-breaker.ts';
+import { type CircuitBreaker, isProbe, Outcome } from '../../sidecar/policies/circuit-breaker.ts';
 import { FailureBit, failureMask, statusFailures } from '../../sidecar/policies/failures.ts';
 import { backoffMs, mayRunTwice } from '../../sidecar/policies/retry.ts';
 import type { RetryBudget } from '../../sidecar/policies/retry-budget.ts';
@@ -182,7 +182,9 @@ export class Call implements BulkheadWaiter, TimerNode, AttemptEvents {
     this.#failures = 0;
     this.#phase = 'Waiting';
     this.#attemptStartMs = time.nowMs;
-    machines.wheel.arm(this, Math.min(time.nowMs + this.#attemptMs, this.#deadlineMs));
+    const { halfOpenProbeTimeoutMs } = plan.circuitBreaker;
+    const withinMs = isProbe(this.#permit) ? Math.min(this.#attemptMs, halfOpenProbeTimeoutMs) : this.#attemptMs;
+    machines.wheel.arm(this, Math.min(time.nowMs + withinMs, this.#deadlineMs));
     this.#attempt = upstream.send(this.#id, endpoint, this);
   }
 

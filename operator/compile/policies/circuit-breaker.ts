@@ -52,6 +52,9 @@ export const circuitBreaker: BlockCompiler<'circuitBreaker'> = {
       maxOpenForMs: maxOpenFor,
       halfOpenMaxProbes: block.halfOpen?.maxProbes ?? defaults.halfOpen.maxProbes,
       halfOpenSuccesses: block.halfOpen?.successes ?? defaults.halfOpen.successes,
+      // The attempt timeout bounds it: relations.ts.
+      halfOpenProbeTimeoutMs: block.halfOpen?.probeTimeout ?? defaults.halfOpen.probeTimeout,
+      force: block.force ?? null,
     };
   },
   fields: {
@@ -64,5 +67,7 @@ export const circuitBreaker: BlockCompiler<'circuitBreaker'> = {
     maxOpenForMs: 'maxOpenFor',
     halfOpenMaxProbes: 'halfOpen.maxProbes',
     halfOpenSuccesses: 'halfOpen.successes',
+    halfOpenProbeTimeoutMs: 'halfOpen.probeTimeout',
+    force: 'force',
   },
 };

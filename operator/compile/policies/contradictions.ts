@@ -33,6 +33,12 @@ export const CONTRADICTIONS = {
     (it: { dependency: string; ejected: number; left: number; ejectedWithoutPanic: number; leftByEjection: number }) =>
       `on ${it.dependency} the policies merge to outlierDetection.maxEjectionPercent ${it.ejected} and panicThresholdPercent ${it.left}, so that all endpoints are used again before as many as that are ejected; lower maxEjectionPercent to ${it.ejectedWithoutPanic}, or panicThresholdPercent to ${it.leftByEjection}`,
   ),
+  ProbeTimeoutExceedsAttempt: define(
+    'Accepted',
+    'Warning',
+    (it: { dependency: string; probeTimeout: string; attempt: string }) =>
+      `on ${it.dependency} the policies merge to circuitBreaker.halfOpen.probeTimeout ${it.probeTimeout} above the attempt timeout of ${it.attempt}, which therefore ends every probe; shorten probeTimeout or lengthen timeouts.attempt`,
+  ),
   RetriesCannotFinish: define(
     'Accepted',
     'Warning',

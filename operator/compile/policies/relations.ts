@@ -1,9 +1,11 @@
-// Relations between blocks, which none of them can see alone. They only tell: what each block does stays as it is.
+// Relations between blocks, which none of them can see alone: numbers that are bounded by those of another block, and what is only told.
 import { formatDuration } from '../../../crds/duration.ts';
 import type { Blocks, Findings } from './block.ts';
 import { type AllNumbers, active } from './blocks.ts';
 
-/** Looks at the merged blocks and what they mean in numbers. */
+/** The numbers, with those settled that follow numbers of another block. */
+type Settlement = (blocks: Blocks, numbers: AllNumbers, findings: Findings) => AllNumbers;
+/** Looks at the merged blocks and what they mean in numbers, and only tells. */
 type Relation = (blocks: Blocks, numbers: AllNumbers, tell: Findings['tell']) => void;
 
 /**
@@ -37,4 +39,26 @@ function tellRetriesThatCannotFinish(blocks: Blocks, { timeouts, retries }: AllN
   });
 }
 
+/** A probe is an attempt too: it has its own time where that is shorter, and otherwise that of an attempt. */
+function settleProbeTimeout(blocks: Blocks, numbers: AllNumbers, { tell, follow }: Findings): AllNumbers {
+  const { circuitBreaker, timeouts } = numbers;
+  const { attemptMs } = timeouts;
+  const written = active(blocks, 'circuitBreaker')?.halfOpen?.probeTimeout;
+  if (circuitBreaker === null || attemptMs === 0 || (written !== undefined && written <= attemptMs)) return numbers;
+  if (written !== undefined) {
+    tell({
+      reason: 'ProbeTimeoutExceedsAttempt',
+      fields: [
+        ['circuitBreaker', 'halfOpen.probeTimeout'],
+        ['timeouts', 'attempt'],
+        ['timeouts', 'request'],
+      ],
+      details: { probeTimeout: formatDuration(written), attempt: formatDuration(attemptMs) },
+    });
+  }
+  follow('circuitBreaker.halfOpen.probeTimeout', 'timeouts.attempt');
+  return { ...numbers, circuitBreaker: { ...circuitBreaker, halfOpenProbeTimeoutMs: attemptMs } };
+}
+
+export const SETTLEMENTS: readonly Settlement[] = [settleProbeTimeout];
 export const RELATIONS: readonly Relation[] = [tellRetriesThatCannotFinish];

@@ -22,6 +22,8 @@ export function breakerSubject(first: number): Subject<Admitted> {
     maxOpenForMs: 400,
     halfOpenMaxProbes: 1 + (number % 4),
     halfOpenSuccesses: 3,
+    halfOpenProbeTimeoutMs: 5000,
+    force: number % 7 === 0 ? 'Open' : number % 5 === 0 ? 'Closed' : null,
   });
   let plan = planOf(first);
   let era = 0;
@@ -53,6 +55,7 @@ export function breakerSubject(first: number): Subject<Admitted> {
       return call.era === era && outcomeOf(ending) !== Outcome.Ignored;
     },
     idle(nowMs) {
+      breaker.update({ ...plan, force: null }, nowMs);
       // Longer than any open time.
       const laterMs = nowMs + 1000;
       const admitted = Array.from({ length: 100 }, () => breaker.admit(laterMs)).filter((permit) => permit > 0);
