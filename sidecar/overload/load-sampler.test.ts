@@ -1,0 +1,74 @@
+import { describe, expect, it } from 'vitest';
+import { silentLogger } from '../../runtime/log.ts';
+import { ManualClock } from '../../runtime/manual-clock.ts';
+import { LoadShedder, ShedReason } from '../policies/load-shedder.ts';
+import type { MemoryUse } from './cgroup-memory.ts';
+import { IDLE_INTERVAL_MS, LoadSampler, SAMPLE_INTERVAL_MS } from './load-sampler.ts';
+
+function world() {
+  const clock = new ManualClock();
+  const shedder = new LoadShedder();
+  const state = {
+    busy: true,
+    utilization: 0.2,
+    memory: { usedBytes: 10, limitBytes: 100 } as MemoryUse | null,
+    reads: 0,
+  };
+  const sampler = new LoadSampler({
+    shedder,
+    clock,
+    log: silentLogger,
+    busy: () => state.busy,
+    loopUtilization: () => state.utilization,
+    readMemory: () => {
+      state.reads += 1;
+      if (state.memory === null) throw new Error('EMFILE');
+      return state.memory;
+    },
+  });
+  sampler.start();
+  return { clock, shedder, sampler, state };
+}
+
+describe('LoadSampler', () => {
+  it('looks often while there is work, seldom while there is none, and not at all when it was stopped', async () => {
+    const { clock, sampler, state } = world();
+    expect(clock.nextMs()).toBe(SAMPLE_INTERVAL_MS);
+    await clock.advance(1_000);
+    expect(state.reads).toBe(2);
+    state.busy = false;
+    await clock.advance(SAMPLE_INTERVAL_MS);
+    expect(clock.nextMs()).toBe(IDLE_INTERVAL_MS);
+    sampler.stop();
+    expect(clock.timers).toBe(0);
+  });
+
+  it('sheds by memory, and goes on with what it knew where memory cannot be read', async () => {
+    const { clock, shedder, sampler, state } = world();
+    state.memory = { usedBytes: 96, limitBytes: 100 };
+    await clock.advance(1_000);
+    expect([shedder.judge(3), sampler.memoryShare]).toEqual([ShedReason.Memory, 0.96]);
+    state.memory = null;
+    await clock.advance(1_000);
+    expect(shedder.judge(3)).toBe(ShedReason.Memory);
+    state.memory = { usedBytes: 50, limitBytes: 100 };
+    await clock.advance(1_000);
+    expect(shedder.judge(3)).toBe(ShedReason.None);
+  });
+
+  it('takes one pause for a pause, and a loop that is always late for load', async () => {
+    const { clock, shedder, sampler, state } = world();
+    state.utilization = 1;
+    await clock.advance(250);
+    clock.block(30_000);
+    await clock.advance(100);
+    expect(sampler.loopDelayMs).toBeLessThan(100);
+    expect(shedder.share).toBe(0);
+    for (let look = 0; look < 5; look += 1) {
+      clock.block(SAMPLE_INTERVAL_MS + 80);
+      await clock.advance(0);
+    }
+    expect(sampler.loopDelayMs).toBe(80);
+    expect(shedder.share).toBeGreaterThan(0);
+  });
+});

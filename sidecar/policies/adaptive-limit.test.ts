@@ -1,0 +1,142 @@
+import * as fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { seededRandom } from '../../runtime/random.ts';
+import { AdaptiveLimit, type AdaptiveLimitNumbers } from './adaptive-limit.ts';
+
+const SPEC: AdaptiveLimitNumbers = {
+  minConcurrent: 3,
+  maxConcurrent: 200,
+  latencyTolerancePercent: 25,
+  probeIntervalMs: 60_000,
+};
+
+/** Answers of one latency, `perSecond` of them, with as much in flight as the limit allows or `inFlight`. */
+function feed(
+  limit: AdaptiveLimit,
+  answers: { fromMs: number; forMs: number; latencyMs: number; inFlight?: number; perSecond?: number },
+): number {
+  const { fromMs, forMs, latencyMs, inFlight, perSecond = 500 } = answers;
+  let nowMs = fromMs;
+  for (; nowMs < fromMs + forMs; nowMs += 1000 / perSecond) limit.record(latencyMs, inFlight ?? limit.limit, nowMs);
+  return nowMs;
+}
+
+const fresh = (spec: AdaptiveLimitNumbers = SPEC) => new AdaptiveLimit(spec, seededRandom(1), 0);
+
+describe('AdaptiveLimit', () => {
+  it('takes the first window for the latency without load', () => {
+    const limit = fresh();
+    expect([limit.limit, limit.probing, limit.baselineMs]).toEqual([20, true, 0]);
+    feed(limit, { fromMs: 0, forMs: 200, latencyMs: 40 });
+    expect([limit.limit, limit.probing, limit.baselineMs, limit.medianMs]).toEqual([20, false, 40, 40]);
+  });
+
+  it('grows by its root for each window while latency stays, up to its bound', () => {
+    const limit = fresh();
+    const atMs = feed(limit, { fromMs: 0, forMs: 200, latencyMs: 40 });
+    feed(limit, { fromMs: atMs, forMs: 520, latencyMs: 40 });
+    expect(limit.limit).toBe(Math.floor(20 + Math.sqrt(20)));
+    feed(limit, { fromMs: atMs + 520, forMs: 120_000, latencyMs: 40 });
+    expect(limit.limit).toBe(200);
+  });
+
+  it('does not grow while less than half of it is used', () => {
+    const limit = fresh();
+    feed(limit, { fromMs: 0, forMs: 30_000, latencyMs: 40, inFlight: 5 });
+    expect(limit.limit).toBe(20);
+  });
+
+  it('falls at most to half and its root in a window, however slow it is', () => {
+    const limit = fresh();
+    const atMs = feed(limit, { fromMs: 0, forMs: 200, latencyMs: 40 });
+    feed(limit, { fromMs: atMs, forMs: 520, latencyMs: 100_000 });
+    expect(limit.limit).toBe(Math.floor(10 + Math.sqrt(20)));
+  });
+
+  it('measures anew when the limit fell to half and latency with it did not', () => {
+    const limit = fresh();
+    const atMs = feed(limit, { fromMs: 0, forMs: 200, latencyMs: 40 });
+    feed(limit, { fromMs: atMs, forMs: 8_000, latencyMs: 120 });
+    expect(limit.baselineMs).toBe(120);
+    expect(limit.limit).toBeGreaterThan(10);
+  });
+
+  it('lowers the limit to measure the latency without load, and goes on where it was', () => {
+    const limit = fresh();
+    let nowMs = feed(limit, { fromMs: 0, forMs: 200, latencyMs: 40 });
+    while (!limit.probing) nowMs = feed(limit, { fromMs: nowMs, forMs: 2, latencyMs: 52 });
+    const probed = limit.limit;
+    nowMs = feed(limit, { fromMs: nowMs, forMs: 1_000, latencyMs: 40, inFlight: probed + 1 });
+    expect([limit.probing, limit.limit]).toEqual([true, probed]);
+    feed(limit, { fromMs: nowMs, forMs: 230, latencyMs: 42 });
+    expect([limit.probing, limit.baselineMs]).toEqual([false, 41]);
+    expect(limit.limit).toBeGreaterThan(probed);
+  });
+
+  it('gives a probe up where nothing can be learnt, for long streams hold the places', () => {
+    const limit = fresh();
+    let nowMs = feed(limit, { fromMs: 0, forMs: 200, latencyMs: 40 });
+    while (!limit.probing) nowMs = feed(limit, { fromMs: nowMs, forMs: 2, latencyMs: 52 });
+    const probed = limit.limit;
+    expect(limit.giveUpProbe(nowMs + 4_900)).toBe(false);
+    expect(limit.giveUpProbe(nowMs + 5_200)).toBe(true);
+    expect(limit.limit).toBeGreaterThan(probed);
+    expect([limit.probing, limit.baselineMs, limit.giveUpProbe(nowMs + 9_000)]).toEqual([false, 40, false]);
+  });
+
+  it('leaves out the answers that belong to the limit before', () => {
+    const limit = fresh();
+    const atMs = feed(limit, { fromMs: 0, forMs: 200, latencyMs: 40 });
+    let nowMs = atMs;
+    while (limit.limit === 20) nowMs = feed(limit, { fromMs: nowMs, forMs: 2, latencyMs: 300 });
+    const fallen = 10 + Math.sqrt(20);
+    expect(limit.limit).toBe(Math.floor(fallen));
+    feed(limit, { fromMs: nowMs, forMs: 299, latencyMs: 300 });
+    feed(limit, { fromMs: nowMs + 302, forMs: 520, latencyMs: 40 });
+    expect(limit.limit).toBe(Math.floor(fallen + Math.sqrt(fallen)));
+  });
+
+  it('takes new numbers at once, and keeps what it measured', () => {
+    const limit = fresh();
+    feed(limit, { fromMs: 0, forMs: 60_000, latencyMs: 40 });
+    limit.update({ ...SPEC, maxConcurrent: 12 });
+    expect([limit.limit, limit.baselineMs]).toEqual([12, 40]);
+    limit.update({ ...SPEC, minConcurrent: 50 });
+    expect(limit.limit).toBe(50);
+  });
+
+  it('stays within its bounds whatever it is told', () => {
+    const bounds = fc
+      .tuple(fc.integer({ min: 1, max: 1_000 }), fc.integer({ min: 1, max: 1_000 }))
+      .map(([one, other]) => ({ ...SPEC, minConcurrent: Math.min(one, other), maxConcurrent: Math.max(one, other) }));
+    const step = fc.record({
+      passedMs: fc.oneof(fc.integer({ min: 0, max: 20 }), fc.constant(100_000)),
+      latencyMs: fc.oneof(fc.constant(0), fc.double({ min: 0, max: 100, noNaN: true }), fc.constant(3_600_000)),
+      inFlight: fc.integer({ min: 1, max: 2_000 }),
+      repeat: fc.integer({ min: 1, max: 80 }),
+      change: fc.option(bounds, { freq: 20 }),
+    });
+    fc.assert(
+      fc.property(bounds, fc.array(step, { maxLength: 60 }), (first, steps) => {
+        const limit = fresh(first);
+        let spec = first;
+        let nowMs = 0;
+        for (const { passedMs, latencyMs, inFlight, repeat, change } of steps) {
+          if (change !== null) {
+            spec = change;
+            limit.update(change);
+          }
+          for (let count = 0; count < repeat; count += 1) {
+            nowMs += passedMs;
+            limit.record(latencyMs, inFlight, nowMs);
+            expect(Number.isInteger(limit.limit)).toBe(true);
+            expect(limit.limit).toBeGreaterThanOrEqual(spec.minConcurrent);
+            expect(limit.limit).toBeLessThanOrEqual(spec.maxConcurrent);
+          }
+          limit.giveUpProbe(nowMs);
+        }
+      }),
+      { numRuns: 100 },
+    );
+  });
+});
