@@ -25,6 +25,8 @@ export const NOTES: Readonly<Record<string, { concept: string; example?: string 
   'ResiliencePolicy spec.retries': { concept: 'Retry and budget', example: 'examples/retries.yaml' },
   'ResiliencePolicy spec.circuitBreaker': { concept: 'Circuit', example: 'examples/circuit-breaker.yaml' },
   'ResiliencePolicy spec.bulkhead': { concept: 'Bulkhead', example: 'examples/bulkhead.yaml' },
+  'ResiliencePolicy spec.bulkhead.adaptive': { concept: 'Bulkhead', example: 'examples/adaptive-bulkhead.yaml' },
+  'ResiliencePolicy spec.rateLimit': { concept: 'Rate limit', example: 'examples/rate-limit.yaml' },
   'ResiliencePolicy spec.rules[]': { concept: 'Policy', example: 'examples/rules.yaml' },
 };
 

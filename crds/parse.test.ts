@@ -88,6 +88,7 @@ describe('the model', () => {
           panicThresholdPercent: 50,
         },
         bulkhead: { maxConcurrent: 20, maxQueued: 100, queueTimeout: 500 },
+        rateLimit: { requestsPerSecond: 200, burst: 50 },
         rules: [
           {
             name: 'charge',
@@ -108,7 +109,8 @@ describe('the model', () => {
       retries: { backoff: {}, budget: {} },
       circuitBreaker: { failureRate: {}, halfOpen: {} },
       outlierDetection: { successRate: {} },
-      bulkhead: {},
+      bulkhead: { adaptive: {} },
+      rateLimit: { requestsPerSecond: 100 },
       rules: [],
     });
   });

@@ -31,13 +31,19 @@ export const LOCAL_ANSWERS = {
     'bulkhead-full',
     503,
     'The bulkhead and its queue are full',
-    'bulkhead.maxConcurrent calls are in progress and bulkhead.maxQueued wait; the dependency is slow, or the limit is too low.',
+    'As many calls are in progress as bulkhead.maxConcurrent or its adaptive limit allows, and bulkhead.maxQueued wait; the dependency is slow, or the limit is too low.',
   ),
   queueTimeout: answer(
     'queue-timeout',
     503,
     'No place in the bulkhead became free in time',
     'The call waited for bulkhead.queueTimeout; the dependency is slow, or the limit is too low.',
+  ),
+  rateLimited: answer(
+    'rate-limited',
+    429,
+    'More requests than the rate limit allows',
+    'rateLimit.requestsPerSecond is used up, and so is its burst; nothing was sent to the dependency. When to come back: Retry-After.',
   ),
   noEndpoints: answer(
     'no-endpoints',
@@ -49,7 +55,7 @@ export const LOCAL_ANSWERS = {
     'shed',
     503,
     'The sidecar sheds load',
-    'The limits of the sidecar itself are reached; nothing was sent to the dependency.',
+    'The memory or the event loop of the sidecar itself is used up; nothing was sent to the dependency. Give the sidecar more memory or processor, or the workload more pods.',
   ),
   deadline: answer(
     'deadline',

@@ -101,6 +101,27 @@ describe('the examples', () => {
     });
   });
 
+  it('adaptive-bulkhead.yaml lets the limit be found between two bounds', () => {
+    expect(base(['adaptive-bulkhead.yaml'], 'payments')?.bulkhead).toMatchObject({
+      maxConcurrent: 200,
+      maxQueued: 50,
+      adaptive: { minConcurrent: 5, latencyTolerancePercent: 25 },
+    });
+  });
+
+  it('rate-limit.yaml limits payments as a whole, and inventory by tenant', () => {
+    expect(base(['rate-limit.yaml'], 'payments')?.rateLimit).toMatchObject({
+      requestsPerSecond: 200,
+      burst: 50,
+      perHeader: null,
+    });
+    expect(base(['rate-limit.yaml'], 'inventory')?.rateLimit).toMatchObject({
+      requestsPerSecond: 20,
+      burst: 20,
+      perHeader: { name: 'x-tenant', maxValues: 500 },
+    });
+  });
+
   it('rules.yaml gives charges and reports values of their own', () => {
     const policies = policiesOf(['rules.yaml'], 'payments');
     const rule = (name: string) => policies.find((policy) => policy.rule.endsWith(name));

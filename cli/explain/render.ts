@@ -153,6 +153,7 @@ const UNSET: Record<BlockExplanation['block'], string> = {
   circuitBreaker: 'no policy sets one',
   outlierDetection: 'no policy sets it',
   bulkhead: 'no policy sets one',
+  rateLimit: 'no policy sets one',
 };
 
 const labelOf = ({ field, aspect }: FieldExplanation) => (aspect === 'opaque TCP' ? `${field} (opaque)` : field);

@@ -3,6 +3,7 @@
 import { bulkhead, bulkheadDefaults } from './bulkhead.ts';
 import { circuitBreaker, circuitBreakerDefaults } from './circuit-breaker.ts';
 import { outlierDetection, outlierDetectionDefaults } from './outlier-detection.ts';
+import { rateLimit, rateLimitDefaults } from './rate-limit.ts';
 import { retries, retriesDefaults } from './retries.ts';
 import { timeouts, timeoutsDefaults } from './timeouts.ts';
 
@@ -12,6 +13,7 @@ export const blocks = {
   circuitBreaker: circuitBreaker.optional(),
   outlierDetection: outlierDetection.optional(),
   bulkhead: bulkhead.optional(),
+  rateLimit: rateLimit.optional(),
 };
 export type BlockName = keyof typeof blocks;
 export const BLOCKS = Object.keys(blocks) as readonly BlockName[];
@@ -23,4 +25,5 @@ export const POLICY_DEFAULTS = {
   circuitBreaker: circuitBreakerDefaults,
   outlierDetection: outlierDetectionDefaults,
   bulkhead: bulkheadDefaults,
+  rateLimit: rateLimitDefaults,
 } as const satisfies Record<BlockName, unknown>;

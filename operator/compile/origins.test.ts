@@ -142,10 +142,11 @@ function checkField(
     expect(field.from).toBeUndefined();
     if (state !== 'Enforced' || field.value === null) return;
     // What acts only where it is written was written by somebody.
-    const isPart = /\.(failureRate|slowCalls|successRate)\./.test(name);
+    const isPart = /\.(failureRate|slowCalls|successRate|adaptive|perHeader)\./.test(name);
     expect(field.partOf === undefined).toBe(!isPart);
     const [block = '', ...path] = name.split('.');
-    const key = field.aspect === 'opaque TCP' ? ['opaqueIdle'] : path;
+    let key = field.aspect === 'opaque TCP' ? ['opaqueIdle'] : path;
+    if (name === 'bulkhead.maxConcurrent' && all.get('bulkhead.adaptive.minConcurrent')) key = ['adaptive', ...path];
     const value = valueAt((POLICY_DEFAULTS as Record<string, unknown>)[block], key.join('.'));
     expect(field.value, name).toEqual(sorted(value));
   }

@@ -2,6 +2,7 @@
 import { bulkheadPlan } from './bulkhead.ts';
 import { circuitBreakerPlan } from './circuit-breaker.ts';
 import { outlierDetectionPlan } from './outlier-detection.ts';
+import { rateLimitPlan } from './rate-limit.ts';
 import { retriesPlan } from './retries.ts';
 import { timeoutsPlan } from './timeouts.ts';
 
@@ -13,6 +14,8 @@ export const blockPlans = {
   /** An operator from before this block does not send it. */
   outlierDetection: outlierDetectionPlan.nullable().default(null),
   bulkhead: bulkheadPlan.nullable(),
+  /** An operator from before this block does not send it. */
+  rateLimit: rateLimitPlan.nullable().default(null),
 };
 export type PlannedBlock = keyof typeof blockPlans;
 export const PLANNED_BLOCKS = Object.keys(blockPlans) as readonly PlannedBlock[];
@@ -23,4 +26,5 @@ export const NO_BLOCKS = {
   circuitBreaker: null,
   outlierDetection: null,
   bulkhead: null,
+  rateLimit: null,
 } as const satisfies Record<Exclude<PlannedBlock, 'timeouts'>, null>;

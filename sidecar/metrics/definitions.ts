@@ -98,6 +98,30 @@ export const SIDECAR_METRICS = {
     help: 'How often that began.',
     labels: ['dependency', 'choice'],
   },
+  bulkheadLimit: {
+    name: 'breakwater_bulkhead_limit',
+    type: 'gauge',
+    help: 'Requests that may hold a place of the bulkhead: maxConcurrent, or what its adaptive limit is at the moment.',
+    labels: ['dependency', 'bulkhead'],
+  },
+  bulkheadLatency: {
+    name: 'breakwater_bulkhead_latency_seconds',
+    type: 'gauge',
+    help: 'What an adaptive limit goes by: the latency without load that it knows (`baseline`), and that of the last calls (`median`); zero before the first.',
+    labels: ['dependency', 'bulkhead', 'of'],
+  },
+  rateLimitValues: {
+    name: 'breakwater_rate_limit_values',
+    type: 'gauge',
+    help: 'Values of the header that have a rate limit of their own; zero where the limit is one for all requests.',
+    labels: ['dependency', 'limit'],
+  },
+  rateLimitShared: {
+    name: 'breakwater_rate_limit_shared_total',
+    type: 'counter',
+    help: 'Requests whose header had a value for which there was no room, so that they shared one rate limit with all others like that: raise perHeader.maxValues, or look who invents values.',
+    labels: ['dependency', 'limit'],
+  },
   endpoints: {
     name: 'breakwater_endpoints',
     type: 'gauge',
@@ -157,6 +181,42 @@ export const SIDECAR_METRICS = {
     type: 'counter',
     help: 'Answers of DNS that led back to the sidecar itself and were not used.',
     labels: ['dependency'],
+  },
+  shedRequests: {
+    name: 'breakwater_shed_requests_total',
+    type: 'counter',
+    help: 'Requests answered 503 `shed` because the sidecar itself is at its limits, by which: memory, event-loop.',
+    labels: ['reason'],
+  },
+  shedConnections: {
+    name: 'breakwater_shed_connections_total',
+    type: 'counter',
+    help: 'Connections of the application that were reset because the memory of the sidecar is used up.',
+    labels: [],
+  },
+  loadShedLevel: {
+    name: 'breakwater_load_shed_level',
+    type: 'gauge',
+    help: 'What is done because memory is used up: 0 nothing, 1 connections are not kept, 2 requests are refused, 3 connections are refused.',
+    labels: [],
+  },
+  loadShedShare: {
+    name: 'breakwater_load_shed_share',
+    type: 'gauge',
+    help: 'Share of the requests that is refused because the event loop is late, from 0 to 0.95.',
+    labels: [],
+  },
+  memoryShare: {
+    name: 'breakwater_memory_share',
+    type: 'gauge',
+    help: 'Share of the memory limit of the container in use, without pages of files; 0 where there is no limit or it cannot be read.',
+    labels: [],
+  },
+  eventLoopDelay: {
+    name: 'breakwater_event_loop_delay_seconds',
+    type: 'gauge',
+    help: 'How late the event loop was at the last look.',
+    labels: [],
   },
   failedListeners: {
     name: 'breakwater_failed_listeners',

@@ -3,12 +3,25 @@ import { BREAKER_STATES } from '../policies/circuit-breaker.ts';
 import { SIDECAR_METRICS } from './definitions.ts';
 import type { Sample, SampledSeries } from './sampled-metric.ts';
 
+export interface BulkheadSample {
+  dependency: string;
+  bulkhead: string;
+  limit: number;
+  inFlight: number;
+  queued: number;
+  /** Of an adaptive limit; null: it is fixed. */
+  baselineMs: number | null;
+  medianMs: number | null;
+}
+
 export interface LiveMetrics {
   circuits(): Iterable<{ dependency: string; circuit: string; state: string }>;
-  bulkheads(): Iterable<{ dependency: string; bulkhead: string; inFlight: number; queued: number }>;
   detections(): Iterable<{ dependency: string; detection: string; ejected: number }>;
   choices(): Iterable<{ dependency: string; choice: string; panicking: boolean }>;
+  bulkheads(): Iterable<BulkheadSample>;
+  rateLimits(): Iterable<{ dependency: string; rateLimit: string; values: number; sharedUses: number }>;
   dependencies(): Iterable<{ dependency: string; endpoints: number; fallback: boolean; enforced: boolean }>;
+  load(): { level: number; share: number; memoryShare: number; loopDelayMs: number };
   /** Listeners that could not be opened. */
   failedListeners(): number;
   clientConnections(): number;
@@ -23,7 +36,7 @@ export function liveSeries(source: () => LiveMetrics | null): SampledSeries[] {
       return live ? Array.from(read(live)).flatMap(samples) : [];
     };
   };
-  const bulkheads = (value: (item: { inFlight: number; queued: number }) => number) =>
+  const bulkheads = (value: (item: BulkheadSample) => number) =>
     each(
       (live) => live.bulkheads(),
       (item) => [{ labels: { dependency: item.dependency, bulkhead: item.bulkhead }, value: value(item) }],
@@ -32,6 +45,18 @@ export function liveSeries(source: () => LiveMetrics | null): SampledSeries[] {
     each(
       (live) => live.dependencies(),
       (item) => [{ labels: { dependency: item.dependency }, value: value(item) }],
+    );
+  const latencies = each(
+    (live) => live.bulkheads(),
+    ({ dependency, bulkhead, baselineMs, medianMs }) =>
+      Object.entries({ baseline: baselineMs, median: medianMs }).flatMap(([of, ms]) =>
+        ms === null ? [] : [{ labels: { dependency, bulkhead, of }, value: ms / 1000 }],
+      ),
+  );
+  const rateLimits = (value: (item: { values: number; sharedUses: number }) => number) =>
+    each(
+      (live) => live.rateLimits(),
+      (item) => [{ labels: { dependency: item.dependency, limit: item.rateLimit }, value: value(item) }],
     );
   const circuits = each(
     (live) => live.circuits(),
@@ -56,9 +81,17 @@ export function liveSeries(source: () => LiveMetrics | null): SampledSeries[] {
     { definition: SIDECAR_METRICS.bulkheadQueued, sample: bulkheads(({ queued }) => queued) },
     { definition: SIDECAR_METRICS.ejectedEndpoints, sample: ejected },
     { definition: SIDECAR_METRICS.panic, sample: panic },
+    { definition: SIDECAR_METRICS.bulkheadLimit, sample: bulkheads(({ limit }) => limit) },
+    { definition: SIDECAR_METRICS.bulkheadLatency, sample: latencies },
+    { definition: SIDECAR_METRICS.rateLimitValues, sample: rateLimits(({ values }) => values) },
+    { definition: SIDECAR_METRICS.rateLimitShared, sample: rateLimits(({ sharedUses }) => sharedUses) },
     { definition: SIDECAR_METRICS.endpoints, sample: dependencies(({ endpoints }) => endpoints) },
     { definition: SIDECAR_METRICS.fallback, sample: dependencies(({ fallback }) => (fallback ? 1 : 0)) },
     { definition: SIDECAR_METRICS.enforcement, sample: dependencies(({ enforced }) => (enforced ? 1 : 0)) },
+    { definition: SIDECAR_METRICS.loadShedLevel, sample: one((live) => live.load().level) },
+    { definition: SIDECAR_METRICS.loadShedShare, sample: one((live) => live.load().share) },
+    { definition: SIDECAR_METRICS.memoryShare, sample: one((live) => live.load().memoryShare) },
+    { definition: SIDECAR_METRICS.eventLoopDelay, sample: one((live) => live.load().loopDelayMs / 1000) },
     { definition: SIDECAR_METRICS.clientConnections, sample: one((live) => live.clientConnections()) },
     { definition: SIDECAR_METRICS.failedListeners, sample: one((live) => live.failedListeners()) },
     { definition: SIDECAR_METRICS.tunnelsActive, sample: one((live) => live.tunnels()) },

@@ -1,6 +1,7 @@
 // The metrics of a sidecar: what requests count in the slots of their route, what is rarer and counted here by its labels, and what is
 // read from live objects. Label sets of requests are resolved when a plan arrives, and text is made only at a scrape.
 import { type Gauge, Registry } from 'prom-client';
+import { SHED_REASONS } from '../policies/load-shedder.ts';
 import { OUTLIER_CAUSES, type OutlierCause } from '../policies/outlier-detection.ts';
 import { SIDECAR_METRICS } from './definitions.ts';
 import { type LiveMetrics, liveSeries } from './live-metrics.ts';
@@ -21,6 +22,8 @@ const COUNTERS = [
   'bypassed',
   'dnsResolutions',
   'selfReferences',
+  'shedRequests',
+  'shedConnections',
 ] as const;
 type CounterKey = (typeof COUNTERS)[number];
 
@@ -39,6 +42,8 @@ export class SidecarMetrics {
     }
     for (const series of liveSeries(() => this.#live)) this.#add(series);
     this.#count('tunnelDialFailures', {}, 0);
+    this.#count('shedConnections', {}, 0);
+    for (const reason of SHED_REASONS) this.#count('shedRequests', { reason }, 0);
     for (const action of ['allowed', 'warned', 'denied']) this.#count('undeclared', { action }, 0);
     for (const result of ['addresses', 'no-address', 'failure']) this.#count('dnsResolutions', { result }, 0);
     for (const cause of ['undeclared', 'opaque', 'h2c', 'disabled', 'upgrade', 'no-plan'])
@@ -114,6 +119,14 @@ export class SidecarMetrics {
 
   countDnsResolution(result: string): void {
     this.#count('dnsResolutions', { result }, 1);
+  }
+
+  countShedRequest(reason: string): void {
+    this.#count('shedRequests', { reason }, 1);
+  }
+
+  countShedConnection(): void {
+    this.#count('shedConnections', {}, 1);
   }
 
   countSelfReference(dependency: string): void {

@@ -1,16 +1,21 @@
 // Every policy keeps one contract: contract/contract.ts says which, and how to add a policy to the table.
 import { describe, it } from 'vitest';
+import { adaptiveSubject } from './contract/adaptive-limit.ts';
 import { bulkheadSubject } from './contract/bulkhead.ts';
 import { breakerSubject } from './contract/circuit-breaker.ts';
 import { policy } from './contract/contract.ts';
 import { outlierSubject } from './contract/outlier-detection.ts';
+import { rateLimitSubject } from './contract/rate-limit.ts';
 import { budgetSubject } from './contract/retry-budget.ts';
 import { wheelSubject } from './contract/timer-wheel.ts';
 
 const POLICIES = [
   policy('bulkhead', ['free', 'full', 'queueing'], bulkheadSubject),
+  policy('adaptive bulkhead', ['unknown', 'probing', 'following'], adaptiveSubject),
   policy('circuit breaker', ['Closed', 'Open', 'HalfOpen', 'probing', 'ForcedOpen', 'ForcedClosed'], breakerSubject),
   policy('outlier detection', ['all in', 'ejected', 'ejected, another withheld'], outlierSubject),
+  policy('rate limit', ['granted', 'refused'], rateLimitSubject(false)),
+  policy('rate limit by header', ['granted', 'refused', 'shared'], rateLimitSubject(true)),
   policy('retry budget', ['granted', 'refused'], budgetSubject),
   policy('timer wheel', ['empty', 'armed'], wheelSubject),
 ];

@@ -108,11 +108,22 @@ export class Arrivals {
 
   /** Redirected here by the kernel (capture `iptables`). */
   captured(socket: Socket, original: TunnelTarget): void {
+    if (this.#sheds(socket)) return;
     const dependency = this.#byDestination.get(placeOf(original.address, original.port));
     if (dependency)
       this.#options.intake.accept(socket, dependency, { targets: onlyTarget(original), original, explicit: false });
     else if (this.#undeclared !== null) this.#acceptUnclaimed(socket, original);
     else this.#options.intake.forward(socket, 'no-plan', onlyTarget(original));
+  }
+
+  /** The memory of the sidecar is used up: one connection more would end all others. */
+  #sheds(socket: Socket): boolean {
+    const { context, environment } = this.#options;
+    if (context.shedder.acceptsConnections || environment.locallyDisabled()) return false;
+    context.metrics.countShedConnection();
+    socket.on('error', () => {});
+    socket.resetAndDestroy();
+    return true;
   }
 
   #acceptUnclaimed(socket: Socket, original: TunnelTarget): void {
@@ -161,6 +172,7 @@ export class Arrivals {
 
   /** Made to a listener of the bootstrap. */
   listened(socket: Socket, target: ListenerTarget): void {
+    if (this.#sheds(socket)) return;
     const targets = listenerTargets(target, this.#options.world);
     const dependency = this.#byTarget.get(target.key);
     const { explicit } = this.#options;
@@ -170,6 +182,7 @@ export class Arrivals {
 
   /** Made to the listener of one dependency (standalone mode). */
   dedicated(socket: Socket, dependency: DependencyRuntime): void {
+    if (this.#sheds(socket)) return;
     const { host } = dependency.plan;
     const targets = host ? hostTargets(host.name, host.port, this.#options.world) : endpointTargets(dependency);
     this.#options.intake.accept(socket, dependency, { targets, original: null, explicit: true });

@@ -1,9 +1,10 @@
 // The books of the attempt in progress: the permit of the breaker, the place in the bulkhead, the load of the endpoint, what outlier
 // detection is told of it, and what the metrics count. Whatever way an attempt ends, it ends here once, and nothing stays taken.
-import type { Bulkhead } from '../policies/bulkhead.ts';
+import { AttemptResult } from '../metrics/route-metrics.ts';
 import { type CircuitBreaker, isProbe, Outcome } from '../policies/circuit-breaker.ts';
 import { LOCAL_ORIGIN } from '../policies/failures.ts';
 import type { OutlierMember } from '../policies/outlier-detection.ts';
+import type { PlannedBulkhead } from '../policies/planned-bulkhead.ts';
 import type { ProxyContext } from './context.ts';
 import type { RoutePolicy } from './route-policies.ts';
 import type { UpstreamEndpoint } from './upstream.ts';
@@ -24,7 +25,7 @@ export class AttemptBooks {
   failureBits = 0;
   endpoint: UpstreamEndpoint | null = null;
   #permit = 0;
-  #place: Bulkhead | null = null;
+  #place: PlannedBulkhead | null = null;
   /** What outlier detection knows of the endpoint, as it was at the beginning; null: nothing is to be recorded. */
   #member: OutlierMember | null = null;
   #memberGeneration = 0;
@@ -69,7 +70,7 @@ export class AttemptBooks {
     this.#permit = 0;
   }
 
-  takePlace(bulkhead: Bulkhead | null): void {
+  takePlace(bulkhead: PlannedBulkhead | null): void {
     this.#place = bulkhead;
   }
 
@@ -123,9 +124,17 @@ export class AttemptBooks {
     if (this.endpoint) {
       this.endpoint.inFlight--;
       this.endpoint = null;
+      this.#recordLatency(outcome, result, nowMs);
       if (result >= 0) policy.metrics.attempts[result] = (policy.metrics.attempts[result] ?? 0) + 1;
     }
     this.givePlace(context);
+  }
+
+  /** What the bulkhead learns from: answers that are no failures, which may be fast for that, and attempts that took too long. */
+  #recordLatency(outcome: number, result: number, nowMs: number): void {
+    if (this.#place === null || this.responseMs === 0) return;
+    if (outcome === Outcome.Success && result === AttemptResult.success) this.#place.record(this.responseMs, nowMs);
+    else if (result === AttemptResult.attemptTimeout) this.#place.recordTimeout(this.responseMs, nowMs);
   }
 
   givePlace(context: ProxyContext): void {
@@ -133,5 +142,7 @@ export class AttemptBooks {
     if (!place) return;
     this.#place = null;
     context.grant(place.release());
+    // A limit that rose lets in more than the one who takes this place.
+    for (let next = place.takeGrantable(); next; next = place.takeGrantable()) context.grant(next);
   }
 }

@@ -292,7 +292,8 @@ export class Attempt implements ResponseReceiver {
       this.#fail(FailureBit.AttemptTimeout, AttemptResult.attemptTimeout, unsent, attemptTimeout, nowMs);
       return;
     }
-    this.books.noteResponse(nowMs);
+    // How long the application took over its body tells nothing of the dependency.
+    if (!blameless) this.books.noteResponse(nowMs);
     const outcome = this.books.ranLongEnough(policy, nowMs) && !blameless ? Outcome.Failure : Outcome.Ignored;
     this.end(outcome, AttemptResult.attemptTimeout, FailureBit.AttemptTimeout);
     this.#owner.attemptGivenUp(endpoint, deadline ? LOCAL_ANSWERS.deadline : LOCAL_ANSWERS.attemptTimeout, nowMs);

@@ -218,7 +218,8 @@ export class ClientConnection implements Downstream, TimerNode {
   }
 
   #closing(): boolean {
-    return this.#context.draining || !this.dependency.enforced;
+    const { draining, shedder } = this.#context;
+    return draining || !shedder.keepsConnections || !this.dependency.enforced;
   }
 
   #consume(data: Buffer, end: number): void {

@@ -3,6 +3,7 @@ import type { Logger } from '../../runtime/log.ts';
 import type { Random } from '../../runtime/random.ts';
 import type { SidecarMetrics } from '../metrics/sidecar-metrics.ts';
 import type { BulkheadWaiter } from '../policies/bulkhead.ts';
+import { LoadShedder } from '../policies/load-shedder.ts';
 import { type Network, systemNetwork } from './network.ts';
 import { REPLAY_POOL_BYTES, ReplayPool } from './replay-body.ts';
 import type { Ticker } from './ticker.ts';
@@ -18,9 +19,13 @@ export class ProxyContext {
   readonly metrics: SidecarMetrics;
   readonly log: Logger;
   readonly network: Network;
+  /** What the sidecar does for its own sake. */
+  readonly shedder: LoadShedder;
   readonly replayPool = new ReplayPool(REPLAY_POOL_BYTES);
   /** Requests in progress. */
   active = 0;
+  /** Requests since the start; a look at it tells whether any came. */
+  begun = 0;
   tunnels = 0;
   clientConnections = 0;
   /** The sidecar drains: every response closes its connection. */
@@ -31,12 +36,20 @@ export class ProxyContext {
   readonly #granted: Grantable[] = [];
   #granting = false;
 
-  constructor(ticker: Ticker, random: Random, metrics: SidecarMetrics, log: Logger, network: Network = systemNetwork) {
+  constructor(
+    ticker: Ticker,
+    random: Random,
+    metrics: SidecarMetrics,
+    log: Logger,
+    network: Network = systemNetwork,
+    shedder: LoadShedder = new LoadShedder(),
+  ) {
     this.ticker = ticker;
     this.random = random;
     this.metrics = metrics;
     this.log = log;
     this.network = network;
+    this.shedder = shedder;
     this.#correlationPrefix = hex32(bits32(random)) + hex32(bits32(random)) + hex32(bits32(random));
     this.#correlations = bits32(random);
   }

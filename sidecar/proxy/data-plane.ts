@@ -9,6 +9,9 @@ import type { Random } from '../../runtime/random.ts';
 import type { CaptureMode } from '../config.ts';
 import type { CaptureView, ChoiceView, CircuitView, DataPlane } from '../data-plane.ts';
 import type { SidecarMetrics } from '../metrics/sidecar-metrics.ts';
+import type { MemoryReader } from '../overload/cgroup-memory.ts';
+import { LoadSampler } from '../overload/load-sampler.ts';
+import type { LoadShedder } from '../policies/load-shedder.ts';
 import type { Names } from '../resolve/name-directory.ts';
 import { RouteTable } from '../route/match.ts';
 import { Arrivals } from './arrivals.ts';
@@ -47,6 +50,10 @@ export interface DataPlaneOptions {
   random: Random;
   log: Logger;
   metrics: SidecarMetrics;
+  /** Of the sidecar itself; absent: nothing is measured, and nothing shed. */
+  load?: { readMemory: MemoryReader | null; loopUtilization: () => number };
+  /** What decides on it, where somebody else wants to know. */
+  shedder?: LoadShedder;
 }
 
 /** Idle connections are looked through, and circuits compared with what was last told, this often. */
@@ -82,6 +89,7 @@ export class ProxyDataPlane implements DataPlane {
   readonly #captured: Listening[] = [];
   readonly #world: World;
   readonly #circuits: CircuitReports;
+  readonly #sampler: LoadSampler | null;
   readonly #environment: DependencyEnvironment;
   #sets = new Map<string, EndpointSet>();
   #fromDisk = false;
@@ -91,8 +99,9 @@ export class ProxyDataPlane implements DataPlane {
 
   constructor(options: DataPlaneOptions) {
     this.#options = options;
-    const { clock, random, metrics, log, network = systemNetwork } = options;
-    this.#context = new ProxyContext(new Ticker(clock), random, metrics, log, network);
+    const { clock, random, metrics, log, network = systemNetwork, shedder } = options;
+    this.#context = new ProxyContext(new Ticker(clock), random, metrics, log, network, shedder);
+    this.#sampler = options.load ? this.#createSampler(options.load) : null;
     this.#intake = new Intake(this.#context);
     this.#circuits = new CircuitReports(clock, this.#dependencies);
     this.#environment = {
@@ -127,7 +136,7 @@ export class ProxyDataPlane implements DataPlane {
     this.#bootstrapListeners = bootstrap ? new BootstrapListeners({ bootstrap, onConnection, network, log }) : null;
     options.names.onChange((name) => this.#onNameChanged(name));
     this.#watchNames();
-    metrics.setLive(liveMetrics(this.#context, this.#dependencies, () => this.#failedListeners()));
+    metrics.setLive(liveMetrics(this.#context, this.#dependencies, () => this.#failedListeners(), this.#sampler));
   }
 
   /** Nobody but the plan says where to listen, and nothing is behind a ClusterIP. */
@@ -255,6 +264,7 @@ export class ProxyDataPlane implements DataPlane {
     if (!(await network.prepare(this.#options.clock)))
       this.#options.log.warn('reads cannot share a buffer in this Node: they cost more');
     this.#sweep();
+    this.#sampler?.start();
     if (capture !== 'iptables') {
       await this.#bootstrapListeners?.open();
       await this.#openListeners();
@@ -273,11 +283,24 @@ export class ProxyDataPlane implements DataPlane {
   close(): void {
     this.#listening = false;
     this.#cancelSweep?.();
+    this.#sampler?.stop();
     for (const server of this.#captured) server.close();
     this.#dependencyListeners.closeAll();
     this.#bootstrapListeners?.close();
     this.#intake.destroy();
     for (const dependency of this.#all()) dependency.remove();
+  }
+
+  #createSampler(load: NonNullable<DataPlaneOptions['load']>): LoadSampler {
+    const { clock, log } = this.#options;
+    const { shedder } = this.#context;
+    let seen = 0;
+    const busy = () => {
+      const before = seen;
+      seen = this.#context.begun;
+      return seen !== before || this.#context.active > 0;
+    };
+    return new LoadSampler({ ...load, shedder, busy, clock, log });
   }
 
   /** With the one that is nobody's. */
@@ -373,6 +396,7 @@ export class ProxyDataPlane implements DataPlane {
       const nowMs = this.#options.clock.monotonicMs();
       this.#arrivals.nobody?.endpoints.sweep(nowMs);
       for (const dependency of this.#dependencies.values()) dependency.sweep(nowMs);
+      this.#grantRaisedLimits();
       this.#circuits.tellAll();
       if (this.#listening) this.#sweep();
     });

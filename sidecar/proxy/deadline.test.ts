@@ -12,7 +12,7 @@ const GET = get('/');
 const UPLOAD = 'PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbo';
 const timeouts = { requestMs: DEADLINE_MS, attemptMs: 0, connectMs: 0, idleMs: 0, opaqueIdleMs: 0 };
 const often = { ...RETRIES, maxAttempts: 10, backoffInitialMs: 60, backoffMaxMs: 60 };
-const narrow = { stateKey: 'b', maxConcurrent: 1, maxQueued: 9, queueTimeoutMs: 60_000 };
+const narrow = { stateKey: 'b', maxConcurrent: 1, maxQueued: 9, queueTimeoutMs: 60_000, adaptive: null };
 
 const open: { close(): unknown }[] = [];
 afterEach(async () => {

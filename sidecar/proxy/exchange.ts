@@ -5,8 +5,9 @@
 //   layer          where                     why here
 //   observe        #observe                  every path counts the request exactly once, whatever answered it
 //   rescue         #refuse                   turns every refusal into an answer that says who and why; the place of a fallback
+//   load shedding  begin                     what the sidecar itself cannot take costs it nothing but the answer
 //   deadline       begin                     from the head on: queue, backoff and all attempts included
-//   request        #startRequest             what sees a request once, before anything is spent on it; the place of a rate limit
+//   rate limit     #startRequest             counts requests and not attempts, before anything is spent on them
 //   attempts       #startAttempt, attemptFailed   the budget and the retry rule decide on another one (attempts.ts)
 //   breaker look   #startAttempt             refuse early, before a place in the queue is taken
 //   bulkhead       #startAttempt, granted    held to the end of the body; a backoff holds no place
@@ -18,22 +19,27 @@
 // Both sides are interfaces: the protocols behind them are theirs, and a simulation may stand on either.
 
 import { LOCAL_ANSWERS, type LocalAnswer } from '../errors.ts';
+import { fieldValue } from '../http1/field-value.ts';
 import type { RequestHead } from '../http1/request-head.ts';
 import { AttemptResult, REASON_UPSTREAM, reasonSlot } from '../metrics/route-metrics.ts';
 import { Admission, type BulkheadWaiter } from '../policies/bulkhead.ts';
 import { BreakerState, Outcome } from '../policies/circuit-breaker.ts';
+import { SHED_REASONS, ShedReason } from '../policies/load-shedder.ts';
+import { rateLimitFields } from '../policies/rate-limit.ts';
 import { Attempt, type AttemptOwner } from './attempt.ts';
 import { ATTEMPT_FLOOR_MS, Attempts, mayRepeat } from './attempts.ts';
 import type { ProxyContext } from './context.ts';
 import { CurrentRequest } from './current-request.ts';
 import type { DependencyRuntime } from './dependency.ts';
 import type { Downstream } from './downstream.ts';
-import { sourceOf } from './local-answer.ts';
+import { secondsOf, sourceOf } from './local-answer.ts';
 import { RequestTimer, type TimedRequest } from './request-timer.ts';
 import { FRESH_ENOUGH_MS, type UpstreamEndpoint } from './upstream.ts';
 
 const FORCED_OPEN =
   'The policy holds the circuit open by circuitBreaker.force: every call is refused until that is removed, and nothing tells when.';
+/** The sidecar is over it in seconds, or another pod's is not at its limits. */
+const SHED_RETRY_AFTER_MS = 1_000;
 
 const Phase = { Idle: 0, Admitting: 1, Queued: 2, Backoff: 3, Attempting: 4 } as const;
 
@@ -79,9 +85,12 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
     request.replay.begin(hasBody && mayRepeat(policy, request.head));
     this.#timer.begin(nowMs, policy.plan.timeouts.requestMs);
     this.#attempts.begin();
+    this.#context.begun++;
+    const shed = this.#context.shedder.judge(this.#context.active);
     this.#context.active++;
     this.#phase = Phase.Admitting;
-    this.#startRequest(nowMs);
+    if (shed !== ShedReason.None && request.dependency.enforced) this.#refuseShed(shed, nowMs);
+    else this.#startRequest(nowMs);
   }
 
   /** Whether body bytes can be taken now; false: keep them until `client.resumeBody()`. */
@@ -145,6 +154,16 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
 
   /** The layers that see a request once, whatever number of attempts it takes. */
   #startRequest(nowMs: number): void {
+    const { head, policy } = this.#request;
+    const { rateLimit } = policy;
+    if (rateLimit) {
+      const { headerName } = rateLimit;
+      const value = headerName === null ? '' : (fieldValue(head.fields, headerName) ?? '');
+      if (!rateLimit.take(value, nowMs)) {
+        this.#refuseRate(rateLimit.retryAfterMs(value, nowMs), nowMs);
+        return;
+      }
+    }
     this.#request.policy.budget?.recordRequest(nowMs);
     this.#startAttempt(nowMs);
   }
@@ -317,7 +336,21 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
     this.#refuse(answer, nowMs, breaker ? breaker.retryAfterMs(nowMs) : 0, detail);
   }
 
-  #refuse(answer: LocalAnswer, nowMs: number, retryAfterMs = 0, detail = ''): void {
+  #refuseShed(reason: number, nowMs: number): void {
+    const answer = LOCAL_ANSWERS.shed;
+    const name = SHED_REASONS[reason] ?? '';
+    this.#context.metrics.countShedRequest(name);
+    this.#refuse(answer, nowMs, SHED_RETRY_AFTER_MS, `${answer.detail} Why: ${name}.`);
+  }
+
+  #refuseRate(retryAfterMs: number, nowMs: number): void {
+    const { rateLimit } = this.#request.policy.plan;
+    if (!rateLimit) return;
+    const fields = rateLimitFields(rateLimit, secondsOf(retryAfterMs));
+    this.#refuse(LOCAL_ANSWERS.rateLimited, nowMs, retryAfterMs, '', fields);
+  }
+
+  #refuse(answer: LocalAnswer, nowMs: number, retryAfterMs = 0, detail = '', fields = ''): void {
     const { bodyDone, client, correlationId, dependency, policy, startMs } = this.#request;
     this.#observe(answer.status, reasonSlot(answer.code), nowMs - startMs);
     const context = {
@@ -329,6 +362,7 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
       correlationId,
       retryAfterMs,
       detail,
+      fields,
     };
     this.#reset();
     client.answerLocally(answer, context, bodyDone);

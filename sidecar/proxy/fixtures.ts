@@ -8,6 +8,7 @@ import { type Clock, systemClock } from '../../runtime/clock.ts';
 import { type Logger, silentLogger } from '../../runtime/log.ts';
 import { seededRandom } from '../../runtime/random.ts';
 import { createSidecarMetrics, type SidecarMetrics } from '../metrics/sidecar-metrics.ts';
+import { LoadShedder } from '../policies/load-shedder.ts';
 import type { Names, NameView } from '../resolve/name-directory.ts';
 import { createDataPlane, type ProxyDataPlane } from './data-plane.ts';
 
@@ -119,7 +120,11 @@ export interface Bench {
 }
 
 /** A data path in capture `explicit` with one dependency, ready to be called at `port`. */
-export async function startBench(plan: DependencyPlan, endpoints: readonly Endpoint[] | null): Promise<Bench> {
+export async function startBench(
+  plan: DependencyPlan,
+  endpoints: readonly Endpoint[] | null,
+  shedder: LoadShedder = new LoadShedder(),
+): Promise<Bench> {
   const metrics = createSidecarMetrics();
   const plane = createDataPlane({
     capture: 'explicit',
@@ -132,6 +137,7 @@ export async function startBench(plan: DependencyPlan, endpoints: readonly Endpo
     random: seededRandom(7),
     log: silentLogger,
     metrics,
+    shedder,
   });
   plane.applyPlan(workloadPlan(plan));
   if (endpoints) plane.applyEndpointsSnapshot([{ key: plan.endpointsKey, endpoints: [...endpoints] }], false);

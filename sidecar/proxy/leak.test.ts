@@ -46,7 +46,7 @@ const NOTHING = {
 const ALL: Partial<PolicyPlan> = {
   retries: RETRIES,
   circuitBreaker: { ...BREAKER, consecutiveFailures: 0 },
-  bulkhead: { stateKey: 'bulkhead:base', maxConcurrent: 4, maxQueued: 50, queueTimeoutMs: 300 },
+  bulkhead: { stateKey: 'bulkhead:base', maxConcurrent: 4, maxQueued: 50, queueTimeoutMs: 300, adaptive: null },
   timeouts: { requestMs: 600, attemptMs: 200, connectMs: 200, idleMs: 300, opaqueIdleMs: 0 },
 };
 
@@ -149,7 +149,10 @@ describe('changes of the plan', () => {
 
   it.each([
     ['the bulkhead goes', {}],
-    ['another bulkhead comes', { bulkhead: { stateKey: 'other', maxConcurrent: 1, maxQueued: 0, queueTimeoutMs: 0 } }],
+    [
+      'another bulkhead comes',
+      { bulkhead: { stateKey: 'other', maxConcurrent: 1, maxQueued: 0, queueTimeoutMs: 0, adaptive: null } },
+    ],
   ])('let those who wait have their turn when %s', async (_name, policy) => {
     const { bench, clients } = await fourInFlightAndQueued(3);
     bench.plane.applyPlan(workloadPlan(dependencyPlan(policy)));
@@ -160,7 +163,7 @@ describe('changes of the plan', () => {
 
   it('let those who wait in at once when the limit is raised', async () => {
     const { bench, clients } = await fourInFlightAndQueued(3);
-    const bulkhead = { stateKey: 'bulkhead:base', maxConcurrent: 50, maxQueued: 0, queueTimeoutMs: 0 };
+    const bulkhead = { stateKey: 'bulkhead:base', maxConcurrent: 50, maxQueued: 0, queueTimeoutMs: 0, adaptive: null };
     bench.plane.applyPlan(workloadPlan(dependencyPlan({ bulkhead })));
     await expect.poll(() => held.length).toBe(7);
     await answerAll(clients);

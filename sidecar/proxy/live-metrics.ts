@@ -1,5 +1,6 @@
 // What a scrape reads of the data path.
 import type { LiveMetrics } from '../metrics/live-metrics.ts';
+import type { LoadSampler } from '../overload/load-sampler.ts';
 import { BREAKER_STATES } from '../policies/circuit-breaker.ts';
 import type { ProxyContext } from './context.ts';
 import type { DependencyRuntime } from './dependency.ts';
@@ -8,6 +9,7 @@ export function liveMetrics(
   context: ProxyContext,
   dependencies: ReadonlyMap<string, DependencyRuntime>,
   failedListeners: () => number,
+  sampler: LoadSampler | null,
 ): LiveMetrics {
   const all = () => Array.from(dependencies.values());
   return {
@@ -21,11 +23,23 @@ export function liveMetrics(
       ),
     bulkheads: () =>
       all().flatMap(({ label, policies }) =>
-        Array.from(policies.bulkheads.entries(), ([bulkhead, { inFlight, queued }]) => ({
+        Array.from(policies.bulkheads.entries(), ([bulkhead, { adaptive, inFlight, limit, queued }]) => ({
           dependency: label,
           bulkhead,
+          limit,
           inFlight,
           queued,
+          baselineMs: adaptive?.baselineMs ?? null,
+          medianMs: adaptive?.medianMs ?? null,
+        })),
+      ),
+    rateLimits: () =>
+      all().flatMap(({ label, policies }) =>
+        Array.from(policies.rateLimits.entries(), ([rateLimit, { values, sharedUses }]) => ({
+          dependency: label,
+          rateLimit,
+          values,
+          sharedUses,
         })),
       ),
     detections: () =>
@@ -47,6 +61,12 @@ export function liveMetrics(
         fallback: endpoints.fallingBack,
         enforced,
       })),
+    load: () => ({
+      level: context.shedder.level,
+      share: context.shedder.share,
+      memoryShare: sampler?.memoryShare ?? 0,
+      loopDelayMs: sampler?.loopDelayMs ?? 0,
+    }),
     failedListeners,
     clientConnections: () => context.clientConnections,
     tunnels: () => context.tunnels,

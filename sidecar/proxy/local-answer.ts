@@ -13,12 +13,15 @@ export interface AnswerContext {
   /** Zero or less: no Retry-After. */
   retryAfterMs: number;
   detail: string;
+  /** Further field lines of the answer, each with CR LF behind it. */
+  fields?: string;
 }
 
 const STATUS_TEXT: Record<number, string> = {
   400: 'Bad Request',
   403: 'Forbidden',
   414: 'URI Too Long',
+  429: 'Too Many Requests',
   431: 'Request Header Fields Too Large',
   502: 'Bad Gateway',
   503: 'Service Unavailable',
@@ -32,7 +35,7 @@ export function renderLocalAnswer(
   close: boolean,
   withBody: boolean,
 ): string {
-  const retryAfterSeconds = context.retryAfterMs > 0 ? Math.max(1, Math.ceil(context.retryAfterMs / 1000)) : 0;
+  const retryAfterSeconds = secondsOf(context.retryAfterMs);
   const problem: Record<string, string | number> = {
     type: `urn:breakwater:${answer.code}`,
     title: answer.title,
@@ -50,10 +53,16 @@ export function renderLocalAnswer(
   let head = `HTTP/1.1 ${answer.status} ${STATUS_TEXT[answer.status] ?? ''}\r\nContent-Type: application/problem+json\r\n`;
   head += `Breakwater-Reason: ${answer.code}\r\n`;
   if (retryAfterSeconds > 0) head += `Retry-After: ${retryAfterSeconds}\r\n`;
+  if (context.fields) head += context.fields;
   if (context.correlationId) head += `X-Correlation-ID: ${context.correlationId}\r\n`;
   if (close) head += 'Connection: close\r\n';
   head += `Content-Length: ${body.length}\r\n\r\n`;
   return withBody ? head + body : head;
+}
+
+/** For Retry-After and its like: whole seconds, never too few; 0: there is no such time. */
+export function secondsOf(retryAfterMs: number): number {
+  return retryAfterMs > 0 ? Math.max(1, Math.ceil(retryAfterMs / 1000)) : 0;
 }
 
 /** The policy that an answer comes from; empty where none did. */
@@ -64,6 +73,8 @@ export function sourceOf(answer: LocalAnswer, { sources }: PolicyPlan): string {
     case LOCAL_ANSWERS.bulkheadFull:
     case LOCAL_ANSWERS.queueTimeout:
       return sources.bulkhead ?? '';
+    case LOCAL_ANSWERS.rateLimited:
+      return sources.rateLimit ?? '';
     case LOCAL_ANSWERS.deadline:
     case LOCAL_ANSWERS.attemptTimeout:
       return sources.timeouts ?? '';

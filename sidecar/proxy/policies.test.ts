@@ -315,7 +315,7 @@ describe('timeouts', () => {
 });
 
 describe('bulkhead', () => {
-  const bulkhead = { stateKey: 'bulkhead:base', maxConcurrent: 20, maxQueued: 2, queueTimeoutMs: 300 };
+  const bulkhead = { stateKey: 'bulkhead:base', maxConcurrent: 20, maxQueued: 2, queueTimeoutMs: 300, adaptive: null };
 
   it('lets twenty through, keeps two waiting for their time, and refuses the rest at once', async () => {
     let inFlight = 0;
@@ -466,7 +466,7 @@ describe('plans', () => {
     const plan = dependencyPlan({
       retries: RETRIES,
       circuitBreaker: BREAKER,
-      bulkhead: { stateKey: 'bulkhead:base', maxConcurrent: 5, maxQueued: 50, queueTimeoutMs: 1_000 },
+      bulkhead: { stateKey: 'bulkhead:base', maxConcurrent: 5, maxQueued: 50, queueTimeoutMs: 1_000, adaptive: null },
       timeouts: { requestMs: 2_000, attemptMs: 500, connectMs: 500, idleMs: 0, opaqueIdleMs: 0 },
     });
     const started = await bench(plan, server.endpoint);

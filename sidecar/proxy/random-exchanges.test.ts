@@ -46,7 +46,7 @@ beforeAll(async () => {
   const plan = dependencyPlan({
     retries: RETRIES,
     circuitBreaker: BREAKER,
-    bulkhead: { stateKey: 'bulkhead:base', maxConcurrent: 3, maxQueued: 100, queueTimeoutMs: 5_000 },
+    bulkhead: { stateKey: 'bulkhead:base', maxConcurrent: 3, maxQueued: 100, queueTimeoutMs: 5_000, adaptive: null },
     timeouts: { requestMs: 20_000, attemptMs: 20_000, connectMs: 2_000, idleMs: 0, opaqueIdleMs: 0 },
   });
   bench = await startBench(plan, [{ address: '127.0.0.1', port }]);

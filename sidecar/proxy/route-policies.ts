@@ -7,13 +7,15 @@ import { NO_BLOCKS } from '../../plan/policies/blocks.ts';
 import type { BulkheadPlan } from '../../plan/policies/bulkhead.ts';
 import type { CircuitBreakerPlan } from '../../plan/policies/circuit-breaker.ts';
 import type { OutlierDetectionPlan } from '../../plan/policies/outlier-detection.ts';
+import type { RateLimitPlan } from '../../plan/policies/rate-limit.ts';
 import type { RetriesPlan } from '../../plan/policies/retries.ts';
 import type { Random } from '../../runtime/random.ts';
 import type { RouteMetrics } from '../metrics/route-metrics.ts';
-import { Bulkhead } from '../policies/bulkhead.ts';
 import type { BreakerState, CircuitBreaker } from '../policies/circuit-breaker.ts';
 import { failureMask } from '../policies/failures.ts';
 import { type OutlierCause, OutlierDetection } from '../policies/outlier-detection.ts';
+import { PlannedBulkhead } from '../policies/planned-bulkhead.ts';
+import { RateLimit } from '../policies/rate-limit.ts';
 import { RetryBudget } from '../policies/retry-budget.ts';
 import { type CircuitEntry, createCircuit } from './circuit.ts';
 import { type ChoicePlan, EndpointChoice } from './endpoint-choice.ts';
@@ -24,7 +26,8 @@ export interface RoutePolicy {
   readonly plan: PolicyPlan;
   readonly metrics: RouteMetrics;
   readonly breaker: CircuitBreaker | null;
-  readonly bulkhead: Bulkhead | null;
+  readonly bulkhead: PlannedBulkhead | null;
+  readonly rateLimit: RateLimit | null;
   readonly retries: RetriesPlan | null;
   readonly retryMask: number;
   readonly budget: RetryBudget | null;
@@ -55,7 +58,8 @@ export const PASS_THROUGH: PolicyPlan = {
 export class RoutePolicies {
   readonly #environment: PoliciesEnvironment;
   readonly circuits: StateTable<CircuitBreakerPlan, CircuitEntry>;
-  readonly bulkheads: StateTable<BulkheadPlan, Bulkhead>;
+  readonly bulkheads: StateTable<BulkheadPlan, PlannedBulkhead>;
+  readonly rateLimits: StateTable<RateLimitPlan, RateLimit>;
   readonly #budgets: StateTable<RetriesPlan, RetryBudget>;
   readonly detections: StateTable<OutlierDetectionPlan, OutlierDetection>;
   readonly choices: StateTable<ChoicePlan, EndpointChoice>;
@@ -78,8 +82,12 @@ export class RoutePolicies {
       update: ({ breaker }, plan) => breaker.update(plan, nowMs()),
     });
     this.bulkheads = new StateTable({
-      create: (plan) => new Bulkhead(plan),
-      update: (bulkhead, plan) => bulkhead.update(plan),
+      create: (plan) => new PlannedBulkhead(plan, random, nowMs()),
+      update: (bulkhead, plan) => bulkhead.replan(plan, nowMs()),
+    });
+    this.rateLimits = new StateTable({
+      create: (plan) => new RateLimit(plan, nowMs()),
+      update: (limit, plan) => limit.update(plan, nowMs()),
     });
     this.#budgets = new StateTable({
       create: (plan) => new RetryBudget(plan, nowMs()),
@@ -99,7 +107,7 @@ export class RoutePolicies {
 
   /** Takes the rows of a new plan; state whose key is unchanged goes on. */
   update(plans: readonly PolicyPlan[]): void {
-    const tables = [this.circuits, this.bulkheads, this.#budgets, this.detections, this.choices];
+    const tables = [this.circuits, this.bulkheads, this.rateLimits, this.#budgets, this.detections, this.choices];
     for (const table of tables) table.begin();
     this.#rows = plans.map((plan) => this.#policy(plan));
     for (const table of tables) table.end();
@@ -112,6 +120,7 @@ export class RoutePolicies {
 
   /** What time alone changes. */
   sweep(nowMs: number): void {
+    for (const bulkhead of this.bulkheads.values()) bulkhead.sweep(nowMs);
     for (const detection of this.detections.values()) detection.sweep(nowMs);
   }
 
@@ -155,6 +164,7 @@ export class RoutePolicies {
       metrics: this.#environment.routeMetrics(plan.rule),
       breaker: this.circuits.take(plan.circuitBreaker)?.breaker ?? null,
       bulkhead: this.bulkheads.take(plan.bulkhead),
+      rateLimit: this.rateLimits.take(plan.rateLimit),
       retries: plan.retries,
       retryMask: failureMask(plan.retries?.retryOn ?? []),
       budget: this.#budgets.take(plan.retries),

@@ -105,7 +105,7 @@ describe('an application that goes away', () => {
       if (received.endsWith('\r\n\r\n')) held.push(socket);
     });
     const { port, metric } = await through(upstream, {
-      bulkhead: { stateKey: 'b', maxConcurrent: 1, maxQueued: 5, queueTimeoutMs: 60_000 },
+      bulkhead: { stateKey: 'b', maxConcurrent: 1, maxQueued: 5, queueTimeoutMs: 60_000, adaptive: null },
     });
     const first = connect(port);
     first.send(get('/'));
@@ -130,7 +130,7 @@ describe('an application that goes away', () => {
       if (received.endsWith('body')) socket.write(OK);
     });
     const { port, metric } = await through(upstream, {
-      bulkhead: { stateKey: 'b', maxConcurrent: 1, maxQueued: 5, queueTimeoutMs: 60_000 },
+      bulkhead: { stateKey: 'b', maxConcurrent: 1, maxQueued: 5, queueTimeoutMs: 60_000, adaptive: null },
     });
     const first = connect(port);
     first.send(get('/'));

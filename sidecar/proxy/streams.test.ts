@@ -11,7 +11,7 @@ afterEach(async () => {
 const EVENTS = 'HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n';
 const SWITCH = 'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\nhello';
 const UPGRADE = get('/', 'Connection: Upgrade\r\nUpgrade: echo\r\n');
-const BULKHEAD = { stateKey: 'bulkhead:base', maxConcurrent: 1, maxQueued: 0, queueTimeoutMs: 0 };
+const BULKHEAD = { stateKey: 'bulkhead:base', maxConcurrent: 1, maxQueued: 0, queueTimeoutMs: 0, adaptive: null };
 
 async function serving(response: string, policy: Partial<PolicyPlan> = {}): Promise<Bench & { gone: () => number }> {
   let gone = 0;

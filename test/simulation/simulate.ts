@@ -78,6 +78,7 @@ function drawPlan(dice: Dice): StackPlan {
       maxConcurrent: dice.between(1, 20),
       maxQueued: dice.between(0, 20),
       queueTimeoutMs: dice.between(0, 500),
+      adaptive: null,
     },
   };
 }

@@ -4,6 +4,7 @@ import type { BlockCompiler, Blocks, NumbersOrAbsent, Written } from './block.ts
 import { bulkhead } from './bulkhead.ts';
 import { circuitBreaker } from './circuit-breaker.ts';
 import { outlierDetection } from './outlier-detection.ts';
+import { rateLimit } from './rate-limit.ts';
 import { retries } from './retries.ts';
 import { timeouts } from './timeouts.ts';
 
@@ -13,6 +14,7 @@ export const COMPILERS: { readonly [B in BlockName]: BlockCompiler<B> } = {
   circuitBreaker,
   outlierDetection,
   bulkhead,
+  rateLimit,
 };
 
 export type AllNumbers = { readonly [B in BlockName]: NumbersOrAbsent<B> };

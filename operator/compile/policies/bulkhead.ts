@@ -5,18 +5,45 @@ export const bulkhead: BlockCompiler<'bulkhead'> = {
   absent: null,
   hasState: true,
   needsCodec: 'All',
-  toPlan(block, { follow }) {
-    const maxConcurrent = block.maxConcurrent ?? defaults.maxConcurrent;
+  toPlan(block, { tell, follow }) {
+    const { adaptive } = block;
+    const maxConcurrent =
+      block.maxConcurrent ?? (adaptive === undefined ? defaults.maxConcurrent : defaults.adaptive.maxConcurrent);
+    let minConcurrent = adaptive?.minConcurrent ?? defaults.adaptive.minConcurrent;
+    if (adaptive !== undefined && minConcurrent > maxConcurrent) {
+      if (adaptive.minConcurrent !== undefined) {
+        tell({
+          reason: 'MinConcurrentExceedsMax',
+          fields: [
+            ['bulkhead', 'adaptive.minConcurrent'],
+            ['bulkhead', 'maxConcurrent'],
+          ],
+          details: { minConcurrent, maxConcurrent },
+        });
+      }
+      // The bound that protects the dependency holds.
+      minConcurrent = maxConcurrent;
+      follow('bulkhead.adaptive.minConcurrent', 'bulkhead.maxConcurrent');
+    }
     if (block.maxQueued === undefined) follow('bulkhead.maxQueued', 'bulkhead.maxConcurrent');
     return {
       maxConcurrent,
       maxQueued: block.maxQueued ?? maxConcurrent,
       queueTimeoutMs: block.queueTimeout ?? defaults.queueTimeout,
+      adaptive:
+        adaptive === undefined
+          ? null
+          : {
+              minConcurrent,
+              latencyTolerancePercent: adaptive.latencyTolerancePercent ?? defaults.adaptive.latencyTolerancePercent,
+              probeIntervalMs: adaptive.probeInterval ?? defaults.adaptive.probeInterval,
+            },
     };
   },
   fields: {
     maxConcurrent: 'maxConcurrent',
     maxQueued: 'maxQueued',
     queueTimeoutMs: 'queueTimeout',
+    adaptive: 'adaptive',
   },
 };

@@ -39,6 +39,18 @@ export const CONTRADICTIONS = {
     (it: { dependency: string; probeTimeout: string; attempt: string }) =>
       `on ${it.dependency} the policies merge to circuitBreaker.halfOpen.probeTimeout ${it.probeTimeout} above the attempt timeout of ${it.attempt}, which therefore ends every probe; shorten probeTimeout or lengthen timeouts.attempt`,
   ),
+  MinConcurrentExceedsMax: define(
+    'Accepted',
+    'Warning',
+    (it: { dependency: string; minConcurrent: number; maxConcurrent: number }) =>
+      `on ${it.dependency} the policies merge to bulkhead.adaptive.minConcurrent ${it.minConcurrent} above bulkhead.maxConcurrent ${it.maxConcurrent}, so the limit is always ${it.maxConcurrent}; lower minConcurrent or raise maxConcurrent`,
+  ),
+  NoRate: define(
+    'Accepted',
+    'Warning',
+    (it: { dependency: string }) =>
+      `rateLimit has no effect on ${it.dependency}: no policy writes its requestsPerSecond; write it beside mode`,
+  ),
   RetriesCannotFinish: define(
     'Accepted',
     'Warning',

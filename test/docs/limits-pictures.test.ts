@@ -1,0 +1,12 @@
+import { fileURLToPath } from 'node:url';
+import { it } from 'vitest';
+import { expectGolden } from '../harness/golden.ts';
+import { adaptivePicture, loadSheddingPicture, rateLimitPicture } from './limits-pictures.ts';
+
+it.each([
+  ['rate-limit', rateLimitPicture],
+  ['adaptive-bulkhead', adaptivePicture],
+  ['load-shedding', loadSheddingPicture],
+])('docs/pictures/%s.svg shows what the state machine does', (name, draw) => {
+  expectGolden(fileURLToPath(new URL(`../../docs/pictures/${name}.svg`, import.meta.url)), draw());
+});
