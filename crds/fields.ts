@@ -146,7 +146,7 @@ export function mapList<S extends z.ZodObject>(
 }
 
 /** A list of different values, in any order. */
-export function setList<S extends z.ZodType<string>>(
+export function setList<S extends z.ZodType<string | number>>(
   item: S,
   options: { description: string; max: number; default?: string },
 ) {

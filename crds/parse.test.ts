@@ -58,12 +58,20 @@ describe('the model', () => {
       },
       spec: {
         targetRefs: [{ group: 'breakwater.dev', kind: 'ServiceDependency', name: 'checkout', sectionName: 'payments' }],
-        timeouts: { request: 5_000, attempt: 1_500, connect: 1_000, idle: 60_000 },
+        timeouts: {
+          request: 5_000,
+          attempt: 1_500,
+          connect: 1_000,
+          idle: 60_000,
+          deadline: { propagate: 'InCluster' },
+        },
         retries: {
           maxAttempts: 3,
           retryOn: ['ConnectFailure', 'Reset', 'AttemptTimeout', 'GatewayError'],
+          retryOnStatusCodes: [409, 425],
           methods: 'Idempotent',
           backoff: { initial: 25, max: 250 },
+          maxRetryAfter: 1_000,
           budget: { percent: 20, minPerSecond: 10 },
         },
         circuitBreaker: {

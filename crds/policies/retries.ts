@@ -11,8 +11,10 @@ const retryOnDefault: readonly FailureKind[] = ['ConnectFailure', 'Reset', 'Atte
 export const retriesDefaults = {
   maxAttempts: 3,
   retryOn: retryOnDefault,
+  retryOnStatusCodes: [] as readonly number[],
   methods: 'Idempotent',
   backoff: { initial: 25, max: 250 },
+  maxRetryAfter: SECOND,
   budget: { percent: 20, minPerSecond: 10 },
 } as const;
 
@@ -62,6 +64,12 @@ export const retries = z
       max: FAILURE_KINDS.length,
       default: defaults.retryOn.join(', '),
     }).optional(),
+    retryOnStatusCodes: setList(integer({ description: 'A status code of an answer.', min: 400, max: 599 }), {
+      description:
+        'Statuses that are worth another attempt beside those of retryOn, such as 409 or 425 where the dependency means "try again" by it.',
+      max: 32,
+      default: 'none',
+    }).optional(),
     methods: z
       .enum(['Idempotent', 'All'])
       .meta({
@@ -71,6 +79,14 @@ export const retries = z
       })
       .optional(),
     backoff: backoff.optional(),
+    maxRetryAfter: duration({
+      description:
+        'The longest Retry-After that is waited for before the next attempt. What asks for more is not tried again, nor what would then miss the deadline.',
+      minMs: 1,
+      maxMs: MINUTE,
+      zero: 'no notice of Retry-After',
+      default: formatDuration(defaults.maxRetryAfter),
+    }).optional(),
     budget: z
       .object({
         percent: integer({

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { formatDuration, HOUR, MINUTE, SECOND } from '../duration.ts';
-import { duration } from '../fields.ts';
+import { DOC_DEFAULT, duration } from '../fields.ts';
 import { withRules } from '../rules.ts';
 import { mode } from './mode.ts';
 
@@ -10,6 +10,7 @@ export const timeoutsDefaults = {
   connect: 2 * SECOND,
   idle: 5 * MINUTE,
   opaqueIdle: HOUR,
+  deadline: { propagate: 'InCluster' },
 } as const;
 
 const defaults = timeoutsDefaults;
@@ -48,6 +49,19 @@ export const timeouts = withRules(
         zero: 'none',
         default: `${formatDuration(defaults.idle)} for HTTP streams and upgrades, ${formatDuration(defaults.opaqueIdle)} for opaque TCP`,
       }).optional(),
+      deadline: z
+        .object({
+          propagate: z
+            .enum(['InCluster', 'Always', 'Never'])
+            .meta({
+              description:
+                'Who is told how long the caller still waits, in x-breakwater-deadline and tracestate. InCluster: Services. Always: hosts outside the cluster too. Never: nobody, and a deadline that a request comes with does not shorten it either.',
+              [DOC_DEFAULT]: defaults.deadline.propagate,
+            })
+            .optional(),
+        })
+        .meta({ description: 'How deadlines travel from call to call.' })
+        .optional(),
     })
     .meta({ description: 'How long anything may take.' }),
   [

@@ -15,7 +15,7 @@ import { compareText } from './world-index.ts';
 
 // biome-ignore format: a table
 const POOL: readonly unknown[] = ['0s', '1ms', '100ms', '200ms', '1s', '2s', '9s', '1m', '5m', 0, 1, 2, 5, 9, 60, 100, 1000, 'Enforce', 'Disabled',
-  'Idempotent', 'All', 'Open', 'Closed', [], ['Reset'], ['ServerError', 'ConnectFailure'], ['TooManyRequests', 'GatewayError', 'AttemptTimeout']];
+  'Idempotent', 'All', 'InCluster', 'Always', 'Never', 'Open', 'Closed', [], [409], [503, 409], ['Reset'], ['ServerError', 'ConnectFailure'], ['TooManyRequests', 'GatewayError', 'AttemptTimeout']];
 
 /** Some of the fields of a schema, each with a value of the pool that fits it. */
 function arbitraryOf(schema: z.ZodType): fc.Arbitrary<unknown> {

@@ -127,6 +127,8 @@ function valuesOf(row: PolicyPlan, block: BlockName): Value[] {
 }
 
 function named(key: string, field: string, value: unknown): Value[] {
+  // Not in the plan: it does not act.
+  if (value === undefined) return [];
   const plain = { field, aspect: undefined, isDuration: key.endsWith('Ms'), part: undefined };
   if (typeof value === 'number' || typeof value === 'string' || value === null) return [{ ...plain, value }];
   if (Array.isArray(value)) return [{ ...plain, value: value as readonly string[] }];

@@ -8,5 +8,7 @@ export const timeoutsPlan = z.object({
   connectMs: milliseconds,
   idleMs: milliseconds,
   opaqueIdleMs: milliseconds,
+  /** Who is told of deadlines; absent: they are neither told nor looked at, and what an application sends of them passes as it is. */
+  deadline: z.enum(['InCluster', 'Always', 'Never']).optional(),
 });
 export type TimeoutsPlan = z.infer<typeof timeoutsPlan>;

@@ -30,6 +30,13 @@ export const FieldId = {
   RetryAfter: 13,
   Http2Settings: 14,
   Lookalike: 15,
+  Accept: 16,
+  Traceparent: 17,
+  Tracestate: 18,
+  BreakwaterAttempt: 19,
+  BreakwaterDeadline: 20,
+  /** Says that an answer is not to be asked for again, in one convention or another. */
+  RetryAdvice: 21,
 } as const;
 
 export class FieldCursor {
@@ -150,19 +157,23 @@ export function fieldId(text: string, start: number, end: number): number {
     case 4:
       return equalsIgnoringCase(text, start, end, 'host') ? FieldId.Host : FieldId.Other;
     case 6:
+      if (equalsIgnoringCase(text, start, end, 'accept')) return FieldId.Accept;
       return equalsIgnoringCase(text, start, end, 'expect') ? FieldId.Expect : FieldId.Other;
     case 7:
       return equalsIgnoringCase(text, start, end, 'upgrade') ? FieldId.Upgrade : FieldId.Other;
     case 10:
       if (equalsIgnoringCase(text, start, end, 'connection')) return FieldId.Connection;
+      if (equalsIgnoringCase(text, start, end, 'tracestate')) return FieldId.Tracestate;
       return equalsIgnoringCase(text, start, end, 'keep-alive') ? FieldId.KeepAlive : FieldId.Other;
     case 11:
+      if (equalsIgnoringCase(text, start, end, 'traceparent')) return FieldId.Traceparent;
       return equalsIgnoringCase(text, start, end, 'retry-after') ? FieldId.RetryAfter : FieldId.Other;
     case 12:
       return equalsIgnoringCase(text, start, end, 'content-type') ? FieldId.ContentType : FieldId.Other;
     case 14:
       if (equalsIgnoringCase(text, start, end, 'content-length')) return FieldId.ContentLength;
       if (equalsIgnoringCase(text, start, end, 'content_length')) return FieldId.Lookalike;
+      if (equalsIgnoringCase(text, start, end, 'x-should-retry')) return FieldId.RetryAdvice;
       return equalsIgnoringCase(text, start, end, 'http2-settings') ? FieldId.Http2Settings : FieldId.Other;
     case 15:
       return equalsIgnoringCase(text, start, end, 'idempotency-key') ? FieldId.IdempotencyKey : FieldId.Other;
@@ -172,6 +183,16 @@ export function fieldId(text: string, start: number, end: number): number {
     case 17:
       if (equalsIgnoringCase(text, start, end, 'transfer-encoding')) return FieldId.TransferEncoding;
       return equalsIgnoringCase(text, start, end, 'transfer_encoding') ? FieldId.Lookalike : FieldId.Other;
+    case 18:
+      return equalsIgnoringCase(text, start, end, 'x-breakwater-retry') ? FieldId.RetryAdvice : FieldId.Other;
+    case 19:
+      return equalsIgnoringCase(text, start, end, 'stripe-should-retry') ? FieldId.RetryAdvice : FieldId.Other;
+    case 20:
+      return equalsIgnoringCase(text, start, end, 'x-breakwater-attempt') ? FieldId.BreakwaterAttempt : FieldId.Other;
+    case 21:
+      return equalsIgnoringCase(text, start, end, 'x-breakwater-deadline') ? FieldId.BreakwaterDeadline : FieldId.Other;
+    case 22:
+      return equalsIgnoringCase(text, start, end, 'grpc-retry-pushback-ms') ? FieldId.RetryAdvice : FieldId.Other;
     default:
       return FieldId.Other;
   }

@@ -19,6 +19,30 @@ function accepted(...lines: string[]): RequestHead {
 const withFields = (...fields: string[]) => parse('GET / HTTP/1.1', 'Host: a', ...fields);
 
 describe('what is taken apart', () => {
+  it('takes out what only we may say, and keeps the deadline', () => {
+    const head = accepted(
+      'GET / HTTP/1.1',
+      'Host: a',
+      'X-A: 1',
+      'X-Breakwater-Attempt: 7',
+      'x-breakwater-deadline: \t12 ',
+      'X-B: 2',
+    );
+    expect(head).toMatchObject({ fields: '\r\nX-A: 1\r\nX-B: 2', deadline: '12' });
+  });
+
+  it.each([
+    [['tracestate: a=1'], 'tracestate: a=1', false],
+    [['X-A: 1', 'TraceState:  a=1 ', 'X-B: 2'], 'TraceState:  a=1 ', false],
+    [['X-A: 1', 'TE: trailers', 'tracestate: a=1', 'X-Breakwater-Attempt: 7'], 'tracestate: a=1', false],
+    [['X-A: 1', 'Connection: X-A', 'X-B: 2', 'tracestate: a=1'], 'tracestate: a=1', false],
+    [['tracestate: a=1', 'X-A: 1', 'tracestate: b=1'], 'tracestate: a=1', true],
+  ])('finds the line of tracestate in %j', (lines, line, parted) => {
+    const head = accepted('GET / HTTP/1.1', 'Host: a', ...lines);
+    expect(head.fields.slice(head.tracestateStart, head.tracestateEnd)).toBe(`\r\n${line}`);
+    expect(head.tracestateParted).toBe(parted);
+  });
+
   it('reads an ordinary request', () => {
     const head = accepted('GET /a/b?c=d&e HTTP/1.1', 'Host: payments.billing:8080', 'Accept: */*', 'X-A:1');
     expect(head).toEqual({
@@ -36,6 +60,12 @@ describe('what is taken apart', () => {
       acceptsTrailers: false,
       correlationId: '',
       hasIdempotencyKey: false,
+      acceptsEventStream: false,
+      hasTraceparent: false,
+      tracestateStart: 0,
+      tracestateEnd: 0,
+      tracestateParted: false,
+      deadline: '',
     });
   });
 

@@ -49,6 +49,16 @@ export class RequestHead {
   /** Value of X-Correlation-ID, or empty; the field is in `fields`. */
   correlationId = '';
   hasIdempotencyKey = false;
+  /** The client asks for a stream of events (Accept: text/event-stream). */
+  acceptsEventStream = false;
+  hasTraceparent = false;
+  /** Where the line of `tracestate` lies in `fields`, from its CR LF to its end; both zero: there is none. */
+  tracestateStart = 0;
+  tracestateEnd = 0;
+  /** There are several lines of `tracestate`, which are one list (W3C Trace Context, 3.3.1.1); the bounds are those of the first. */
+  tracestateParted = false;
+  /** Value of X-Breakwater-Deadline, which ends here; empty: absent. */
+  deadline = '';
 
   reset(): void {
     this.method = '';
@@ -65,6 +75,12 @@ export class RequestHead {
     this.acceptsTrailers = false;
     this.correlationId = '';
     this.hasIdempotencyKey = false;
+    this.acceptsEventStream = false;
+    this.hasTraceparent = false;
+    this.tracestateStart = 0;
+    this.tracestateEnd = 0;
+    this.tracestateParted = false;
+    this.deadline = '';
   }
 }
 
@@ -256,10 +272,13 @@ function parseFields(text: string, lineEnd: number, head: RequestHead): number {
   while (cursor.next()) {
     const id = fieldId(text, cursor.nameStart, cursor.nameEnd);
     if (id === FieldId.Other || forwardedAfterLook(text, id, head)) {
+      if (id === FieldId.Tracestate) noteTracestate(head, fields.length + cursor.lineStart - runStart);
       runEnd = cursor.lineEnd;
       continue;
     }
-    const detail = cursor.hasTabAroundValue() ? HeadDetail.TabAroundValue : endingField(text, id, head);
+    // Our own two decide nothing that another reader could read differently.
+    const tabbed = id <= FieldId.Lookalike && cursor.hasTabAroundValue();
+    const detail = tabbed ? HeadDetail.TabAroundValue : endingField(text, id, head);
     if (detail !== HeadDetail.None) return detail;
     if (runEnd > runStart) fields += text.slice(runStart, runEnd);
     runStart = cursor.lineEnd;
@@ -279,12 +298,30 @@ function forwardedAfterLook(text: string, id: number, head: RequestHead): boolea
     case FieldId.IdempotencyKey:
       if (cursor.valueEnd > cursor.valueStart) head.hasIdempotencyKey = true;
       return true;
+    case FieldId.Accept:
+      if (text.startsWith('text/event-stream', cursor.valueStart)) head.acceptsEventStream = true;
+      return true;
+    case FieldId.Traceparent:
+      head.hasTraceparent = true;
+      return true;
+    case FieldId.Tracestate:
     case FieldId.ContentType:
     case FieldId.RetryAfter:
+    case FieldId.RetryAdvice:
       return true;
     default:
       return false;
   }
+}
+
+/** The line under the cursor will begin at `start` of the forwarded fields. */
+function noteTracestate(head: RequestHead, start: number): void {
+  if (head.tracestateEnd > 0) {
+    head.tracestateParted = true;
+    return;
+  }
+  head.tracestateStart = start;
+  head.tracestateEnd = start + cursor.lineEnd - cursor.lineStart;
 }
 
 /** Takes in the field under the cursor, which is not forwarded as it is. */
@@ -321,6 +358,9 @@ function endingField(text: string, id: number, head: RequestHead): number {
       if (expectSeen || !equalsIgnoringCase(text, valueStart, valueEnd, '100-continue')) return HeadDetail.BadExpect;
       expectSeen = true;
       return HeadDetail.None;
+    case FieldId.BreakwaterDeadline:
+      if (head.deadline === '') head.deadline = text.slice(valueStart, valueEnd);
+      return HeadDetail.None;
     case FieldId.Lookalike:
       return HeadDetail.LookalikeField;
     default:
@@ -346,7 +386,7 @@ function conclude(text: string, head: RequestHead): number {
     head.fields += '\r\nExpect: 100-continue';
   }
   if (head.upgrade !== '') keepOrDropUpgrade(head, hasContent);
-  if (connection.nominated !== '') head.fields = withoutNominated(head.fields);
+  if (connection.nominated !== '') dropNominated(head);
   return HeadDetail.None;
 }
 
@@ -358,12 +398,17 @@ function keepOrDropUpgrade(head: RequestHead, hasContent: boolean): void {
 }
 
 /** Drops the nominated fields from lines that were validated before. */
-function withoutNominated(fields: string): string {
+function dropNominated(head: RequestHead): void {
+  const { fields } = head;
   let kept = '';
+  head.tracestateStart = 0;
+  head.tracestateEnd = 0;
+  head.tracestateParted = false;
   cursor.open(fields, 0);
   while (cursor.next()) {
-    if (!connection.nominates(fields, cursor.nameStart, cursor.nameEnd))
-      kept += fields.slice(cursor.lineStart, cursor.lineEnd);
+    if (connection.nominates(fields, cursor.nameStart, cursor.nameEnd)) continue;
+    if (fieldId(fields, cursor.nameStart, cursor.nameEnd) === FieldId.Tracestate) noteTracestate(head, kept.length);
+    kept += fields.slice(cursor.lineStart, cursor.lineEnd);
   }
-  return kept;
+  head.fields = kept;
 }

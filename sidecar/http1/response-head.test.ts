@@ -36,6 +36,8 @@ describe('what is taken apart', () => {
       upgrade: '',
       eventStream: false,
       retryAfterSeconds: -1,
+      retryAfterDate: '',
+      refusesRetry: false,
     });
   });
 
@@ -80,6 +82,23 @@ describe('what is taken apart', () => {
     ['Retry-After: soon', -1],
   ])('reads %s', (field, retryAfterSeconds) =>
     expect(withFields(field).head).toMatchObject({ retryAfterSeconds, fields: `\r\n${field}` }),
+  );
+
+  it('keeps a Retry-After that is no number', () =>
+    expect(withFields('Retry-After: Fri, 31 Dec 1999 23:59:59 GMT').head.retryAfterDate).toBe(
+      'Fri, 31 Dec 1999 23:59:59 GMT',
+    ));
+
+  it.each([
+    ['X-Breakwater-Retry: never', true],
+    ['x-should-retry: false', true],
+    ['Stripe-Should-Retry: False', true],
+    ['grpc-retry-pushback-ms: -1', true],
+    ['x-should-retry: true', false],
+    ['grpc-retry-pushback-ms: 100', false],
+    ['X-Retry: never', false],
+  ])('%s refuses a retry: %s', (field, refusesRetry) =>
+    expect(withFields(field).head).toMatchObject({ refusesRetry, fields: `\r\n${field}` }),
   );
 
   it.each([

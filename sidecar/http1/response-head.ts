@@ -26,8 +26,12 @@ export class ResponseHead {
   upgrade = '';
   /** Content-Type is text/event-stream. */
   eventStream = false;
-  /** Retry-After in seconds; -1: absent, or a date. */
+  /** Retry-After in seconds; -1: absent, or no number. */
   retryAfterSeconds = -1;
+  /** Retry-After where it is no number, so perhaps a date; empty: absent. */
+  retryAfterDate = '';
+  /** The server says that the same request is not to be sent again (`isRetryRefusal`). */
+  refusesRetry = false;
 
   reset(): void {
     this.status = 0;
@@ -41,6 +45,8 @@ export class ResponseHead {
     this.upgrade = '';
     this.eventStream = false;
     this.retryAfterSeconds = -1;
+    this.retryAfterDate = '';
+    this.refusesRetry = false;
   }
 }
 
@@ -120,7 +126,16 @@ function forwardedAfterLook(text: string, id: number, head: ResponseHead): boole
       return true;
     case FieldId.RetryAfter:
       head.retryAfterSeconds = decimalValue(text, valueStart, valueEnd);
+      if (head.retryAfterSeconds === -1) head.retryAfterDate = text.slice(valueStart, valueEnd);
       return true;
+    case FieldId.RetryAdvice:
+      if (isRetryRefusal(text, valueStart, valueEnd)) head.refusesRetry = true;
+      return true;
+    case FieldId.Accept:
+    case FieldId.Traceparent:
+    case FieldId.Tracestate:
+    case FieldId.BreakwaterAttempt:
+    case FieldId.BreakwaterDeadline:
     case FieldId.Host:
     case FieldId.Expect:
     case FieldId.CorrelationId:
@@ -129,6 +144,18 @@ function forwardedAfterLook(text: string, id: number, head: ResponseHead): boole
     default:
       return false;
   }
+}
+
+/**
+ * `x-breakwater-retry: never`, `x-should-retry: false` and `stripe-should-retry: false`, and a `grpc-retry-pushback-ms` below zero (gRPC
+ * A6). What asks for a retry (`true`, a pause) asks in vain: whether a request may run twice is the policy's to say.
+ */
+function isRetryRefusal(text: string, start: number, end: number): boolean {
+  return (
+    text.charCodeAt(start) === 0x2d ||
+    equalsIgnoringCase(text, start, end, 'never') ||
+    equalsIgnoringCase(text, start, end, 'false')
+  );
 }
 
 function isEventStream(text: string, start: number, end: number): boolean {

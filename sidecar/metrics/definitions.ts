@@ -35,8 +35,14 @@ export const SIDECAR_METRICS = {
   retriesSuppressed: {
     name: 'breakwater_retries_suppressed_total',
     type: 'counter',
-    help: 'Failures that the policy would have retried, and why they were not.',
+    help: 'Failures that the policy would have retried, and why they were not: attempts (maxAttempts is reached), unsafe (it may have been executed, and must not run twice), budget, body (too large to be kept), deadline (too little time is left), refused (the answer says that it is not to be asked again), retry-after (it asks for a longer wait than maxRetryAfter).',
     labels: ['dependency', 'rule', 'cause'],
+  },
+  deadlinesReceived: {
+    name: 'breakwater_deadlines_received_total',
+    type: 'counter',
+    help: 'Deadlines that requests of the application came with, by effect: shortened, later (our own is sooner), stale (it passed long before: a copy of another call), invalid.',
+    labels: ['dependency', 'rule', 'effect'],
   },
   circuitState: {
     name: 'breakwater_circuit_state',

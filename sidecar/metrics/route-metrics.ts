@@ -1,6 +1,7 @@
 // The slots that requests write to, per (dependency, rule): a request touches an array element and nothing else. What each slot means is
 // named here; text is made of it only at a scrape.
 import { LOCAL_ANSWER_NAMES, LOCAL_ANSWERS } from '../errors.ts';
+import { DEADLINE_EFFECTS } from '../policies/deadline.ts';
 
 export const DURATION_BUCKETS_SECONDS = [
   0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10,
@@ -28,8 +29,16 @@ export const ATTEMPT_RESULTS = [
 ] as const;
 
 /** Why a wanted retry did not happen; the numbers are slots. */
-export const Suppression = { attempts: 0, unsafe: 1, budget: 2, body: 3, deadline: 4 } as const;
-export const SUPPRESSIONS = ['attempts', 'unsafe', 'budget', 'body', 'deadline'] as const;
+export const Suppression = {
+  attempts: 0,
+  unsafe: 1,
+  budget: 2,
+  body: 3,
+  deadline: 4,
+  refused: 5,
+  retryAfter: 6,
+} as const;
+export const SUPPRESSIONS = ['attempts', 'unsafe', 'budget', 'body', 'deadline', 'refused', 'retry-after'] as const;
 
 export const CODES = ['aborted', '1xx', '2xx', '3xx', '4xx', '5xx'] as const;
 /** reason 0 is upstream; the others are the local answers in the order of their table. */
@@ -50,6 +59,8 @@ export class RouteMetrics {
   readonly attempts = new Float64Array(ATTEMPT_RESULTS.length);
   readonly retries = new Float64Array(ATTEMPT_RESULTS.length);
   readonly suppressed = new Float64Array(SUPPRESSIONS.length);
+  /** Deadlines that requests came with, by `DeadlineEffect`. */
+  readonly deadlines = new Float64Array(DEADLINE_EFFECTS.length);
   readonly durations = new Float64Array(BUCKETS_MS.length + 1);
   durationSumMs = 0;
 

@@ -1,4 +1,5 @@
 // What a scrape shows of the slots that requests wrote to.
+import { DEADLINE_EFFECTS } from '../policies/deadline.ts';
 import { SIDECAR_METRICS } from './definitions.ts';
 import {
   ATTEMPT_RESULTS,
@@ -27,6 +28,10 @@ export function routeSeries(routes: Routes): SampledSeries[] {
     {
       definition: SIDECAR_METRICS.retriesSuppressed,
       sample: () => slotSamples(routes(), SUPPRESSIONS, 'cause', ({ suppressed }) => suppressed),
+    },
+    {
+      definition: SIDECAR_METRICS.deadlinesReceived,
+      sample: () => slotSamples(routes(), DEADLINE_EFFECTS, 'effect', ({ deadlines }) => deadlines),
     },
   ];
 }

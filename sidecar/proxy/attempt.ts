@@ -8,7 +8,9 @@ import { Outcome } from '../policies/circuit-breaker.ts';
 import { FailureBit, statusFailures } from '../policies/failures.ts';
 import { AttemptBooks } from './attempt-books.ts';
 import type { CurrentRequest } from './current-request.ts';
+import { tellDeadline } from './deadline-travel.ts';
 import type { RequestTimer } from './request-timer.ts';
+import { DeadlineRule } from './route-policies.ts';
 import type { ConnectFailure, ResponseReceiver, UpstreamEndpoint, UpstreamLeg } from './upstream.ts';
 
 const Phase = { None: 0, Connecting: 1, Waiting: 2, Answering: 3, Tunnel: 4 } as const;
@@ -19,8 +21,8 @@ export interface AttemptOwner {
   attemptFailed(failureBits: number, result: number, unsent: boolean, answer: LocalAnswer, nowMs: number): void;
   /** As `attemptFailed`, but it is ended, and no other attempt makes sense. */
   attemptGivenUp(endpoint: UpstreamEndpoint | null, answer: LocalAnswer, nowMs: number): void;
-  /** The status of an answer is a failure. True: another attempt follows, and this one has been ended. */
-  retriesInstead(failureBits: number, nowMs: number): boolean;
+  /** The status of an answer may be worth another attempt. True: another attempt follows, and this one has been ended. */
+  retriesInstead(failureBits: number, head: ResponseHead, nowMs: number): boolean;
   /** The connection that failed leads elsewhere from now on. */
   rerouted(): boolean;
   /** The whole answer was passed on. `durationMs` below zero: a stream. */
@@ -102,7 +104,9 @@ export class Attempt implements ResponseReceiver {
   #send(leg: UpstreamLeg): void {
     const { policy, replay, bodyDone, client } = this.#request;
     this.#phase = Phase.Waiting;
-    this.#timer.enter(this.books.endMs(policy));
+    const endMs = this.books.endMs(policy);
+    this.#timer.enter(endMs);
+    if (policy.deadlineRule === DeadlineRule.Told) tellDeadline(this.#request, Math.min(endMs, this.#timer.deadlineMs));
     leg.sendHead(this, this.#request);
     this.written = true;
     if (replay.used) {
@@ -149,7 +153,8 @@ export class Attempt implements ResponseReceiver {
     const nowMs = context.ticker.nowMs();
     if (head.status === 101) return this.#switchProtocols(head, nowMs);
     const failureBits = statusFailures(head.status);
-    if (failureBits !== 0 && this.#owner.retriesInstead(failureBits, nowMs)) return false;
+    const worthARetry = failureBits !== 0 || policy.retryStatuses?.[head.status] === 1;
+    if (worthARetry && this.#owner.retriesInstead(failureBits, head, nowMs)) return false;
     this.status = head.status;
     this.books.failureBits = failureBits;
     this.books.noteResponse(nowMs);

@@ -1,10 +1,13 @@
 // The attempts of one request: how many there were, where the last one failed, and whether another one follows. One object per client
 // connection, reused for every request on it.
+import { parseHttpDate } from '../http1/http-date.ts';
 import type { RequestHead } from '../http1/request-head.ts';
+import type { ResponseHead } from '../http1/response-head.ts';
 import { Suppression } from '../metrics/route-metrics.ts';
-import { backoffMs, mayRunTwice } from '../policies/retry.ts';
+import { isRetryAfterTooLong, mayRunTwice, retryDelayMs } from '../policies/retry.ts';
 import type { CurrentRequest } from './current-request.ts';
 import type { RoutePolicy } from './route-policies.ts';
+import type { Ticker } from './ticker.ts';
 import type { UpstreamEndpoint } from './upstream.ts';
 
 /** With less than this left no attempt begins. */
@@ -66,18 +69,30 @@ export class Attempts {
 
   /**
    * When the next attempt begins, monotonic milliseconds; -1: there is none, and the reason is counted where the policy would have wanted
-   * one. `failureBits` and `result` are what the attempt failed of, `unsent` that no byte of the request was handed to a connection. The budget
+   * one. `failureBits` and `result` are what the attempt failed of, `unsent` that no byte of the request was handed to a connection,
+   * `answer` the head of the answer that was the failure. The budget
    * is asked last, since asking spends it.
    */
-  nextAtMs(failureBits: number, result: number, unsent: boolean, deadlineMs: number, nowMs: number): number {
+  nextAtMs(
+    failureBits: number,
+    result: number,
+    unsent: boolean,
+    answer: ResponseHead | null,
+    deadlineMs: number,
+    nowMs: number,
+  ): number {
     const { policy, head, replay, context } = this.#request;
     const { retries, budget, metrics } = policy;
-    if (!retries || (policy.retryMask & failureBits) === 0) return -1;
-    const delayMs = backoffMs(retries, this.count, context.random());
+    const listed = answer !== null && policy.retryStatuses?.[answer.status] === 1;
+    if (!retries || ((policy.retryMask & failureBits) === 0 && !listed)) return -1;
+    const retryAfterMs = answer === null ? -1 : retryAfterMsOf(answer, context.ticker);
+    const delayMs = retryDelayMs(retries, this.count, retryAfterMs, context.random());
     let suppression = -1;
     if (this.count >= retries.maxAttempts) suppression = Suppression.attempts;
     else if (!unsent && !mayRepeat(policy, head)) suppression = Suppression.unsafe;
     else if (!unsent && !replay.complete) suppression = Suppression.body;
+    else if (answer?.refusesRetry) suppression = Suppression.refused;
+    else if (isRetryAfterTooLong(retryAfterMs, retries.maxRetryAfterMs)) suppression = Suppression.retryAfter;
     else if (nowMs + delayMs + ATTEMPT_FLOOR_MS > deadlineMs) suppression = Suppression.deadline;
     else if (budget && !budget.tryWithdraw(nowMs)) suppression = Suppression.budget;
     if (suppression >= 0) {
@@ -87,4 +102,13 @@ export class Attempts {
     this.#retryCause = result;
     return nowMs + delayMs;
   }
+}
+
+/** Retry-After in milliseconds from now; -1: it says nothing that can be read. */
+function retryAfterMsOf({ retryAfterSeconds, retryAfterDate }: ResponseHead, ticker: Ticker): number {
+  if (retryAfterSeconds >= 0) return retryAfterSeconds * 1000;
+  if (retryAfterDate === '') return -1;
+  const unixMs = ticker.unixMs();
+  const atMs = parseHttpDate(retryAfterDate, unixMs);
+  return Number.isNaN(atMs) ? -1 : Math.max(0, atMs - unixMs);
 }

@@ -11,6 +11,12 @@ export interface OutgoingRequest {
   readonly head: RequestHead;
   readonly host: string;
   readonly correlationId: string;
+  /** The end-to-end fields of the head as they are sent; see RequestHead. */
+  readonly fields: string;
+  /** Number of the attempt, from 1; 0: the dependency is not told. */
+  readonly attempt: number;
+  /** What x-breakwater-deadline says; empty: nothing. */
+  readonly deadline: string;
   readonly hasBody: boolean;
 }
 
@@ -23,7 +29,14 @@ export class CurrentRequest implements OutgoingRequest {
   policy: RoutePolicy;
   host = '';
   correlationId = '';
+  fields = '';
+  attempt = 0;
+  deadline = '';
   hasBody = false;
+  /** The deadline that the request came with, in Unix milliseconds of its caller's clock; below zero: none. */
+  receivedDeadlineUnixMs = -1;
+  /** That one, and not our own, ends the request. */
+  shortened = false;
   /** All of the body has been received. */
   bodyDone = false;
   startMs = 0;

@@ -45,6 +45,7 @@ export class DependencyRuntime {
       nowMs: () => environment.nowMs(),
       unixMs: () => environment.unixMs(),
       routeMetrics: (rule) => metrics.route(label, rule),
+      isOutside: () => this.plan.host !== null,
       onTransition: (circuit, state) => {
         metrics.countTransition(label, circuit.key, BREAKER_STATES[state]);
         environment.onTransition(this, circuit);

@@ -21,6 +21,7 @@
 import { LOCAL_ANSWERS, type LocalAnswer } from '../errors.ts';
 import { fieldValue } from '../http1/field-value.ts';
 import type { RequestHead } from '../http1/request-head.ts';
+import type { ResponseHead } from '../http1/response-head.ts';
 import { AttemptResult, REASON_UPSTREAM, reasonSlot } from '../metrics/route-metrics.ts';
 import { Admission, type BulkheadWaiter } from '../policies/bulkhead.ts';
 import { BreakerState, Outcome } from '../policies/circuit-breaker.ts';
@@ -30,6 +31,7 @@ import { Attempt, type AttemptOwner } from './attempt.ts';
 import { ATTEMPT_FLOOR_MS, Attempts, mayRepeat } from './attempts.ts';
 import type { ProxyContext } from './context.ts';
 import { CurrentRequest } from './current-request.ts';
+import { deadlineDetail, takeDeadline } from './deadline-travel.ts';
 import type { DependencyRuntime } from './dependency.ts';
 import type { Downstream } from './downstream.ts';
 import { secondsOf, sourceOf } from './local-answer.ts';
@@ -84,6 +86,7 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
     request.startMs = nowMs;
     request.replay.begin(hasBody && mayRepeat(policy, request.head));
     this.#timer.begin(nowMs, policy.plan.timeouts.requestMs);
+    takeDeadline(request, this.#timer, nowMs);
     this.#attempts.begin();
     this.#context.begun++;
     const shed = this.#context.shedder.judge(this.#context.active);
@@ -224,6 +227,8 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
       return;
     }
     this.#attempts.started();
+    // Only who may be asked again is told, from the first attempt on: where the field is missing, nobody repeats anything.
+    this.#request.attempt = policy.retries !== null && policy.retries.maxAttempts > 1 ? this.#attempts.count : 0;
     this.#phase = Phase.Attempting;
     // What nobody would send again must not meet the end of a connection that lay idle.
     this.#attempt.start(endpoint, mayRepeat(policy, head) ? Number.POSITIVE_INFINITY : FRESH_ENOUGH_MS, nowMs);
@@ -245,7 +250,7 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
       this.#startAttempt(nowMs);
       return;
     }
-    const atMs = this.#attempts.nextAtMs(failureBits, result, unsent, this.#timer.deadlineMs, nowMs);
+    const atMs = this.#attempts.nextAtMs(failureBits, result, unsent, null, this.#timer.deadlineMs, nowMs);
     if (atMs < 0) this.#refuse(answer, nowMs);
     else this.#wait(Phase.Backoff, atMs);
   }
@@ -256,9 +261,9 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
   }
 
   /** The response is dropped with its connection. */
-  retriesInstead(failureBits: number, nowMs: number): boolean {
+  retriesInstead(failureBits: number, head: ResponseHead, nowMs: number): boolean {
     const { failureStatus } = AttemptResult;
-    const atMs = this.#attempts.nextAtMs(failureBits, failureStatus, false, this.#timer.deadlineMs, nowMs);
+    const atMs = this.#attempts.nextAtMs(failureBits, failureStatus, false, head, this.#timer.deadlineMs, nowMs);
     if (atMs < 0) return false;
     this.#attempt.books.noteResponse(nowMs);
     this.#attempts.failedAt(this.#attempt.books.endpoint);
@@ -361,7 +366,7 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
       endpoint: this.#attempts.failedEndpoints.at(-1)?.name ?? '',
       correlationId,
       retryAfterMs,
-      detail,
+      detail: answer === LOCAL_ANSWERS.deadline ? deadlineDetail(this.#request) : detail,
       fields,
     };
     this.#reset();

@@ -26,6 +26,8 @@ export const RETRIES: NonNullable<PolicyPlan['retries']> = {
   methods: 'Idempotent',
   backoffInitialMs: 1,
   backoffMaxMs: 5,
+  retryOnStatusCodes: [],
+  maxRetryAfterMs: 1_000,
   budgetPercent: 100,
   budgetMinPerSecond: 1000,
 };
@@ -123,17 +125,21 @@ export interface Bench {
 export async function startBench(
   plan: DependencyPlan,
   endpoints: readonly Endpoint[] | null,
-  shedder: LoadShedder = new LoadShedder(),
+  {
+    clock = systemClock,
+    names = new TableOfNames(),
+    shedder = new LoadShedder(),
+  }: { clock?: Clock; names?: Names; shedder?: LoadShedder } = {},
 ): Promise<Bench> {
   const metrics = createSidecarMetrics();
   const plane = createDataPlane({
     capture: 'explicit',
     bootstrap: null,
-    names: new TableOfNames(),
+    names,
     outboundPort: 0,
     bindHost: '127.0.0.1',
     originalDestination: null,
-    clock: systemClock,
+    clock,
     random: seededRandom(7),
     log: silentLogger,
     metrics,

@@ -2,6 +2,7 @@
 // it came.
 import type { RequestHead } from '../http1/request-head.ts';
 import type { ResponseHead } from '../http1/response-head.ts';
+import type { OutgoingRequest } from './current-request.ts';
 
 /** How the application finds the end of a body. UntilClose: by the end of its connection, for HTTP/1.0 has no chunks. */
 export const Framing = { None: 0, Length: 1, Chunked: 2, UntilClose: 3 } as const;
@@ -11,9 +12,17 @@ function isBodyless(head: ResponseHead, request: RequestHead): boolean {
   return request.method === 'HEAD' || head.status === 204 || head.status === 304;
 }
 
-export function requestText(head: RequestHead, host: string, correlationId: string): string {
-  let text = `${head.method} ${head.target} HTTP/1.1\r\nHost: ${host}${head.fields}`;
-  if (head.correlationId === '') text += `\r\nX-Correlation-ID: ${correlationId}`;
+/** Attempts are told by their number; by a table, since the numbers are few. */
+const ATTEMPT_LINES = Array.from({ length: 16 }, (_, attempt) =>
+  attempt === 0 ? '' : `\r\nX-Breakwater-Attempt: ${attempt}`,
+);
+
+export function requestText(request: OutgoingRequest): string {
+  const { head } = request;
+  let text = `${head.method} ${head.target} HTTP/1.1\r\nHost: ${request.host}${request.fields}`;
+  if (head.correlationId === '') text += `\r\nX-Correlation-ID: ${request.correlationId}`;
+  if (request.attempt > 0) text += ATTEMPT_LINES[request.attempt];
+  if (request.deadline !== '') text += `\r\nX-Breakwater-Deadline: ${request.deadline}`;
   if (head.chunked) text += '\r\nTransfer-Encoding: chunked';
   else if (head.contentLength >= 0) text += `\r\nContent-Length: ${head.contentLength}`;
   if (head.upgrade !== '')

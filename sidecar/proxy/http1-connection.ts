@@ -82,7 +82,7 @@ export class Http1Connection implements UpstreamLeg {
     this.#chunkOut = head.chunked;
     this.socket.tolerant = request.hasBody;
     this.#mode = Mode.Head;
-    this.#out.text(requestText(head, request.host, request.correlationId));
+    this.#out.text(requestText(request));
   }
 
   sendData(buffer: Buffer, start: number, end: number): boolean {

@@ -25,7 +25,7 @@ afterEach(async () => {
 });
 
 async function bench(plan: DependencyPlan, endpoint: Endpoint, shedder?: LoadShedder): Promise<Bench> {
-  const started = await startBench(plan, [endpoint], shedder);
+  const started = await startBench(plan, [endpoint], shedder ? { shedder } : {});
   open.push(started);
   return started;
 }

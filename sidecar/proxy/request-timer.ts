@@ -33,6 +33,11 @@ export class RequestTimer implements TimerNode {
     this.#idleMs = 0;
   }
 
+  /** The deadline moves to `atMs` where that is sooner. */
+  shorten(atMs: number): void {
+    if (atMs < this.deadlineMs) this.deadlineMs = atMs;
+  }
+
   /** A phase that ends at the deadline, or before it at `phaseEndMs`. */
   enter(phaseEndMs: number): void {
     const atMs = Math.min(phaseEndMs, this.deadlineMs);

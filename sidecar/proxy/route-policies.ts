@@ -16,6 +16,7 @@ import { failureMask } from '../policies/failures.ts';
 import { type OutlierCause, OutlierDetection } from '../policies/outlier-detection.ts';
 import { PlannedBulkhead } from '../policies/planned-bulkhead.ts';
 import { RateLimit } from '../policies/rate-limit.ts';
+import { statusTable } from '../policies/retry.ts';
 import { RetryBudget } from '../policies/retry-budget.ts';
 import { type CircuitEntry, createCircuit } from './circuit.ts';
 import { type ChoicePlan, EndpointChoice } from './endpoint-choice.ts';
@@ -30,17 +31,29 @@ export interface RoutePolicy {
   readonly rateLimit: RateLimit | null;
   readonly retries: RetriesPlan | null;
   readonly retryMask: number;
+  /** One where a status is retried by its number; null: none is. */
+  readonly retryStatuses: Uint8Array | null;
+  /** A `DeadlineRule`. */
+  readonly deadlineRule: number;
   readonly budget: RetryBudget | null;
   readonly detection: OutlierDetection | null;
   /** What is left of the live endpoints to choose from; null: all. */
   readonly choice: EndpointChoice | null;
 }
 
+/**
+ * What happens to deadlines that travel. Untouched: what the application sends passes as it is. Ended: nobody is told, and nothing is
+ * taken from a request. Taken: a received one shortens, and nobody is told. Told: it shortens, and every attempt tells.
+ */
+export const DeadlineRule = { Untouched: 0, Ended: 1, Taken: 2, Told: 3 } as const;
+
 export interface PoliciesEnvironment {
   random: Random;
   nowMs: () => number;
   unixMs: () => number;
   routeMetrics(rule: string): RouteMetrics;
+  /** What is called is a host outside the cluster. */
+  isOutside: () => boolean;
   onTransition(circuit: CircuitEntry, state: BreakerState): void;
   onEjection(detection: string, cause: OutlierCause): void;
   /** The share of ejected endpoints was used up. */
@@ -167,9 +180,17 @@ export class RoutePolicies {
       rateLimit: this.rateLimits.take(plan.rateLimit),
       retries: plan.retries,
       retryMask: failureMask(plan.retries?.retryOn ?? []),
+      retryStatuses: statusTable(plan.retries?.retryOnStatusCodes ?? []),
+      deadlineRule: deadlineRule(plan.timeouts.deadline, this.#environment.isOutside()),
       budget: this.#budgets.take(plan.retries),
       detection,
       choice: detection && this.choices.take({ stateKey: plan.outlierDetection?.stateKey ?? '', detection }),
     };
   }
+}
+
+function deadlineRule(propagate: PolicyPlan['timeouts']['deadline'], outside: boolean): number {
+  if (propagate === undefined) return DeadlineRule.Untouched;
+  if (propagate === 'Never') return DeadlineRule.Ended;
+  return propagate === 'InCluster' && outside ? DeadlineRule.Taken : DeadlineRule.Told;
 }

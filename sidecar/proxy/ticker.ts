@@ -37,6 +37,11 @@ export class Ticker {
     return this.#clock.monotonicMs();
   }
 
+  /** For people and other machines; never for measuring. */
+  unixMs(): number {
+    return this.#clock.unixMs();
+  }
+
   arm(node: TimerNode, atMs: number): void {
     if (this.#wheel.size === 0) this.#wheel.advance(this.#clock.monotonicMs());
     this.#wheel.arm(node, atMs);

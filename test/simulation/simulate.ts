@@ -52,6 +52,8 @@ function drawPlan(dice: Dice): StackPlan {
       methods: dice.chance(0.2) ? 'All' : 'Idempotent',
       backoffInitialMs: dice.between(1, 50),
       backoffMaxMs: dice.between(50, 500),
+      retryOnStatusCodes: [],
+      maxRetryAfterMs: 0,
       budgetPercent: dice.between(0, 50),
       budgetMinPerSecond: dice.between(0, 3),
     },

@@ -34,9 +34,13 @@ export const retries: BlockCompiler<'retries'> = {
     return {
       maxAttempts: block.maxAttempts ?? defaults.maxAttempts,
       retryOn: [...(block.retryOn ?? defaults.retryOn)].sort(),
+      retryOnStatusCodes: [...(block.retryOnStatusCodes ?? defaults.retryOnStatusCodes)].sort(
+        (one, other) => one - other,
+      ),
       methods: block.methods ?? defaults.methods,
       backoffInitialMs: initial,
       backoffMaxMs: max,
+      maxRetryAfterMs: block.maxRetryAfter ?? defaults.maxRetryAfter,
       budgetPercent: block.budget?.percent ?? defaults.budget.percent,
       budgetMinPerSecond: block.budget?.minPerSecond ?? defaults.budget.minPerSecond,
     };
@@ -44,9 +48,11 @@ export const retries: BlockCompiler<'retries'> = {
   fields: {
     maxAttempts: 'maxAttempts',
     retryOn: 'retryOn',
+    retryOnStatusCodes: 'retryOnStatusCodes',
     methods: 'methods',
     backoffInitialMs: 'backoff.initial',
     backoffMaxMs: 'backoff.max',
+    maxRetryAfterMs: 'maxRetryAfter',
     budgetPercent: 'budget.percent',
     budgetMinPerSecond: 'budget.minPerSecond',
   },

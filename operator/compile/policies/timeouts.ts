@@ -6,7 +6,7 @@ export const timeouts: BlockCompiler<'timeouts'> = {
   // Only the connect timeout acts: a connection that cannot be made must never hold a caller for long.
   absent: { requestMs: 0, attemptMs: 0, connectMs: defaults.connect, idleMs: 0, opaqueIdleMs: 0 },
   hasState: false,
-  needsCodec: ['request', 'attempt'],
+  needsCodec: ['request', 'attempt', 'deadline'],
   toPlan(block, { tell, follow }) {
     const requestMs = block.request ?? defaults.request;
     let attemptMs = block.attempt ?? requestMs;
@@ -29,6 +29,7 @@ export const timeouts: BlockCompiler<'timeouts'> = {
       connectMs: block.connect ?? defaults.connect,
       idleMs: block.idle ?? defaults.idle,
       opaqueIdleMs: block.idle ?? defaults.opaqueIdle,
+      deadline: block.deadline?.propagate ?? defaults.deadline.propagate,
     };
   },
   fields: {
@@ -37,6 +38,7 @@ export const timeouts: BlockCompiler<'timeouts'> = {
     connectMs: 'connect',
     idleMs: 'idle',
     opaqueIdleMs: 'idle',
+    deadline: 'deadline.propagate',
   },
   aspects: { idleMs: 'HTTP streams and upgrades', opaqueIdleMs: 'opaque TCP' },
 };
