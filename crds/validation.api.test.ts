@@ -28,7 +28,8 @@ beforeAll(async () => {
   expect(await plane.kubectl(['wait', '--for=condition=Established', 'crd', '--all', '--timeout=30s'])).toMatchObject({
     code: 0,
   });
-  expect(await plane.kubectl(['create', 'namespace', 'shop'])).toMatchObject({ code: 0 });
+  for (const namespace of ['shop', 'breakwater-system'])
+    expect(await plane.kubectl(['create', 'namespace', namespace])).toMatchObject({ code: 0 });
   await untilServed();
 });
 

@@ -54,7 +54,7 @@ export const rulePlan = z.object({
         path: z.object({ type: z.enum(['Exact', 'PathPrefix']), value: text(1024) }).nullable(),
         /** Names in lower case; the value of Present is empty. Absent: whatever the headers are. */
         headers: z
-          .array(z.object({ name: text(64), type: z.enum(['Exact', 'Prefix', 'Present']), value: text(256) }))
+          .array(z.object({ name: text(64), type: z.enum(['Exact', 'Prefix', 'Present']), value: text(128) }))
           .min(1)
           .max(PLAN_LIMITS.headersPerMatch)
           .optional(),

@@ -15,7 +15,7 @@ beforeAll(async () => {
   const manifests = `${import.meta.dirname}/../../crds/manifests`;
   expect(await plane.kubectl(['apply', '--server-side', '-f', manifests])).toMatchObject({ code: 0 });
   await plane.kubectl(['wait', '--for=condition=Established', 'crd', '--all', '--timeout=30s']);
-  await plane.kubectl(['create', 'namespace', 'shop']);
+  for (const namespace of ['shop', 'breakwater-system']) await plane.kubectl(['create', 'namespace', namespace]);
   const served = async () => expect((await create(DEPENDENCY)).stderr).toBe('');
   await vi.waitFor(served, { timeout: 20_000, interval: 200 });
 });

@@ -75,7 +75,7 @@ const header = withRules(
         [DOC_DEFAULT]: 'Exact',
       })
       .optional(),
-    value: withRules(z.string().max(256, { abort: true }).meta({ description: 'What the value is, or begins with.' }), [
+    value: withRules(z.string().max(128, { abort: true }).meta({ description: 'What the value is, or begins with.' }), [
       {
         cel: "self.matches('^([!-~]([ -~]*[!-~])?)?$')",
         message: 'write a value of visible ASCII without spaces at its ends',
