@@ -4,6 +4,7 @@ import type { EndpointSet } from '../plan/endpoints.ts';
 import type { WorkloadPlan } from '../plan/plan.ts';
 import type { CircuitState } from '../plan/wire.ts';
 import type { CaptureMode } from './config.ts';
+import type { SHED_LEVEL_NAMES } from './policies/load-shedder.ts';
 import type { ListenerView } from './proxy/bootstrap-listeners.ts';
 import type { NameView } from './resolve/name-directory.ts';
 
@@ -56,6 +57,30 @@ export interface ChoiceView {
   enforced: boolean;
 }
 
+/** A limit that is found by measuring, as status shows it. */
+export interface AdaptiveLimitView {
+  dependency: string;
+  stateKey: string;
+  limit: number;
+  maxConcurrent: number;
+  inFlight: number;
+  queued: number;
+  /** Latency without load as far as it is known, and of the last calls; 0: not known yet. */
+  baselineMs: number;
+  medianMs: number;
+}
+
+/** How much the sidecar has to do itself, and what it refuses for that. */
+export interface LoadView {
+  /** By memory. */
+  level: (typeof SHED_LEVEL_NAMES)[number];
+  /** Share of the requests that is refused by the delay of the event loop. */
+  share: number;
+  /** Of the memory limit; 0: there is none. */
+  memoryShare: number;
+  loopDelayMs: number;
+}
+
 /** How connections come here, as status shows it. */
 export interface CaptureView {
   mode: CaptureMode;
@@ -83,6 +108,8 @@ export interface DataPlane {
   inFlight(): number;
   circuits(): CircuitView[];
   choices(): ChoiceView[];
+  adaptiveLimits(): AdaptiveLimitView[];
+  load(): LoadView;
   /** Called on every change of any circuit's state; not where a plan takes one away. */
   onCircuitChange(listener: (circuit: CircuitView) => void): void;
   capture(): CaptureView;

@@ -91,6 +91,8 @@ export async function startSidecar(
     locallyDisabled: killSwitch.isDisabled,
     circuits: dataPlane.circuits(),
     choices: dataPlane.choices(),
+    adaptiveLimits: dataPlane.adaptiveLimits(),
+    load: dataPlane.load(),
     capture: dataPlane.capture(),
     bypassed: Object.fromEntries(bypass.counts()),
   });

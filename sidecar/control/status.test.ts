@@ -13,6 +13,8 @@ const facts = {
   capture: { mode: 'iptables', undeclared: 'Warn', listeners: [], hosts: [] } as const,
   bypassed: {},
   choices: [],
+  adaptiveLimits: [],
+  load: { level: 'none', share: 0, memoryShare: 0.4, loopDelayMs: 1 } as const,
   circuits: [
     {
       dependency: 'shop/checkout/payments',
@@ -140,4 +142,26 @@ it('tells which endpoints are ejected, why and until when, and that all are used
   expect(told([{ ...choice, panicking: true }]).at(-1)).toBe(
     '  shop/checkout/payments (outlierDetection:base): PANIC, all 3 endpoints are used: too few are left without those that are out',
   );
+});
+
+it('tells what adaptive limits have found, and what the sidecar sheds', () => {
+  const limit = { stateKey: 'bulkhead:base', maxConcurrent: 200, inFlight: 12, queued: 3 };
+  const lines = statusLines(
+    {
+      ...facts,
+      adaptiveLimits: [
+        { ...limit, dependency: 'shop/checkout/payments', limit: 57, baselineMs: 49.6, medianMs: 62.2 },
+        { ...limit, dependency: 'shop/checkout/stock', limit: 20, baselineMs: 0, medianMs: 0 },
+      ],
+      load: { level: 'requests', share: 0.406, memoryShare: 0.957, loopDelayMs: 80.4 },
+    },
+    0,
+  );
+  expect(lines.slice(6)).toEqual([
+    'limits:',
+    '  shop/checkout/payments (bulkhead:base): 57 of at most 200 at a time, 12 now, 3 waiting; latency 62 ms, 50 ms without load',
+    '  shop/checkout/stock (bulkhead:base): 20 of at most 200 at a time, 12 now, 3 waiting; latency not known yet',
+    'load:      memory 96 % of its limit, so that requests are REFUSED',
+    'load:      the event loop is 80 ms late, so that 41 % of the requests are REFUSED',
+  ]);
 });

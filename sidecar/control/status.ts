@@ -1,12 +1,14 @@
 // What `breakwater status` prints.
 import type { Readiness } from '../admin/readiness.ts';
-import type { CaptureView, ChoiceView, CircuitView } from '../data-plane.ts';
+import type { AdaptiveLimitView, CaptureView, ChoiceView, CircuitView, LoadView } from '../data-plane.ts';
 import type { SubscriptionStatus } from '../subscribe/subscriber.ts';
 
 export interface StatusFacts extends SubscriptionStatus, Readiness {
   locallyDisabled: boolean;
   circuits: readonly CircuitView[];
   choices: readonly ChoiceView[];
+  adaptiveLimits: readonly AdaptiveLimitView[];
+  load: LoadView;
   capture: CaptureView;
   /** Connections past the sidecar, by name of the dependency. */
   bypassed: Readonly<Record<string, number>>;
@@ -30,6 +32,7 @@ export function statusLines(facts: StatusFacts, nowUnixMs: number): string[] {
     lines.push(`  ${dependency} (${stateKey}): ${state} for ${seconds(nowUnixMs - sinceUnixMs)} s: ${reason}${probe}`);
   }
   lines.push(...choiceLines(facts.choices, nowUnixMs));
+  lines.push(...limitLines(facts.adaptiveLimits), ...loadLines(facts.load));
   return lines;
 }
 
@@ -47,6 +50,40 @@ function choiceLines(choices: readonly ChoiceView[], nowUnixMs: number): string[
     if (panicking)
       lines.push(`${whose} PANIC, all ${endpoints} endpoints are used: too few are left without those that are out`);
   }
+  return lines;
+}
+
+/** Nothing where all limits are fixed. */
+function limitLines(limits: readonly AdaptiveLimitView[]): string[] {
+  return limits.flatMap(
+    ({ dependency, stateKey, limit, maxConcurrent, inFlight, queued, baselineMs, medianMs }, index) => {
+      const latency =
+        baselineMs === 0
+          ? 'latency not known yet'
+          : `latency ${milliseconds(medianMs)}, ${milliseconds(baselineMs)} without load`;
+      return [
+        ...(index === 0 ? ['limits:'] : []),
+        `  ${dependency} (${stateKey}): ${limit} of at most ${maxConcurrent} at a time, ${inFlight} now, ${queued} waiting; ${latency}`,
+      ];
+    },
+  );
+}
+
+const SHEDS: Readonly<Record<LoadView['level'], string>> = {
+  none: '',
+  'no-keep-alive': 'connections are not kept',
+  requests: 'requests are REFUSED',
+  connections: 'requests and connections are REFUSED',
+};
+
+/** Nothing while the sidecar is well. */
+function loadLines({ level, share, memoryShare, loopDelayMs }: LoadView): string[] {
+  const lines: string[] = [];
+  if (level !== 'none') lines.push(`load:      memory ${percent(memoryShare)} of its limit, so that ${SHEDS[level]}`);
+  if (share > 0)
+    lines.push(
+      `load:      the event loop is ${milliseconds(loopDelayMs)} late, so that ${percent(share)} of the requests are REFUSED`,
+    );
   return lines;
 }
 
@@ -68,6 +105,9 @@ function captureLines({ capture, bypassed }: StatusFacts): string[] {
     lines.push(`bypassed:  ${dependency}: at least ${count} connections were made past the sidecar`);
   return lines;
 }
+
+const percent = (share: number) => `${Math.round(share * 100)} %`;
+const milliseconds = (ms: number) => `${ms < 10 ? Math.round(ms * 10) / 10 : Math.round(ms)} ms`;
 
 function seconds(durationMs: number): number {
   return Math.max(0, Math.round(durationMs / 1000));

@@ -22,6 +22,11 @@ export class PlannedBulkhead extends Bulkhead {
     return this.#adaptive;
   }
 
+  /** What an adaptive limit never exceeds, or the limit itself. */
+  get maxConcurrent(): number {
+    return this.#plan.maxConcurrent;
+  }
+
   get limit(): number {
     return this.#adaptive?.limit ?? this.#plan.maxConcurrent;
   }

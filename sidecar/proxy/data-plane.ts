@@ -7,11 +7,11 @@ import type { Clock } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/log.ts';
 import type { Random } from '../../runtime/random.ts';
 import type { CaptureMode } from '../config.ts';
-import type { CaptureView, ChoiceView, CircuitView, DataPlane } from '../data-plane.ts';
+import type { AdaptiveLimitView, CaptureView, ChoiceView, CircuitView, DataPlane, LoadView } from '../data-plane.ts';
 import type { SidecarMetrics } from '../metrics/sidecar-metrics.ts';
 import type { MemoryReader } from '../overload/cgroup-memory.ts';
 import { LoadSampler } from '../overload/load-sampler.ts';
-import type { LoadShedder } from '../policies/load-shedder.ts';
+import { type LoadShedder, SHED_LEVEL_NAMES } from '../policies/load-shedder.ts';
 import type { Names } from '../resolve/name-directory.ts';
 import { RouteTable } from '../route/match.ts';
 import { Arrivals } from './arrivals.ts';
@@ -234,6 +234,23 @@ export class ProxyDataPlane implements DataPlane {
 
   circuits(): CircuitView[] {
     return this.#circuits.views();
+  }
+
+  adaptiveLimits(): AdaptiveLimitView[] {
+    return Array.from(this.#dependencies.values()).flatMap(({ plan, policies }) =>
+      Array.from(policies.bulkheads.entries()).flatMap(([stateKey, bulkhead]) => {
+        const { adaptive, limit, maxConcurrent, inFlight, queued } = bulkhead;
+        if (adaptive === null) return [];
+        const { baselineMs, medianMs } = adaptive;
+        return [{ dependency: plan.id, stateKey, limit, maxConcurrent, inFlight, queued, baselineMs, medianMs }];
+      }),
+    );
+  }
+
+  load(): LoadView {
+    const { level, share } = this.#context.shedder;
+    const { memoryShare = 0, loopDelayMs = 0 } = this.#sampler ?? {};
+    return { level: SHED_LEVEL_NAMES[level] ?? 'none', share, memoryShare, loopDelayMs };
   }
 
   choices(): ChoiceView[] {

@@ -8,9 +8,8 @@ import { type Clock, systemClock } from '../../runtime/clock.ts';
 import { type Logger, silentLogger } from '../../runtime/log.ts';
 import { seededRandom } from '../../runtime/random.ts';
 import { createSidecarMetrics, type SidecarMetrics } from '../metrics/sidecar-metrics.ts';
-import { LoadShedder } from '../policies/load-shedder.ts';
 import type { Names, NameView } from '../resolve/name-directory.ts';
-import { createDataPlane, type ProxyDataPlane } from './data-plane.ts';
+import { createDataPlane, type DataPlaneOptions, type ProxyDataPlane } from './data-plane.ts';
 
 export const NO_POLICY: PolicyPlan = {
   rule: 'base',
@@ -128,8 +127,8 @@ export async function startBench(
   {
     clock = systemClock,
     names = new TableOfNames(),
-    shedder = new LoadShedder(),
-  }: { clock?: Clock; names?: Names; shedder?: LoadShedder } = {},
+    ...load
+  }: { clock?: Clock; names?: Names } & Pick<DataPlaneOptions, 'shedder' | 'load'> = {},
 ): Promise<Bench> {
   const metrics = createSidecarMetrics();
   const plane = createDataPlane({
@@ -143,7 +142,7 @@ export async function startBench(
     random: seededRandom(7),
     log: silentLogger,
     metrics,
-    shedder,
+    ...load,
   });
   plane.applyPlan(workloadPlan(plan));
   if (endpoints) plane.applyEndpointsSnapshot([{ key: plan.endpointsKey, endpoints: [...endpoints] }], false);

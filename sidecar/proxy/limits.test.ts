@@ -285,6 +285,28 @@ describe('load shedding', () => {
     expect(server.requests()).toBe(20 - refused);
   });
 
+  it('measures by itself, and comes back by itself', async () => {
+    const release: (() => void)[] = [];
+    const server = await upstream((received, socket) => {
+      if (received.endsWith('\r\n\r\n')) release.push(() => socket.write(OK));
+    });
+    let usedBytes = 96;
+    const load = { readMemory: () => ({ usedBytes, limitBytes: 100 }), loopUtilization: () => 0.1 };
+    const started = await startBench(dependencyPlan({}), [server.endpoint], { load });
+    open.push(started);
+    const { metric, plane, port } = started;
+    // While something is in progress it looks often.
+    const first = call(port);
+    await expect.poll(() => metric('breakwater_load_shed_level'), { timeout: 10_000 }).toBe(2);
+    expect((await call(port)).headers['breakwater-reason']).toBe('shed');
+    expect(plane.load()).toMatchObject({ level: 'requests', memoryShare: 0.96 });
+    expect(await metric('breakwater_memory_share')).toBe(0.96);
+    usedBytes = 50;
+    await expect.poll(() => metric('breakwater_load_shed_level'), { timeout: 10_000 }).toBe(0);
+    release[0]?.();
+    expect((await first).status).toBe(200);
+  });
+
   it('does nothing where policies are switched off', async () => {
     const server = await upstream(answering(OK));
     const { port, plane } = await bench(dependencyPlan({}), server.endpoint, shedding({ memoryShare: 1 }));

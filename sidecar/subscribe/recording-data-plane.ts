@@ -1,7 +1,7 @@
 // A data path for tests that remembers what it was told.
 import type { EndpointSet } from '../../plan/endpoints.ts';
 import { PLAN_FORMAT_VERSION, type WorkloadPlan } from '../../plan/plan.ts';
-import type { CaptureView, ChoiceView, CircuitView, DataPlane } from '../data-plane.ts';
+import type { AdaptiveLimitView, CaptureView, ChoiceView, CircuitView, DataPlane, LoadView } from '../data-plane.ts';
 
 export class RecordingDataPlane implements DataPlane {
   readonly calls: string[] = [];
@@ -54,6 +54,14 @@ export class RecordingDataPlane implements DataPlane {
 
   circuits(): CircuitView[] {
     return this.circuitViews;
+  }
+
+  adaptiveLimits(): AdaptiveLimitView[] {
+    return [];
+  }
+
+  load(): LoadView {
+    return { level: 'none', share: 0, memoryShare: 0, loopDelayMs: 0 };
   }
 
   choices(): ChoiceView[] {
