@@ -370,6 +370,19 @@ describe('a stream ends', () => {
     await clock.advance(HEARTBEAT_INTERVAL_MS);
     expect(clock.timers).toBe(0);
   });
+
+  test('when this replica stopped while the pod was looked up', async () => {
+    const { publish, admit, distributor, clock } = setUp();
+    publish(result([checkout('v1')]));
+    const admitted = await admit(podA);
+    distributor.close();
+    const sink = new FakeSink();
+    const handle = distributor.open('plan', admitted, undefined, sink);
+    expect(sink.frames).toEqual([{ kind: 'end', reason: 'Shutdown' }]);
+    expect(distributor.openStreams).toBe(0);
+    handle.closed();
+    expect(clock.timers).toBe(0);
+  });
 });
 
 describe('reports', () => {

@@ -237,7 +237,9 @@ export class Distributor {
     if (resumeVersion !== undefined && this.#sessions.resumed(pod, kind, resumeVersion)) this.#changed();
     this.#every(open, HEARTBEAT_INTERVAL_MS, () => this.#beat(open));
     this.#endAt(open, admitted.expiresUnixMs);
-    this.#advance(open);
+    // It may have been admitted before this replica stopped, and come here after.
+    if (this.#closed) this.#end(open, 'Shutdown');
+    else this.#advance(open);
     return {
       drained: () => stream.drained(),
       closed: () => {

@@ -356,8 +356,12 @@ export class Attempt implements ResponseReceiver {
 
   /** `failureBits` 0: it was nobody's fault. */
   #cut(failureBits: number, result: number, answer: LocalAnswer): void {
+    const { client, context } = this.#request;
+    const { endpoint } = this.books;
     this.end(failureBits === 0 ? Outcome.Ignored : Outcome.Failure, result, failureBits);
-    this.#owner.answerCut(this.status, reasonSlot(answer.code));
+    // Its head and what is wrong with it came in one read: the application has seen nothing of it, and can be told why.
+    if (client.takeBack()) this.#owner.attemptGivenUp(endpoint, answer, context.ticker.nowMs());
+    else this.#owner.answerCut(this.status, reasonSlot(answer.code));
   }
 
   /** What happens to a stream after its head says nothing more about the dependency. */

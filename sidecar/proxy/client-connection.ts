@@ -129,6 +129,10 @@ export class ClientConnection implements Downstream, TimerNode {
     this.#onClose(true);
   }
 
+  takeBack(): boolean {
+    return this.#answers.takeBack();
+  }
+
   breakOff(): void {
     if (this.#answers.endsBody) this.#socket.resetAndDestroy();
     this.destroy();

@@ -33,6 +33,8 @@ export interface Downstream {
   tunnelData(buffer: Buffer, start: number, end: number): boolean;
   endWriting(): void;
   destroyAfterFlush(): void;
+  /** Takes back an answer that was begun, to give another one; false: part of it is written. */
+  takeBack(): boolean;
   /** Ends the connection in the middle of an answer, so that nobody takes it for whole. */
   breakOff(): void;
 }

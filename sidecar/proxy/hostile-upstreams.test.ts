@@ -59,13 +59,38 @@ describe('an answer that is not one', () => {
     expect(text).toMatch(/^HTTP\/1\.1 502 [^]*invalid-response/);
   });
 
+  it('becomes a 502 of ours also behind a good head, as long as nothing of it was passed on', async () => {
+    const { port } = await firstAnswering('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\nzz\r\n');
+    const client = connect(port);
+    client.send(get('/') + get('/'));
+    const text = await client.until((received) => received.endsWith('ok'));
+    expect(text).toMatch(/^HTTP\/1\.1 502 [^]*invalid-response[^]*HTTP\/1\.1 200 OK/);
+  });
+
   it.each([
-    ['a chunk that is none', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\nzz\r\n', false],
+    ['a chunk that is none', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n', 'zz\r\n'],
     [
       'endless trailers',
-      `HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n${'x: 0\r\n'.repeat(2_000)}`,
-      false,
+      'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n',
+      'x: 0\r\n'.repeat(2_000),
     ],
+  ])('is cut for the application where a part was passed on: %s', async (_name, part, rest) => {
+    const upstream = await startUpstream((_received, socket) => {
+      socket.write(part, 'latin1');
+      passedOn = () => socket.write(rest, 'latin1');
+    });
+    let passedOn = (): unknown => undefined;
+    const bench = await startBench(dependencyPlan({}), [upstream.endpoint]);
+    open.push(upstream, bench);
+    const client = connect(bench.port);
+    client.socket.on('error', () => {});
+    client.send(get('/'));
+    await client.until((received) => received.includes('\r\n\r\n'));
+    passedOn();
+    expect(await client.ended()).not.toMatch(/\r\n0\r\n\r\n$/);
+  });
+
+  it.each([
     ['fewer bytes than its length', 'HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok', true],
     ['chunks without the last one', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n', true],
   ])('is cut for the application, and never completed: %s', async (_name, response, end) => {

@@ -8,6 +8,7 @@ const TEXT_LIMIT_BYTES = 4096;
 export class Outbox {
   readonly #socket: Socket;
   #text = '';
+  #writes = 0;
 
   constructor(socket: Socket) {
     this.#socket = socket;
@@ -27,6 +28,7 @@ export class Outbox {
       return true;
     }
     const socket = this.#socket;
+    this.#writes++;
     if (this.#text.length > 0) {
       const text = this.#text;
       this.#text = '';
@@ -40,6 +42,16 @@ export class Outbox {
     return socket.writableLength === 0;
   }
 
+  /** Grows with each write to the socket. */
+  get writes(): number {
+    return this.#writes;
+  }
+
+  /** What was gathered is not written. */
+  discard(): void {
+    this.#text = '';
+  }
+
   /** The peer has not read what was written to it before. */
   get blocked(): boolean {
     return this.#socket.writableNeedDrain;
@@ -50,6 +62,7 @@ export class Outbox {
     if (this.#text.length > 0) {
       const text = this.#text;
       this.#text = '';
+      this.#writes++;
       this.#socket.write(text, 'latin1');
     }
     return !this.#socket.writableNeedDrain;

@@ -14,6 +14,8 @@ export class ResponseWriter {
   /** The end of the connection is the end of the present answer's body: an end before it must look different. */
   endsBody = false;
   #chunkOut = false;
+  /** Of the outbox, when the present answer began. */
+  #writesBefore = 0;
 
   constructor(out: Outbox) {
     this.out = out;
@@ -32,7 +34,16 @@ export class ResponseWriter {
       this.endsBody = true;
     }
     this.#chunkOut = framing === Framing.Chunked;
+    this.#writesBefore = this.out.writes;
     this.out.text(responseText(head, request, this.keepAlive));
+  }
+
+  /** True: nothing of the answer was written yet, and it is forgotten. */
+  takeBack(): boolean {
+    if (this.out.writes !== this.#writesBefore) return false;
+    this.out.discard();
+    this.endsBody = false;
+    return true;
   }
 
   /** As Outbox.lend. */

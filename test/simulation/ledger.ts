@@ -1,141 +1,200 @@
-// The books of a simulated run, kept apart from the policies under test: everything is counted again from what was seen to happen, and
-// whatever must never happen throws at the moment it does.
-import type { RetriesPlan } from '../../plan/policies/retries.ts';
-import { BreakerState } from '../../sidecar/policies/circuit-breaker.ts';
+// The books of a simulated run: every request of every application, what the sidecar did with it, and how often a server may have run it.
+// They are kept apart from the sidecar, from what is seen on its wires, and throw a Violation at the moment at which a promise is broken.
+import type { RoutePolicy } from '../../sidecar/proxy/route-policies.ts';
+import { idOf } from './correlation.ts';
+import type { SeenRequest } from './request-reader.ts';
+import type { SeenResponse } from './response-reader.ts';
+import { demand } from './violation.ts';
 
-export class Violation extends Error {
-  override name = 'Violation';
+/** How a request ended for the application. Cut: the answer had begun. Unanswered: the connection ended before the sidecar took it up. */
+export const CALL_OUTCOMES = ['answered', 'local', 'cut', 'cancelled', 'unanswered', 'upgraded'] as const;
+export type CallOutcome = (typeof CALL_OUTCOMES)[number];
+
+export interface CallRecord {
+  readonly id: number;
+  readonly caller: string;
+  readonly method: string;
+  readonly keyed: boolean;
+  readonly sentMs: number;
+  /** When the sidecar took it up; -1: it did not (yet), or the connection is a tunnel. */
+  begunMs: number;
+  policy: RoutePolicy | null;
+  /** How often its head reached a server. */
+  heads: number;
+  /** How often its head left the sidecar. */
+  attempts: number;
+  response: SeenResponse | null;
+  cancelled: boolean;
+  outcome: CallOutcome | null;
 }
-
-export function demand(holds: boolean, message: string): void {
-  if (!holds) throw new Violation(message);
-}
-
-export const OUTCOMES = [
-  'answered',
-  'upstream-failed',
-  'circuit-open',
-  'bulkhead-full',
-  'queue-timeout',
-  'deadline',
-  'attempt-timeout',
-  'connect-failed',
-  'reset',
-  'cancelled',
-] as const;
-export type CallOutcome = (typeof OUTCOMES)[number];
 
 export interface Tally {
+  requests: number;
   outcomes: Record<CallOutcome, number>;
+  /** By breakwater-reason of the answers that the sidecar gave itself. */
+  reasons: Map<string, number>;
+  /** Attempts beyond the first. */
   retries: number;
-  queued: number;
-  opened: number;
-  halfOpened: number;
-  closed: number;
-  budgetRefusals: number;
 }
 
 export function emptyTally(): Tally {
-  const outcomes = Object.fromEntries(OUTCOMES.map((outcome) => [outcome, 0])) as Record<CallOutcome, number>;
-  return { outcomes, retries: 0, queued: 0, opened: 0, halfOpened: 0, closed: 0, budgetRefusals: 0 };
+  const outcomes = Object.fromEntries(CALL_OUTCOMES.map((outcome) => [outcome, 0])) as Record<CallOutcome, number>;
+  return { requests: 0, outcomes, reasons: new Map(), retries: 0 };
 }
 
-const BUDGET_WINDOW_MS = 10_000;
-/** The budget counts in slots of one second, so that its window may be shorter than the one here by this much. */
-const BUDGET_SLOT_MS = 1000;
+const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE']);
 
 export class Ledger {
   readonly tally = emptyTally();
-  readonly #open = new Set<number>();
-  readonly #requestTimes: number[] = [];
-  readonly #retryTimes: number[] = [];
-  readonly #queue: number[] = [];
-  #slotHolders = 0;
-  #state: number = BreakerState.Closed;
-  #probes = new Set<number>();
+  readonly #nowMs: () => number;
+  readonly #trace: (text: string) => void;
+  readonly #calls = new Map<number, CallRecord>();
+  #nextId = 1;
 
-  began(requestId: number, nowMs: number): void {
-    this.#open.add(requestId);
-    this.#requestTimes.push(nowMs);
+  constructor(nowMs: () => number, trace: (text: string) => void) {
+    this.#nowMs = nowMs;
+    this.#trace = trace;
   }
 
-  ended(requestId: number, outcome: CallOutcome): void {
-    demand(this.#open.delete(requestId), `request ${requestId} ended twice, the second time with ${outcome}`);
-    this.tally.outcomes[outcome] += 1;
+  /** An application sends a request. */
+  call({ caller, method, keyed }: Pick<CallRecord, 'caller' | 'method' | 'keyed'>): CallRecord {
+    const call: CallRecord = {
+      id: this.#nextId,
+      caller,
+      method,
+      keyed,
+      sentMs: this.#nowMs(),
+      begunMs: -1,
+      policy: null,
+      heads: 0,
+      attempts: 0,
+      response: null,
+      cancelled: false,
+      outcome: null,
+    };
+    this.#nextId += 1;
+    this.#calls.set(call.id, call);
+    this.tally.requests += 1;
+    this.#trace(`request ${call.id}: ${caller} sends ${method}${keyed ? ' with a key' : ''}`);
+    return call;
   }
 
-  get unfinished(): number {
-    return this.#open.size;
+  get(id: number): CallRecord {
+    const call = this.#calls.get(id);
+    demand(call !== undefined, () => `request ${id} was never sent`);
+    return call as CallRecord;
   }
 
-  get slotHolders(): number {
-    return this.#slotHolders;
+  get calls(): IterableIterator<CallRecord> {
+    return this.#calls.values();
   }
 
-  /** A request got a slot at once. */
-  slotTaken(requestId: number, maxConcurrent: number): void {
-    demand(this.#queue.length === 0, `request ${requestId} overtook ${this.#queue.length} requests in the queue`);
-    this.#slotHolders += 1;
-    demand(this.#slotHolders <= maxConcurrent, `${this.#slotHolders} requests in a bulkhead of ${maxConcurrent}`);
+  /** The sidecar took it up, under this policy. */
+  begun(id: number, policy: RoutePolicy): void {
+    const call = this.get(id);
+    demand(call.begunMs < 0, () => `request ${id} was taken up twice`);
+    call.begunMs = this.#nowMs();
+    call.policy = policy;
+    this.#trace(`request ${id}: taken up under rule ${policy.plan.rule}`);
   }
 
-  slotQueued(requestId: number): void {
-    this.tally.queued += 1;
-    this.#queue.push(requestId);
+  /** Its head left the sidecar for a server. */
+  attempted(id: number): CallRecord {
+    const call = this.get(id);
+    call.attempts += 1;
+    if (call.attempts > 1) this.tally.retries += 1;
+    // One that was not taken up passes through a tunnel.
+    const limit = call.policy === null ? 1 : (call.policy.retries?.maxAttempts ?? 2);
+    demand(call.attempts <= limit, () => `request ${id} was sent ${call.attempts} times, ${limit} are allowed`);
+    return call;
   }
 
-  /** A request got a slot after it had waited. */
-  slotGranted(requestId: number, maxConcurrent: number): void {
-    demand(this.#queue[0] === requestId, `request ${requestId} was let in before request ${this.#queue[0]}`);
-    this.#queue.shift();
-    this.#slotHolders += 1;
-    demand(this.#slotHolders <= maxConcurrent, `${this.#slotHolders} requests in a bulkhead of ${maxConcurrent}`);
-  }
-
-  queueLeft(requestId: number): void {
-    const index = this.#queue.indexOf(requestId);
-    demand(index !== -1, `request ${requestId} left a queue that it was not in`);
-    this.#queue.splice(index, 1);
-  }
-
-  slotReleased(): void {
-    this.#slotHolders -= 1;
-    demand(this.#slotHolders >= 0, 'more slots were given back than taken');
-  }
-
-  retried(spec: RetriesPlan, nowMs: number): void {
-    this.tally.retries += 1;
-    this.#retryTimes.push(nowMs);
-    const requests = this.#requestTimes.filter((atMs) => atMs > nowMs - BUDGET_WINDOW_MS).length;
-    const retries = this.#retryTimes.filter((atMs) => atMs > nowMs - BUDGET_WINDOW_MS + BUDGET_SLOT_MS).length;
-    const allowed = (spec.budgetPercent * requests) / 100 + spec.budgetMinPerSecond * 10;
-    demand(retries <= allowed, `${retries} retries where ${requests} requests allow ${allowed}`);
-  }
-
-  circuitChanged(state: number): void {
-    const allowed = { [BreakerState.Closed]: [BreakerState.Open], [BreakerState.Open]: [BreakerState.HalfOpen] }[
-      this.#state
-    ] ?? [BreakerState.Open, BreakerState.Closed];
-    demand((allowed as number[]).includes(state), `the circuit went from state ${this.#state} to ${state}`);
-    this.#state = state;
-    this.#probes = new Set();
-    if (state === BreakerState.Open) this.tally.opened += 1;
-    else if (state === BreakerState.HalfOpen) this.tally.halfOpened += 1;
-    else this.tally.closed += 1;
-  }
-
-  /** An attempt was admitted by the circuit; nothing else may reach the upstream. */
-  admitted(requestId: number, maxProbes: number): void {
-    demand(this.#state !== BreakerState.Open, `request ${requestId} went through an open circuit`);
-    if (this.#state !== BreakerState.HalfOpen) return;
-    this.#probes.add(requestId);
+  /** Its head reached a server: from here on it may have been executed. */
+  reached({ headers, method }: SeenRequest, server: string): void {
+    const id = idOf(headers.get('x-correlation-id'));
+    // What applications write that is no HTTP may begin as a request.
+    if (id === 0) return;
+    const call = this.get(id);
+    demand(method === call.method, () => `request ${id} is a ${call.method} and arrived as a ${method}`);
+    demand(headers.has('idempotency-key') === call.keyed, () => `the key of request ${id} was lost or invented`);
+    call.heads += 1;
+    this.#trace(`request ${id}: reached ${server}, time ${call.heads}`);
+    if (call.heads === 1) return;
+    const mayRepeat = call.policy?.retries !== null && this.#mayRunTwice(call);
     demand(
-      this.#probes.size <= maxProbes,
-      `${this.#probes.size} probes at a time through a half-open circuit that allows ${maxProbes}`,
+      mayRepeat,
+      () => `request ${id}, a ${call.method} that may not run twice, reached servers ${call.heads} times`,
     );
   }
 
-  attemptOver(requestId: number): void {
-    this.#probes.delete(requestId);
+  /** A server has read all of it. */
+  received({ headers }: SeenRequest, bytes: number): void {
+    const id = idOf(headers.get('x-correlation-id'));
+    const sent = Number(headers.get('x-sent-bytes'));
+    demand(id === 0 || bytes === sent, () => `request ${id} was sent with ${sent} bytes and arrived with ${bytes}`);
+  }
+
+  /** The head of the answer has come to the application. */
+  answered(call: CallRecord, response: SeenResponse): void {
+    demand(call.response === null, () => `request ${call.id} got a second answer`);
+    call.response = response;
+    const seed = response.headers.get('x-body-seed');
+    demand(
+      seed === undefined || Number(seed) === call.id,
+      () => `request ${call.id} got the answer to request ${seed}`,
+    );
+    const reason = response.headers.get('breakwater-reason');
+    demand(
+      reason !== undefined || call.heads > 0,
+      () => `request ${call.id} got status ${response.status}, and no server ever saw it`,
+    );
+    this.#trace(`request ${call.id}: answered ${response.status} ${reason ?? ''}`);
+    if (response.status === 101) this.#end(call, 'upgraded');
+  }
+
+  /** The whole answer has come. */
+  completed(call: CallRecord, isWhole: boolean): void {
+    demand(isWhole, () => `the answer to request ${call.id} ended early and looks whole`);
+    const reason = call.response?.headers.get('breakwater-reason');
+    if (reason !== undefined) this.tally.reasons.set(reason, (this.tally.reasons.get(reason) ?? 0) + 1);
+    this.#end(call, reason === undefined ? 'answered' : 'local');
+  }
+
+  cancelled(call: CallRecord): void {
+    if (call.outcome === 'upgraded') return;
+    call.cancelled = true;
+    this.#end(call, 'cancelled');
+  }
+
+  /** The connection of the application ended without a whole answer. */
+  lost(call: CallRecord): void {
+    if (call.outcome !== null) return;
+    if (call.response !== null) {
+      this.#end(call, 'cut');
+      return;
+    }
+    demand(call.begunMs < 0, () => `request ${call.id} was taken up and its connection ended without an answer`);
+    this.#end(call, 'unanswered');
+  }
+
+  /** Through a tunnel come the bytes of the server, whatever they are. */
+  nonsense(call: CallRecord | null, what: string): void {
+    demand(call === null || call.begunMs < 0, () => `the application read ${what} (request ${call?.id ?? 'none'})`);
+  }
+
+  /** All is over. */
+  close(): void {
+    for (const call of this.#calls.values()) demand(call.outcome !== null, () => `request ${call.id} has no outcome`);
+  }
+
+  #end(call: CallRecord, outcome: CallOutcome): void {
+    demand(call.outcome === null, () => `request ${call.id} ended twice: ${call.outcome} and ${outcome}`);
+    call.outcome = outcome;
+    this.tally.outcomes[outcome] += 1;
+    this.#trace(`request ${call.id}: ${outcome}`);
+  }
+
+  #mayRunTwice(call: CallRecord): boolean {
+    return call.keyed || SAFE_METHODS.has(call.method) || call.policy?.retries?.methods === 'All';
   }
 }

@@ -1,159 +1,196 @@
-// One run: requests, faults, cancellations, pauses and new plans for some seconds, all drawn from one seed; then peace, and every book
-// must balance.
-import { type Random, seededRandom } from '../../runtime/random.ts';
-import { Bulkhead } from '../../sidecar/policies/bulkhead.ts';
-import { BreakerState, CircuitBreaker } from '../../sidecar/policies/circuit-breaker.ts';
-import { RetryBudget } from '../../sidecar/policies/retry-budget.ts';
-import { TimerWheel } from '../../sidecar/policies/timer-wheel.ts';
-import { demand, Ledger, type Tally } from './ledger.ts';
-import { Call, LONGEST_PAUSE_MS, type Machines, SLOT_MS, Stack, type StackPlan } from './stack.ts';
-import { SimulatedUpstream } from './upstream.ts';
-import { VirtualTime } from './virtual-time.ts';
+// One run: applications call, everything goes wrong for some seconds, all of it drawn from one seed; then there is peace, and every book must
+// balance.
+import { behaviour, MODES } from './behaviours.ts';
+import type { Dice } from './dice.ts';
+import type { Tally } from './ledger.ts';
+import { FAIR_WEATHER } from './network.ts';
+import { FAIR_LINKS } from './operator.ts';
+import type { Probes } from './probes.ts';
+import { demand } from './violation.ts';
+import { SimulatedWorld } from './world.ts';
 
-export type MakeMachines = (plan: StackPlan, random: Random, nowMs: number) => Machines;
+const BUSY_MS = 8_000;
+/** In peace, what was under way gets so long to end by itself. */
+const ENDING_MS = 10_000;
+/** After that everybody gives up, and what is left is put back: pools, streams, the last reports. */
+const REST_MS = 150_000;
 
-export const realMachines: MakeMachines = (plan, random, nowMs) => ({
-  breaker: new CircuitBreaker(plan.circuitBreaker, random),
-  bulkhead: new Bulkhead(plan.bulkhead),
-  budget: new RetryBudget(plan.retries, nowMs),
-  // Half a second a turn, so that most timeouts are further away than that.
-  wheel: new TimerWheel(nowMs, SLOT_MS, 50),
-});
-
-const START_MS = 1_000_000.5;
-const BUSY_MS = 30_000;
-/** Longer than any deadline and open time of a plan drawn here. */
-const QUIET_MS = 60_000;
-
-class Dice {
-  readonly #random: Random;
-  constructor(random: Random) {
-    this.#random = random;
-  }
-  /** A whole number from `low` to `high`, both included. */
-  between(low: number, high: number): number {
-    return low + Math.floor(this.#random() * (high - low + 1));
-  }
-  chance(probability: number): boolean {
-    return this.#random() < probability;
-  }
+export interface RunOptions {
+  wallClockSteps?: boolean;
+  /** Called with every event that is worth telling. */
+  trace?: (nowMs: number, text: string) => void;
 }
 
-function drawPlan(dice: Dice): StackPlan {
-  const requestMs = dice.between(100, 4000);
-  return {
-    timeouts: { requestMs, attemptMs: dice.between(50, requestMs) },
-    retries: {
-      stateKey: 'retries',
-      maxAttempts: dice.between(1, 4),
-      retryOn: dice.chance(0.5)
-        ? ['ConnectFailure', 'Reset', 'AttemptTimeout', 'GatewayError']
-        : ['ConnectFailure', 'ServerError', 'TooManyRequests'],
-      methods: dice.chance(0.2) ? 'All' : 'Idempotent',
-      backoffInitialMs: dice.between(1, 50),
-      backoffMaxMs: dice.between(50, 500),
-      retryOnStatusCodes: [],
-      maxRetryAfterMs: 0,
-      budgetPercent: dice.between(0, 50),
-      budgetMinPerSecond: dice.between(0, 3),
-    },
-    circuitBreaker: {
-      stateKey: 'breaker',
-      failureOn: dice.chance(0.8)
-        ? ['ConnectFailure', 'Reset', 'AttemptTimeout', 'ServerError']
-        : ['GatewayError', 'TooManyRequests'],
-      consecutiveFailures: dice.between(0, 8),
-      failureRate: dice.chance(0.5) ? { percent: dice.between(20, 80), minimumCalls: dice.between(5, 30) } : null,
-      slowCalls: dice.chance(0.3)
-        ? { percent: dice.between(20, 80), minimumCalls: dice.between(5, 30), thresholdMs: dice.between(20, 500) }
-        : null,
-      windowMs: dice.chance(0.5) ? 10_000 : 2000,
-      openForMs: dice.between(100, 2000),
-      maxOpenForMs: dice.between(1000, 5000),
-      halfOpenMaxProbes: dice.between(1, 4),
-      halfOpenSuccesses: dice.between(1, 4),
-      halfOpenProbeTimeoutMs: dice.between(50, 2000),
-      force: null,
-    },
-    bulkhead: {
-      stateKey: 'bulkhead',
-      maxConcurrent: dice.between(1, 20),
-      maxQueued: dice.between(0, 20),
-      queueTimeoutMs: dice.between(0, 500),
-      adaptive: null,
-    },
+export interface RunResult extends Tally {
+  /** What the policies did. */
+  counts: Probes['counts'];
+}
+
+/** Rejects with a Violation where something happened that must not. */
+export async function simulate(seed: number, options: RunOptions = {}): Promise<RunResult> {
+  const { wallClockSteps = true, trace = () => {} } = options;
+  const world = new SimulatedWorld({ seed, trace });
+  world.probes.install();
+  try {
+    await world.start();
+    trouble(world, wallClockSteps);
+    await world.time.settleUntil(BUSY_MS);
+    peace(world);
+    await world.time.settleUntil(BUSY_MS + ENDING_MS);
+    for (const application of world.applications) application.giveUp();
+    await world.time.settleUntil(BUSY_MS + ENDING_MS + REST_MS);
+    await closeBooks(world);
+  } finally {
+    world.probes.remove();
+  }
+  return { ...world.ledger.tally, counts: world.probes.counts };
+}
+
+/** Trouble of every kind, each as often as this seed wants it. */
+function trouble(world: SimulatedWorld, wallClockSteps: boolean): void {
+  const dice = world.dice('trouble');
+  const often = (run: (dice: Dice) => void, name: string) => {
+    if (dice.chance(0.3)) return;
+    repeat(world, world.dice(name), dice.skewed(300, 4_000), run);
   };
-}
-
-/** Runs one seed; throws a Violation where something happened that must not. Returns what happened. */
-export function simulate(seed: number, makeMachines: MakeMachines = realMachines): Tally {
-  const random = seededRandom(seed);
-  const dice = new Dice(random);
-  const time = new VirtualTime(START_MS);
-  const upstream = new SimulatedUpstream(time, random, dice.between(1, 5));
-  const plan = drawPlan(dice);
-  const ledger = new Ledger();
-  const stack = new Stack(plan, makeMachines(plan, random, START_MS), time, random, upstream, ledger);
-  const calls = new Map<number, Call>();
-  const endMs = START_MS + BUSY_MS;
-
-  const every = (low: number, high: number, run: () => void) => {
-    const again = () => {
-      if (time.nowMs >= endMs) return;
-      run();
-      time.after(dice.between(low, high), again);
-    };
-    time.after(dice.between(low, high), again);
+  world.network.weather = {
+    latencyMs: dice.pick([0.1, 0.5, 5]),
+    resets: dice.pick([0, 0, 0.05, 0.3]),
+    silences: dice.pick([0, 0, 0.02]),
+    pieces: dice.chance(0.5),
   };
-  const cancelChance = dice.between(1, 50) / 100;
-  every(1, dice.between(5, 60), () => begin(stack, calls, dice, cancelChance));
-  every(500, 3000, () => upstream.disturb());
-  every(500, 5000, () => stack.update(drawPlan(dice)));
-  time.after(BUSY_MS, () => upstream.heal());
-  const tick = () => {
-    stack.machines.wheel.advance(time.nowMs);
-    if (time.nowMs < endMs + QUIET_MS) time.after(dice.chance(0.01) ? LONGEST_PAUSE_MS : SLOT_MS, tick);
+  world.linkWeather = {
+    refused: dice.pick([0, 0.3, 0.7]),
+    broken: dice.pick([0, 0.3, 0.7]),
+    silent: dice.pick([0, 0.1]),
   };
-  time.after(0, tick);
-
-  time.runUntil(endMs + QUIET_MS);
-  closeBooks(stack, calls);
-  return ledger.tally;
+  often((own) => misbehave(world, own), 'behaviours');
+  often((own) => comeAndGo(world, own), 'pods');
+  often(() => edit(world), 'edits');
+  often((own) => pick(world.sidecars, own).host.stall(own.skewed(1, 400)), 'pauses');
+  often((own) => restartOperator(world, own), 'operator');
+  if (!wallClockSteps) return;
+  repeat(world, world.dice('wall clocks'), 500, (own) => {
+    const { host } = own.chance(0.7) ? pick(world.sidecars, own) : pick(world.replicas, own);
+    host.stepWallClock(own.pick([-86_400_000, -3_600_000, -100, 100, 3_600_000, 86_400_000]));
+  });
 }
 
-function begin(stack: Stack, calls: Map<number, Call>, dice: Dice, cancelChance: number): void {
-  const id = calls.size + 1;
-  const method = dice.chance(0.3) ? 'POST' : 'GET';
-  const call = new Call(stack, id, method, dice.chance(0.2));
-  calls.set(id, call);
-  call.begin();
-  if (dice.chance(cancelChance)) stack.time.after(dice.between(0, 400), () => call.cancel());
+function repeat(world: SimulatedWorld, dice: Dice, everyMs: number, run: (dice: Dice) => void): void {
+  world.time.after(dice.random() * 2 * everyMs, () => {
+    if (world.time.nowMs >= BUSY_MS) return;
+    run(dice);
+    repeat(world, dice, everyMs, run);
+  });
 }
 
-function closeBooks(stack: Stack, calls: ReadonlyMap<number, Call>): void {
-  const { machines, ledger, upstream, time } = stack;
-  demand(ledger.unfinished === 0, `${ledger.unfinished} requests never ended`);
-  demand(machines.bulkhead.inFlight === 0, `${machines.bulkhead.inFlight} slots of the bulkhead were never given back`);
-  demand(machines.bulkhead.queued === 0, `${machines.bulkhead.queued} places of the queue were never given back`);
-  demand(ledger.slotHolders === 0, `${ledger.slotHolders} requests still hold a slot`);
-  demand(machines.wheel.size === 0, `${machines.wheel.size} timers are still armed`);
-  for (const endpoint of upstream.endpoints)
-    demand(endpoint.inFlight === 0, `an endpoint is thought to have ${endpoint.inFlight} requests in flight`);
-  for (const [id, executions] of upstream.executions) {
-    demand(
-      executions === 1 || calls.get(id)?.repeatable === true,
-      `request ${id}, which may not run twice, ran ${executions} times`,
-    );
+/** All pods of a Service change together, as in an outage of what they need, or one of them does. */
+function misbehave(world: SimulatedWorld, dice: Dice): void {
+  const mode = dice.pick(MODES);
+  const servers = pick([...world.servers.values()], dice);
+  const hit = dice.chance(0.4) || servers.length === 0 ? servers : [dice.pick(servers)];
+  for (const server of hit) {
+    server.behaviour = behaviour(mode, dice);
+    server.workers = dice.chance(0.2) ? dice.between(1, 4) : Number.POSITIVE_INFINITY;
+    server.maxQueued = dice.chance(0.5) ? dice.between(0, 10) : Number.POSITIVE_INFINITY;
   }
-  closeCircuitBooks(stack, time.nowMs);
+  world.trace(`${hit.map(({ host }) => host.name).join(', ')}: ${mode}`);
 }
 
-/** All permits were given back: a circuit that is not closed admits exactly its probes. */
-function closeCircuitBooks({ machines: { breaker }, plan }: Stack, nowMs: number): void {
-  demand(breaker.look(nowMs), 'the circuit refuses calls long after the last one');
-  if (breaker.state(nowMs) === BreakerState.Closed) return;
-  let probes = 0;
-  while (breaker.admit(nowMs) > 0) probes += 1;
-  const { halfOpenMaxProbes } = plan.circuitBreaker;
-  demand(probes === halfOpenMaxProbes, `${probes} probes are left of ${halfOpenMaxProbes}: permits leaked`);
+function comeAndGo(world: SimulatedWorld, dice: Dice): void {
+  const [service] = pick([...world.servers], dice);
+  if (dice.chance(0.5)) world.addServer(service);
+  else world.removeServer(service);
+}
+
+function edit(world: SimulatedWorld): void {
+  world.trace(world.cluster.edit());
+  world.announce();
+}
+
+function restartOperator(world: SimulatedWorld, dice: Dice): void {
+  const replica = pick(world.replicas, dice);
+  world.trace(`${replica.host.name} goes down`);
+  replica.stop(dice.chance(0.5));
+  world.time.after(dice.skewed(10, 3_000), () => {
+    world.trace(`${replica.host.name} is back`);
+    replica.start();
+  });
+}
+
+function peace(world: SimulatedWorld): void {
+  const dice = world.dice('peace');
+  world.trace('peace');
+  world.network.weather = FAIR_WEATHER;
+  world.linkWeather = FAIR_LINKS;
+  for (const application of world.applications) application.stop();
+  for (const replica of world.replicas) replica.start();
+  for (const server of world.allServers()) {
+    server.behaviour = behaviour('Healthy', dice);
+    server.workers = Number.POSITIVE_INFINITY;
+  }
+  for (const [service, servers] of world.servers) if (servers.length === 0) world.addServer(service);
+  world.cluster.calm();
+  world.announce();
+}
+
+async function closeBooks(world: SimulatedWorld): Promise<void> {
+  converged(world);
+  for (const server of world.allServers()) server.kill();
+  await world.time.settleUntil(world.time.nowMs + 1_000);
+  for (const { pod, dataPlane } of world.sidecars) {
+    for (const [what, count] of Object.entries(dataPlane.held()))
+      demand(count === 0, () => `the sidecar of ${pod} still holds ${count} ${what}`);
+  }
+  for (const sidecar of world.sidecars) await sidecar.stop();
+  for (const replica of world.replicas) replica.stop(true);
+  await world.time.settleUntil(world.time.nowMs + 20_000);
+  for (const { pod, host } of world.sidecars)
+    demand(host.timers === 0, () => `${host.timers} timers of the sidecar of ${pod} are still set`);
+  demand(world.network.open === 0, () => `${world.network.open} sockets are still open`);
+  world.ledger.close();
+  world.probes.close();
+}
+
+/** Every sidecar enforces the newest plan and knows the newest endpoints, and the operator knows that. */
+function converged(world: SimulatedWorld): void {
+  for (const replica of world.replicas) {
+    for (const { pod, subscriber, dataPlane } of world.sidecars) {
+      const status = subscriber.status();
+      const workload = replica.workloadOf(pod);
+      const say = (what: string) => () => `${what} in the sidecar of ${pod}: ${JSON.stringify(status)}`;
+      demand(status.planStreamUp && status.endpointsStreamUp && status.endpointsConfirmed, say('a stream is not up'));
+      demand(status.planVersion === workload?.version, say(`plan ${workload?.version} is not in force`));
+      demand(
+        status.endpointsVersion === replica.endpointsOf(pod),
+        say(`endpoints are not ${replica.endpointsOf(pod)}`),
+      );
+      const present = dataPlane.circuits().map(({ dependency, stateKey }) => `${dependency} ${stateKey}`);
+      const planned = workload?.plan.dependencies.flatMap(({ id, policies }) =>
+        policies.flatMap(({ circuitBreaker }) => (circuitBreaker === null ? [] : [`${id} ${circuitBreaker.stateKey}`])),
+      );
+      const wanted = [...new Set(planned)];
+      demand(
+        present.sort().join() === wanted.sort().join(),
+        say(`circuits are ${present.join()}, not ${wanted.join()}`),
+      );
+    }
+  }
+  acknowledged(world);
+}
+
+/** Of the replicas together, as status shows it: each sidecar acknowledged to the one that holds its stream. */
+function acknowledged(world: SimulatedWorld): void {
+  if (world.replicas.length > 1) return;
+  for (const { applied } of world.replicas.map(({ distributor }) => distributor.summaries())) {
+    for (const [workload, summary] of applied)
+      demand(
+        summary.applied === summary.of && summary.nacks.length === 0,
+        () => `the operator says of ${workload}: applied by ${summary.applied} of ${summary.of}`,
+      );
+  }
+}
+
+function pick<T>(values: readonly T[], dice: Dice): T {
+  return dice.pick(values);
 }

@@ -1,9 +1,10 @@
-// A world without time of its own: events run in the order of their times, and of their scheduling where times are equal.
+// A world without time of its own: events run in the order of their times, and of their scheduling where times are equal. `settleUntil`
+// lets promises settle between events, so that code which waits for them runs as it does elsewhere, and in the same order each time.
 
 interface Event {
   readonly atMs: number;
   readonly order: number;
-  readonly run: () => void;
+  run: (() => void) | null;
 }
 
 const before = (one: Event, other: Event) =>
@@ -15,29 +16,46 @@ export class VirtualTime {
   /** A binary heap, the next event first. */
   readonly #heap: Event[] = [];
 
-  constructor(startMs: number) {
+  constructor(startMs = 0) {
     this.#nowMs = startMs;
   }
 
+  /** Never goes back. */
   get nowMs(): number {
     return this.#nowMs;
   }
 
-  /** Runs after everything that was scheduled for the same time before; a delay below zero is zero. */
-  after(delayMs: number, run: () => void): void {
+  /** Runs after everything that was scheduled for the same time before; a delay below zero is zero. The returned function cancels. */
+  after(delayMs: number, run: () => void): () => void {
     this.#scheduled += 1;
-    this.#heap.push({ atMs: this.#nowMs + Math.max(delayMs, 0), order: this.#scheduled, run });
+    const event: Event = { atMs: this.#nowMs + Math.max(delayMs, 0), order: this.#scheduled, run };
+    this.#heap.push(event);
     this.#rise(this.#heap.length - 1);
+    return () => {
+      event.run = null;
+    };
   }
 
   /** Runs events until none is left before `untilMs`, which is then now. */
   runUntil(untilMs: number): void {
-    for (let next = this.#heap[0]; next !== undefined && next.atMs <= untilMs; next = this.#heap[0]) {
-      this.#removeFirst();
-      this.#nowMs = next.atMs;
-      next.run();
-    }
+    while (this.#runNext(untilMs));
     this.#nowMs = untilMs;
+  }
+
+  /** As `runUntil`; between events, what waits for promises goes on. */
+  async settleUntil(untilMs: number): Promise<void> {
+    while (this.#runNext(untilMs)) await Promise.resolve();
+    this.#nowMs = untilMs;
+  }
+
+  #runNext(untilMs: number): boolean {
+    const next = this.#heap[0];
+    if (next === undefined || next.atMs > untilMs) return false;
+    this.#removeFirst();
+    if (next.run === null) return true;
+    this.#nowMs = next.atMs;
+    next.run();
+    return true;
   }
 
   #rise(start: number): void {

@@ -1,0 +1,199 @@
+// What the policies with state must do, said once more, as simply as it can be said. Each model sees the calls that the real one gets, and
+// its answers; where the two differ, a promise is broken.
+import type { CircuitBreakerPlan } from '../../plan/policies/circuit-breaker.ts';
+import type { RetriesPlan } from '../../plan/policies/retries.ts';
+import { Admission, type BulkheadLimits } from '../../sidecar/policies/bulkhead.ts';
+import { BreakerState } from '../../sidecar/policies/circuit-breaker.ts';
+import type { RateLimitNumbers } from '../../sidecar/policies/rate-limit.ts';
+import { demand } from './violation.ts';
+
+const TOKEN_ERROR = 0.01;
+const BUDGET_SLOTS = 10;
+const BUDGET_SLOT_MS = 1_000;
+
+/** Retries ≤ percent of requests + floor, over the present second and the nine before it. */
+export class BudgetModel {
+  readonly #requests: number[] = [];
+  readonly #withdrawals: number[] = [];
+  /** Granted ever; no retry may be seen on the wire that is not among them. */
+  granted = 0;
+  retried = 0;
+
+  recorded(nowMs: number): void {
+    this.#requests.push(nowMs);
+  }
+
+  asked(plan: Pick<RetriesPlan, 'budgetPercent' | 'budgetMinPerSecond'>, nowMs: number, isGranted: boolean): void {
+    const oldest = Math.floor(nowMs / BUDGET_SLOT_MS) - BUDGET_SLOTS + 1;
+    const inWindow = (times: readonly number[]) =>
+      times.filter((atMs) => Math.floor(atMs / BUDGET_SLOT_MS) >= oldest).length;
+    const allowed = (plan.budgetPercent * inWindow(this.#requests)) / 100 + plan.budgetMinPerSecond * BUDGET_SLOTS;
+    const wanted = inWindow(this.#withdrawals) + 1;
+    demand(
+      isGranted === wanted <= allowed,
+      () => `a budget of ${allowed} ${isGranted ? 'granted' : 'refused'} retry ${wanted} of 10 s`,
+    );
+    if (!isGranted) return;
+    this.granted += 1;
+    this.#withdrawals.push(nowMs);
+  }
+
+  /** A request was sent again. */
+  sentAgain(): void {
+    this.retried += 1;
+    demand(
+      this.retried <= this.granted,
+      () => `retry ${this.retried} was sent, and the budget granted ${this.granted}`,
+    );
+  }
+}
+
+/** A bucket of tokens that fills at a rate, and is full at first. */
+export class RateLimitModel {
+  #tokens: number;
+  #atMs = 0;
+
+  constructor({ burst }: RateLimitNumbers) {
+    this.#tokens = burst;
+  }
+
+  asked(plan: RateLimitNumbers, nowMs: number, mayPass: boolean): void {
+    this.#refill(plan, nowMs);
+    // The real one counts in whole microseconds.
+    const [least, most] = [this.#tokens - TOKEN_ERROR, this.#tokens + TOKEN_ERROR];
+    demand(
+      mayPass ? most >= 1 : least < 1,
+      () => `a rate limit ${mayPass ? 'let a request through' : 'refused a request'} with ${this.#tokens} tokens`,
+    );
+    if (mayPass) this.#tokens -= 1;
+  }
+
+  /** New numbers: the tokens stay, as far as there is room for them. */
+  changed(before: RateLimitNumbers, after: RateLimitNumbers, nowMs: number): void {
+    this.#refill(before, nowMs);
+    this.#tokens = Math.min(this.#tokens, after.burst);
+  }
+
+  #refill({ burst, requestsPerSecond }: RateLimitNumbers, nowMs: number): void {
+    this.#tokens = Math.min(burst, this.#tokens + ((nowMs - this.#atMs) * requestsPerSecond) / 1000);
+    this.#atMs = nowMs;
+  }
+}
+
+/** So many at a time, the rest in the order in which they came. */
+export class BulkheadModel {
+  inFlight = 0;
+  readonly #queue: object[] = [];
+
+  get queued(): number {
+    return this.#queue.length;
+  }
+
+  acquired(plan: BulkheadLimits, waiter: object, admission: number): void {
+    const expected =
+      this.inFlight < plan.maxConcurrent && this.#queue.length === 0
+        ? Admission.Granted
+        : this.#queue.length < plan.maxQueued
+          ? Admission.Queued
+          : Admission.Full;
+    demand(
+      admission === expected,
+      () =>
+        `a bulkhead of ${plan.maxConcurrent} and ${plan.maxQueued}, ${this.inFlight} in flight and ${this.#queue.length} waiting, said ${admission} where ${expected} is right`,
+    );
+    if (admission === Admission.Granted) this.inFlight += 1;
+    else if (admission === Admission.Queued) this.#queue.push(waiter);
+  }
+
+  released(): void {
+    this.inFlight -= 1;
+    demand(this.inFlight >= 0, () => 'more places of a bulkhead were given back than taken');
+  }
+
+  granted(plan: BulkheadLimits, waiter: object | null): void {
+    const expected = this.inFlight < plan.maxConcurrent ? (this.#queue[0] ?? null) : null;
+    demand(waiter === expected, () => `a bulkhead let in ${waiter === null ? 'nobody' : 'somebody'} out of turn`);
+    if (waiter === null) return;
+    this.#queue.shift();
+    this.inFlight += 1;
+  }
+
+  cancelled(waiter: object): void {
+    const index = this.#queue.indexOf(waiter);
+    if (index >= 0) this.#queue.splice(index, 1);
+  }
+}
+
+/** What an observer knows of a circuit without knowing how it counts. */
+export class BreakerModel {
+  #state: number = BreakerState.Closed;
+  #openedMs = 0;
+  #probes = 0;
+  admitted = 0;
+  sent = 0;
+  /** Permits that were not settled yet, of every generation. */
+  unsettled = 0;
+  /** By what the permit says: probes of the present generation. */
+  readonly #probePermits = new Map<number, number>();
+
+  changed(plan: CircuitBreakerPlan, state: number, nowMs: number): void {
+    const { Closed, Open, HalfOpen, ForcedOpen, ForcedClosed } = BreakerState;
+    const forced = this.#state >= ForcedOpen;
+    const byItself = this.#state === Closed ? [Open] : this.#state === Open ? [HalfOpen] : [Open, Closed];
+    const allowed: readonly number[] = [...(forced ? [Closed] : byItself), ForcedOpen, ForcedClosed];
+    demand(allowed.includes(state), () => `a circuit went from state ${this.#state} to ${state}`);
+    const openMs = nowMs - this.#openedMs;
+    demand(
+      state !== HalfOpen || openMs >= plan.openForMs,
+      () => `a circuit that opens for ${plan.openForMs} ms was half-open after ${openMs}`,
+    );
+    this.#state = state;
+    this.#probes = 0;
+    this.#probePermits.clear();
+    if (state === Open) this.#openedMs = nowMs;
+  }
+
+  /** Whether it would let a request through. */
+  looked(plan: CircuitBreakerPlan, mayPass: boolean): void {
+    const { Closed, Open, HalfOpen, ForcedOpen, ForcedClosed } = BreakerState;
+    const due =
+      this.#state === Closed ||
+      this.#state === ForcedClosed ||
+      (this.#state === HalfOpen && this.#probes < plan.halfOpenMaxProbes);
+    demand(mayPass || !due, () => `a circuit in state ${this.#state} with ${this.#probes} probes refused a request`);
+    const open = this.#state === Open || this.#state === ForcedOpen;
+    demand(!mayPass || !open, () => 'an open circuit let a request through');
+  }
+
+  admission(plan: CircuitBreakerPlan, permit: number): void {
+    this.looked(plan, permit !== 0);
+    if (permit === 0) return;
+    this.admitted += 1;
+    this.unsettled += 1;
+    if (this.#state !== BreakerState.HalfOpen) return;
+    this.#probes += 1;
+    this.#probePermits.set(permit, (this.#probePermits.get(permit) ?? 0) + 1);
+    demand(
+      this.#probes <= plan.halfOpenMaxProbes,
+      () => `${this.#probes} probes at a time in a circuit that allows ${plan.halfOpenMaxProbes}`,
+    );
+  }
+
+  /** Before the real one hears of it. */
+  settled(permit: number): void {
+    this.unsettled -= 1;
+    demand(this.unsettled >= 0, () => 'a permit of a circuit was settled twice');
+    const probes = this.#probePermits.get(permit) ?? 0;
+    if (probes === 0) return;
+    this.#probePermits.set(permit, probes - 1);
+    this.#probes -= 1;
+  }
+
+  attempted(): void {
+    this.sent += 1;
+    demand(
+      this.sent <= this.admitted,
+      () => `attempt ${this.sent} was sent, and the circuit let through ${this.admitted}`,
+    );
+  }
+}

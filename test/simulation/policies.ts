@@ -1,0 +1,83 @@
+// Random ResiliencePolicies: any blocks of the schema with any values, rules among them, as a user might write them who tries everything.
+// A new block joins by being in the list of blocks.
+import { parseResiliencePolicy } from '../../crds/parse.ts';
+import { blocks } from '../../crds/policies/blocks.ts';
+import { rawSchema, type SchemaNode } from '../../crds/structural.ts';
+import type { Manifest } from '../../operator/compile/testing.ts';
+import type { Dice } from './dice.ts';
+import { randomValue, type Vocabulary } from './schema-values.ts';
+
+/** Texts that are no enum. What the applications of the simulation send has to match some of it: see applications.ts. */
+const VOCABULARY: Vocabulary = {
+  'rateLimit.perHeader.name': ['x-tenant'],
+};
+export const TENANTS = ['a', 'b', 'c'] as const;
+
+export const PATHS = ['/charges', '/orders', '/items/all'] as const;
+export const METHODS = ['GET', 'POST', 'PUT', 'DELETE', 'HEAD', 'PATCH'] as const;
+const RULE_NAMES = ['charge', 'report', 'list'] as const;
+const TRIES = 200;
+
+const BLOCKS = Object.entries(blocks).map(([name, block]) => [name, rawSchema(block)] as const);
+
+/** A policy that the API server would take. */
+export function randomPolicy(dice: Dice, name: string, namespace: string, targetRefs: readonly Manifest[]): Manifest {
+  const metadata = { name, namespace, creationTimestamp: `2026-01-0${dice.between(1, 9)}T00:00:00Z`, generation: 1 };
+  const probability = dice.pick([0.3, 0.6, 0.9]);
+  for (let tries = 0; tries < TRIES; tries += 1) {
+    const policy = {
+      apiVersion: 'breakwater.dev/v1alpha1',
+      kind: 'ResiliencePolicy',
+      metadata,
+      spec: { targetRefs, ...randomBlocks(dice, probability), ...randomRules(dice) },
+    };
+    if (parseResiliencePolicy(policy).ok) return policy;
+  }
+  throw new Error(`no valid policy in ${TRIES} tries: the simulation writes something that the schema never takes`);
+}
+
+function randomBlocks(dice: Dice, probability: number): Record<string, unknown> {
+  const blocks: Record<string, unknown> = {};
+  for (const [name, node] of BLOCKS) if (dice.chance(probability)) blocks[name] = validBlock(dice, name, node);
+  return blocks;
+}
+
+/** Drawn again until it stands by itself: a block whose fields contradict each other is refused whatever the others say. */
+function validBlock(dice: Dice, name: string, node: SchemaNode): unknown {
+  for (let tries = 0; tries < TRIES; tries += 1) {
+    const block = randomValue(node, name, dice, VOCABULARY);
+    if (isValid({ [name]: block })) return block;
+  }
+  throw new Error(`no valid ${name} in ${TRIES} tries: the simulation writes something that the schema never takes`);
+}
+
+const ANY_TARGET = [{ group: '', kind: 'Service', name: 'any' }];
+
+function isValid(spec: Record<string, unknown>): boolean {
+  return parseResiliencePolicy({
+    apiVersion: 'breakwater.dev/v1alpha1',
+    kind: 'ResiliencePolicy',
+    metadata: { name: 'one', namespace: 'shop' },
+    spec: { targetRefs: ANY_TARGET, ...spec },
+  }).ok;
+}
+
+function randomRules(dice: Dice): { rules?: Manifest[] } {
+  if (dice.chance(0.5)) return {};
+  const rules = dice
+    .some(RULE_NAMES)
+    .map((name) => ({ name, matches: [randomMatch(dice)], ...randomBlocks(dice, 0.3) }));
+  return rules.length > 0 ? { rules } : {};
+}
+
+function randomMatch(dice: Dice): Manifest {
+  const path = { type: dice.pick(['Exact', 'PathPrefix']), value: dice.pick(PATHS) };
+  const method = dice.pick(METHODS);
+  const headers = [
+    dice.pick([
+      { name: 'x-tenant', type: 'Exact', value: dice.pick(TENANTS) },
+      { name: 'x-tenant', type: 'Present' },
+    ]),
+  ];
+  return dice.pick([{ path }, { method }, { method, path }, { headers }, { method, headers }]);
+}

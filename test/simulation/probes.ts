@@ -1,0 +1,294 @@
+// Watches the real policies from outside: every call of their methods goes to a model as well, which knows what must come of it. The
+// classes are wrapped while a run lasts and put back after it, so that production code knows nothing of any of this.
+import type { CircuitBreakerPlan } from '../../plan/policies/circuit-breaker.ts';
+import type { RetriesPlan } from '../../plan/policies/retries.ts';
+import { Bulkhead, type BulkheadLimits, type BulkheadWaiter } from '../../sidecar/policies/bulkhead.ts';
+import { type BreakerState, CircuitBreaker } from '../../sidecar/policies/circuit-breaker.ts';
+import { RateLimit, type RateLimitNumbers } from '../../sidecar/policies/rate-limit.ts';
+import { RetryBudget } from '../../sidecar/policies/retry-budget.ts';
+import { DependencyRuntime } from '../../sidecar/proxy/dependency.ts';
+import { Exchange } from '../../sidecar/proxy/exchange.ts';
+import type { RoutePolicy } from '../../sidecar/proxy/route-policies.ts';
+import { idOf } from './correlation.ts';
+import type { Ledger } from './ledger.ts';
+import { BreakerModel, BudgetModel, BulkheadModel, RateLimitModel } from './models.ts';
+import { demand } from './violation.ts';
+
+interface Watched<Model, Plan> {
+  model: Model;
+  /** The numbers that hold now. */
+  plan: Plan;
+}
+
+/** Replaces a method of a class; the returned function puts the old one back. */
+export function wrap<T extends object, Name extends keyof T>(
+  target: T,
+  name: Name,
+  make: (original: T[Name]) => T[Name],
+): () => void {
+  const original = target[name];
+  target[name] = make(original);
+  return () => {
+    target[name] = original;
+  };
+}
+
+/** What a run knows of the policies of all its sidecars. */
+export class Probes {
+  readonly #ledger: Ledger;
+  readonly #budgets = new Map<RetryBudget, Watched<BudgetModel, RetriesPlan>>();
+  readonly #bulkheads = new Map<Bulkhead, Watched<BulkheadModel, BulkheadLimits>>();
+  readonly #breakers = new Map<CircuitBreaker, Watched<BreakerModel, CircuitBreakerPlan>>();
+  readonly #rateLimits = new Map<RateLimit, Watched<RateLimitModel, RateLimitNumbers>>();
+  readonly #states = new Map<CircuitBreaker, number>();
+  #undo: (() => void)[] = [];
+  /** How often anything of each kind happened. */
+  readonly counts = {
+    withdrawals: 0,
+    refusedWithdrawals: 0,
+    queued: 0,
+    full: 0,
+    opened: 0,
+    halfOpened: 0,
+    closed: 0,
+    forcedOpen: 0,
+    forcedClosed: 0,
+    passed: 0,
+    limited: 0,
+  };
+
+  constructor(ledger: Ledger) {
+    this.#ledger = ledger;
+  }
+
+  install(): void {
+    this.#undo = [this.#requests(), this.#budget(), this.#bulkhead(), this.#breaker(), this.#rateLimit()].flat();
+  }
+
+  remove(): void {
+    for (const undo of this.#undo.reverse()) undo();
+    this.#undo = [];
+  }
+
+  /** The head of a request left a sidecar, `again`: not for the first time. */
+  sent(policy: RoutePolicy, again: boolean): void {
+    if (policy.breaker !== null) this.#breakers.get(policy.breaker)?.model.attempted();
+    if (again && policy.budget !== null) this.#budgets.get(policy.budget)?.model.sentAgain();
+  }
+
+  /** All is over: nothing is taken any more. */
+  close(): void {
+    for (const { model } of this.#bulkheads.values())
+      demand(
+        model.inFlight === 0 && model.queued === 0,
+        () => `a bulkhead still counts ${model.inFlight} and ${model.queued}`,
+      );
+    for (const { model } of this.#breakers.values())
+      demand(model.unsettled === 0, () => `${model.unsettled} permits of a circuit were never given back`);
+  }
+
+  /** A policy is met for the first time: its numbers are those that its state was made or updated with. */
+  #meet(policy: RoutePolicy): void {
+    const { budget, bulkhead, breaker, rateLimit, plan } = policy;
+    if (rateLimit && plan.rateLimit && !plan.rateLimit.perHeader && !this.#rateLimits.has(rateLimit))
+      this.#rateLimits.set(rateLimit, { model: new RateLimitModel(plan.rateLimit), plan: plan.rateLimit });
+    if (budget && plan.retries && !this.#budgets.has(budget))
+      this.#budgets.set(budget, { model: new BudgetModel(), plan: plan.retries });
+    if (bulkhead && plan.bulkhead && !this.#bulkheads.has(bulkhead))
+      this.#bulkheads.set(bulkhead, { model: new BulkheadModel(), plan: plan.bulkhead });
+    if (breaker && plan.circuitBreaker && !this.#breakers.has(breaker)) {
+      this.#breakers.set(breaker, { model: new BreakerModel(), plan: plan.circuitBreaker });
+      this.#states.set(breaker, 0);
+    }
+  }
+
+  #requests(): (() => void)[] {
+    const ledger = this.#ledger;
+    const meet = (policy: RoutePolicy) => this.#meet(policy);
+    /** The request that is being taken up; 0: none. */
+    let beginning = 0;
+    return [
+      wrap(Exchange.prototype, 'begin', (original) => {
+        return function (this: Exchange, host: string, correlationId: string, hasBody: boolean) {
+          beginning = idOf(correlationId);
+          original.call(this, host, correlationId, hasBody);
+          beginning = 0;
+        };
+      }),
+      wrap(DependencyRuntime.prototype, 'policyFor', (original) => {
+        return function (this: DependencyRuntime, ...request) {
+          const policy = original.apply(this, request);
+          meet(policy);
+          if (beginning > 0) ledger.begun(beginning, policy);
+          beginning = 0;
+          return policy;
+        };
+      }),
+    ];
+  }
+
+  #budget(): (() => void)[] {
+    const { counts } = this;
+    const budgets = this.#budgets;
+    const { prototype } = RetryBudget;
+    return [
+      wrap(prototype, 'update', (original) => {
+        return function (this: RetryBudget, plan) {
+          original.call(this, plan);
+          const watched = budgets.get(this);
+          if (watched) watched.plan = plan as RetriesPlan;
+        };
+      }),
+      wrap(prototype, 'recordRequest', (original) => {
+        return function (this: RetryBudget, nowMs: number) {
+          original.call(this, nowMs);
+          budgets.get(this)?.model.recorded(nowMs);
+        };
+      }),
+      wrap(prototype, 'tryWithdraw', (original) => {
+        return function (this: RetryBudget, nowMs: number) {
+          const granted = original.call(this, nowMs);
+          const watched = budgets.get(this);
+          watched?.model.asked(watched.plan, nowMs, granted);
+          if (granted) counts.withdrawals += 1;
+          else counts.refusedWithdrawals += 1;
+          return granted;
+        };
+      }),
+    ];
+  }
+
+  #bulkhead(): (() => void)[] {
+    const { counts } = this;
+    const bulkheads = this.#bulkheads;
+    const { prototype } = Bulkhead;
+    return [
+      wrap(prototype, 'update', (original) => {
+        return function (this: Bulkhead, plan) {
+          original.call(this, plan);
+          const watched = bulkheads.get(this);
+          // An adaptive one finds its limit by itself, from the first moment on.
+          if (watched) watched.plan = plan;
+          else bulkheads.set(this, { model: new BulkheadModel(), plan });
+        };
+      }),
+      wrap(prototype, 'acquire', (original) => {
+        return function (this: Bulkhead, waiter: BulkheadWaiter) {
+          const admission = original.call(this, waiter);
+          const watched = bulkheads.get(this);
+          watched?.model.acquired(watched.plan, waiter, admission);
+          if (admission === 1) counts.queued += 1;
+          else if (admission === 2) counts.full += 1;
+          return admission;
+        };
+      }),
+      wrap(prototype, 'takeGrantable', (original) => {
+        return function (this: Bulkhead) {
+          const waiter = original.call(this);
+          const watched = bulkheads.get(this);
+          watched?.model.granted(watched.plan, waiter);
+          return waiter;
+        };
+      }),
+      // Gives the place on by takeGrantable, which is watched by itself.
+      wrap(prototype, 'release', (original) => {
+        return function (this: Bulkhead) {
+          bulkheads.get(this)?.model.released();
+          return original.call(this);
+        };
+      }),
+      wrap(prototype, 'cancel', (original) => {
+        return function (this: Bulkhead, waiter: BulkheadWaiter) {
+          original.call(this, waiter);
+          bulkheads.get(this)?.model.cancelled(waiter);
+        };
+      }),
+    ];
+  }
+
+  #rateLimit(): (() => void)[] {
+    const { counts } = this;
+    const rateLimits = this.#rateLimits;
+    const { prototype } = RateLimit;
+    return [
+      wrap(prototype, 'update', (original) => {
+        return function (this: RateLimit, plan, nowMs) {
+          original.call(this, plan, nowMs);
+          const watched = rateLimits.get(this);
+          if (!watched) return;
+          if (plan.perHeader) rateLimits.delete(this);
+          else watched.model.changed(watched.plan, plan, nowMs);
+          watched.plan = plan;
+        };
+      }),
+      // One bucket for all; those of the values of a header are told apart in the tests beside the code.
+      wrap(prototype, 'take', (original) => {
+        return function (this: RateLimit, value, nowMs) {
+          const mayPass = original.call(this, value, nowMs);
+          const watched = rateLimits.get(this);
+          watched?.model.asked(watched.plan, nowMs, mayPass);
+          counts[mayPass ? 'passed' : 'limited'] += 1;
+          return mayPass;
+        };
+      }),
+    ];
+  }
+
+  #breaker(): (() => void)[] {
+    const { counts } = this;
+    const [breakers, states] = [this.#breakers, this.#states];
+    const { prototype } = CircuitBreaker;
+    // As it is before it is wrapped.
+    const stateOf = Object.getOwnPropertyDescriptor(prototype, 'state')?.value as (nowMs: number) => BreakerState;
+    const look = (breaker: CircuitBreaker, nowMs: number) => {
+      const watched = breakers.get(breaker);
+      if (!watched) return undefined;
+      const state = stateOf.call(breaker, nowMs);
+      if (state !== states.get(breaker)) {
+        states.set(breaker, state);
+        counts[(['closed', 'opened', 'halfOpened', 'forcedOpen', 'forcedClosed'] as const)[state]] += 1;
+        watched.model.changed(watched.plan, state, nowMs);
+      }
+      return watched;
+    };
+    return [
+      wrap(prototype, 'update', (original) => {
+        return function (this: CircuitBreaker, plan, nowMs: number) {
+          look(this, nowMs);
+          original.call(this, plan, nowMs);
+          const watched = breakers.get(this);
+          if (watched) watched.plan = plan as CircuitBreakerPlan;
+        };
+      }),
+      wrap(prototype, 'state', (original) => {
+        return function (this: CircuitBreaker, nowMs: number) {
+          look(this, nowMs);
+          return original.call(this, nowMs);
+        };
+      }),
+      wrap(prototype, 'look', (original) => {
+        return function (this: CircuitBreaker, nowMs: number) {
+          const watched = look(this, nowMs);
+          const mayPass = original.call(this, nowMs);
+          watched?.model.looked(watched.plan, mayPass);
+          return mayPass;
+        };
+      }),
+      wrap(prototype, 'admit', (original) => {
+        return function (this: CircuitBreaker, nowMs: number) {
+          const watched = look(this, nowMs);
+          const permit = original.call(this, nowMs);
+          watched?.model.admission(watched.plan, permit);
+          return permit;
+        };
+      }),
+      wrap(prototype, 'settle', (original) => {
+        return function (this: CircuitBreaker, permit, outcome, durationMs, nowMs, failureBits) {
+          look(this, nowMs)?.model.settled(permit);
+          original.call(this, permit, outcome, durationMs, nowMs, failureBits);
+          look(this, nowMs);
+        };
+      }),
+    ];
+  }
+}

@@ -1,0 +1,190 @@
+// One simulated world: applications with real sidecars, pods that they call, replicas of the operator, and the trouble that comes over all
+// of them, drawn from one seed.
+import type { OperatorConnection } from '../../sidecar/subscribe/operator-client.ts';
+import { OperatorError } from '../../sidecar/subscribe/operator-client.ts';
+import { Application, type Manners } from './applications.ts';
+import { behaviour, MODES } from './behaviours.ts';
+import { Cluster, ENDPOINT_PORT } from './cluster.ts';
+import { Dice } from './dice.ts';
+import { Host } from './host.ts';
+import { Ledger } from './ledger.ts';
+import { FAIR_WEATHER, placeOf, SimulatedNetwork } from './network.ts';
+import { FAIR_LINKS, type LinkWeather, OperatorLink, OperatorReplica } from './operator.ts';
+import { Probes } from './probes.ts';
+import { SimulatedServer } from './server.ts';
+import { SimulatedSidecar } from './sidecar.ts';
+import { VirtualTime } from './virtual-time.ts';
+import { Wiretap } from './wiretap.ts';
+
+export interface WorldOptions {
+  seed: number;
+  trace(nowMs: number, text: string): void;
+}
+
+export class SimulatedWorld {
+  readonly time = new VirtualTime();
+  readonly network: SimulatedNetwork;
+  readonly ledger: Ledger;
+  readonly probes: Probes;
+  readonly cluster: Cluster;
+  readonly sidecars: readonly SimulatedSidecar[];
+  readonly applications: readonly Application[];
+  readonly replicas: readonly OperatorReplica[];
+  readonly servers = new Map<string, SimulatedServer[]>();
+  linkWeather: LinkWeather = FAIR_LINKS;
+  readonly trace: (text: string) => void;
+  readonly #seed: number;
+  readonly #serverDice: Dice;
+  readonly #linkDice: Dice;
+  readonly #tap: Wiretap;
+  #pods = 0;
+
+  constructor(options: WorldOptions) {
+    const { seed } = options;
+    this.#seed = seed;
+    this.trace = (text) => options.trace(this.time.nowMs, text);
+    this.#serverDice = this.dice('servers');
+    this.#linkDice = this.dice('links');
+    this.network = new SimulatedNetwork(this.time, this.dice('network'));
+    this.network.weather = FAIR_WEATHER;
+    this.ledger = new Ledger(() => this.time.nowMs, this.trace);
+    this.probes = new Probes(this.ledger);
+    this.#tap = new Wiretap(this.ledger, this.probes);
+    this.cluster = new Cluster(this.dice('cluster'));
+    const origins = this.dice('origins');
+    this.replicas = ['operator-0', 'operator-1']
+      .slice(0, origins.between(1, 2))
+      .map((name) => new OperatorReplica(name, this.time, this.cluster, origins.between(0, 1_000_000)));
+    this.sidecars = this.cluster.callers.map(
+      (pod) =>
+        new SimulatedSidecar({
+          pod,
+          time: this.time,
+          network: this.network,
+          dice: this.dice(`sidecar of ${pod}`),
+          operator: (host) => this.#wayToOperator(pod, host),
+          onConnect: (socket) => this.#tap.upstream(socket),
+        }),
+    );
+    const manners = this.#manners();
+    this.applications = this.sidecars.map((sidecar) => {
+      const host = new Host(sidecar.pod, this.time, 0);
+      return new Application({
+        name: sidecar.pod,
+        host,
+        cluster: this.cluster,
+        dice: this.dice(`application in ${sidecar.pod}`),
+        manners,
+        ledger: this.ledger,
+        onCancel: (call) => this.#tap.waited(call, sidecar.host),
+        dial: (address, port) => this.#tap.downstream(sidecar.dial(host, address, port), sidecar.host),
+      });
+    });
+    for (const { name, clusterIp, port } of this.cluster.services) {
+      this.servers.set(name, []);
+      const pods = this.#serverDice.between(1, 4);
+      for (let count = 0; count < pods; count += 1) this.addServer(name);
+      this.network.alias(placeOf(clusterIp, port), () => this.#behindClusterIp(name));
+    }
+  }
+
+  /** A stream of chance of its own. */
+  dice(stream: string): Dice {
+    return new Dice(this.#seed, stream);
+  }
+
+  async start(): Promise<void> {
+    for (const replica of this.replicas) replica.publish();
+    for (const sidecar of this.sidecars) await sidecar.start();
+    for (const application of this.applications) application.start();
+  }
+
+  /** What is written down has changed: every replica learns of it in its own time. */
+  announce(): void {
+    for (const { host, publish } of this.replicas.map((replica) => ({
+      host: replica.host,
+      publish: () => replica.publish(),
+    })))
+      host.after(this.#linkDice.skewed(1, 300), publish);
+  }
+
+  addServer(service: string): void {
+    this.#pods += 1;
+    const host = new Host(`${service}-${this.#pods}`, this.time, 0);
+    const server = new SimulatedServer(
+      host,
+      `10.1.${this.#pods >> 8}.${this.#pods & 255}`,
+      ENDPOINT_PORT,
+      behaviour(this.#serverDice.chance(0.7) ? 'Healthy' : this.#serverDice.pick(MODES), this.#serverDice),
+      {
+        onRequest: (request) => this.ledger.reached(request, host.name),
+        onContent: (request, bytes) => this.ledger.received(request, bytes),
+      },
+    );
+    server.start(this.network);
+    this.servers.get(service)?.push(server);
+    this.tellEndpoints(service);
+    this.trace(`pod ${host.name} at ${server.address}`);
+  }
+
+  removeServer(service: string): void {
+    const server = this.servers.get(service)?.shift();
+    if (server === undefined) return;
+    this.trace(`pod ${server.host.name} is killed`);
+    server.kill();
+    this.tellEndpoints(service);
+  }
+
+  /** The controller of endpoints writes down what is there. */
+  tellEndpoints(service: string): void {
+    this.cluster.setAddresses(
+      service,
+      (this.servers.get(service) ?? []).map(({ address }) => address),
+    );
+    this.announce();
+  }
+
+  allServers(): SimulatedServer[] {
+    return [...this.servers.values()].flat();
+  }
+
+  /** kube-proxy: any pod, as far as it knows. */
+  #behindClusterIp(service: string): string | null {
+    const addresses = this.cluster.addresses(service);
+    return addresses.length === 0 ? null : placeOf(this.#serverDice.pick(addresses), ENDPOINT_PORT);
+  }
+
+  #manners(): Manners {
+    const dice = this.dice('manners');
+    return {
+      pauseMs: dice.skewed(30, 600),
+      bursts: dice.pick([0, 0.05, 0.2]),
+      cancels: dice.pick([0, 0.05, 0.3]),
+      slowReaders: dice.pick([0, 0.05, 0.2]),
+      nonsense: dice.pick([0, 0.02]),
+    };
+  }
+
+  #wayToOperator(pod: string, host: Host): OperatorConnection {
+    const dice = this.#linkDice;
+    return {
+      open: (path, listener) => {
+        const replica = dice.pick(this.replicas);
+        const link = new OperatorLink(replica.host, host, dice, this.linkWeather, listener);
+        this.time.after(1, () => {
+          if (!replica.up || dice.chance(this.linkWeather.refused))
+            link.fail(new OperatorError('unreachable', 'nobody answers'));
+          else replica.host.run(() => void replica.open(pod, path, link));
+        });
+        return link;
+      },
+      post: async (path, body) => {
+        await host.sleep(dice.between(1, 20));
+        const [replica] = this.replicas;
+        if (dice.chance(this.linkWeather.refused)) throw new OperatorError('unreachable', 'nobody answers');
+        await replica?.report(pod, path, body);
+      },
+      close: () => {},
+    };
+  }
+}
