@@ -32,6 +32,17 @@ describe('what is taken apart', () => {
   });
 
   it.each([
+    ['text/event-stream', true],
+    ['application/json, Text/Event-Stream;q=0.9', true],
+    ['text/html,application/xhtml+xml', false],
+    ['*/*', false],
+    ['', false],
+  ])('sees whether Accept: %s asks for a stream of events', (value, acceptsEventStream) => {
+    const fields = `\r\nAccept: ${value}`;
+    expect(accepted('GET / HTTP/1.1', 'Host: a', `Accept: ${value}`)).toMatchObject({ acceptsEventStream, fields });
+  });
+
+  it.each([
     [['tracestate: a=1'], 'tracestate: a=1', false],
     [['X-A: 1', 'TraceState:  a=1 ', 'X-B: 2'], 'TraceState:  a=1 ', false],
     [['X-A: 1', 'TE: trailers', 'tracestate: a=1', 'X-Breakwater-Attempt: 7'], 'tracestate: a=1', false],

@@ -3,26 +3,20 @@
 // The start line, Host, Content-Length, Transfer-Encoding, Connection, TE and Upgrade are always written anew by whoever forwards, from
 // the members of RequestHead; all other field lines are in `fields`, byte for byte. A head that two readers could read differently is
 // refused and never repaired (RFC 9112, 11.2): that is the whole defence against request smuggling.
-import {
-  equalsIgnoringCase,
-  hexValue,
-  isDigit,
-  isHostCharacter,
-  isTargetCharacter,
-  isTokenCharacter,
-} from './characters.ts';
+import { equalsIgnoringCase, isTargetCharacter, isTokenCharacter } from './characters.ts';
 import { HeadDetail } from './errors.ts';
 import { FieldCursor, FieldId, fieldId } from './fields.ts';
 import { ConnectionOptions, decimalValue, isProtocolList, listHas } from './framing.ts';
 import { MAX_HEAD_BYTES, MAX_METHOD_BYTES, MAX_TARGET_BYTES } from './limits.ts';
+import { isAuthority, methodName, parseVersion } from './request-line.ts';
 
 const CR = 0x0d;
 const SP = 0x20;
 const HASH = 0x23;
 const ASTERISK = 0x2a;
 const SLASH = 0x2f;
-const COLON = 0x3a;
 const QUESTION = 0x3f;
+const EVENT_STREAM = 'text/event-stream';
 
 export class RequestHead {
   method = '';
@@ -157,46 +151,6 @@ function parseRequestLine(text: string, lineEnd: number, head: RequestHead): num
   return parseTarget(text, targetStart, targetEnd, query, head);
 }
 
-function parseVersion(text: string, start: number, end: number, head: RequestHead): number {
-  if (end - start !== 8 || !text.startsWith('HTTP/', start) || text.charCodeAt(start + 6) !== 0x2e) {
-    return text.indexOf(' ', start) !== -1 && text.indexOf(' ', start) < end
-      ? HeadDetail.BadRequestLine
-      : HeadDetail.BadVersion;
-  }
-  const major = text.charCodeAt(start + 5);
-  const minor = text.charCodeAt(start + 7);
-  if (!isDigit(major) || !isDigit(minor)) return HeadDetail.BadVersion;
-  if (major !== 0x31 || minor > 0x31) return HeadDetail.UnsupportedVersion;
-  head.minorVersion = minor === 0x31 ? 1 : 0;
-  return HeadDetail.None;
-}
-
-/** The usual methods as constants, so that comparing them later compares pointers. */
-function methodName(text: string, end: number): string {
-  switch (end) {
-    case 3:
-      if (text.startsWith('GET')) return 'GET';
-      if (text.startsWith('PUT')) return 'PUT';
-      break;
-    case 4:
-      if (text.startsWith('POST')) return 'POST';
-      if (text.startsWith('HEAD')) return 'HEAD';
-      break;
-    case 5:
-      if (text.startsWith('PATCH')) return 'PATCH';
-      break;
-    case 6:
-      if (text.startsWith('DELETE')) return 'DELETE';
-      break;
-    case 7:
-      if (text.startsWith('OPTIONS')) return 'OPTIONS';
-      break;
-    default:
-      break;
-  }
-  return text.slice(0, end);
-}
-
 function parseTarget(text: string, start: number, end: number, query: number, head: RequestHead): number {
   authorityStart = 0;
   authorityEnd = 0;
@@ -241,28 +195,6 @@ function parseAbsoluteTarget(text: string, start: number, end: number, query: nu
   return HeadDetail.None;
 }
 
-/** A host name, IPv4 address or bracketed IPv6 address, with an optional port: no user, no list, no path. */
-function isAuthority(text: string, start: number, end: number): boolean {
-  let index = start;
-  if (text.charCodeAt(start) === 0x5b) {
-    index += 1;
-    while (index < end && isAddressCharacter(text.charCodeAt(index))) index += 1;
-    if (index === start + 1 || text.charCodeAt(index) !== 0x5d) return false;
-    index += 1;
-  } else {
-    while (index < end && isHostCharacter(text.charCodeAt(index))) index += 1;
-  }
-  if (index === start) return false;
-  if (index === end) return true;
-  if (text.charCodeAt(index) !== COLON) return false;
-  const port = decimalValue(text, index + 1, end);
-  return port >= 0 && port <= 65_535;
-}
-
-function isAddressCharacter(code: number): boolean {
-  return hexValue(code) !== -1 || code === COLON || code === 0x2e;
-}
-
 function parseFields(text: string, lineEnd: number, head: RequestHead): number {
   if (lineEnd < text.length && text.charCodeAt(lineEnd) !== CR) return HeadDetail.BareLineFeed;
   cursor.open(text, lineEnd);
@@ -299,7 +231,8 @@ function forwardedAfterLook(text: string, id: number, head: RequestHead): boolea
       if (cursor.valueEnd > cursor.valueStart) head.hasIdempotencyKey = true;
       return true;
     case FieldId.Accept:
-      if (text.startsWith('text/event-stream', cursor.valueStart)) head.acceptsEventStream = true;
+      if (cursor.valueEnd - cursor.valueStart >= EVENT_STREAM.length && hasEventStream(text))
+        head.acceptsEventStream = true;
       return true;
     case FieldId.Traceparent:
       head.hasTraceparent = true;
@@ -312,6 +245,11 @@ function forwardedAfterLook(text: string, id: number, head: RequestHead): boolea
     default:
       return false;
   }
+}
+
+/** The value under the cursor names the media type of a stream of events, among others perhaps. */
+function hasEventStream(text: string): boolean {
+  return text.slice(cursor.valueStart, cursor.valueEnd).toLowerCase().includes(EVENT_STREAM);
 }
 
 /** The line under the cursor will begin at `start` of the forwarded fields. */

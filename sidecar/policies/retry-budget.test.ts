@@ -176,3 +176,41 @@ it('does as its model does', () => {
     { numRuns: 500 },
   );
 });
+
+it('holds at every instant: whenever one looks, the retries of the last nine seconds are within the share of the last ten and the floor', () => {
+  const event = fc.record({ waitMs: fc.integer({ min: 0, max: 700 }), requests: fc.nat({ max: 6 }) });
+  let granted = 0;
+  fc.assert(
+    fc.property(
+      fc.array(event, { minLength: 20, maxLength: 60 }),
+      fc.integer({ min: 0, max: 100 }),
+      fc.integer({ min: 0, max: 2 }),
+      fc.nat({ max: 100_000 }),
+      (events, percent, minPerSecond, startMs) => {
+        const budget = new RetryBudget(plan(percent, minPerSecond), startMs);
+        const requests: number[] = [];
+        const retries: number[] = [];
+        let nowMs = startMs;
+        // Every request fails for ever: whoever asks takes all there is.
+        for (const { waitMs, requests: more } of events) {
+          nowMs += waitMs;
+          for (let count = 0; count < more; count += 1) {
+            budget.recordRequest(nowMs);
+            requests.push(nowMs);
+          }
+          while (budget.tryWithdraw(nowMs)) retries.push(nowMs);
+        }
+        granted += retries.length;
+        const within = (times: readonly number[], endMs: number, ms: number) =>
+          times.filter((time) => time > endMs - ms && time <= endMs).length;
+        // The instants at which it is tightest are those of the retries; in between nothing is added.
+        for (const instantMs of retries) {
+          const allowed = (percent * within(requests, instantMs, 10_000)) / 100 + minPerSecond * 10;
+          expect(within(retries, instantMs, 9_000)).toBeLessThanOrEqual(allowed);
+        }
+      },
+    ),
+    { numRuns: 300 },
+  );
+  expect(granted).toBeGreaterThan(1_000);
+});

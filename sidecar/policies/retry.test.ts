@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { backoffMs, mayRunTwice } from './retry.ts';
+import { backoffMs, isRetryAfterTooLong, mayRunTwice, retryDelayMs, statusTable } from './retry.ts';
 
 describe('mayRunTwice', () => {
   it.each(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'])('%s is idempotent', (method) => {
@@ -48,4 +48,43 @@ describe('backoffMs', () => {
       ),
     );
   });
+});
+
+describe('Retry-After', () => {
+  it.each([
+    [1_000, 1_000, false],
+    [1_001, 1_000, true],
+    [60_000, 0, false],
+    [-1, 1_000, false],
+  ])('of %i ms is too long for a bound of %i ms: %s', (retryAfterMs, maxRetryAfterMs, tooLong) =>
+    expect(isRetryAfterTooLong(retryAfterMs, maxRetryAfterMs)).toBe(tooLong),
+  );
+
+  it('is the least wait, with the backoff behind it; without it, and where nobody takes notice, there is the backoff alone', () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: -1, max: 60_000 }),
+        fc.constantFrom(0, 60_000),
+        fc.integer({ min: 1, max: 10 }),
+        fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
+        (retryAfterMs, maxRetryAfterMs, retryNumber, random) => {
+          const spec = { backoffInitialMs: 25, backoffMaxMs: 250, maxRetryAfterMs };
+          const pauseMs = backoffMs(spec, retryNumber, random);
+          const waitMs = retryDelayMs(spec, retryNumber, retryAfterMs, random);
+          expect(waitMs).toBe((maxRetryAfterMs > 0 ? Math.max(0, retryAfterMs) : 0) + pauseMs);
+        },
+      ),
+    );
+  });
+});
+
+it('marks the statuses that are named, and no other', () => {
+  expect(statusTable([])).toBeNull();
+  fc.assert(
+    fc.property(fc.uniqueArray(fc.integer({ min: 400, max: 599 }), { minLength: 1 }), (statuses) => {
+      const table = statusTable(statuses);
+      for (let status = 100; status < 1_000; status += 1) expect(table?.[status] === 1).toBe(statuses.includes(status));
+    }),
+    { numRuns: 50 },
+  );
 });

@@ -159,6 +159,7 @@ describe('a deadline that a request came with', () => {
     expect(tookMs).toBeLessThan(900);
     expect(timeIn(silent.received[0]).toldMs).toBe(200);
     expect(await bench.metric('breakwater_deadlines_received_total', { effect: 'shortened' })).toBe(1);
+    await expect.poll(() => new Set(Object.values(bench.plane.held()))).toEqual(new Set([0]));
   });
 
   it('that is later than our own changes nothing', async () => {
