@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { parse as parseYaml } from 'yaml';
 import { invalidCrdCases, sharedSentence, validCrdCases } from '../test/harness/crd-cases.ts';
 import { type ParseResult, parseResiliencePolicy, parseServiceDependency } from './parse.ts';
+import { FALLBACK_REASONS } from './policies/fallback.ts';
 import type { ResiliencePolicy } from './resilience-policy.ts';
 import type { ServiceDependency } from './service-dependency.ts';
 
@@ -97,6 +98,11 @@ describe('the model', () => {
         },
         bulkhead: { maxConcurrent: 20, maxQueued: 100, queueTimeout: 500 },
         rateLimit: { requestsPerSecond: 200, burst: 50 },
+        fallback: {
+          fallbackOn: [...FALLBACK_REASONS],
+          methods: 'Safe',
+          response: { statusCode: 200, contentType: 'application/json', body: '{"items":[]}' },
+        },
         rules: [
           {
             name: 'charge',
@@ -119,6 +125,7 @@ describe('the model', () => {
       outlierDetection: { successRate: {} },
       bulkhead: { adaptive: {} },
       rateLimit: { requestsPerSecond: 100 },
+      fallback: { lastGood: {} },
       rules: [],
     });
   });

@@ -135,7 +135,7 @@ describe('a field that the schema does not know', () => {
     return JSON.stringify({
       ...policy,
       metadata: { ...policy.metadata, name: 'unknown' },
-      spec: { ...policy.spec, fallback: { response: { statusCode: 200 } } },
+      spec: { ...policy.spec, failover: { region: 'north' } },
     });
   };
 
@@ -147,14 +147,14 @@ describe('a field that the schema does not know', () => {
   ])('is refused by kubectl %s %s', async (command, flags) => {
     const { code, stderr } = await plane.kubectl([command, ...flags, '-f', '-'], unknown());
     expect(code).toBe(1);
-    expect(stderr).toMatch(/unknown field "spec\.fallback"|\.spec\.fallback: field not declared in schema/);
+    expect(stderr).toMatch(/unknown field "spec\.failover"|\.spec\.failover: field not declared in schema/);
   });
 
   test('is dropped for other clients, with a warning', async () => {
     const answer = await post('resiliencepolicies', JSON.parse(unknown()));
     expect(answer.status).toBe(201);
-    expect(answer.warning).toContain('unknown field \\"spec.fallback\\"');
-    expect(answer.body).not.toHaveProperty('spec.fallback');
+    expect(answer.warning).toContain('unknown field \\"spec.failover\\"');
+    expect(answer.body).not.toHaveProperty('spec.failover');
     expect(answer.body).toHaveProperty('spec.bulkhead');
   });
 

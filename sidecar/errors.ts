@@ -87,6 +87,12 @@ export const LOCAL_ANSWERS = {
     'The answer of the dependency is not valid HTTP/1.1',
     'What was received could be read in two ways or not at all, so it was not passed on.',
   ),
+  faultInjected: answer(
+    'fault-injected',
+    503,
+    'A fault was injected on purpose',
+    'faultInjection.abort of a policy chose this call, for a game day, and says the status, whatever this table does; nothing was sent to the dependency.',
+  ),
   undeclared: answer(
     'undeclared',
     403,

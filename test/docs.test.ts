@@ -168,7 +168,13 @@ describe('the code blocks', () => {
     expect(schemaProblems(manifests)).toEqual([]);
     const { problems } = compileManifests([...manifestsOf(readText('examples/shop.yaml')), ...manifests]);
     // What a page shows is part of a cluster; all else would be a warning to whoever copies it.
-    const allowed = new Set(['ServiceNotFound', 'NoPodsSelected', 'ActsOnNothing', 'ActsOnDeclaredCallsOnly']);
+    const allowed = new Set([
+      'ServiceNotFound',
+      'NoPodsSelected',
+      'ActsOnNothing',
+      'ActsOnDeclaredCallsOnly',
+      'FaultsInjected',
+    ]);
     expect(problems.filter(({ reason }) => !allowed.has(reason))).toEqual([]);
   });
 

@@ -25,7 +25,7 @@ describe('the examples', () => {
     expect(schemaProblems(manifests)).toEqual([]);
     const { problems } = compileManifests([...shop, ...manifests]);
     // None of the warnings that would concern whoever copies it.
-    const allowed = new Set(['NoPodsSelected', 'ActsOnDeclaredCallsOnly', 'EnforcementDisabled']);
+    const allowed = new Set(['NoPodsSelected', 'ActsOnDeclaredCallsOnly', 'EnforcementDisabled', 'FaultsInjected']);
     expect(problems.filter(({ reason }) => !allowed.has(reason))).toEqual([]);
   });
 
@@ -120,6 +120,25 @@ describe('the examples', () => {
       burst: 20,
       perHeader: { name: 'x-tenant', maxValues: 500 },
     });
+  });
+
+  it('fallback.yaml gives the last stock, and no recommendations', () => {
+    const policies = policiesOf(['fallback.yaml'], 'inventory');
+    expect(
+      policies.map(({ rule, fallback }) => [rule, fallback?.lastGood?.maxAgeMs, fallback?.response?.body]),
+    ).toEqual([
+      ['base', 600_000, undefined],
+      ['recommendations', undefined, '{"items":[]}'],
+    ]);
+    expect(policies.map(({ fallback }) => fallback?.methods)).toEqual(['Safe', 'Safe']);
+  });
+
+  it('game-day.yaml strikes all but charges', () => {
+    const policies = policiesOf(['game-day.yaml'], 'payments');
+    expect(policies.map(({ rule, faultInjection }) => [rule, faultInjection])).toEqual([
+      ['base', { delay: { fixedMs: 400, percent: 20 }, abort: { statusCode: 503, percent: 10 } }],
+      ['charge', null],
+    ]);
   });
 
   it('rules.yaml gives charges and reports values of their own', () => {

@@ -61,12 +61,12 @@ const CASES: Record<string, [text: string, message?: string]> = {
   ],
   'a List': [`apiVersion: v1\nkind: List\nitems:\n- ${DEPENDENCY.replaceAll('\n', '\n  ').trim()}\n`],
   'two documents': [`${DEPENDENCY}---\n${POLICY}`],
-  'an unknown field': [`${POLICY}  fallback: {}\n`, 'unknown field "spec.fallback"'],
+  'an unknown field': [`${POLICY}  failover: {}\n`, 'unknown field "spec.failover"'],
   'an unknown field in a list': [
     DEPENDENCY.replace('- name: payments', '- name: payments\n    protocol: http'),
     'unknown field "spec.dependsOn[0].protocol"',
   ],
-  'an unknown field that is null': [`${POLICY}  fallback: null\n`],
+  'an unknown field that is null': [`${POLICY}  failover: null\n`],
   'an unknown field of a rule': [
     `${POLICY}  rules: [{name: a, matches: [{method: GET}], retry: {}}]\n`,
     'unknown field "spec.rules[0].retry"',

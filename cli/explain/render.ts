@@ -1,4 +1,5 @@
 // An explanation as text for people. Pure.
+import { quoted } from '../../runtime/printable.ts';
 import { indented, printable, table, wrap } from '../output/layout.ts';
 import type { Reader } from '../output/paint.ts';
 import type {
@@ -154,14 +155,21 @@ const UNSET: Record<BlockExplanation['block'], string> = {
   outlierDetection: 'no policy sets it',
   bulkhead: 'no policy sets one',
   rateLimit: 'no policy sets one',
+  fallback: 'no policy sets one',
+  faultInjection: 'no policy sets any',
 };
+
+/** What needs no quotes. */
+const PLAIN = /^[!#-~]{1,64}$/;
 
 const labelOf = ({ field, aspect }: FieldExplanation) => (aspect === 'opaque TCP' ? `${field} (opaque)` : field);
 
 function shown(value: FieldExplanation['value'], block?: BlockExplanation['block']): string[] {
   if (value === null) return ['off'];
   if (Array.isArray(value)) return value.length === 0 ? ['nothing'] : value;
-  return [value === '0s' && block === 'timeouts' ? 'none' : String(value)];
+  if (value === '0s' && block === 'timeouts') return ['none'];
+  const text = typeof value === 'object' ? JSON.stringify(value) : String(value);
+  return [PLAIN.test(text) ? text : quoted(text, 64)];
 }
 
 function describeOrigin({ origin, follows, partOf }: FieldExplanation, block: string): string {

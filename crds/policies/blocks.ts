@@ -2,6 +2,8 @@
 // composes blocks (the spec, its rules, the merge) takes them from this list.
 import { bulkhead, bulkheadDefaults } from './bulkhead.ts';
 import { circuitBreaker, circuitBreakerDefaults } from './circuit-breaker.ts';
+import { FALLBACK_ALTERNATIVES, fallback, fallbackDefaults } from './fallback.ts';
+import { faultInjection, faultInjectionDefaults } from './fault-injection.ts';
 import { outlierDetection, outlierDetectionDefaults } from './outlier-detection.ts';
 import { rateLimit, rateLimitDefaults } from './rate-limit.ts';
 import { retries, retriesDefaults } from './retries.ts';
@@ -14,6 +16,8 @@ export const blocks = {
   outlierDetection: outlierDetection.optional(),
   bulkhead: bulkhead.optional(),
   rateLimit: rateLimit.optional(),
+  fallback: fallback.optional(),
+  faultInjection: faultInjection.optional(),
 };
 export type BlockName = keyof typeof blocks;
 export const BLOCKS = Object.keys(blocks) as readonly BlockName[];
@@ -26,4 +30,11 @@ export const POLICY_DEFAULTS = {
   outlierDetection: outlierDetectionDefaults,
   bulkhead: bulkheadDefaults,
   rateLimit: rateLimitDefaults,
+  fallback: fallbackDefaults,
+  faultInjection: faultInjectionDefaults,
 } as const satisfies Record<BlockName, unknown>;
+
+/** Fields of which a block acts by one: a narrower policy that writes one of them takes the others of a wider policy away. */
+export const ALTERNATIVES: Readonly<Partial<Record<BlockName, readonly string[]>>> = {
+  fallback: FALLBACK_ALTERNATIVES,
+};

@@ -20,7 +20,8 @@ const HOP_HEADERS = [
   'upgrade',
 ] as const;
 
-const headerName = withRules(
+/** A header of the request that tells requests apart. */
+export const headerName = withRules(
   z.string().max(64, { abort: true }).meta({ description: 'Name of the header, in any case.' }),
   [
     formRule(

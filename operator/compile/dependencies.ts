@@ -2,11 +2,14 @@
 import { BLOCKS, type BlockName } from '../../crds/policies/blocks.ts';
 import type { ResiliencePolicy } from '../../crds/resilience-policy.ts';
 import { type DependencyPlan, PLAN_LIMITS } from '../../plan/plan.ts';
+import { activeFaults } from './active-faults.ts';
 import { type Attachments, policiesFor, targetsOf } from './attach.ts';
+import { settleFallbacks } from './fallbacks.ts';
 import { versionOf } from './identity.ts';
 import type { Blocks } from './policies/block.ts';
 import { active, COMPILERS } from './policies/blocks.ts';
 import { contradictionProblem, problem } from './problem.ts';
+import { isTlsPort } from './protocol.ts';
 import type { ResolvedDependency } from './resolve.ts';
 import type { Problem } from './result.ts';
 import { MAX_ROWS, type Routes, routesOf } from './routes.ts';
@@ -56,7 +59,8 @@ export function compileDependencies(
       policies: routes.policies,
     };
   });
-  return { dependencies, problems };
+  const settled = settleFallbacks({ dependencies, problems });
+  return { ...settled, problems: [...settled.problems, ...activeFaults(settled.dependencies)] };
 }
 
 function routeProblems(dependency: string, routes: Routes, opaque: boolean): Problem[] {
@@ -105,11 +109,6 @@ function noEffectWithoutChoice({ base, target }: ResolvedDependency, policy: Res
   const why = NO_CHOICE[cause];
   return [problem('NoEffectWithoutChoice', place, { dependency: base.id, blocks, service: keyOf(service), why })];
 }
-
-/** The ports of HTTPS. What is spoken there the bytes decide all the same. */
-const TLS_PORTS: ReadonlySet<number> = new Set([443, 8443]);
-
-const isTlsPort = (host: DependencyPlan['host']): boolean => host !== null && TLS_PORTS.has(host.port);
 
 /** What a policy sets of a block of which only some fields need a codec. */
 function codecFieldsIn(spec: Blocks, block: BlockName): readonly string[] {

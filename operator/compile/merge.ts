@@ -1,6 +1,7 @@
 // Policies merge as RFC 7386 merges: objects deep, everything else (lists too) whole, the narrower one wins. `mode` is a field like any
-// other: a block stays Disabled until a narrower one says Enforce.
-import { BLOCKS } from '../../crds/policies/blocks.ts';
+// other: a block stays Disabled until a narrower one says Enforce. Of fields that are alternatives the narrower one takes the place of the
+// wider one.
+import { ALTERNATIVES, BLOCKS } from '../../crds/policies/blocks.ts';
 import type { Blocks } from './policies/block.ts';
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
@@ -22,8 +23,18 @@ export function mergeBlocks(layers: readonly Blocks[]): Blocks {
   for (const layer of layers) {
     for (const block of BLOCKS) {
       const value = layer[block];
-      if (value !== undefined) merged[block] = mergePatch(merged[block], value);
+      if (value === undefined) continue;
+      merged[block] = mergePatch(withoutReplaced(merged[block], value, ALTERNATIVES[block] ?? []), value);
     }
   }
   return merged;
+}
+
+/** `wide` without the alternatives to one that `narrow` names. */
+function withoutReplaced(wide: unknown, narrow: object, alternatives: readonly string[]): unknown {
+  const named = alternatives.filter((name) => (narrow as Record<string, unknown>)[name] !== undefined);
+  if (named.length === 0 || !isObject(wide)) return wide;
+  return Object.fromEntries(
+    Object.entries(wide).filter(([name]) => !alternatives.includes(name) || named.includes(name)),
+  );
 }

@@ -14,8 +14,8 @@ import { policy, TARGETS } from './testing.ts';
 import { compareText } from './world-index.ts';
 
 // biome-ignore format: a table
-const POOL: readonly unknown[] = ['0s', '1ms', '100ms', '200ms', '1s', '2s', '9s', '1m', '5m', 0, 1, 2, 5, 9, 60, 100, 1000, 'Enforce', 'Disabled',
-  'Idempotent', 'All', 'InCluster', 'Always', 'Never', 'Open', 'Closed', [], [409], [503, 409], ['Reset'], ['ServerError', 'ConnectFailure'], ['TooManyRequests', 'GatewayError', 'AttemptTimeout']];
+const POOL: readonly unknown[] = ['0s', '1ms', '100ms', '200ms', '1s', '2s', '9s', '1m', '5m', 0, 1, 2, 5, 9, 60, 100, 500, 1000, 2048, 'Enforce', 'Disabled',
+  'Idempotent', 'All', 'InCluster', 'Always', 'Never', 'Safe', 'Anonymous', 'Everyone', 'Open', 'Closed', 'a/b', 'backup', ['x-tenant'], [], [409], [503, 409], ['Reset'], ['ServerError', 'ConnectFailure'], ['TooManyRequests', 'GatewayError', 'AttemptTimeout']];
 
 /** Some of the fields of a schema, each with a value of the pool that fits it. */
 function arbitraryOf(schema: z.ZodType): fc.Arbitrary<unknown> {
@@ -32,8 +32,14 @@ function arbitraryOf(schema: z.ZodType): fc.Arbitrary<unknown> {
   return fc.constantFrom(...fitting);
 }
 
+/** Two fields that contradict each other inside of one block are refused by the API server. */
 const blocks = fc.record(
-  Object.fromEntries(BLOCKS.map((block) => [block, arbitraryOf(resiliencePolicySpec.shape[block])])),
+  Object.fromEntries(
+    BLOCKS.map((block) => {
+      const schema = resiliencePolicySpec.shape[block];
+      return [block, arbitraryOf(schema).filter((value) => schema.safeParse(value).success)];
+    }),
+  ),
   { requiredKeys: [] },
 );
 const rules = fc.uniqueArray(
@@ -50,7 +56,6 @@ const stacks = fc
       const parsed = parseResiliencePolicy(
         policy(`p${level}`, [TARGETS.service('payments')], { ...set, rules: ruled }),
       );
-      // Two fields that contradict each other inside of one object are refused by the API server.
       return parsed.ok ? [{ policy: parsed.model, matched: (choice % (ruled.length + 1)) - 1 }] : [];
     }),
   )
@@ -67,7 +72,7 @@ function rowOf(policies: readonly ResiliencePolicy[], matched: readonly number[]
   return row;
 }
 
-const seen = { defaults: 0, written: 0, follows: 0, overruled: 0, disabled: 0 };
+const seen = { defaults: 0, written: 0, follows: 0, replaced: 0, overruled: 0, disabled: 0 };
 
 describe('for every stack of policies', () => {
   it('the explained value is that of the plan, and its origin the narrowest place that writes it', () => {
@@ -81,6 +86,7 @@ describe('for every stack of policies', () => {
         const all = new Map<string, ExplainedField>();
         for (const { block, fields } of explained)
           for (const field of fields) all.set(`${block}.${field.field}`, field);
+        const merged = mergeBlocks(layers.flatMap(blocksOf));
         for (const { block, state, disabledBy, fields } of explained) {
           if (state === 'Disabled') {
             seen.disabled += 1;
@@ -89,7 +95,7 @@ describe('for every stack of policies', () => {
           // Every value of the plan is explained, and nothing else is.
           const planned = leavesOf(row[block]);
           expect(fields.map(({ value }) => value)).toEqual(planned);
-          for (const field of fields) checkField(`${block}.${field.field}`, field, layers, all, state);
+          for (const field of fields) checkField(`${block}.${field.field}`, field, layers, all, state, merged);
         }
       }),
       { numRuns: 300 },
@@ -124,6 +130,7 @@ function checkField(
   layers: ReturnType<typeof layersOf>,
   all: ReadonlyMap<string, ExplainedField>,
   state: string,
+  merged: unknown,
 ): void {
   const writers = state === 'Enforced' ? writersOf(layers, name as FieldName) : [];
   if (field.follows !== undefined) {
@@ -131,10 +138,16 @@ function checkField(
     expect(field.value, name).toEqual(all.get(field.follows)?.value);
     expect(field.from).toBeUndefined();
     expect(field.overruled).toEqual(writers);
+  } else if (writers.length > 0 && valueAt(merged, name) === undefined) {
+    // Another of the alternatives is written in a narrower place.
+    seen.replaced += 1;
+    expect(name).toMatch(/^fallback[.](response|lastGood|dependency)/);
+    expect(field.from).toBeUndefined();
+    expect(field.overruled).toEqual(writers);
   } else if (writers.length > 0) {
     seen.written += 1;
     expect(field.from).toEqual(writers[0]);
-    expect(field.value, name).toEqual(comparable(writers[0]));
+    expect(field.value, name).toEqual(comparable(name, writers[0]));
     expect(field.overruled).toEqual(writers.slice(1));
     if (writers.length > 1) seen.overruled += 1;
   } else {
@@ -142,7 +155,9 @@ function checkField(
     expect(field.from).toBeUndefined();
     if (state !== 'Enforced' || field.value === null) return;
     // What acts only where it is written was written by somebody.
-    const isPart = /\.(failureRate|slowCalls|successRate|adaptive|perHeader)\./.test(name);
+    const isPart = /\.(failureRate|slowCalls|successRate|adaptive|perHeader|response|lastGood|delay|abort)\./.test(
+      name,
+    );
     expect(field.partOf === undefined).toBe(!isPart);
     const [block = '', ...path] = name.split('.');
     let key = field.aspect === 'opaque TCP' ? ['opaqueIdle'] : path;
@@ -152,8 +167,12 @@ function checkField(
   }
 }
 
-/** Lists that are sets are sorted in the plan. */
-const comparable = (written: Written | undefined): unknown => sorted(written?.value);
+/** Lists that are sets are sorted in the plan, and names of headers are in lower case there. */
+function comparable(name: string, written: Written | undefined): unknown {
+  const value = written?.value;
+  if (!name.endsWith('.keyHeaders')) return sorted(value);
+  return sorted((value as readonly string[]).map((header) => header.toLowerCase()));
+}
 
 const sorted = (value: unknown): unknown => (Array.isArray(value) ? (value as string[]).toSorted(compareText) : value);
 

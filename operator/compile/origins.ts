@@ -66,7 +66,8 @@ export function explainRow(row: PolicyPlan, layers: readonly Layer[]): Explained
       const field: FieldName = `${block}.${named.field}`;
       const leader = follows.get(field);
       const written = state === 'Enforced' ? writersOf(layers, field) : [];
-      const from = leader === undefined ? written[0] : undefined;
+      // Of alternatives the narrowest counts: another one is written, and does not hold.
+      const from = leader === undefined && at(merged, field) !== undefined ? written[0] : undefined;
       const partOf = part === undefined ? undefined : writersOf(layers, `${block}.${part}`)[0];
       return {
         ...named,

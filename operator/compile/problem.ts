@@ -113,6 +113,31 @@ export const PROBLEMS = {
     (it: { dependency: string; blocks: readonly string[]; service: string; why: string }) =>
       `${it.blocks.join(', ')} ${it.blocks.length === 1 ? 'has' : 'have'} no effect on ${it.dependency}: Service ${it.service} ${it.why}`,
   ),
+  // What a policy says of this dependency alone.
+  FallbackNotFound: define(
+    'Accepted',
+    'Error',
+    (it: { dependency: string; fallback: string; present: readonly string[] }) =>
+      `${it.dependency} falls back to ${it.fallback}, which is no entry of the same ServiceDependency that can be called, so its failures are answered as without a fallback; ${it.present.length === 0 ? 'add that entry' : `name one of ${it.present.join(', ')}, or add that entry`}`,
+  ),
+  FallbackNotHttp: define(
+    'Accepted',
+    'Error',
+    (it: { dependency: string; fallback: string }) =>
+      `${it.dependency} falls back to ${it.fallback}, which does not speak plain HTTP/1.1, so its failures are answered as without a fallback; name an entry that does`,
+  ),
+  FallbackLoop: define(
+    'Accepted',
+    'Error',
+    (it: { dependency: string; circle: string }) =>
+      `${it.dependency} has a fallback that leads back to it (${it.circle}), so its failures are answered as without one; remove one of these fallbacks`,
+  ),
+  FaultsInjected: define(
+    'Accepted',
+    'Warning',
+    (it: { dependency: string; faults: readonly string[] }) =>
+      `faults are injected on purpose into calls of ${it.dependency}: ${it.faults.join(', ')}; remove faultInjection, or write mode: Disabled, when the game day is over`,
+  ),
 
   // What a dependency refers to.
   ServiceNotFound: define(

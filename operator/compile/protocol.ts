@@ -38,3 +38,8 @@ export function protocolOf(port: Pick<WorldServicePort, 'name' | 'appProtocol'>)
   if (name === 'grpc-web' || name.startsWith('grpc-web-')) return lookUp('grpc-web');
   return lookUp(name.split('-', 1)[0] ?? '');
 }
+
+/** The ports of HTTPS. What is spoken there the bytes decide all the same. */
+const TLS_PORTS: ReadonlySet<number> = new Set([443, 8443]);
+
+export const isTlsPort = (host: DependencyPlan['host']): boolean => host !== null && TLS_PORTS.has(host.port);

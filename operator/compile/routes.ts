@@ -303,7 +303,8 @@ export function* places(
 function locate(layers: readonly Layer[], contradiction: Contradiction): LocatedContradiction {
   for (const { policy, path, blocks } of places(layers)) {
     for (const [block, field] of contradiction.fields) {
-      if (writes(blocks[block], field)) return { contradiction, policy, field: `${path}.${block}.${field}` };
+      if (!writes(blocks[block], field)) continue;
+      return { contradiction, policy, field: `${path}.${block}${field === '' ? '' : `.${field}`}` };
     }
   }
   throw new Error(`no policy writes what contradicts itself: ${contradiction.reason}`);
@@ -311,7 +312,8 @@ function locate(layers: readonly Layer[], contradiction: Contradiction): Located
 
 function writes(block: unknown, field: string): boolean {
   let value = block;
-  for (const name of field.split('.')) value = (value as Record<string, unknown> | undefined)?.[name];
+  for (const name of field === '' ? [] : field.split('.'))
+    value = (value as Record<string, unknown> | undefined)?.[name];
   return value !== undefined;
 }
 

@@ -1,6 +1,8 @@
 // Every block of a policy as the sidecar enforces it: one line each here, the rest in a file of its own.
 import { bulkheadPlan } from './bulkhead.ts';
 import { circuitBreakerPlan } from './circuit-breaker.ts';
+import { fallbackPlan } from './fallback.ts';
+import { faultInjectionPlan } from './fault-injection.ts';
 import { outlierDetectionPlan } from './outlier-detection.ts';
 import { rateLimitPlan } from './rate-limit.ts';
 import { retriesPlan } from './retries.ts';
@@ -14,8 +16,10 @@ export const blockPlans = {
   /** An operator from before this block does not send it. */
   outlierDetection: outlierDetectionPlan.nullable().default(null),
   bulkhead: bulkheadPlan.nullable(),
-  /** An operator from before this block does not send it. */
+  /** An operator from before this block not send it. */
   rateLimit: rateLimitPlan.nullable().default(null),
+  fallback: fallbackPlan.nullable().default(null),
+  faultInjection: faultInjectionPlan.nullable().default(null),
 };
 export type PlannedBlock = keyof typeof blockPlans;
 export const PLANNED_BLOCKS = Object.keys(blockPlans) as readonly PlannedBlock[];
@@ -27,4 +31,6 @@ export const NO_BLOCKS = {
   outlierDetection: null,
   bulkhead: null,
   rateLimit: null,
+  fallback: null,
+  faultInjection: null,
 } as const satisfies Record<Exclude<PlannedBlock, 'timeouts'>, null>;

@@ -11,7 +11,7 @@ export const SIDECAR_METRICS = {
   requests: {
     name: 'breakwater_requests_total',
     type: 'counter',
-    help: 'Requests of the application, by class of the answer and by who gave it: upstream, or the breakwater-reason of a local answer.',
+    help: 'Requests of the application, by class of the answer and by who gave it: upstream, or the breakwater-reason of a local answer, or of what a fallback took the place of.',
     labels: ['dependency', 'rule', 'code', 'reason'],
   },
   duration: {
@@ -43,6 +43,36 @@ export const SIDECAR_METRICS = {
     type: 'counter',
     help: 'Deadlines that requests of the application came with, by effect: shortened, later (our own is sooner), stale (it passed long before: a copy of another call), invalid.',
     labels: ['dependency', 'rule', 'effect'],
+  },
+  fallbacks: {
+    name: 'breakwater_fallbacks_total',
+    type: 'counter',
+    help: 'Fallbacks that took the place of a failure, by what they gave (response, last-good, dependency) and by the breakwater-reason of the failure; server-error and too-many-requests: an answer of the dependency.',
+    labels: ['dependency', 'rule', 'fallback', 'reason'],
+  },
+  fallbacksMissed: {
+    name: 'breakwater_fallbacks_missed_total',
+    type: 'counter',
+    help: 'Failures that a fallback was to take the place of, and it had nothing: no answer kept, no time left, or a body that was not kept.',
+    labels: ['dependency', 'rule', 'fallback'],
+  },
+  lastGoodAnswers: {
+    name: 'breakwater_last_good_answers',
+    type: 'gauge',
+    help: 'Answers that are kept to be given while the dependency fails.',
+    labels: ['dependency', 'fallback'],
+  },
+  lastGoodBytes: {
+    name: 'breakwater_last_good_bytes',
+    type: 'gauge',
+    help: 'Memory that these answers take.',
+    labels: ['dependency', 'fallback'],
+  },
+  faults: {
+    name: 'breakwater_faults_injected_total',
+    type: 'counter',
+    help: 'Requests that were chosen for a fault on purpose: delay, abort.',
+    labels: ['dependency', 'rule', 'fault'],
   },
   circuitState: {
     name: 'breakwater_circuit_state',

@@ -22,6 +22,7 @@ export interface LiveMetrics {
   rateLimits(): Iterable<{ dependency: string; rateLimit: string; values: number; sharedUses: number }>;
   dependencies(): Iterable<{ dependency: string; endpoints: number; fallback: boolean; enforced: boolean }>;
   load(): { level: number; share: number; memoryShare: number; loopDelayMs: number };
+  lastGood(): Iterable<{ dependency: string; fallback: string; answers: number; bytes: number }>;
   /** Listeners that could not be opened. */
   failedListeners(): number;
   clientConnections(): number;
@@ -71,6 +72,11 @@ export function liveSeries(source: () => LiveMetrics | null): SampledSeries[] {
     (live) => live.choices(),
     ({ dependency, choice, panicking }) => [{ labels: { dependency, choice }, value: panicking ? 1 : 0 }],
   );
+  const lastGood = (value: (item: { answers: number; bytes: number }) => number) =>
+    each(
+      (live) => live.lastGood(),
+      (item) => [{ labels: { dependency: item.dependency, fallback: item.fallback }, value: value(item) }],
+    );
   const one = (read: (live: LiveMetrics) => number) => () => {
     const live = source();
     return [{ labels: {}, value: live ? read(live) : 0 }];
@@ -85,6 +91,8 @@ export function liveSeries(source: () => LiveMetrics | null): SampledSeries[] {
     { definition: SIDECAR_METRICS.bulkheadLatency, sample: latencies },
     { definition: SIDECAR_METRICS.rateLimitValues, sample: rateLimits(({ values }) => values) },
     { definition: SIDECAR_METRICS.rateLimitShared, sample: rateLimits(({ sharedUses }) => sharedUses) },
+    { definition: SIDECAR_METRICS.lastGoodAnswers, sample: lastGood(({ answers }) => answers) },
+    { definition: SIDECAR_METRICS.lastGoodBytes, sample: lastGood(({ bytes }) => bytes) },
     { definition: SIDECAR_METRICS.endpoints, sample: dependencies(({ endpoints }) => endpoints) },
     { definition: SIDECAR_METRICS.fallback, sample: dependencies(({ fallback }) => (fallback ? 1 : 0)) },
     { definition: SIDECAR_METRICS.enforcement, sample: dependencies(({ enforced }) => (enforced ? 1 : 0)) },

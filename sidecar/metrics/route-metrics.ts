@@ -40,9 +40,23 @@ export const Suppression = {
 } as const;
 export const SUPPRESSIONS = ['attempts', 'unsafe', 'budget', 'body', 'deadline', 'refused', 'retry-after'] as const;
 
+/** What a fallback gives; the numbers are slots. */
+export const Fallback = { response: 0, lastGood: 1, dependency: 2 } as const;
+export const FALLBACKS = ['response', 'last-good', 'dependency'] as const;
+
+/** Faults that are injected on purpose; the numbers are slots. */
+export const Fault = { delay: 0, abort: 1 } as const;
+export const FAULTS = ['delay', 'abort'] as const;
+
 export const CODES = ['aborted', '1xx', '2xx', '3xx', '4xx', '5xx'] as const;
-/** reason 0 is upstream; the others are the local answers in the order of their table. */
-export const REASONS = ['upstream', ...LOCAL_ANSWER_NAMES.map((name) => LOCAL_ANSWERS[name].code)];
+/** Answers of the dependency that a fallback took the place of. */
+export const REPLACED_ANSWERS = { serverError: 'server-error', tooManyRequests: 'too-many-requests' } as const;
+/** reason 0 is upstream; then the local answers in the order of their table, and what else a fallback takes the place of. */
+export const REASONS = [
+  'upstream',
+  ...LOCAL_ANSWER_NAMES.map((name) => LOCAL_ANSWERS[name].code),
+  ...Object.values(REPLACED_ANSWERS),
+];
 export const REASON_UPSTREAM = 0;
 const REASON_SLOT: ReadonlyMap<string, number> = new Map(REASONS.map((reason, slot) => [reason, slot]));
 
@@ -61,12 +75,21 @@ export class RouteMetrics {
   readonly suppressed = new Float64Array(SUPPRESSIONS.length);
   /** Deadlines that requests came with, by `DeadlineEffect`. */
   readonly deadlines = new Float64Array(DEADLINE_EFFECTS.length);
+  readonly fallbacks = new Float64Array(FALLBACKS.length * REASONS.length);
+  readonly fallbacksMissed = new Float64Array(FALLBACKS.length);
+  readonly faults = new Float64Array(FAULTS.length);
   readonly durations = new Float64Array(BUCKETS_MS.length + 1);
   durationSumMs = 0;
 
   constructor(dependency: string, rule: string) {
     this.dependency = dependency;
     this.rule = rule;
+  }
+
+  /** A fallback took the place of what `reason` names. */
+  countFallback(fallback: number, reason: number): void {
+    const slot = fallback * REASONS.length + reason;
+    this.fallbacks[slot] = (this.fallbacks[slot] ?? 0) + 1;
   }
 
   /** `status` 0: the caller went away before the answer. `durationMs` below zero: a stream, left out of the histogram. */

@@ -5,6 +5,8 @@ import {
   ATTEMPT_RESULTS,
   CODES,
   DURATION_BUCKETS_SECONDS,
+  FALLBACKS,
+  FAULTS,
   REASONS,
   type RouteMetrics,
   SUPPRESSIONS,
@@ -33,7 +35,32 @@ export function routeSeries(routes: Routes): SampledSeries[] {
       definition: SIDECAR_METRICS.deadlinesReceived,
       sample: () => slotSamples(routes(), DEADLINE_EFFECTS, 'effect', ({ deadlines }) => deadlines),
     },
+    { definition: SIDECAR_METRICS.fallbacks, sample: () => fallbackSamples(routes()) },
+    {
+      definition: SIDECAR_METRICS.fallbacksMissed,
+      sample: () =>
+        happenedOnly(slotSamples(routes(), FALLBACKS, 'fallback', ({ fallbacksMissed }) => fallbacksMissed)),
+    },
+    {
+      definition: SIDECAR_METRICS.faults,
+      sample: () => happenedOnly(slotSamples(routes(), FAULTS, 'fault', ({ faults }) => faults)),
+    },
   ];
+}
+
+/** Most rules have no such policy: a series is there once it happened. */
+const happenedOnly = (samples: Sample[]): Sample[] => samples.filter(({ value }) => value > 0);
+
+function fallbackSamples(routes: Iterable<RouteMetrics>): Sample[] {
+  const samples: Sample[] = [];
+  for (const { dependency, rule, fallbacks } of routes) {
+    fallbacks.forEach((value, slot) => {
+      if (value === 0) return;
+      const fallback = FALLBACKS[Math.floor(slot / REASONS.length)] ?? '';
+      samples.push({ labels: { dependency, rule, fallback, reason: REASONS[slot % REASONS.length] ?? '' }, value });
+    });
+  }
+  return samples;
 }
 
 function requestSamples(routes: Iterable<RouteMetrics>): Sample[] {

@@ -4,6 +4,7 @@ import { adaptiveSubject } from './contract/adaptive-limit.ts';
 import { bulkheadSubject } from './contract/bulkhead.ts';
 import { breakerSubject } from './contract/circuit-breaker.ts';
 import { policy } from './contract/contract.ts';
+import { lastGoodSubject } from './contract/last-good.ts';
 import { outlierSubject } from './contract/outlier-detection.ts';
 import { rateLimitSubject } from './contract/rate-limit.ts';
 import { budgetSubject } from './contract/retry-budget.ts';
@@ -16,6 +17,7 @@ const POLICIES = [
   policy('outlier detection', ['all in', 'ejected', 'ejected, another withheld'], outlierSubject),
   policy('rate limit', ['granted', 'refused'], rateLimitSubject(false)),
   policy('rate limit by header', ['granted', 'refused', 'shared'], rateLimitSubject(true)),
+  policy('last good answers', ['kept', 'given up', 'full', 'too large'], lastGoodSubject),
   policy('retry budget', ['granted', 'refused'], budgetSubject),
   policy('timer wheel', ['empty', 'armed'], wheelSubject),
 ];

@@ -21,8 +21,8 @@ export interface AttemptOwner {
   attemptFailed(failureBits: number, result: number, unsent: boolean, answer: LocalAnswer, nowMs: number): void;
   /** As `attemptFailed`, but it is ended, and no other attempt makes sense. */
   attemptGivenUp(endpoint: UpstreamEndpoint | null, answer: LocalAnswer, nowMs: number): void;
-  /** The status of an answer may be worth another attempt. True: another attempt follows, and this one has been ended. */
-  retriesInstead(failureBits: number, head: ResponseHead, nowMs: number): boolean;
+  /** The status of an answer may be worth another one. True: another attempt or a fallback takes its place, and this one has been ended. */
+  replaces(failureBits: number, head: ResponseHead, nowMs: number): boolean;
   /** The connection that failed leads elsewhere from now on. */
   rerouted(): boolean;
   /** The whole answer was passed on. `durationMs` below zero: a stream. */
@@ -153,8 +153,8 @@ export class Attempt implements ResponseReceiver {
     const nowMs = context.ticker.nowMs();
     if (head.status === 101) return this.#switchProtocols(head, nowMs);
     const failureBits = statusFailures(head.status);
-    const worthARetry = failureBits !== 0 || policy.retryStatuses?.[head.status] === 1;
-    if (worthARetry && this.#owner.retriesInstead(failureBits, head, nowMs)) return false;
+    const replaceable = failureBits !== 0 || policy.retryStatuses?.[head.status] === 1;
+    if (replaceable && this.#owner.replaces(failureBits, head, nowMs)) return false;
     this.status = head.status;
     this.books.failureBits = failureBits;
     this.books.noteResponse(nowMs);
@@ -164,12 +164,14 @@ export class Attempt implements ResponseReceiver {
       this.books.settleEarly(policy, nowMs);
       this.#timer.enterIdle(nowMs, policy.plan.timeouts.idleMs);
     }
-    client.beginResponse(head, this.#request.head, bodyDone);
+    if (policy.fallback !== null) this.#request.recording = this.#request.rescue.recording(head, nowMs);
+    client.beginResponse(head, this.#request.head, bodyDone, this.#request.marks);
     return true;
   }
 
   onResponseData(buffer: Buffer, start: number, end: number): void {
     if (this.#stream) this.#timer.touch();
+    if (this.#request.recording?.add(buffer, start, end) === false) this.#request.recording = null;
     if (!this.#request.client.responseData(buffer, start, end)) this.#leg?.keepRead(buffer);
   }
 
@@ -182,6 +184,7 @@ export class Attempt implements ResponseReceiver {
   onResponseEnd(trailers: string): void {
     const { client, context, bodyDone } = this.#request;
     client.endResponse(trailers);
+    this.#request.recording?.commit();
     const nowMs = context.ticker.nowMs();
     if (!this.#slowReader && !this.#stream) this.books.noteResponse(nowMs);
     this.#takeLeg()?.release(bodyDone, nowMs);
@@ -236,7 +239,7 @@ export class Attempt implements ResponseReceiver {
     this.#stream = true;
     leg.becomeTunnel();
     context.metrics.countTunnel('upgrade');
-    client.switchProtocols(head);
+    client.switchProtocols(head, this.#request.marks);
     this.#timer.enterIdle(nowMs, policy.plan.timeouts.idleMs);
     this.#phase = Phase.Tunnel;
     context.tunnels++;

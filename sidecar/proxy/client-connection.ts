@@ -19,6 +19,7 @@ import type { Downstream } from './downstream.ts';
 import { Exchange } from './exchange.ts';
 import { hopelessHead } from './first-bytes.ts';
 import { namesNoService } from './forwarded-heads.ts';
+import type { GivenAnswer } from './given-answer.ts';
 import { endpointName } from './http1-endpoint.ts';
 import type { AnswerContext } from './local-answer.ts';
 import { Outbox } from './outbox.ts';
@@ -167,9 +168,9 @@ export class ClientConnection implements Downstream, TimerNode {
     this.#answers.informational(head, request);
   }
 
-  beginResponse(head: ResponseHead, request: RequestHead, requestDone: boolean): void {
+  beginResponse(head: ResponseHead, request: RequestHead, requestDone: boolean, marks: string): void {
     if (!requestDone || !request.keepAlive || this.#closing()) this.#answers.keepAlive = false;
-    this.#answers.begin(head, request);
+    this.#answers.begin(head, request, marks);
   }
 
   responseData(buffer: Buffer, start: number, end: number): boolean {
@@ -184,8 +185,8 @@ export class ClientConnection implements Downstream, TimerNode {
     this.#answers.end(trailers);
   }
 
-  switchProtocols(head: ResponseHead): void {
-    this.#answers.switchProtocols(head);
+  switchProtocols(head: ResponseHead, marks: string): void {
+    this.#answers.switchProtocols(head, marks);
   }
 
   tunnelData(buffer: Buffer, start: number, end: number): boolean {
@@ -203,11 +204,22 @@ export class ClientConnection implements Downstream, TimerNode {
   }
 
   answerLocally(answer: LocalAnswer, context: AnswerContext, requestDone: boolean): void {
-    if (!requestDone || answer.closes || !this.#head.keepAlive || this.#closing()) this.#answers.keepAlive = false;
-    // An HTTP/1.0 client would have to be told that the connection stays: rather it ends.
-    if (this.#head.minorVersion === 0) this.#answers.keepAlive = false;
+    this.#endsBehind(answer.closes || !requestDone);
     this.#answers.local(answer, context, this.#head.method !== 'HEAD');
     this.responseDone(requestDone);
+  }
+
+  give(answer: GivenAnswer, marks: string, requestDone: boolean): void {
+    this.#endsBehind(!requestDone);
+    this.#answers.give(answer, marks, this.#head.method !== 'HEAD');
+    this.responseDone(requestDone);
+  }
+
+  /** Whether the connection ends behind an answer of ours. */
+  #endsBehind(must: boolean): void {
+    // An HTTP/1.0 client would have to be told that the connection stays: rather it ends.
+    if (must || !this.#head.keepAlive || this.#head.minorVersion === 0 || this.#closing())
+      this.#answers.keepAlive = false;
   }
 
   expire(): void {
@@ -424,6 +436,8 @@ export class ClientConnection implements Downstream, TimerNode {
       correlationId: '',
       retryAfterMs: 0,
       detail: detail === '' ? '' : `Refused: ${detail}.`,
+      marks: '',
+      rescued: '',
     };
   }
 

@@ -8,6 +8,9 @@ import { type Network, systemNetwork } from './network.ts';
 import { REPLAY_POOL_BYTES, ReplayPool } from './replay-body.ts';
 import type { Ticker } from './ticker.ts';
 
+/** Memory for the last good answers of all dependencies together. */
+const LAST_GOOD_POOL_BYTES = 16 * 1024 * 1024;
+
 /** What waits in a bulkhead of the data path: an exchange. */
 interface Grantable extends BulkheadWaiter {
   granted(): void;
@@ -22,6 +25,7 @@ export class ProxyContext {
   /** What the sidecar does for its own sake. */
   readonly shedder: LoadShedder;
   readonly replayPool = new ReplayPool(REPLAY_POOL_BYTES);
+  readonly lastGoodPool = new ReplayPool(LAST_GOOD_POOL_BYTES);
   /** Requests in progress. */
   active = 0;
   /** Requests since the start; a look at it tells whether any came. */

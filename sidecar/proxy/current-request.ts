@@ -1,9 +1,12 @@
 // What the parts of an exchange share of the request in progress. One object per client connection, reused for every request on it.
 import type { RequestHead } from '../http1/request-head.ts';
+import type { RouteMetrics } from '../metrics/route-metrics.ts';
+import type { Recording } from '../policies/last-good.ts';
 import type { ProxyContext } from './context.ts';
 import type { DependencyRuntime } from './dependency.ts';
 import type { Downstream } from './downstream.ts';
 import { ReplayBody } from './replay-body.ts';
+import { Rescue } from './rescue.ts';
 import type { RoutePolicy } from './route-policies.ts';
 
 /** What is sent to the dependency: the head as the application wrote it, and what of it is ours to say. A leg puts it into its protocol. */
@@ -25,8 +28,20 @@ export class CurrentRequest implements OutgoingRequest {
   readonly context: ProxyContext;
   readonly head: RequestHead;
   readonly replay: ReplayBody;
+  readonly rescue: Rescue;
+  /** Whom the application called. */
+  declared: DependencyRuntime;
+  /** Who is asked now: another one, where a fallback says so. */
   dependency: DependencyRuntime;
   policy: RoutePolicy;
+  /** What the request is counted by, whoever answers it. */
+  metrics: RouteMetrics;
+  /** The field line of an injected delay, with CR LF before it; empty: there was none. */
+  faultMark = '';
+  /** With it, field lines that say what took the place of a failure; empty for most. */
+  marks = '';
+  /** The answer is kept as it passes by. */
+  recording: Recording | null = null;
   host = '';
   correlationId = '';
   fields = '';
@@ -45,8 +60,18 @@ export class CurrentRequest implements OutgoingRequest {
     this.client = client;
     this.context = context;
     this.head = head;
+    this.declared = dependency;
     this.dependency = dependency;
     this.policy = dependency.policyFor('', '/', '');
+    this.metrics = this.policy.metrics;
     this.replay = new ReplayBody(context.replayPool);
+    this.rescue = new Rescue(this);
+  }
+
+  /** A fault was injected: every answer says so. */
+  delayed(): void {
+    const mark = '\r\nBreakwater-Fault: delay';
+    this.marks = mark + this.marks.slice(this.faultMark.length);
+    this.faultMark = mark;
   }
 }

@@ -66,6 +66,8 @@ export interface Holdings {
   clientConnections: number;
   timers: number;
   replayBytes: number;
+  /** Of answers that are being kept and are not whole yet. */
+  recordingBytes: number;
   /** Attempts that count as load of an endpoint. */
   attempts: number;
   bulkheadPlaces: number;
@@ -109,6 +111,8 @@ export class ProxyDataPlane implements DataPlane {
       random,
       nowMs: () => clock.monotonicMs(),
       unixMs: () => clock.unixMs(),
+      lastGoodPool: this.#context.lastGoodPool,
+      find: (id) => this.#dependencies.get(id),
       createEndpoint: (address, port) => new Http1Endpoint(address, port, network),
       mayDialClusterIp: (address) => !this.#standalone || isLoopback(address),
       locallyDisabled: () => this.#locallyDisabled,
@@ -209,7 +213,7 @@ export class ProxyDataPlane implements DataPlane {
   }
 
   held(): Holdings {
-    const { active, tunnels, clientConnections, ticker, replayPool } = this.#context;
+    const { active, tunnels, clientConnections, ticker, replayPool, lastGoodPool } = this.#context;
     const held = {
       requests: active,
       tunnels,
@@ -217,19 +221,21 @@ export class ProxyDataPlane implements DataPlane {
       timers: ticker.size,
       replayBytes: replayPool.usedBytes,
     };
+    let recordingBytes = lastGoodPool.usedBytes;
     let attempts = 0;
     let bulkheadPlaces = 0;
     let bulkheadQueued = 0;
     let probes = 0;
     for (const dependency of this.#all()) {
       attempts += dependency.endpoints.load;
+      for (const { bytes } of dependency.policies.lastGood.values()) recordingBytes -= bytes;
       for (const { inFlight, queued } of dependency.policies.bulkheads.values()) {
         bulkheadPlaces += inFlight;
         bulkheadQueued += queued;
       }
       for (const { breaker } of dependency.policies.circuits.values()) probes += breaker.probesInFlight;
     }
-    return { ...held, attempts, bulkheadPlaces, bulkheadQueued, probes };
+    return { ...held, recordingBytes, attempts, bulkheadPlaces, bulkheadQueued, probes };
   }
 
   circuits(): CircuitView[] {

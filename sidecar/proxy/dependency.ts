@@ -5,6 +5,7 @@ import type { DependencyPlan, PolicyPlan } from '../../plan/plan.ts';
 import type { Random } from '../../runtime/random.ts';
 import type { SidecarMetrics } from '../metrics/sidecar-metrics.ts';
 import { BREAKER_STATES } from '../policies/circuit-breaker.ts';
+import type { BytePool } from '../policies/last-good.ts';
 import type { RouteTable } from '../route/match.ts';
 import type { CircuitEntry } from './circuit.ts';
 import { DependencyEndpoints, type EndpointsEnvironment } from './dependency-endpoints.ts';
@@ -15,6 +16,10 @@ export interface DependencyEnvironment extends EndpointsEnvironment {
   random: Random;
   nowMs(): number;
   unixMs(): number;
+  /** Bound of all last good answers together. */
+  lastGoodPool: BytePool;
+  /** A dependency of the same plan, by its id. */
+  find(id: string): DependencyRuntime | undefined;
   /** The local kill switch (`breakwater disable`) is thrown. */
   locallyDisabled(): boolean;
   onTransition(dependency: DependencyRuntime, circuit: CircuitEntry): void;
@@ -42,6 +47,7 @@ export class DependencyRuntime {
     const { metrics, random } = environment;
     this.policies = new RoutePolicies({
       random,
+      lastGoodPool: environment.lastGoodPool,
       nowMs: () => environment.nowMs(),
       unixMs: () => environment.unixMs(),
       routeMetrics: (rule) => metrics.route(label, rule),
@@ -105,6 +111,12 @@ export class DependencyRuntime {
     return this.policies.row(this.#routes.match(method, path, fields));
   }
 
+  /** Another entry of the same ServiceDependency; null: it is not in the plan. */
+  sibling(name: string): DependencyRuntime | null {
+    const { namespace, serviceDependency } = this.plan;
+    return this.#environment.find(`${namespace}/${serviceDependency}/${name}`) ?? null;
+  }
+
   /** What holds for a connection as a whole: the policy of no rule. */
   get base(): PolicyPlan {
     return this.plan.policies[this.plan.combinations[0] ?? 0] ?? PASS_THROUGH;
@@ -118,8 +130,6 @@ export class DependencyRuntime {
   remove(): void {
     this.removed = true;
     this.endpoints.remove();
-    this.policies.circuits.clear();
-    this.policies.detections.clear();
-    this.policies.choices.clear();
+    this.policies.remove();
   }
 }

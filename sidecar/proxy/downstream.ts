@@ -2,6 +2,7 @@
 import type { LocalAnswer } from '../errors.ts';
 import type { RequestHead } from '../http1/request-head.ts';
 import type { ResponseHead } from '../http1/response-head.ts';
+import type { GivenAnswer } from './given-answer.ts';
 import type { AnswerContext } from './local-answer.ts';
 
 export interface Downstream {
@@ -15,8 +16,8 @@ export interface Downstream {
   keepRead(buffer: Buffer): void;
   /** Passes a 1xx on, where the application can take one. */
   informational(head: ResponseHead, request: RequestHead): void;
-  /** The head of the response, as far as it is ours to write. */
-  beginResponse(head: ResponseHead, request: RequestHead, requestDone: boolean): void;
+  /** The head of the response, as far as it is ours to write. `marks`: field lines of ours, each with CR LF before it. */
+  beginResponse(head: ResponseHead, request: RequestHead, requestDone: boolean, marks: string): void;
   /** Bytes of its body. False: a write still needs them, so that nothing may be read into this buffer any more. */
   responseData(buffer: Buffer, start: number, end: number): boolean;
   /** Writes out what was gathered. False: the application reads more slowly than the dependency writes; `clientDrained` follows. */
@@ -26,8 +27,10 @@ export interface Downstream {
   /** The answer is written; on to the next request, or the end of the connection. */
   responseDone(requestDone: boolean): void;
   answerLocally(answer: LocalAnswer, context: AnswerContext, requestDone: boolean): void;
+  /** An answer that takes the place of a failure. `marks`: as in `beginResponse`. */
+  give(answer: GivenAnswer, marks: string, requestDone: boolean): void;
   /** Passes a 101 on. */
-  switchProtocols(head: ResponseHead): void;
+  switchProtocols(head: ResponseHead, marks: string): void;
   becomeTunnel(): void;
   /** Bytes of a tunnel; as `responseData`. */
   tunnelData(buffer: Buffer, start: number, end: number): boolean;

@@ -4,10 +4,12 @@
 //
 //   layer          where                     why here
 //   observe        #observe                  every path counts the request exactly once, whatever answered it
-//   rescue         #refuse                   turns every refusal into an answer that says who and why; the place of a fallback
+//   rescue         #refuse                   turns every refusal into an answer that says who and why
+//   fallback       #refuse, replaces         another answer in its place, or another dependency (rescue.ts), whose layers begin at `faults`
 //   load shedding  begin                     what the sidecar itself cannot take costs it nothing but the answer
 //   deadline       begin                     from the head on: queue, backoff and all attempts included
-//   rate limit     #startRequest             counts requests and not attempts, before anything is spent on them
+//   faults         #startRequest             injected on purpose: before anything is spent, and nobody is to blame for them
+//   rate limit     #pastDelay                counts requests and not attempts, before anything is spent on them
 //   attempts       #startAttempt, attemptFailed   the budget and the retry rule decide on another one (attempts.ts)
 //   breaker look   #startAttempt             refuse early, before a place in the queue is taken
 //   bulkhead       #startAttempt, granted    held to the end of the body; a backoff holds no place
@@ -22,9 +24,11 @@ import { LOCAL_ANSWERS, type LocalAnswer } from '../errors.ts';
 import { fieldValue } from '../http1/field-value.ts';
 import type { RequestHead } from '../http1/request-head.ts';
 import type { ResponseHead } from '../http1/response-head.ts';
-import { AttemptResult, REASON_UPSTREAM, reasonSlot } from '../metrics/route-metrics.ts';
+import { AttemptResult, Fault, REASON_UPSTREAM, REPLACED_ANSWERS, reasonSlot } from '../metrics/route-metrics.ts';
 import { Admission, type BulkheadWaiter } from '../policies/bulkhead.ts';
 import { BreakerState, Outcome } from '../policies/circuit-breaker.ts';
+import { answerBits, statusBits } from '../policies/fallback.ts';
+import { drawAbort, drawDelayMs } from '../policies/fault-injection.ts';
 import { SHED_REASONS, ShedReason } from '../policies/load-shedder.ts';
 import { rateLimitFields } from '../policies/rate-limit.ts';
 import { Attempt, type AttemptOwner } from './attempt.ts';
@@ -43,7 +47,10 @@ const FORCED_OPEN =
 /** The sidecar is over it in seconds, or another pod's is not at its limits. */
 const SHED_RETRY_AFTER_MS = 1_000;
 
-const Phase = { Idle: 0, Admitting: 1, Queued: 2, Backoff: 3, Attempting: 4 } as const;
+const DELAYED_TOO_LONG =
+  'timeouts.request passed while faultInjection.delay of a policy held the request back on purpose; nothing was sent.';
+
+const Phase = { Idle: 0, Admitting: 1, Queued: 2, Backoff: 3, Attempting: 4, Delayed: 5 } as const;
 
 export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
   bulkheadPrevious: BulkheadWaiter | null = null;
@@ -67,7 +74,7 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
 
   /** The next request is for another one: only its Host could tell. */
   serve(dependency: DependencyRuntime): void {
-    this.#request.dependency = dependency;
+    this.#request.declared = dependency;
   }
 
   // ---- what the application does --------------------------------------------------------------------------------------------------
@@ -76,15 +83,20 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
   begin(host: string, correlationId: string, hasBody: boolean): void {
     const request = this.#request;
     const nowMs = this.#context.ticker.nowMs();
+    request.dependency = request.declared;
     const { method, path, fields } = request.head;
     const policy = request.dependency.policyFor(method, path, fields);
     request.policy = policy;
+    request.metrics = policy.metrics;
+    request.faultMark = '';
+    request.marks = '';
     request.host = host;
     request.correlationId = correlationId;
     request.hasBody = hasBody;
     request.bodyDone = !hasBody;
     request.startMs = nowMs;
-    request.replay.begin(hasBody && mayRepeat(policy, request.head));
+    request.rescue.begin();
+    request.replay.begin(hasBody && (mayRepeat(policy, request.head) || request.rescue.mayAskAnother(policy)));
     this.#timer.begin(nowMs, policy.plan.timeouts.requestMs);
     takeDeadline(request, this.#timer, nowMs);
     this.#attempts.begin();
@@ -157,8 +169,25 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
 
   /** The layers that see a request once, whatever number of attempts it takes. */
   #startRequest(nowMs: number): void {
+    const { faults, metrics } = this.#request.policy;
+    const delayMs = faults === null ? 0 : drawDelayMs(faults.plan, this.#context.random);
+    if (delayMs === 0) {
+      this.#pastDelay(nowMs);
+      return;
+    }
+    metrics.faults[Fault.delay] = (metrics.faults[Fault.delay] ?? 0) + 1;
+    this.#request.delayed();
+    this.#wait(Phase.Delayed, nowMs + delayMs);
+  }
+
+  #pastDelay(nowMs: number): void {
     const { head, policy } = this.#request;
-    const { rateLimit } = policy;
+    const { budget, faults, metrics, rateLimit } = policy;
+    if (faults !== null && drawAbort(faults.plan, this.#context.random) !== 0) {
+      metrics.faults[Fault.abort] = (metrics.faults[Fault.abort] ?? 0) + 1;
+      this.#refuse(faults.abort, nowMs);
+      return;
+    }
     if (rateLimit) {
       const { headerName } = rateLimit;
       const value = headerName === null ? '' : (fieldValue(head.fields, headerName) ?? '');
@@ -167,7 +196,7 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
         return;
       }
     }
-    this.#request.policy.budget?.recordRequest(nowMs);
+    budget?.recordRequest(nowMs);
     this.#startAttempt(nowMs);
   }
 
@@ -214,13 +243,15 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
   }
 
   #admitted(nowMs: number): void {
-    const { client, dependency, head, policy } = this.#request;
+    const { client, declared, dependency, head, policy } = this.#request;
     if (!this.#attempt.books.admit(policy, nowMs)) {
       this.#refuseOpen(nowMs);
       return;
     }
     const { failedEndpoints } = this.#attempts;
-    const endpoint = dependency.endpoints.pick(failedEndpoints, client.originalDestination, policy.choice);
+    // Where the application's connection was made to says nothing of another dependency.
+    const original = dependency === declared ? client.originalDestination : null;
+    const endpoint = dependency.endpoints.pick(failedEndpoints, original, policy.choice);
     if (!endpoint) {
       this.#attempt.end(Outcome.Ignored, -1);
       this.#refuse(LOCAL_ANSWERS.noEndpoints, nowMs, 0, dependency.endpoints.whyNone);
@@ -261,15 +292,17 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
   }
 
   /** The response is dropped with its connection. */
-  retriesInstead(failureBits: number, head: ResponseHead, nowMs: number): boolean {
+  replaces(failureBits: number, head: ResponseHead, nowMs: number): boolean {
     const { failureStatus } = AttemptResult;
-    const atMs = this.#attempts.nextAtMs(failureBits, failureStatus, false, head, this.#timer.deadlineMs, nowMs);
-    if (atMs < 0) return false;
+    const { deadlineMs } = this.#timer;
+    const atMs = this.#attempts.nextAtMs(failureBits, failureStatus, false, head, deadlineMs, nowMs);
+    if (atMs < 0 && !this.#request.rescue.find(statusBits(head.status), deadlineMs, nowMs)) return false;
     this.#attempt.books.noteResponse(nowMs);
     this.#attempts.failedAt(this.#attempt.books.endpoint);
     this.#attempt.drop();
     this.#attempt.end(Outcome.Failure, failureStatus, failureBits);
-    this.#wait(Phase.Backoff, atMs);
+    if (atMs >= 0) this.#wait(Phase.Backoff, atMs);
+    else this.#fallBack(head.status === 429 ? REPLACED_ANSWERS.tooManyRequests : REPLACED_ANSWERS.serverError, nowMs);
     return true;
   }
 
@@ -284,7 +317,7 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
 
   answered(status: number, nowMs: number, stream: boolean): void {
     const { bodyDone, client, startMs } = this.#request;
-    this.#observe(status, REASON_UPSTREAM, stream ? -1 : nowMs - startMs);
+    this.#observe(status, this.#request.rescue.reason, stream ? -1 : nowMs - startMs);
     this.#reset();
     client.responseDone(bodyDone);
   }
@@ -296,7 +329,7 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
   }
 
   streamEnded(status: number, reason: number): void {
-    this.#observe(status, reason, -1);
+    this.#observe(status, reason === REASON_UPSTREAM ? this.#request.rescue.reason : reason, -1);
     this.#reset();
   }
 
@@ -316,6 +349,10 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
       case Phase.Backoff:
         if (deadline) this.#refuse(LOCAL_ANSWERS.deadline, nowMs);
         else this.#startAttempt(nowMs);
+        break;
+      case Phase.Delayed:
+        if (deadline) this.#refuse(LOCAL_ANSWERS.deadline, nowMs, 0, DELAYED_TOO_LONG);
+        else this.#pastDelay(nowMs);
         break;
       case Phase.Attempting:
         this.#attempt.timeOver(nowMs, deadline);
@@ -356,7 +393,11 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
   }
 
   #refuse(answer: LocalAnswer, nowMs: number, retryAfterMs = 0, detail = '', fields = ''): void {
-    const { bodyDone, client, correlationId, dependency, policy, startMs } = this.#request;
+    const { bodyDone, client, correlationId, dependency, policy, rescue, startMs } = this.#request;
+    if (policy.fallback !== null && rescue.find(answerBits(answer), this.#timer.deadlineMs, nowMs)) {
+      this.#fallBack(answer.code, nowMs);
+      return;
+    }
     this.#observe(answer.status, reasonSlot(answer.code), nowMs - startMs);
     const context = {
       dependency: dependency.plan.id,
@@ -366,11 +407,43 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
       endpoint: this.#attempts.failedEndpoints.at(-1)?.name ?? '',
       correlationId,
       retryAfterMs,
-      detail: answer === LOCAL_ANSWERS.deadline ? deadlineDetail(this.#request) : detail,
+      detail: detail === '' && answer === LOCAL_ANSWERS.deadline ? deadlineDetail(this.#request) : detail,
       fields,
+      marks: rescue.marksOfRefusal,
+      rescued: rescue.code,
     };
     this.#reset();
     client.answerLocally(answer, context, bodyDone);
+  }
+
+  /** The attempts are over, and what was found takes the place of the failure. `code`: the reason of that. */
+  #fallBack(code: string, nowMs: number): void {
+    const { bodyDone, client, correlationId, rescue, startMs } = this.#request;
+    rescue.take(code);
+    if (rescue.target) {
+      this.#askInstead(rescue.target, nowMs);
+    } else if (rescue.given) {
+      const { given } = rescue;
+      this.#observe(given.status, rescue.reason, nowMs - startMs);
+      const marks = `${this.#request.marks}\r\nX-Correlation-ID: ${correlationId}`;
+      this.#reset();
+      client.give(given, marks, bodyDone);
+    }
+  }
+
+  /** Once, under the policies of that dependency, and in the time that is left. */
+  #askInstead(target: DependencyRuntime, nowMs: number): void {
+    const request = this.#request;
+    request.dependency = target;
+    request.host = target.plan.authority;
+    request.policy = target.policyFor(request.head.method, request.head.path, request.head.fields);
+    this.#attempts.begin();
+    const { requestMs } = request.policy.plan.timeouts;
+    if (requestMs > 0) this.#timer.shorten(nowMs + requestMs);
+    // What its policy tells of the deadline, and takes of the caller's.
+    takeDeadline(request, this.#timer, nowMs);
+    this.#phase = Phase.Admitting;
+    this.#startRequest(nowMs);
   }
 
   /** Nobody is there to be answered any more. */
@@ -382,7 +455,7 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
 
   /** Once per request. `status` 0: the application went away before the answer. `durationMs` below zero: a stream. */
   #observe(status: number, reason: number, durationMs: number): void {
-    this.#request.policy.metrics.observe(status, reason, durationMs);
+    this.#request.metrics.observe(status, reason, durationMs);
   }
 
   #elapsedMs(): number {
@@ -394,6 +467,8 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
     if (this.#phase !== Phase.Idle) this.#context.active--;
     this.#phase = Phase.Idle;
     this.#attempt.reset();
+    this.#request.recording?.discard();
+    this.#request.recording = null;
     this.#request.replay.clear();
   }
 }

@@ -39,8 +39,9 @@ export function responseFraming(head: ResponseHead, request: RequestHead): numbe
   return request.minorVersion === 0 ? Framing.UntilClose : Framing.Chunked;
 }
 
-export function responseText(head: ResponseHead, request: RequestHead, keepAlive: boolean): string {
-  let text = `HTTP/1.1 ${head.status} ${head.reason}${head.fields}`;
+/** `marks`: field lines of ours, each with CR LF before it. */
+export function responseText(head: ResponseHead, request: RequestHead, keepAlive: boolean, marks: string): string {
+  let text = `HTTP/1.1 ${head.status} ${head.reason}${head.fields}${marks}`;
   if (head.contentLength >= 0) text += `\r\nContent-Length: ${head.contentLength}`;
   else if (request.minorVersion === 1 && (head.chunked || !isBodyless(head, request)))
     text += '\r\nTransfer-Encoding: chunked';

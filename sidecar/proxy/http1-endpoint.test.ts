@@ -8,6 +8,7 @@ import { DependencyRuntime } from './dependency.ts';
 import { dependencyPlan } from './fixtures.ts';
 import type { Http1Connection } from './http1-connection.ts';
 import { Http1Endpoint } from './http1-endpoint.ts';
+import { ReplayPool } from './replay-body.ts';
 import type { ResponseReceiver } from './upstream.ts';
 
 let server: Server;
@@ -74,6 +75,8 @@ describe('an idle connection', () => {
       random: seededRandom(1),
       nowMs: () => 0,
       unixMs: () => 0,
+      lastGoodPool: new ReplayPool(0),
+      find: () => undefined,
       createEndpoint: (address, port) => new Http1Endpoint(address, port),
       mayDialClusterIp: () => true,
       locallyDisabled: () => false,

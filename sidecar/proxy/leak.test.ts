@@ -37,6 +37,7 @@ const NOTHING = {
   clientConnections: 0,
   timers: 0,
   replayBytes: 0,
+  recordingBytes: 0,
   attempts: 0,
   bulkheadPlaces: 0,
   bulkheadQueued: 0,

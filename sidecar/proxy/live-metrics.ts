@@ -54,6 +54,15 @@ export function liveMetrics(
       all().flatMap(({ label, policies }) =>
         Array.from(policies.choices.values(), ({ key, panicking }) => ({ dependency: label, choice: key, panicking })),
       ),
+    lastGood: () =>
+      all().flatMap(({ label, policies }) =>
+        Array.from(policies.lastGood.entries(), ([fallback, { answers, bytes }]) => ({
+          dependency: label,
+          fallback,
+          answers,
+          bytes,
+        })),
+      ),
     dependencies: () =>
       all().map(({ label, endpoints, enforced }) => ({
         dependency: label,

@@ -1,4 +1,5 @@
 // The answers that the sidecar gives itself: who says no, why, and when to come back (RFC 9457).
+import { STATUS_CODES } from 'node:http';
 import type { PolicyPlan } from '../../plan/plan.ts';
 import { LOCAL_ANSWERS, type LocalAnswer } from '../errors.ts';
 
@@ -15,18 +16,11 @@ export interface AnswerContext {
   detail: string;
   /** Further field lines of the answer, each with CR LF behind it. */
   fields?: string;
+  /** Field lines that say what was done before, each with CR LF before it; empty: nothing was. */
+  marks: string;
+  /** The reason of what a fallback was tried for; empty: none was. */
+  rescued: string;
 }
-
-const STATUS_TEXT: Record<number, string> = {
-  400: 'Bad Request',
-  403: 'Forbidden',
-  414: 'URI Too Long',
-  429: 'Too Many Requests',
-  431: 'Request Header Fields Too Large',
-  502: 'Bad Gateway',
-  503: 'Service Unavailable',
-  504: 'Gateway Timeout',
-};
 
 /** The whole response as latin1 text. `withBody` is false in answers to HEAD. */
 export function renderLocalAnswer(
@@ -48,10 +42,11 @@ export function renderLocalAnswer(
   if (context.attempts > 0) problem['attempts'] = context.attempts;
   if (context.endpoint) problem['endpoint'] = context.endpoint;
   if (retryAfterSeconds > 0) problem['retryAfterSeconds'] = retryAfterSeconds;
+  if (context.rescued) problem['rescued'] = context.rescued;
   if (context.correlationId) problem['correlationId'] = context.correlationId;
   const body = asciiJson(problem);
-  let head = `HTTP/1.1 ${answer.status} ${STATUS_TEXT[answer.status] ?? ''}\r\nContent-Type: application/problem+json\r\n`;
-  head += `Breakwater-Reason: ${answer.code}\r\n`;
+  let head = `HTTP/1.1 ${answer.status} ${STATUS_CODES[answer.status] ?? ''}\r\nContent-Type: application/problem+json\r\n`;
+  head += `Breakwater-Reason: ${answer.code}${context.marks}\r\n`;
   if (retryAfterSeconds > 0) head += `Retry-After: ${retryAfterSeconds}\r\n`;
   if (context.fields) head += context.fields;
   if (context.correlationId) head += `X-Correlation-ID: ${context.correlationId}\r\n`;
@@ -67,17 +62,19 @@ export function secondsOf(retryAfterMs: number): number {
 
 /** The policy that an answer comes from; empty where none did. */
 export function sourceOf(answer: LocalAnswer, { sources }: PolicyPlan): string {
-  switch (answer) {
-    case LOCAL_ANSWERS.circuitOpen:
+  switch (answer.code) {
+    case LOCAL_ANSWERS.circuitOpen.code:
       return sources.circuitBreaker ?? '';
-    case LOCAL_ANSWERS.bulkheadFull:
-    case LOCAL_ANSWERS.queueTimeout:
+    case LOCAL_ANSWERS.bulkheadFull.code:
+    case LOCAL_ANSWERS.queueTimeout.code:
       return sources.bulkhead ?? '';
-    case LOCAL_ANSWERS.rateLimited:
+    case LOCAL_ANSWERS.rateLimited.code:
       return sources.rateLimit ?? '';
-    case LOCAL_ANSWERS.deadline:
-    case LOCAL_ANSWERS.attemptTimeout:
+    case LOCAL_ANSWERS.deadline.code:
+    case LOCAL_ANSWERS.attemptTimeout.code:
       return sources.timeouts ?? '';
+    case LOCAL_ANSWERS.faultInjected.code:
+      return sources.faultInjection ?? '';
     default:
       return '';
   }

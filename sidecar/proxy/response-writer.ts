@@ -4,6 +4,7 @@ import { encodeChunkHead } from '../http1/chunked.ts';
 import type { RequestHead } from '../http1/request-head.ts';
 import type { ResponseHead } from '../http1/response-head.ts';
 import { Framing, lastChunk, responseFraming, responseText } from './forwarded-heads.ts';
+import { type GivenAnswer, givenHead } from './given-answer.ts';
 import { type AnswerContext, renderLocalAnswer } from './local-answer.ts';
 import type { Outbox } from './outbox.ts';
 
@@ -27,7 +28,7 @@ export class ResponseWriter {
     this.out.flush();
   }
 
-  begin(head: ResponseHead, request: RequestHead): void {
+  begin(head: ResponseHead, request: RequestHead, marks: string): void {
     const framing = responseFraming(head, request);
     if (framing === Framing.UntilClose) {
       this.keepAlive = false;
@@ -35,7 +36,7 @@ export class ResponseWriter {
     }
     this.#chunkOut = framing === Framing.Chunked;
     this.#writesBefore = this.out.writes;
-    this.out.text(responseText(head, request, this.keepAlive));
+    this.out.text(responseText(head, request, this.keepAlive, marks));
   }
 
   /** True: nothing of the answer was written yet, and it is forgotten. */
@@ -60,10 +61,17 @@ export class ResponseWriter {
     this.out.flush();
   }
 
-  switchProtocols(head: ResponseHead): void {
+  switchProtocols(head: ResponseHead, marks: string): void {
     this.out.text(
-      `HTTP/1.1 101 ${head.reason}\r\nConnection: Upgrade\r\nUpgrade: ${head.upgrade}${head.fields}\r\n\r\n`,
+      `HTTP/1.1 101 ${head.reason}\r\nConnection: Upgrade\r\nUpgrade: ${head.upgrade}${head.fields}${marks}\r\n\r\n`,
     );
+    this.out.flush();
+  }
+
+  give(answer: GivenAnswer, marks: string, withBody: boolean): void {
+    this.out.text(givenHead(answer, marks, !this.keepAlive));
+    // The body is never written to: whether the write is done by now does not matter.
+    if (withBody) this.out.lend(answer.body, 0, answer.body.length);
     this.out.flush();
   }
 

@@ -6,13 +6,18 @@ import type { PolicyPlan } from '../../plan/plan.ts';
 import { NO_BLOCKS } from '../../plan/policies/blocks.ts';
 import type { BulkheadPlan } from '../../plan/policies/bulkhead.ts';
 import type { CircuitBreakerPlan } from '../../plan/policies/circuit-breaker.ts';
+import type { FallbackPlan, LastGoodPlan } from '../../plan/policies/fallback.ts';
+import type { FaultInjectionPlan } from '../../plan/policies/fault-injection.ts';
 import type { OutlierDetectionPlan } from '../../plan/policies/outlier-detection.ts';
 import type { RateLimitPlan } from '../../plan/policies/rate-limit.ts';
 import type { RetriesPlan } from '../../plan/policies/retries.ts';
 import type { Random } from '../../runtime/random.ts';
-import type { RouteMetrics } from '../metrics/route-metrics.ts';
+import { LOCAL_ANSWERS, type LocalAnswer } from '../errors.ts';
+import { Fallback, type RouteMetrics } from '../metrics/route-metrics.ts';
 import type { BreakerState, CircuitBreaker } from '../policies/circuit-breaker.ts';
 import { failureMask } from '../policies/failures.ts';
+import { fallbackMask } from '../policies/fallback.ts';
+import { type BytePool, LastGood } from '../policies/last-good.ts';
 import { type OutlierCause, OutlierDetection } from '../policies/outlier-detection.ts';
 import { PlannedBulkhead } from '../policies/planned-bulkhead.ts';
 import { RateLimit } from '../policies/rate-limit.ts';
@@ -20,7 +25,30 @@ import { statusTable } from '../policies/retry.ts';
 import { RetryBudget } from '../policies/retry-budget.ts';
 import { type CircuitEntry, createCircuit } from './circuit.ts';
 import { type ChoicePlan, EndpointChoice } from './endpoint-choice.ts';
+import { fixedAnswer, type GivenAnswer } from './given-answer.ts';
 import { StateTable } from './state-table.ts';
+
+/** Kept answers are looked through this often: one that is too old is not given anyhow. */
+const LAST_GOOD_SWEEP_MS = 10_000;
+
+/** What takes the place of a failure; one of `response`, `lastGood` and `dependency` is there. */
+export interface RouteFallback {
+  /** Slot of the metric. */
+  readonly kind: number;
+  /** Of `FallbackBit`s. */
+  readonly mask: number;
+  readonly allMethods: boolean;
+  readonly response: GivenAnswer | null;
+  readonly lastGood: LastGood | null;
+  /** Name of another entry of the same ServiceDependency; empty: none. */
+  readonly dependency: string;
+}
+
+/** What is done to a share of the requests on purpose. */
+export interface RouteFaults {
+  readonly plan: FaultInjectionPlan;
+  readonly abort: LocalAnswer;
+}
 
 /** What acts on the requests of one row of the plan, ready to be driven. */
 export interface RoutePolicy {
@@ -39,6 +67,8 @@ export interface RoutePolicy {
   readonly detection: OutlierDetection | null;
   /** What is left of the live endpoints to choose from; null: all. */
   readonly choice: EndpointChoice | null;
+  readonly fallback: RouteFallback | null;
+  readonly faults: RouteFaults | null;
 }
 
 /**
@@ -49,6 +79,8 @@ export const DeadlineRule = { Untouched: 0, Ended: 1, Taken: 2, Told: 3 } as con
 
 export interface PoliciesEnvironment {
   random: Random;
+  /** Bound of all last good answers together. */
+  lastGoodPool: BytePool;
   nowMs: () => number;
   unixMs: () => number;
   routeMetrics(rule: string): RouteMetrics;
@@ -76,9 +108,11 @@ export class RoutePolicies {
   readonly #budgets: StateTable<RetriesPlan, RetryBudget>;
   readonly detections: StateTable<OutlierDetectionPlan, OutlierDetection>;
   readonly choices: StateTable<ChoicePlan, EndpointChoice>;
+  readonly lastGood: StateTable<LastGoodPlan & { stateKey: string }, LastGood>;
   /** What acts where no policy does. */
   readonly passThrough: RoutePolicy;
   #rows: RoutePolicy[] = [];
+  #lastGoodSweepMs = 0;
 
   constructor(environment: PoliciesEnvironment) {
     this.#environment = environment;
@@ -115,12 +149,25 @@ export class RoutePolicies {
       // A choice whose key is unchanged is narrowed by the same state, whose numbers may be others.
       update: (choice) => choice.refresh(),
     });
+    this.lastGood = new StateTable({
+      create: (plan) => new LastGood(plan, environment.lastGoodPool),
+      update: (lastGood, plan) => lastGood.update(plan),
+      remove: (lastGood) => lastGood.close(),
+    });
     this.passThrough = this.#policy(PASS_THROUGH);
   }
 
   /** Takes the rows of a new plan; state whose key is unchanged goes on. */
   update(plans: readonly PolicyPlan[]): void {
-    const tables = [this.circuits, this.bulkheads, this.rateLimits, this.#budgets, this.detections, this.choices];
+    const tables = [
+      this.circuits,
+      this.bulkheads,
+      this.rateLimits,
+      this.#budgets,
+      this.detections,
+      this.choices,
+      this.lastGood,
+    ];
     for (const table of tables) table.begin();
     this.#rows = plans.map((plan) => this.#policy(plan));
     for (const table of tables) table.end();
@@ -135,6 +182,9 @@ export class RoutePolicies {
   sweep(nowMs: number): void {
     for (const bulkhead of this.bulkheads.values()) bulkhead.sweep(nowMs);
     for (const detection of this.detections.values()) detection.sweep(nowMs);
+    if (nowMs < this.#lastGoodSweepMs) return;
+    this.#lastGoodSweepMs = nowMs + LAST_GOOD_SWEEP_MS;
+    for (const lastGood of this.lastGood.values()) lastGood.sweep(nowMs);
   }
 
   /** The policy of a row; what is out of range passes through. */
@@ -185,8 +235,39 @@ export class RoutePolicies {
       budget: this.#budgets.take(plan.retries),
       detection,
       choice: detection && this.choices.take({ stateKey: plan.outlierDetection?.stateKey ?? '', detection }),
+      fallback: this.#fallback(plan.fallback),
+      faults: faultsOf(plan.faultInjection),
     };
   }
+
+  #fallback(plan: FallbackPlan | null): RouteFallback | null {
+    if (plan === null) return null;
+    const { stateKey, fallbackOn, methods, response, lastGood, dependency } = plan;
+    const way = {
+      mask: fallbackMask(fallbackOn),
+      allMethods: methods === 'All',
+      response: response && fixedAnswer(response),
+      lastGood: this.lastGood.take(lastGood && { ...lastGood, stateKey }),
+      dependency: dependency ?? '',
+    };
+    if (way.response) return { kind: Fallback.response, ...way };
+    if (way.lastGood) return { kind: Fallback.lastGood, ...way };
+    return way.dependency === '' ? null : { kind: Fallback.dependency, ...way };
+  }
+
+  /** The dependency is gone: what is kept of it is given back. */
+  remove(): void {
+    this.circuits.clear();
+    this.detections.clear();
+    this.choices.clear();
+    this.lastGood.clear();
+  }
+}
+
+function faultsOf(plan: FaultInjectionPlan | null): RouteFaults | null {
+  if (plan === null) return null;
+  const { faultInjected } = LOCAL_ANSWERS;
+  return { plan, abort: { ...faultInjected, status: plan.abort?.statusCode ?? faultInjected.status } };
 }
 
 function deadlineRule(propagate: PolicyPlan['timeouts']['deadline'], outside: boolean): number {

@@ -5,6 +5,8 @@ export interface StateKind<Plan, State> {
   create(plan: Plan): State;
   /** Changed numbers hold from now on; what was counted stays counted. */
   update(state: State, plan: Plan): void;
+  /** No row names it any more: gives back what it holds. */
+  remove?(state: State): void;
 }
 
 export class StateTable<Plan extends { stateKey: string }, State> {
@@ -23,6 +25,9 @@ export class StateTable<Plan extends { stateKey: string }, State> {
   }
 
   end(): void {
+    for (const [stateKey, state] of this.#previous ?? []) {
+      if (!this.#present.has(stateKey)) this.#kind.remove?.(state);
+    }
     this.#previous = null;
   }
 
@@ -53,6 +58,7 @@ export class StateTable<Plan extends { stateKey: string }, State> {
   }
 
   clear(): void {
+    for (const state of this.#present.values()) this.#kind.remove?.(state);
     this.#present.clear();
   }
 }

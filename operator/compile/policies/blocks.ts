@@ -3,6 +3,8 @@ import { BLOCKS, type BlockName } from '../../../crds/policies/blocks.ts';
 import type { BlockCompiler, Blocks, NumbersOrAbsent, Written } from './block.ts';
 import { bulkhead } from './bulkhead.ts';
 import { circuitBreaker } from './circuit-breaker.ts';
+import { fallback } from './fallback.ts';
+import { faultInjection } from './fault-injection.ts';
 import { outlierDetection } from './outlier-detection.ts';
 import { rateLimit } from './rate-limit.ts';
 import { retries } from './retries.ts';
@@ -15,6 +17,8 @@ export const COMPILERS: { readonly [B in BlockName]: BlockCompiler<B> } = {
   outlierDetection,
   bulkhead,
   rateLimit,
+  fallback,
+  faultInjection,
 };
 
 export type AllNumbers = { readonly [B in BlockName]: NumbersOrAbsent<B> };

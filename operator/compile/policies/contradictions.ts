@@ -51,6 +51,36 @@ export const CONTRADICTIONS = {
     (it: { dependency: string }) =>
       `rateLimit has no effect on ${it.dependency}: no policy writes its requestsPerSecond; write it beside mode`,
   ),
+  FallbackWithoutAnswer: define(
+    'Accepted',
+    'Warning',
+    (it: { dependency: string }) =>
+      `on ${it.dependency} the fallback has nothing to give, so failures are answered as without it; write one of fallback.response, fallback.lastGood and fallback.dependency`,
+  ),
+  FallbackWithoutTime: define(
+    'Accepted',
+    'Warning',
+    (it: { dependency: string }) =>
+      `on ${it.dependency} fallback.fallbackOn names only Deadline, when no time is left to ask another dependency, so the fallback never acts; name more of what it is for, or write fallback.response or fallback.lastGood`,
+  ),
+  LastGoodForSafeMethods: define(
+    'Accepted',
+    'Warning',
+    (it: { dependency: string }) =>
+      `on ${it.dependency} fallback.methods is All, but only GET and HEAD have a last good answer; remove methods, or write fallback.response or fallback.dependency`,
+  ),
+  AnswerExceedsLastGood: define(
+    'Accepted',
+    'Warning',
+    (it: { dependency: string; maxAnswerBytes: number; maxBytes: number }) =>
+      `on ${it.dependency} the policies merge to fallback.lastGood.maxAnswerBytes ${it.maxAnswerBytes} above fallback.lastGood.maxBytes ${it.maxBytes}, so answers of more than ${it.maxBytes} bytes are not kept; lower maxAnswerBytes or raise maxBytes`,
+  ),
+  DelayReachesDeadline: define(
+    'Accepted',
+    'Warning',
+    (it: { dependency: string; delay: string; request: string }) =>
+      `on ${it.dependency} faultInjection delays requests by ${it.delay}, which their timeout of ${it.request} does not outlast, so every one of them is answered 504; shorten faultInjection.delay.fixed or lengthen timeouts.request`,
+  ),
   RetriesCannotFinish: define(
     'Accepted',
     'Warning',
@@ -62,7 +92,10 @@ export const CONTRADICTIONS = {
 export type ContradictionReason = keyof typeof CONTRADICTIONS;
 type Details<R extends ContradictionReason> = Parameters<(typeof CONTRADICTIONS)[R]['message']>[0];
 
-/** A contradiction, with the fields that take part in it, most to blame first: the policy that wrote one of them is told. */
+/**
+ * A contradiction, with the fields that take part in it, most to blame first: the policy that wrote one of them is told. An empty field is
+ * the block as a whole.
+ */
 export type Contradiction = {
   [R in ContradictionReason]: {
     reason: R;

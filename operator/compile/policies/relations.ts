@@ -60,5 +60,22 @@ function settleProbeTimeout(blocks: Blocks, numbers: AllNumbers, { tell, follow 
   return { ...numbers, circuitBreaker: { ...circuitBreaker, halfOpenProbeTimeoutMs: attemptMs } };
 }
 
+function tellDelayThatReachesTheDeadline(
+  _blocks: Blocks,
+  { timeouts, faultInjection }: AllNumbers,
+  tell: Findings['tell'],
+): void {
+  const delay = faultInjection?.delay ?? null;
+  if (delay === null || delay.percent === 0 || timeouts.requestMs === 0 || delay.fixedMs < timeouts.requestMs) return;
+  tell({
+    reason: 'DelayReachesDeadline',
+    fields: [
+      ['faultInjection', 'delay.fixed'],
+      ['timeouts', 'request'],
+    ],
+    details: { delay: formatDuration(delay.fixedMs), request: formatDuration(timeouts.requestMs) },
+  });
+}
+
 export const SETTLEMENTS: readonly Settlement[] = [settleProbeTimeout];
-export const RELATIONS: readonly Relation[] = [tellRetriesThatCannotFinish];
+export const RELATIONS: readonly Relation[] = [tellRetriesThatCannotFinish, tellDelayThatReachesTheDeadline];
