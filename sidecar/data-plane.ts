@@ -78,6 +78,7 @@ export interface LoadView {
   share: number;
   /** Of the memory limit; 0: there is none. */
   memoryShare: number;
+  /** Mean length of the rounds of the event loop. */
   loopDelayMs: number;
 }
 

@@ -18,7 +18,7 @@ import { statusLines } from './control/status.ts';
 import type { DataPlane } from './data-plane.ts';
 import { createSidecarMetrics } from './metrics/sidecar-metrics.ts';
 import { createMemoryReader } from './overload/cgroup-memory.ts';
-import { createLoopUtilization } from './overload/load-sampler.ts';
+import { createLoopReader } from './overload/load-sampler.ts';
 import type { DataPlaneOptions } from './proxy/data-plane.ts';
 import { createDnsQuery } from './resolve/dns-query.ts';
 import { createLookup } from './resolve/lookup.ts';
@@ -53,7 +53,7 @@ export async function startSidecar(
   const countResolution = (result: string) => metrics.countDnsResolution(result);
   const names = new NameDirectory({ ...shared, query, countResolution });
   const listen = { capture, bootstrap, outboundPort, bindHost: '127.0.0.1', originalDestination, portBefore };
-  const load = { readMemory: createMemoryReader(), loopUtilization: createLoopUtilization() };
+  const load = { readMemory: createMemoryReader(), readLoop: createLoopReader() };
   const dataPlane = parts.createDataPlane({ ...listen, ...shared, names, metrics, load });
   const killSwitch = new KillSwitch(stateDirectory, log, (disabled) => {
     dataPlane.setLocallyDisabled(disabled);

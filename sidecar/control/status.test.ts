@@ -162,6 +162,6 @@ it('tells what adaptive limits have found, and what the sidecar sheds', () => {
     '  shop/checkout/payments (bulkhead:base): 57 of at most 200 at a time, 12 now, 3 waiting; latency 62 ms, 50 ms without load',
     '  shop/checkout/stock (bulkhead:base): 20 of at most 200 at a time, 12 now, 3 waiting; latency not known yet',
     'load:      memory 96 % of its limit, so that requests are REFUSED',
-    'load:      the event loop is 80 ms late, so that 41 % of the requests are REFUSED',
+    'load:      a round of the event loop takes 80 ms, so that 41 % of the requests are REFUSED',
   ]);
 });

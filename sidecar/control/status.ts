@@ -82,7 +82,7 @@ function loadLines({ level, share, memoryShare, loopDelayMs }: LoadView): string
   if (level !== 'none') lines.push(`load:      memory ${percent(memoryShare)} of its limit, so that ${SHEDS[level]}`);
   if (share > 0)
     lines.push(
-      `load:      the event loop is ${milliseconds(loopDelayMs)} late, so that ${percent(share)} of the requests are REFUSED`,
+      `load:      a round of the event loop takes ${milliseconds(loopDelayMs)}, so that ${percent(share)} of the requests are REFUSED`,
     );
   return lines;
 }

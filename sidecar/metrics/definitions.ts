@@ -251,7 +251,7 @@ export const SIDECAR_METRICS = {
   eventLoopDelay: {
     name: 'breakwater_event_loop_delay_seconds',
     type: 'gauge',
-    help: 'How late the event loop was at the last look.',
+    help: 'How long what becomes ready waits for the event loop: the mean length of its rounds at the last look.',
     labels: [],
   },
   failedListeners: {

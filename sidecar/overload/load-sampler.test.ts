@@ -3,14 +3,14 @@ import { silentLogger } from '../../runtime/log.ts';
 import { ManualClock } from '../../runtime/manual-clock.ts';
 import { LoadShedder, ShedReason } from '../policies/load-shedder.ts';
 import type { MemoryUse } from './cgroup-memory.ts';
-import { IDLE_INTERVAL_MS, LoadSampler, SAMPLE_INTERVAL_MS } from './load-sampler.ts';
+import { createLoopReader, IDLE_INTERVAL_MS, LoadSampler, SAMPLE_INTERVAL_MS } from './load-sampler.ts';
 
 function world() {
   const clock = new ManualClock();
   const shedder = new LoadShedder();
   const state = {
     busy: true,
-    utilization: 0.2,
+    loop: { utilization: 0.2, roundMs: 1 },
     memory: { usedBytes: 10, limitBytes: 100 } as MemoryUse | null,
     reads: 0,
   };
@@ -19,7 +19,7 @@ function world() {
     clock,
     log: silentLogger,
     busy: () => state.busy,
-    loopUtilization: () => state.utilization,
+    readLoop: () => state.loop,
     readMemory: () => {
       state.reads += 1;
       if (state.memory === null) throw new Error('EMFILE');
@@ -56,19 +56,30 @@ describe('LoadSampler', () => {
     expect(shedder.judge(3)).toBe(ShedReason.None);
   });
 
-  it('takes one pause for a pause, and a loop that is always late for load', async () => {
+  it('takes one pause for a pause, and a loop whose rounds are always long for load', async () => {
     const { clock, shedder, sampler, state } = world();
-    state.utilization = 1;
-    await clock.advance(250);
-    clock.block(30_000);
-    await clock.advance(100);
-    expect(sampler.loopDelayMs).toBeLessThan(100);
+    state.loop = { utilization: 1, roundMs: 30_000 };
+    await clock.advance(2 * SAMPLE_INTERVAL_MS);
+    expect(sampler.loopDelayMs).toBe(30_000);
+    state.loop = { utilization: 0.2, roundMs: 1 };
+    await clock.advance(SAMPLE_INTERVAL_MS);
     expect(shedder.share).toBe(0);
-    for (let look = 0; look < 5; look += 1) {
-      clock.block(SAMPLE_INTERVAL_MS + 80);
-      await clock.advance(0);
-    }
-    expect(sampler.loopDelayMs).toBe(80);
+    state.loop = { utilization: 1, roundMs: 80 };
+    await clock.advance(5 * SAMPLE_INTERVAL_MS);
     expect(shedder.share).toBeGreaterThan(0);
+  });
+});
+
+describe('the reader of the event loop', () => {
+  it('knows how long the rounds are, whatever timers there are', async () => {
+    const read = createLoopReader();
+    for (let round = 0; round < 3; round += 1) {
+      const untilMs = performance.now() + 70;
+      while (performance.now() < untilMs);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    const { roundMs, utilization } = read();
+    expect(utilization).toBeGreaterThan(0.5);
+    expect(roundMs).toBeGreaterThan(30);
   });
 });

@@ -9,14 +9,29 @@ export const IDLE_INTERVAL_MS = 1_000;
 /** Memory rises over seconds; to ask the kernel costs four files. */
 const MEMORY_INTERVAL_MS = 500;
 
-/** The share of the time since its last call in which the event loop of this thread worked. */
-export function createLoopUtilization(): () => number {
+/** What the event loop did since the last look. */
+export interface LoopUse {
+  /** Share of the time in which it worked. */
+  utilization: number;
+  /** Mean length of its rounds without their rest, milliseconds: so long does what becomes ready wait for its turn. */
+  roundMs: number;
+}
+
+/**
+ * Looks at the event loop of this thread. A timer that comes late would not do: where the rounds are longer than what it was set to, it comes
+ * with the next one, late by anything between nothing and a round.
+ */
+export function createLoopReader(): () => LoopUse {
   let before = performance.eventLoopUtilization();
+  let roundsBefore = performance.nodeTiming.uvMetricsInfo.loopCount;
   return () => {
     const now = performance.eventLoopUtilization();
-    const { utilization } = performance.eventLoopUtilization(now, before);
+    const rounds = performance.nodeTiming.uvMetricsInfo.loopCount;
+    const { active, utilization } = performance.eventLoopUtilization(now, before);
+    const roundMs = active / Math.max(1, rounds - roundsBefore);
     before = now;
-    return utilization;
+    roundsBefore = rounds;
+    return { utilization, roundMs };
   };
 }
 
@@ -24,8 +39,7 @@ export interface LoadSamplerOptions {
   shedder: LoadShedder;
   /** Null: no limit is known. */
   readMemory: MemoryReader | null;
-  /** Share of the time since the last call in which the event loop worked. */
-  loopUtilization: () => number;
+  readLoop: () => LoopUse;
   /** Whether anything is being done or was asked since the last call. */
   busy: () => boolean;
   clock: Clock;
@@ -35,7 +49,6 @@ export interface LoadSamplerOptions {
 export class LoadSampler {
   readonly #options: LoadSamplerOptions;
   #cancel: (() => void) | null = null;
-  #dueMs = 0;
   #memoryAtMs = Number.NEGATIVE_INFINITY;
   #memoryShare = 0;
   #loopDelayMs = 0;
@@ -50,13 +63,13 @@ export class LoadSampler {
     return this.#memoryShare;
   }
 
-  /** How late the event loop was at the last look, milliseconds. */
+  /** Mean length of the rounds of the event loop before the last look, milliseconds. */
   get loopDelayMs(): number {
     return this.#loopDelayMs;
   }
 
   start(): void {
-    this.#options.loopUtilization();
+    this.#options.readLoop();
     this.#schedule();
   }
 
@@ -68,7 +81,6 @@ export class LoadSampler {
   #schedule(): void {
     const { clock, busy } = this.#options;
     const intervalMs = busy() ? SAMPLE_INTERVAL_MS : IDLE_INTERVAL_MS;
-    this.#dueMs = clock.monotonicMs() + intervalMs;
     this.#cancel = clock.after(intervalMs, () => {
       this.#sample();
       this.#schedule();
@@ -76,17 +88,18 @@ export class LoadSampler {
   }
 
   #sample(): void {
-    const { clock, shedder, loopUtilization } = this.#options;
+    const { clock, readLoop, shedder } = this.#options;
     const nowMs = clock.monotonicMs();
-    this.#loopDelayMs = Math.max(0, nowMs - this.#dueMs);
+    const { utilization, roundMs } = readLoop();
+    this.#loopDelayMs = roundMs;
     if (nowMs - this.#memoryAtMs >= MEMORY_INTERVAL_MS) {
       this.#memoryAtMs = nowMs;
       this.#memoryShare = this.#readMemoryShare();
     }
     shedder.observe({
       memoryShare: this.#memoryShare,
-      loopDelayMs: this.#loopDelayMs,
-      loopUtilization: loopUtilization(),
+      loopDelayMs: roundMs,
+      loopUtilization: utilization,
     });
     this.#tell();
   }

@@ -16,7 +16,7 @@
 export interface LoadSample {
   /** Share of the memory limit that is in use; 0 where there is no limit. */
   memoryShare: number;
-  /** How late the event loop came to its timer, milliseconds. */
+  /** How long what becomes ready waits for the event loop, milliseconds: the mean length of its rounds since the last sample. */
   loopDelayMs: number;
   /** Share of the time since the last sample in which the event loop worked. */
   loopUtilization: number;

@@ -9,8 +9,7 @@ import type { Random } from '../../runtime/random.ts';
 import type { CaptureMode } from '../config.ts';
 import type { AdaptiveLimitView, CaptureView, ChoiceView, CircuitView, DataPlane, LoadView } from '../data-plane.ts';
 import type { SidecarMetrics } from '../metrics/sidecar-metrics.ts';
-import type { MemoryReader } from '../overload/cgroup-memory.ts';
-import { LoadSampler } from '../overload/load-sampler.ts';
+import { LoadSampler, type LoadSamplerOptions } from '../overload/load-sampler.ts';
 import { type LoadShedder, SHED_LEVEL_NAMES } from '../policies/load-shedder.ts';
 import type { Names } from '../resolve/name-directory.ts';
 import { RouteTable } from '../route/match.ts';
@@ -51,7 +50,7 @@ export interface DataPlaneOptions {
   log: Logger;
   metrics: SidecarMetrics;
   /** Of the sidecar itself; absent: nothing is measured, and nothing shed. */
-  load?: { readMemory: MemoryReader | null; loopUtilization: () => number };
+  load?: Pick<LoadSamplerOptions, 'readMemory' | 'readLoop'>;
   /** What decides on it, where somebody else wants to know. */
   shedder?: LoadShedder;
 }

@@ -291,7 +291,10 @@ describe('load shedding', () => {
       if (received.endsWith('\r\n\r\n')) release.push(() => socket.write(OK));
     });
     let usedBytes = 96;
-    const load = { readMemory: () => ({ usedBytes, limitBytes: 100 }), loopUtilization: () => 0.1 };
+    const load = {
+      readMemory: () => ({ usedBytes, limitBytes: 100 }),
+      readLoop: () => ({ utilization: 0.1, roundMs: 0.2 }),
+    };
     const started = await startBench(dependencyPlan({}), [server.endpoint], { load });
     open.push(started);
     const { metric, plane, port } = started;
