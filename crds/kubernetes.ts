@@ -194,6 +194,12 @@ export const commonStatus = {
     keys: ['dependency', 'rule', 'state'],
     max: 256,
   }).optional(),
+  shadowCircuits: mapList(circuit.meta({ description: 'One circuit that would not be closed in some sidecars.' }), {
+    description:
+      'The circuits of breakers with mode: Shadow that would not be closed, in the same form. They refuse no call. Written at the pace of circuits.',
+    keys: ['dependency', 'rule', 'state'],
+    max: 256,
+  }).optional(),
 };
 
 /**

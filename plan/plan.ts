@@ -6,7 +6,7 @@
 // of `policies`, so that a request costs a few comparisons and one array look-up.
 import { z } from 'zod';
 import { boundedList, indexList } from './bounded.ts';
-import { blockPlans, PLANNED_BLOCKS, type PlannedBlock } from './policies/blocks.ts';
+import { blockPlans, PLANNED_BLOCKS, type PlannedBlock, shadowPlans } from './policies/blocks.ts';
 
 export const PLAN_FORMAT_VERSION = 1;
 
@@ -34,12 +34,17 @@ const sources = z
   .object(Object.fromEntries(PLANNED_BLOCKS.map((block) => [block, source])) as Record<PlannedBlock, typeof source>)
   .partial();
 
+export const shadowPlan = z.object(shadowPlans);
+export type ShadowPlan = z.infer<typeof shadowPlan>;
+
 /** What is enforced for the requests of one combination of rules. A null block does not act. */
 export const policyPlan = z.object({
   /** Name of the narrowest matching rule, or "base"; the `rule` label of metrics. */
   rule: text(253),
   ...blockPlans,
   sources,
+  /** Absent where nothing is shadowed. Its circuits and bulkheads have state of their own, under keys of their own. */
+  shadow: shadowPlan.optional(),
 });
 export type PolicyPlan = z.infer<typeof policyPlan>;
 

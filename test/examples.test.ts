@@ -172,6 +172,19 @@ describe('the examples', () => {
     });
   });
 
+  it('shadow.yaml judges without acting', () => {
+    expect(base(['shadow.yaml'], 'payments')).toMatchObject({
+      circuitBreaker: null,
+      bulkhead: null,
+      shadow: {
+        timeouts: null,
+        retries: null,
+        circuitBreaker: { consecutiveFailures: 5, openForMs: 15_000 },
+        bulkhead: { maxConcurrent: 20 },
+      },
+    });
+  });
+
   it('complete.yaml merges what holds for all calls with what payments needs', () => {
     const policies = policiesOf(['complete.yaml'], 'payments');
     expect(policies.find(({ rule }) => rule === 'base')).toMatchObject({

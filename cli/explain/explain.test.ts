@@ -42,6 +42,7 @@ describe('what is explained', () => {
     ['a host', ['deploy/checkout', 'https://api.stripe.com/v1']],
     ['an entry that leads nowhere', ['deploy/checkout', 'lost']],
     ['the kill switch', ['sdep/quiet', '10.96.0.1:8080']],
+    ['what is shadowed', ['deploy/trial', 'orders']],
     ['every dependency', ['deploy/checkout']],
   ] as const)('of %s', (name, [workload, dependency, method, path]) => {
     const answer = ask(workload, dependency, method, path);

@@ -127,7 +127,8 @@ function explainEntry(entry: Entry, context: Context): DependencyExplanation {
   const row = rowOf(plan, matched);
   const layers = layersOf(policies, matched);
   const isOff = plan.enforcement === 'Disabled';
-  const blocks = explainRow(row, layers).map((block) => toBlock(block, isOff, plan.protocol));
+  const explained = explainRow(row, layers);
+  const blocks = explained.map((block) => toBlock(block, explained, isOff, plan.protocol));
   return {
     ...said,
     isDeclared: true,
@@ -200,16 +201,35 @@ function rulesOf(
   });
 }
 
-/** Of a block that is switched on, what is no default. */
 function changesOf(block: ExplainedBlock, before: ExplainedBlock | undefined): Change[] {
-  const isSwitched = (block.state === 'Enforced') !== (before?.state === 'Enforced');
-  const was = new Map(before?.fields.map((field) => [nameOf(block.block, field), JSON.stringify(valueOf(field))]));
-  const changed = block.fields
-    .filter((field) => was.get(nameOf(block.block, field)) !== JSON.stringify(valueOf(field)))
+  return [
+    ...fieldChanges(block.block, enforcedIn(block), enforcedIn(before)),
+    ...fieldChanges(`${block.block} (shadow)`, shadowIn(block), shadowIn(before)),
+  ];
+}
+
+const enforcedIn = (block: ExplainedBlock | undefined): Acting => ({
+  isOn: block?.state === 'Enforced',
+  fields: block?.fields ?? [],
+});
+const shadowIn = (block: ExplainedBlock | undefined): Acting => ({
+  isOn: block?.shadow !== undefined,
+  fields: block?.shadow?.fields ?? [],
+});
+
+interface Acting extends Pick<ExplainedBlock, 'fields'> {
+  isOn: boolean;
+}
+
+/** Of a block that is switched on, what is no default. */
+function fieldChanges(name: string, now: Acting, before: Acting): Change[] {
+  const isSwitched = now.isOn !== before.isOn;
+  const was = new Map(before.fields.map((field) => [nameOf(name, field), JSON.stringify(valueOf(field))]));
+  const changed = now.fields
+    .filter((field) => was.get(nameOf(name, field)) !== JSON.stringify(valueOf(field)))
     .filter(({ from, partOf }) => !isSwitched || from !== undefined || partOf !== undefined)
-    .map((field) => ({ field: nameOf(block.block, field), value: valueOf(field) }));
-  const state = block.state === 'Enforced' ? 'on' : 'off';
-  return isSwitched ? [{ field: block.block, value: state }, ...changed] : changed;
+    .map((field) => ({ field: nameOf(name, field), value: valueOf(field) }));
+  return isSwitched ? [{ field: name, value: now.isOn ? 'on' : 'off' }, ...changed] : changed;
 }
 type Change = DependencyExplanation['rules'][number]['changes'][number];
 
@@ -227,14 +247,42 @@ export function describeMatch({ method, path, headers = [] }: RulePlan['matches'
   return `${method ?? 'any method'} ${where}${fields.length === 0 ? '' : ` with ${fields.join(' and ')}`}`;
 }
 
-function toBlock(block: ExplainedBlock, isOff: boolean, protocol: DependencyPlan['protocol']): BlockExplanation {
+function toBlock(
+  block: ExplainedBlock,
+  all: readonly ExplainedBlock[],
+  isOff: boolean,
+  protocol: DependencyPlan['protocol'],
+): BlockExplanation {
   const isOpaque = protocol === 'Opaque';
   // Of an opaque connection nothing is known but that it stands and carries bytes.
   const acting = block.fields.filter(
     ({ field, aspect }) => !isOpaque || field === 'connect' || aspect === 'opaque TCP',
   );
-  const fields = acting.map((field): FieldExplanation => {
-    const leader = field.follows === undefined ? undefined : leaderOf(block, field.follows);
+  const { shadow } = block;
+  return {
+    block: block.block,
+    state: isOff ? 'SwitchedOff' : block.state,
+    disabledBy: block.disabledBy === undefined ? null : writtenOf(block.disabledBy, false),
+    fields: isOff ? [] : toFields(acting, (one) => one.fields, all),
+    shadow:
+      isOff || shadow === undefined
+        ? null
+        : {
+            by: shadow.by.map(placeOf),
+            fields: toFields(shadow.fields, (one) => one.shadow?.fields ?? one.fields, all),
+          },
+  };
+}
+
+/** `fieldsOf`: which fields of a block others may follow. */
+function toFields(
+  fields: ExplainedBlock['fields'],
+  fieldsOf: (block: ExplainedBlock) => ExplainedBlock['fields'],
+  all: readonly ExplainedBlock[],
+): FieldExplanation[] {
+  const leaders = all.flatMap((block) => fieldsOf(block).map((one) => [`${block.block}.${one.field}`, one] as const));
+  return fields.map((field): FieldExplanation => {
+    const leader = leaders.find(([name]) => name === field.follows)?.[1];
     const origin = field.from ?? leader?.from;
     return {
       field: field.field,
@@ -246,16 +294,6 @@ function toBlock(block: ExplainedBlock, isOff: boolean, protocol: DependencyPlan
       overruled: field.overruled.map((one) => writtenOf(one, field.isDuration)),
     };
   });
-  return {
-    block: block.block,
-    state: isOff ? 'SwitchedOff' : block.state,
-    disabledBy: block.disabledBy === undefined ? null : writtenOf(block.disabledBy, false),
-    fields: isOff ? [] : fields,
-  };
-}
-
-function leaderOf({ block, fields }: ExplainedBlock, name: string) {
-  return fields.find(({ field }) => `${block}.${field}` === name);
 }
 
 function valueOf({ value, isDuration }: { value: FieldValue; isDuration: boolean }): FieldExplanation['value'] {

@@ -50,6 +50,13 @@ const block = z.strictObject({
   }),
   disabledBy: written.nullable(),
   fields: z.array(field),
+  shadow: z
+    .strictObject({
+      by: z.array(place).meta({ description: 'Who writes mode: Shadow, narrowest first.' }),
+      fields: z.array(field).meta({ description: 'What it is judged by; as fields.' }),
+    })
+    .nullable()
+    .meta({ description: 'What is only judged and counted, beside what is enforced.' }),
 });
 export type BlockExplanation = z.output<typeof block>;
 

@@ -107,16 +107,20 @@ function renderRules(rules: DependencyExplanation['rules'], { paint, columns }: 
 
 function renderBlocks(blocks: readonly BlockExplanation[], reader: Reader): string[] {
   const rows = blocks.map(rowsOf);
+  const shadows = blocks.map(({ block, shadow }) => (shadow === null ? [] : fieldRows(block, shadow.fields)));
   const widths = [0, 1].map((column) =>
-    Math.max(0, ...rows.flat().flatMap((row) => [row[column] ?? ''].flat().map((line) => line.length))),
+    Math.max(0, ...[rows, shadows].flat(2).flatMap((row) => [row[column] ?? ''].flat().map((line) => line.length))),
   );
-  return blocks.flatMap((block, index) => renderBlock(block, rows[index] ?? [], widths, reader));
+  return blocks.flatMap((block, index) => [
+    ...renderBlock(block, rows[index] ?? [], widths, reader),
+    ...renderShadow(block, shadows[index] ?? [], widths, reader),
+  ]);
 }
 
 type Row = readonly (string | readonly string[])[];
 
 function renderBlock(
-  { block, state, disabledBy }: BlockExplanation,
+  { block, state, disabledBy, shadow }: BlockExplanation,
   rows: readonly Row[],
   widths: readonly number[],
   { paint, columns }: Reader,
@@ -125,7 +129,7 @@ function renderBlock(
   const note = {
     Enforced: '',
     Disabled: `: switched off${by}`,
-    NotSet: `: ${UNSET[block]}`,
+    NotSet: shadow === null ? `: ${UNSET[block]}` : ': not enforced',
     NotEnforceable: ': not enforceable on an opaque connection',
     SwitchedOff: ': switched off with all policies',
   }[state];
@@ -137,15 +141,34 @@ function renderBlock(
   ];
 }
 
+function renderShadow(
+  { block, shadow }: BlockExplanation,
+  rows: readonly Row[],
+  widths: readonly number[],
+  { paint, columns }: Reader,
+): string[] {
+  if (shadow === null) return [];
+  const by = shadow.by.map(describeWritten).join(', ');
+  return [
+    ...indented(`${block} in shadow by ${by}: only counted, no request feels it`, 2, columns),
+    ...table(rows, { indent: 4, columns, widths }),
+  ].map((line) => paint('dim', line));
+}
+
 /** Where no policy sets timeouts, connecting is bounded all the same. */
 function rowsOf({ block, state, fields }: BlockExplanation): Row[] {
-  return fields
-    .filter(({ value }) => state === 'Enforced' || value !== '0s')
-    .map((field) => [
-      labelOf(field),
-      shown(field.value, block),
-      [describeOrigin(field, block), ...describeOverruled(field)],
-    ]);
+  return fieldRows(
+    block,
+    fields.filter(({ value }) => state === 'Enforced' || value !== '0s'),
+  );
+}
+
+function fieldRows(block: BlockExplanation['block'], fields: readonly FieldExplanation[]): Row[] {
+  return fields.map((field) => [
+    labelOf(field),
+    shown(field.value, block),
+    [describeOrigin(field, block), ...describeOverruled(field)],
+  ]);
 }
 
 const UNSET: Record<BlockExplanation['block'], string> = {

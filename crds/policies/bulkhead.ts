@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { formatDuration, HOUR, MINUTE, SECOND } from '../duration.ts';
 import { duration, integer } from '../fields.ts';
 import { withRules } from '../rules.ts';
-import { mode } from './mode.ts';
+import { modeWithShadow } from './mode.ts';
 
 /** Durations in milliseconds. `maxQueued` defaults to `maxConcurrent`, which has another default where the limit is adaptive. */
 export const bulkheadDefaults = {
@@ -16,7 +16,7 @@ const defaults = bulkheadDefaults;
 export const bulkhead = withRules(
   z
     .object({
-      mode,
+      mode: modeWithShadow,
       maxConcurrent: integer({
         description:
           'Requests under way at a time, each to the end of its response body; with adaptive, what its limit never exceeds.',

@@ -3,7 +3,7 @@ import { formatDuration, MINUTE, SECOND } from '../duration.ts';
 import { DOC_DEFAULT, duration, integer, setList } from '../fields.ts';
 import { withRules } from '../rules.ts';
 import { FAILURE_KINDS, type FailureKind, failureKind } from './failure-kinds.ts';
-import { mode } from './mode.ts';
+import { modeWithShadow } from './mode.ts';
 
 const retryOnDefault: readonly FailureKind[] = ['ConnectFailure', 'Reset', 'AttemptTimeout', 'GatewayError'];
 
@@ -52,7 +52,7 @@ const backoff = withRules(
 
 export const retries = z
   .object({
-    mode,
+    mode: modeWithShadow,
     maxAttempts: integer({
       description: 'Attempts in all, the first one included. 1 means no retry.',
       min: 1,

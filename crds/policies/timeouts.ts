@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { formatDuration, HOUR, MINUTE, SECOND } from '../duration.ts';
 import { DOC_DEFAULT, duration } from '../fields.ts';
 import { withRules } from '../rules.ts';
-import { mode } from './mode.ts';
+import { modeWithShadow } from './mode.ts';
 
 /** Milliseconds. `attempt` defaults to the request timeout. */
 export const timeoutsDefaults = {
@@ -18,7 +18,7 @@ const defaults = timeoutsDefaults;
 export const timeouts = withRules(
   z
     .object({
-      mode,
+      mode: modeWithShadow,
       request: duration({
         description:
           'From the head of the request to the end of the response, over all attempts. For upgrades and event streams it ends at the response head.',

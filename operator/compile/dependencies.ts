@@ -117,15 +117,33 @@ function codecFieldsIn(spec: Blocks, block: BlockName): readonly string[] {
   return needsCodec === 'All' ? [] : needsCodec.filter((field) => written[field]);
 }
 
-/** One warning per policy and dependency: what it says that an opaque connection cannot follow. */
+/** What it says that an opaque connection cannot follow: one warning per policy and dependency, and one for what it shadows there. */
 function noEffect(dependency: ResolvedDependency, policy: ResiliencePolicy): Problem[] {
   const { spec } = policy;
-  const blocks: string[] = BLOCKS.filter(
+  const isShadow = (block: BlockName) => spec[block]?.mode === 'Shadow';
+  const enforced = BLOCKS.filter((block) => !isShadow(block));
+  const blocks: string[] = enforced.filter(
     (block) => COMPILERS[block].needsCodec === 'All' && active(spec, block) !== undefined,
   );
-  for (const block of BLOCKS) blocks.push(...codecFieldsIn(spec, block).map((field) => `${block}.${field}`));
+  for (const block of enforced) blocks.push(...codecFieldsIn(spec, block).map((field) => `${block}.${field}`));
   if (spec.rules?.some((rule) => BLOCKS.some((block) => rule[block] !== undefined))) blocks.push('rules');
-  const first = blocks[0];
+  return [...nothingToShadow(dependency, policy, BLOCKS.filter(isShadow)), ...notFollowed(dependency, policy, blocks)];
+}
+
+function nothingToShadow(
+  dependency: ResolvedDependency,
+  policy: ResiliencePolicy,
+  blocks: readonly string[],
+): Problem[] {
+  const [first] = blocks;
+  if (first === undefined) return [];
+  const place = { kind: policy.kind, object: policy.metadata, field: `spec.${first}` };
+  const isTls = dependency.target === undefined;
+  return [problem('NothingToShadow', place, { dependency: dependency.base.id, blocks, isTls })];
+}
+
+function notFollowed(dependency: ResolvedDependency, policy: ResiliencePolicy, blocks: readonly string[]): Problem[] {
+  const [first] = blocks;
   if (first === undefined) return [];
   const place = { kind: policy.kind, object: policy.metadata, field: `spec.${first}` };
   if (dependency.target === undefined) {

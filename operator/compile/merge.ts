@@ -1,8 +1,7 @@
 // Policies merge as RFC 7386 merges: objects deep, everything else (lists too) whole, the narrower one wins. `mode` is a field like any
 // other: a block stays Disabled until a narrower one says Enforce. Of fields that are alternatives the narrower one takes the place of the
 // wider one.
-import { ALTERNATIVES, BLOCKS } from '../../crds/policies/blocks.ts';
-import type { Blocks } from './policies/block.ts';
+import { ALTERNATIVES, type BlockName } from '../../crds/policies/blocks.ts';
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
@@ -17,17 +16,9 @@ export function mergePatch(wide: unknown, narrow: unknown): unknown {
   return merged;
 }
 
-/** Widest first. A block that no layer names is absent from the result. */
-export function mergeBlocks(layers: readonly Blocks[]): Blocks {
-  const merged: Record<string, unknown> = {};
-  for (const layer of layers) {
-    for (const block of BLOCKS) {
-      const value = layer[block];
-      if (value === undefined) continue;
-      merged[block] = mergePatch(withoutReplaced(merged[block], value, ALTERNATIVES[block] ?? []), value);
-    }
-  }
-  return merged;
+/** As mergePatch, of a block: an alternative that `narrow` names takes the place of others. */
+export function mergeBlock(block: BlockName, wide: unknown, narrow: object): unknown {
+  return mergePatch(withoutReplaced(wide, narrow, ALTERNATIVES[block] ?? []), narrow);
 }
 
 /** `wide` without the alternatives to one that `narrow` names. */

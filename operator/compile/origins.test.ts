@@ -6,15 +6,15 @@ import { parseResiliencePolicy } from '../../crds/parse.ts';
 import { BLOCKS, POLICY_DEFAULTS } from '../../crds/policies/blocks.ts';
 import { type ResiliencePolicy, resiliencePolicySpec } from '../../crds/resilience-policy.ts';
 import type { PolicyPlan } from '../../plan/plan.ts';
-import { mergeBlocks } from './merge.ts';
+import { enforcingPlaces, mergeEnforced, mergeWithShadow, type Place, writingPlaces } from './layers.ts';
 import { type ExplainedField, explainRow, layersOf, type Written, writersOf } from './origins.ts';
 import type { FieldName } from './policies/block.ts';
-import { blocksOf, routesOf } from './routes.ts';
+import { routesOf } from './routes.ts';
 import { policy, TARGETS } from './testing.ts';
 import { compareText } from './world-index.ts';
 
 // biome-ignore format: a table
-const POOL: readonly unknown[] = ['0s', '1ms', '100ms', '200ms', '1s', '2s', '9s', '1m', '5m', 0, 1, 2, 5, 9, 60, 100, 500, 1000, 2048, 'Enforce', 'Disabled',
+const POOL: readonly unknown[] = ['0s', '1ms', '100ms', '200ms', '1s', '2s', '9s', '1m', '5m', 0, 1, 2, 5, 9, 60, 100, 500, 1000, 2048, 'Enforce', 'Shadow', 'Disabled',
   'Idempotent', 'All', 'InCluster', 'Always', 'Never', 'Safe', 'Anonymous', 'Everyone', 'Open', 'Closed', 'a/b', 'backup', ['x-tenant'], [], [409], [503, 409], ['Reset'], ['ServerError', 'ConnectFailure'], ['TooManyRequests', 'GatewayError', 'AttemptTimeout']];
 
 /** Some of the fields of a schema, each with a value of the pool that fits it. */
@@ -72,7 +72,7 @@ function rowOf(policies: readonly ResiliencePolicy[], matched: readonly number[]
   return row;
 }
 
-const seen = { defaults: 0, written: 0, follows: 0, replaced: 0, overruled: 0, disabled: 0 };
+const seen = { defaults: 0, written: 0, follows: 0, replaced: 0, overruled: 0, disabled: 0, shadowed: 0 };
 
 describe('for every stack of policies', () => {
   it('the explained value is that of the plan, and its origin the narrowest place that writes it', () => {
@@ -83,19 +83,30 @@ describe('for every stack of policies', () => {
         const layers = layersOf(policies, matched);
         const row = rowOf(policies, matched);
         const explained = explainRow(row, layers);
-        const all = new Map<string, ExplainedField>();
-        for (const { block, fields } of explained)
-          for (const field of fields) all.set(`${block}.${field.field}`, field);
-        const merged = mergeBlocks(layers.flatMap(blocksOf));
-        for (const { block, state, disabledBy, fields } of explained) {
+        const all = byName(explained.map(({ block, fields }) => [block, fields]));
+        // What is shadowed follows what is shadowed beside it, else what is enforced.
+        const shadowed = byName(explained.map(({ block, fields, shadow }) => [block, shadow?.fields ?? fields]));
+        const merged = mergeEnforced(layers);
+        const mergedWithShadow = mergeWithShadow(layers);
+        for (const { block, state, disabledBy, fields, shadow } of explained) {
           if (state === 'Disabled') {
             seen.disabled += 1;
             expect(disabledBy?.value).toBe('Disabled');
           }
           // Every value of the plan is explained, and nothing else is.
-          const planned = leavesOf(row[block]);
-          expect(fields.map(({ value }) => value)).toEqual(planned);
-          for (const field of fields) checkField(`${block}.${field.field}`, field, layers, all, state, merged);
+          expect(fields.map(({ value }) => value)).toEqual(leavesOf(row[block]));
+          const places = state === 'Enforced' ? enforcingPlaces(layers, block) : [];
+          for (const field of fields)
+            checkField(`${block}.${field.field}`, field, places, all, state === 'Enforced', merged);
+          const shadowPlan = (row.shadow as Record<string, unknown> | undefined)?.[block] ?? null;
+          expect(shadow === undefined).toBe(shadowPlan === null);
+          if (shadow === undefined) continue;
+          seen.shadowed += 1;
+          expect(shadow.by.map(({ value }) => value)).toContain('Shadow');
+          expect(shadow.fields.map(({ value }) => value)).toEqual(leavesOf(shadowPlan));
+          const writing = writingPlaces(layers, block);
+          for (const field of shadow.fields)
+            checkField(`${block}.${field.field}`, field, writing, shadowed, true, mergedWithShadow);
         }
       }),
       { numRuns: 300 },
@@ -110,29 +121,43 @@ describe('for every stack of policies', () => {
           stack.map((one) => one.policy),
           stack.map((one) => one.matched),
         );
-        const places = layers.flatMap(blocksOf);
-        const merged = mergeBlocks(places);
-        for (const field of namesOf(merged, '')) {
-          const writers = writersOf(layers, field as FieldName);
-          expect(writers[0]?.value).toEqual(valueAt(merged, field));
-          const narrowest = places.findLastIndex((place) => valueAt(place, field) !== undefined);
-          expect(writers[0]?.value).toEqual(valueAt(places[narrowest], field));
-          expect(writers).toHaveLength(places.filter((place) => valueAt(place, field) !== undefined).length);
+        for (const block of BLOCKS) {
+          for (const [merged, places] of [
+            [mergeEnforced(layers), enforcingPlaces(layers, block)],
+            [mergeWithShadow(layers), writingPlaces(layers, block)],
+          ] as const) {
+            for (const field of namesOf(merged[block] ?? {}, block)) {
+              const writing = places.filter(({ blocks }) => valueAt(blocks, field) !== undefined);
+              const writers = writersOf(places, field as FieldName);
+              expect(writers.map(({ path }) => path)).toEqual(
+                writing.toReversed().map(({ path }) => `${path}.${field}`),
+              );
+              const value = valueAt(merged, field);
+              if (!field.endsWith('.mode') || writers[0]?.value !== 'Shadow') expect(writers[0]?.value).toEqual(value);
+              else expect(value, 'what is shadowed is judged as if it were enforced').toBe('Enforce');
+            }
+          }
         }
       }),
     );
   });
 });
 
+function byName(blocks: readonly (readonly [string, readonly ExplainedField[]])[]): Map<string, ExplainedField> {
+  return new Map(
+    blocks.flatMap(([block, fields]) => fields.map((field) => [`${block}.${field.field}`, field] as const)),
+  );
+}
+
 function checkField(
   name: string,
   field: ExplainedField,
-  layers: ReturnType<typeof layersOf>,
+  places: readonly Place[],
   all: ReadonlyMap<string, ExplainedField>,
-  state: string,
+  acts: boolean,
   merged: unknown,
 ): void {
-  const writers = state === 'Enforced' ? writersOf(layers, name as FieldName) : [];
+  const writers = writersOf(places, name as FieldName);
   if (field.follows !== undefined) {
     seen.follows += 1;
     expect(field.value, name).toEqual(all.get(field.follows)?.value);
@@ -153,7 +178,7 @@ function checkField(
   } else {
     seen.defaults += 1;
     expect(field.from).toBeUndefined();
-    if (state !== 'Enforced' || field.value === null) return;
+    if (!acts || field.value === null) return;
     // What acts only where it is written was written by somebody.
     const isPart = /\.(failureRate|slowCalls|successRate|adaptive|perHeader|response|lastGood|delay|abort)\./.test(
       name,

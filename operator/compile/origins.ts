@@ -4,10 +4,9 @@ import { BLOCKS, type BlockName } from '../../crds/policies/blocks.ts';
 import type { ResiliencePolicy } from '../../crds/resilience-policy.ts';
 import type { PolicyPlan } from '../../plan/plan.ts';
 import { applyDefaults } from './defaults.ts';
-import { mergeBlocks } from './merge.ts';
+import { enforcingPlaces, type Layer, mergeEnforced, mergeWithShadow, type Place, writingPlaces } from './layers.ts';
 import type { Blocks, FieldName } from './policies/block.ts';
 import { active, COMPILERS } from './policies/blocks.ts';
-import { blocksOf, type Layer, places } from './routes.ts';
 
 /** One place where a policy writes a field. */
 export interface Written {
@@ -45,6 +44,14 @@ export interface ExplainedBlock {
   /** Who switched it off. */
   disabledBy: Written | undefined;
   fields: readonly ExplainedField[];
+  /** What is judged and counted beside it without acting. */
+  shadow: ExplainedShadow | undefined;
+}
+
+export interface ExplainedShadow {
+  /** Who shadows it, narrowest first. */
+  by: readonly Written[];
+  fields: readonly ExplainedField[];
 }
 
 /** The layers of a request: of each policy the rule that matched, by its position; -1 where none did. Widest first. */
@@ -57,28 +64,61 @@ export function layersOf(policies: readonly ResiliencePolicy[], matched: readonl
 
 /** `row`: what the plan enforces for a request of these layers. */
 export function explainRow(row: PolicyPlan, layers: readonly Layer[]): ExplainedBlock[] {
-  const merged = mergeBlocks(layers.flatMap(blocksOf));
+  const merged = mergeEnforced(layers);
   const { follows } = applyDefaults(merged);
+  const withShadow = row.shadow === undefined ? undefined : mergeWithShadow(layers);
   return BLOCKS.map((block): ExplainedBlock => {
     const state = stateOf(row, merged, block);
-    const disabledBy = state === 'Disabled' ? writersOf(layers, `${block}.mode`)[0] : undefined;
-    const fields = valuesOf(row, block).map(({ value, part, ...named }): ExplainedField => {
-      const field: FieldName = `${block}.${named.field}`;
-      const leader = follows.get(field);
-      const written = state === 'Enforced' ? writersOf(layers, field) : [];
-      // Of alternatives the narrowest counts: another one is written, and does not hold.
-      const from = leader === undefined && at(merged, field) !== undefined ? written[0] : undefined;
-      const partOf = part === undefined ? undefined : writersOf(layers, `${block}.${part}`)[0];
-      return {
-        ...named,
-        value,
-        from,
-        partOf,
-        follows: leader,
-        overruled: from === undefined ? written : written.slice(1),
-      };
-    });
-    return { block, state, disabledBy, fields };
+    const places = enforcingPlaces(layers, block);
+    const disabledBy = state === 'Disabled' ? writersOf(places, `${block}.mode`)[0] : undefined;
+    const fields = explainFields(row[block], block, follows, state === 'Enforced' ? places : [], merged);
+    return {
+      block,
+      state,
+      disabledBy,
+      fields,
+      shadow: withShadow && explainShadow(row, layers, block, withShadow),
+    };
+  });
+}
+
+function explainShadow(
+  { shadow }: PolicyPlan,
+  layers: readonly Layer[],
+  block: BlockName,
+  merged: Blocks,
+): ExplainedShadow | undefined {
+  const shadows: Partial<Record<BlockName, object | null>> = shadow ?? {};
+  const plan = shadows[block] ?? null;
+  if (plan === null) return undefined;
+  const places = writingPlaces(layers, block);
+  const by = writersOf(places, `${block}.mode`).filter(({ value }) => value === 'Shadow');
+  return { by, fields: explainFields(plan, block, applyDefaults(merged).follows, places, merged) };
+}
+
+/** `places`: those whose word counts, widest first. */
+function explainFields(
+  plan: object | null,
+  block: BlockName,
+  follows: ReadonlyMap<FieldName, FieldName>,
+  places: readonly Place[],
+  merged: Blocks,
+): ExplainedField[] {
+  return valuesOf(plan, block).map(({ value, part, ...named }): ExplainedField => {
+    const field: FieldName = `${block}.${named.field}`;
+    const leader = follows.get(field);
+    const written = writersOf(places, field);
+    // Of alternatives the narrowest counts: another one is written, and does not hold.
+    const from = leader === undefined && at(merged, field) !== undefined ? written[0] : undefined;
+    const partOf = part === undefined ? undefined : writersOf(places, `${block}.${part}`)[0];
+    return {
+      ...named,
+      value,
+      from,
+      partOf,
+      follows: leader,
+      overruled: from === undefined ? written : written.slice(1),
+    };
   });
 }
 
@@ -89,16 +129,12 @@ function stateOf(row: PolicyPlan, merged: Blocks, block: BlockName): ExplainedBl
   return row[block] === null ? 'NotEnforceable' : 'Enforced';
 }
 
-/** Where a field is written, narrowest first: the first one counts. */
-export function writersOf(layers: readonly Layer[], field: FieldName): Written[] {
-  const found: Written[] = [];
-  const rules = new Map(layers.map(({ policy, rule }) => [policy, rule]));
-  for (const { policy, path, blocks } of places(layers)) {
+/** Which of these places write a field, narrowest first: the first one counts. `places`: widest first. */
+export function writersOf(places: readonly Place[], field: FieldName): Written[] {
+  return places.toReversed().flatMap(({ policy, path, rule, blocks }) => {
     const value = at(blocks, field);
-    const rule = path === 'spec' ? undefined : rules.get(policy)?.name;
-    if (value !== undefined) found.push({ policy, path: `${path}.${field}`, rule, value });
-  }
-  return found;
+    return value === undefined ? [] : [{ policy, path: `${path}.${field}`, rule: rule?.name, value }];
+  });
 }
 
 function at(blocks: Blocks, field: string): unknown {
@@ -118,12 +154,12 @@ interface Naming {
 }
 
 /** Of a block that acts; empty for one that does not. */
-function valuesOf(row: PolicyPlan, block: BlockName): Value[] {
-  const plan: Readonly<Record<string, unknown>> | null = row[block];
+function valuesOf(plan: object | null, block: BlockName): Value[] {
   if (plan === null) return [];
+  const values = plan as Readonly<Record<string, unknown>>;
   const { fields, aspects }: Naming = COMPILERS[block];
   return Object.entries(fields).flatMap(([key, name]) =>
-    named(key, name, plan[key]).map((value) => ({ ...value, aspect: aspects?.[key] })),
+    named(key, name, values[key]).map((value) => ({ ...value, aspect: aspects?.[key] })),
   );
 }
 

@@ -139,6 +139,13 @@ export const PROBLEMS = {
       `faults are injected on purpose into calls of ${it.dependency}: ${it.faults.join(', ')}; remove faultInjection, or write mode: Disabled, when the game day is over`,
   ),
 
+  NothingToShadow: define(
+    'Accepted',
+    'Warning',
+    (it: { dependency: string; blocks: readonly string[]; isTls: boolean }) =>
+      `${it.blocks.join(', ')} cannot be shadowed on ${it.dependency}${it.isTls ? ' where the application speaks TLS' : ''}: the bytes are passed on untouched, so that there are no calls to judge; shadow what speaks plain HTTP/1.1, or remove mode: Shadow`,
+  ),
+
   // What a dependency refers to.
   ServiceNotFound: define(
     'ResolvedRefs',

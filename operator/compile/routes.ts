@@ -3,12 +3,10 @@
 import { BLOCKS, type BlockName } from '../../crds/policies/blocks.ts';
 import type { PolicyRule, ResiliencePolicy } from '../../crds/resilience-policy.ts';
 import { type DependencyPlan, PLAN_LIMITS, type PolicyPlan, type RulePlan } from '../../plan/plan.ts';
-import { applyDefaults } from './defaults.ts';
 import { canonicalJson, versionOf } from './identity.ts';
-import { mergeBlocks } from './merge.ts';
-import type { Blocks } from './policies/block.ts';
-import { type AllNumbers, active, COMPILERS, eachBlock } from './policies/blocks.ts';
-import type { Contradiction } from './policies/contradictions.ts';
+import type { Layer } from './layers.ts';
+import { COMPILERS, eachBlock } from './policies/blocks.ts';
+import { type BlockPlans, compileRow, type LocatedContradiction, ruleOf, type SwitchedOff } from './row.ts';
 import { keyOf } from './world-index.ts';
 
 /**
@@ -27,21 +25,6 @@ export interface MeasuredTable {
   bytes: number;
 }
 
-/** A contradiction and who is told: the narrowest policy that wrote one of its fields. */
-export interface LocatedContradiction {
-  contradiction: Contradiction;
-  policy: ResiliencePolicy;
-  field: string;
-}
-
-/** A block that a policy sets, and that stays off because a wider policy switched it off. */
-export interface SwitchedOff {
-  policy: ResiliencePolicy;
-  field: string;
-  block: BlockName;
-  by: ResiliencePolicy;
-}
-
 export interface Routes {
   http: MeasuredTable;
   /** What is enforced on an opaque connection: the timeouts beside the rules, for there are no requests that a rule could match. */
@@ -52,14 +35,6 @@ export interface Routes {
   leftOut: readonly { policy: ResiliencePolicy; combinations: number }[];
   contradictions: readonly LocatedContradiction[];
   switchedOff: readonly SwitchedOff[];
-}
-
-/** What one policy says for one request: its base, and the rule that matched over it. */
-export interface Layer {
-  policy: ResiliencePolicy;
-  rule: PolicyRule | undefined;
-  /** Position of the rule in the policy. */
-  position: number;
 }
 
 /** One step of the cache per policy; a policy that changed is another object, and what was known of the old one is collected with it. */
@@ -127,7 +102,7 @@ function opaqueTable(table: RouteTable): RouteTable {
   const sources = Object.fromEntries(
     Object.entries(row.sources).filter(([block]) => acting.includes(block as BlockName)),
   );
-  return onlyRow({ ...row, ...plans, sources });
+  return onlyRow({ rule: row.rule, ...plans, sources });
 }
 
 /** The same without its rules. */
@@ -196,10 +171,6 @@ function outcomeOf(layers: readonly Layer[]): string {
   return outcome;
 }
 
-function ruleOf(layers: readonly Layer[]): string {
-  return layers.findLast((layer) => layer.rule !== undefined)?.rule?.name ?? 'base';
-}
-
 /** Every tuple of matched rules in the order of `combinations`: no rule first, the narrowest level counting fastest. */
 function* tuples(
   policies: readonly ResiliencePolicy[],
@@ -237,100 +208,4 @@ type HeaderMatch = NonNullable<PolicyRule['matches'][number]['headers']>[number]
 /** Names of headers have no case: in a plan theirs is the lower one. */
 function headerOf({ name, type = 'Exact', value = '' }: HeaderMatch) {
   return { name: name.toLowerCase(), type, value };
-}
-
-export function blocksOf(layer: Layer): Blocks[] {
-  return layer.rule === undefined ? [layer.policy.spec] : [layer.policy.spec, layer.rule];
-}
-
-function compileRow(layers: readonly Layer[]) {
-  const merged = mergeBlocks(layers.flatMap(blocksOf));
-  const { numbers, contradictions } = applyDefaults(merged);
-  const row: PolicyPlan = { rule: ruleOf(layers), ...plansOf(layers, numbers), sources: {} };
-  for (const block of BLOCKS) {
-    if (active(merged, block) !== undefined) row.sources[block] = sourceOf(layers, block);
-  }
-  return { row, found: contradictions.map((it) => locate(layers, it)), off: switchedOffIn(layers, merged) };
-}
-
-type BlockPlans = Pick<PolicyPlan, BlockName>;
-
-/** The numbers of each block, with the key of its state where it has any. */
-function plansOf(layers: readonly Layer[], numbers: AllNumbers): BlockPlans {
-  return eachBlock<BlockPlans>((block) => {
-    const own = numbers[block];
-    // That a block with state has a key in its plan, and no other block, is what the type of COMPILERS checks.
-    const keyed = own !== null && COMPILERS[block].hasState ? { stateKey: stateKeyOf(layers, block), ...own } : own;
-    return keyed as BlockPlans[typeof block];
-  });
-}
-
-/**
- * State outlives changed numbers: it belongs to the block and to the rules that set any of its fields, not to what they set. Rules are
- * named with their policy, since two policies may name a rule alike.
- */
-function stateKeyOf(layers: readonly Layer[], block: BlockName): string {
-  const rules: string[] = [];
-  for (const { policy, rule } of layers) {
-    if (rule !== undefined && Object.keys(rule[block] ?? {}).length > 0)
-      rules.push(`${keyOf(policy.metadata)}/${rule.name}`);
-  }
-  const name = rules.length === 0 ? 'base' : rules.join('+');
-  // Three long names may not fit; the hash of them is as stable.
-  return `${block}:${name.length <= 900 ? name : versionOf(name)}`;
-}
-
-/** Narrowest first; the narrowest alone where all would be too long. */
-function sourceOf(layers: readonly Layer[], block: BlockName): string {
-  const sources = layers
-    .filter(({ policy, rule }) => policy.spec[block] !== undefined || rule?.[block] !== undefined)
-    .map(({ policy }) => `ResiliencePolicy ${keyOf(policy.metadata)} generation ${policy.metadata.generation}`)
-    .reverse();
-  const all = sources.join(' over ');
-  return all.length <= 512 ? all : (sources[0] ?? '');
-}
-
-/** Where a policy writes its blocks, narrowest first: "spec.rules[2]", "spec". */
-export function* places(
-  layers: readonly Layer[],
-): Generator<{ policy: ResiliencePolicy; path: string; blocks: Blocks }> {
-  for (const { policy, rule, position } of layers.toReversed()) {
-    if (rule !== undefined) yield { policy, path: `spec.rules[${position}]`, blocks: rule };
-    yield { policy, path: 'spec', blocks: policy.spec };
-  }
-}
-
-function locate(layers: readonly Layer[], contradiction: Contradiction): LocatedContradiction {
-  for (const { policy, path, blocks } of places(layers)) {
-    for (const [block, field] of contradiction.fields) {
-      if (!writes(blocks[block], field)) continue;
-      return { contradiction, policy, field: `${path}.${block}${field === '' ? '' : `.${field}`}` };
-    }
-  }
-  throw new Error(`no policy writes what contradicts itself: ${contradiction.reason}`);
-}
-
-function writes(block: unknown, field: string): boolean {
-  let value = block;
-  for (const name of field === '' ? [] : field.split('.'))
-    value = (value as Record<string, unknown> | undefined)?.[name];
-  return value !== undefined;
-}
-
-/** Blocks that a narrower policy, or a rule, sets without `mode`, while a wider one has switched them off. */
-function switchedOffIn(layers: readonly Layer[], merged: Blocks): SwitchedOff[] {
-  const found: SwitchedOff[] = [];
-  for (const block of BLOCKS) {
-    if (merged[block]?.mode !== 'Disabled') continue;
-    const inVain: { policy: ResiliencePolicy; field: string }[] = [];
-    for (const { policy, path, blocks } of places(layers)) {
-      if (blocks[block] === undefined) continue;
-      if (blocks[block].mode === 'Disabled') {
-        found.push(...inVain.map((it) => ({ ...it, block, by: policy })));
-        break;
-      }
-      inVain.push({ policy, field: `${path}.${block}` });
-    }
-  }
-  return found;
 }

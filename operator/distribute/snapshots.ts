@@ -70,7 +70,11 @@ function endpointFrames(
 }
 
 function circuitKeys({ policies }: DependencyPlan): ReadonlySet<string> {
-  return new Set(policies.flatMap(({ circuitBreaker }) => (circuitBreaker === null ? [] : [circuitBreaker.stateKey])));
+  return new Set(
+    policies
+      .flatMap(({ circuitBreaker, shadow }) => [circuitBreaker, shadow?.circuitBreaker ?? null])
+      .flatMap((circuit) => (circuit === null ? [] : [circuit.stateKey])),
+  );
 }
 
 /** Room for the rest of a frame beside its sets: the version and the list of removed keys. */

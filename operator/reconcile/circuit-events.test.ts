@@ -129,6 +129,13 @@ test('knows after a restart from the status that a circuit was forced', async ()
   expect(told[0]?.text).toContain('is no longer forced in any sidecar');
 });
 
+test('keeps quiet about a circuit in shadow', async () => {
+  const { clock, told, see } = setUp();
+  see(circuit({ stateKey: 'shadow.circuitBreaker:base' }));
+  await clock.advance(60_000);
+  expect(told).toEqual([]);
+});
+
 test('names the rule where it is not the base', async () => {
   const { clock, told, see } = setUp();
   see(circuit({ stateKey: 'circuitBreaker:shop/payments/charge', reason: '' }));

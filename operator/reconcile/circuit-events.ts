@@ -8,6 +8,7 @@
 //  - What an operator told before this one stands in the status, so that a restart neither tells it again nor forgets to tell the end. The
 //    sidecars have time to come back before that is compared.
 
+import { isShadowKey } from '../../plan/policies/state-key.ts';
 import { type CircuitState, isForced } from '../../plan/wire.ts';
 import type { Clock, MonotonicMs } from '../../runtime/clock.ts';
 import type { CircuitSummary } from '../distribute/acknowledgements.ts';
@@ -101,7 +102,8 @@ export class CircuitEvents {
   #observe(nowMs: MonotonicMs): void {
     const seen = new Map<Circuit, CircuitSummary>();
     for (const summary of this.#options.circuits()) {
-      if (summary.state === 'Closed') continue;
+      // A shadowed circuit refuses nothing: the status shows it, and nobody needs to be told.
+      if (summary.state === 'Closed' || isShadowKey(summary.stateKey)) continue;
       const circuit = this.#circuitOf(summary, nowMs);
       if (rankOf(summary.state) > rankOf(seen.get(circuit)?.state ?? 'Closed')) seen.set(circuit, summary);
     }

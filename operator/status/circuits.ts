@@ -1,6 +1,7 @@
 // The circuits that are not closed, as a status tells them: one entry for each circuit and state, summed over sidecars, with names that
 // people gave and times that the API server takes.
 import type { ServiceDependencyStatus } from '../../crds/service-dependency.ts';
+import { isShadowKey } from '../../plan/policies/state-key.ts';
 import { isForced } from '../../plan/wire.ts';
 import { versionOf } from '../compile/identity.ts';
 import type { OwnKind } from '../compile/result.ts';
@@ -14,15 +15,19 @@ const MAX_RULE_NAME = 512;
 /** An open circuit waits for its next probe for a day at most; what lies further off is the clock or the fancy of a sidecar. */
 const FURTHEST_MS = 25 * 3_600_000;
 
-/** The circuits that are not closed, by dependency, rule and state; a rule is named shortly where that is enough to tell it. */
+/**
+ * The circuits that are not closed, by dependency, rule and state; a rule is named shortly where that is enough to tell it. `isShadow`: those
+ * that only would be open.
+ */
 export function openCircuits(
   kind: OwnKind,
   concerns: (dependencyId: string) => boolean,
   circuits: readonly CircuitSummary[],
   now: string,
+  isShadow: boolean,
 ): OpenCircuit[] {
   const nowUnixMs = Date.parse(now);
-  const open = circuits.filter(({ dependencyId }) => concerns(dependencyId));
+  const open = circuits.filter((it) => isShadowKey(it.stateKey) === isShadow && concerns(it.dependencyId));
   const keysByName = new Map<string, Set<string>>();
   for (const { dependencyId, stateKey } of open) {
     const name = `${dependencyId} ${shortRule(stateKey)}`;
@@ -60,12 +65,12 @@ function timestamp(unixMs: number | undefined, nowUnixMs: number): string | unde
   return new Date(unixMs).toISOString().replace(/\.\d+Z$/, 'Z');
 }
 
-/** "payments Open in 3 of 12, payments (charge) HalfOpen in 1 of 12" */
-export function describeCircuits(circuits: readonly OpenCircuit[]): string {
+/** "payments Open in 3 of 12, payments (charge) HalfOpen in 1 of 12"; `verb`: what stands before the state. */
+export function describeCircuits(circuits: readonly OpenCircuit[], verb: '' | ' would be' = ''): string {
   return circuits
     .map(({ dependency, rule, state, sidecars, totalSidecars }) => {
       const of = totalSidecars === undefined ? '' : ` of ${totalSidecars}`;
-      return `${entryOf(dependency)}${rule === 'base' ? '' : ` (${rule})`} ${state} in ${sidecars}${of}`;
+      return `${entryOf(dependency)}${rule === 'base' ? '' : ` (${rule})`}${verb} ${state} in ${sidecars}${of}`;
     })
     .join(', ');
 }
@@ -96,5 +101,5 @@ export function differsInCircuitsOnly(before: unknown, after: unknown): boolean 
 
 function withoutCircuits(status: unknown): unknown {
   if (typeof status !== 'object' || status === null) return status;
-  return { ...status, circuits: undefined, openCircuits: undefined, summary: undefined };
+  return { ...status, circuits: undefined, shadowCircuits: undefined, openCircuits: undefined, summary: undefined };
 }

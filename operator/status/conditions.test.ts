@@ -198,6 +198,23 @@ describe('a ServiceDependency', () => {
     expect(sdep(base, { reports: allApplied }).circuitReset).toBeUndefined();
   });
 
+  it('tells of circuits in shadow apart from those that act', () => {
+    const shadow = [
+      circuit('shadow.circuitBreaker:base', 'Open', 3),
+      circuit('shadow.circuitBreaker:shop/team/charge', 'HalfOpen', 1),
+    ];
+    const applied = { 'shop/checkout': { applied: 12, of: 12 } };
+    const made = sdep(base, {
+      reports: reports(applied, [circuit('circuitBreaker:shop/team/charge', 'Open', 1), ...shadow]),
+    });
+    expect(made.summary).toBe(
+      '1/1 resolved · 12/12 sidecars · payments (charge) Open in 1 of 12 · shadow: payments would be Open in 3 of 12, payments (charge) would be HalfOpen in 1 of 12',
+    );
+    expect(made.openCircuits).toBe('payments (charge) Open in 1 of 12');
+    expect(made.circuits?.map(({ rule, state }) => `${rule} ${state}`)).toEqual(['charge Open']);
+    expect(made.shadowCircuits?.map(({ rule, state }) => `${rule} ${state}`)).toEqual(['base Open', 'charge HalfOpen']);
+  });
+
   it('leaves out times that cannot be, and never says "3 of 2"', () => {
     const odd = { nextProbeUnixMs: 8.64e15, sinceUnixMs: 8.64e15, failingSinceUnixMs: 0, totalSidecars: 2, reason: '' };
     const made = sdep(base, {
@@ -353,6 +370,21 @@ describe('a ServiceDependency', () => {
 });
 
 describe('a ResiliencePolicy', () => {
+  it('says which of its blocks are in shadow, and what their circuits would do', () => {
+    const trial = team({
+      retries: {},
+      circuitBreaker: { mode: 'Shadow' },
+      timeouts: { mode: 'Shadow', request: '1s' },
+    });
+    const made = rpol([service('payments'), serviceDependency('checkout'), trial, pod('checkout-1')], {
+      reports: reports({ 'shop/checkout': { applied: 1, of: 1 } }, [circuit('shadow.circuitBreaker:base', 'Open', 1)]),
+    });
+    expect(made.summary).toBe(
+      '1/1 targets · 1/1 sidecars · shadow: timeouts, circuitBreaker; payments would be Open in 1 of 12',
+    );
+    expect(made.shadowCircuits).toMatchObject([{ dependency: 'shop/checkout/payments', rule: 'base', state: 'Open' }]);
+  });
+
   it('names its dependencies in full, for it may act in many namespaces', () => {
     const made = rpol(base, {
       reports: reports({ 'shop/checkout': { applied: 1, of: 1 } }, [circuit('circuitBreaker:base', 'Open', 1)]),

@@ -4,14 +4,15 @@
 // Accepted, ResolvedRefs, Programmed say one thing each; Ready sums them up, since kstatus, Argo CD and Flux look at that. A condition's
 // lastTransitionTime moves only when its status does.
 import { type Condition, type ConditionType, condition } from '../../crds/kubernetes.ts';
-import type { ResiliencePolicy, ResiliencePolicyStatus } from '../../crds/resilience-policy.ts';
+import type { ResiliencePolicy, ResiliencePolicySpec, ResiliencePolicyStatus } from '../../crds/resilience-policy.ts';
 import type { ServiceDependency, ServiceDependencyStatus } from '../../crds/service-dependency.ts';
+import { SHADOW_BLOCKS } from '../../plan/policies/blocks.ts';
 import { circuitResetOf } from '../compile/circuit-reset.ts';
 import type { CompileResult, OwnKind, Problem } from '../compile/result.ts';
 import type { InvalidObject } from '../compile/world.ts';
 import { compareText, keyOf } from '../compile/world-index.ts';
 import type { CircuitSummary } from '../distribute/acknowledgements.ts';
-import { describeCircuits, openCircuits } from './circuits.ts';
+import { describeCircuits, type OpenCircuit, openCircuits } from './circuits.ts';
 
 /** The object as it stands: what was read of it, and the status it has now, unchecked. */
 export interface StatusSubject {
@@ -69,7 +70,8 @@ export function statusOf(
   const problems = problemsOf(result, subject);
   const scope = scopeOf(subject, result);
   const applied = sumApplied(scope.workloads, result, reports);
-  const circuits = openCircuits(subject.kind, scope.dependencies, reports.circuits, now);
+  const circuits = openCircuits(subject.kind, scope.dependencies, reports.circuits, now, false);
+  const shadowCircuits = openCircuits(subject.kind, scope.dependencies, reports.circuits, now, true);
   const verdicts = verdictsOf(subject, problems, scope, applied);
   const resolved = `${scope.resolved}/${scope.entries}`;
   const programmed = `${applied.appliedBy}/${applied.of}`;
@@ -77,13 +79,19 @@ export function statusOf(
   return {
     observedGeneration: subject.generation,
     conditions: withTransitions(verdicts, previousConditions(subject.status), subject.generation, now),
-    summary: summarise(subject, problems, applied, { resolved, programmed, circuits: shownCircuits }),
+    summary: summarise(subject, problems, applied, {
+      resolved,
+      programmed,
+      circuits: shownCircuits,
+      shadow: describeShadow(subject, shadowCircuits),
+    }),
     resolved,
     programmed,
     openCircuits: shorten(shownCircuits, MAX_SUMMARY),
     circuitReset: circuitResetShown(subject),
     // Absent and not empty: a list that server-side apply empties is removed, and would differ from an empty one for ever.
     circuits: circuits.length === 0 ? undefined : circuits.slice(0, MAX_CIRCUITS),
+    shadowCircuits: shadowCircuits.length === 0 ? undefined : shadowCircuits.slice(0, MAX_CIRCUITS),
   };
 }
 
@@ -337,7 +345,7 @@ function summarise(
   subject: StatusSubject,
   problems: readonly Problem[],
   applied: Applied,
-  shown: { resolved: string; programmed: string; circuits: string },
+  shown: { resolved: string; programmed: string; circuits: string; shadow: string },
 ): string {
   const error = problems.find((it) => it.severity === 'Error');
   if ('invalid' in subject.content) return shorten(error === undefined ? 'invalid' : describe(error), MAX_SUMMARY);
@@ -348,7 +356,19 @@ function summarise(
   if (problems.some((it) => it.reason === 'EnforcementDisabled')) parts.push('enforcement disabled');
   if (applied.locallyDisabled > 0) parts.push(`switched off by hand in ${applied.locallyDisabled}`);
   if (shown.circuits !== '') parts.push(shown.circuits);
+  if (shown.shadow !== '') parts.push(`shadow: ${shown.shadow}`);
   return shorten(parts.join(' · '), MAX_SUMMARY);
+}
+
+/** "circuitBreaker, bulkhead; payments would be Open in 3 of 12": what a policy shadows, and which of the circuits would not be closed. */
+function describeShadow({ content }: StatusSubject, circuits: readonly OpenCircuit[]): string {
+  const blocks = 'model' in content && content.model.kind === 'ResiliencePolicy' ? shadowedIn(content.model.spec) : [];
+  return [blocks.join(', '), describeCircuits(circuits, ' would be')].filter((part) => part !== '').join('; ');
+}
+
+function shadowedIn(spec: ResiliencePolicySpec): readonly string[] {
+  const places = [spec, ...(spec.rules ?? [])];
+  return SHADOW_BLOCKS.filter((block) => places.some((place) => place[block]?.mode === 'Shadow'));
 }
 
 function describe({ field, message }: Problem): string {

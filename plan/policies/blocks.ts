@@ -24,6 +24,18 @@ export const blockPlans = {
 export type PlannedBlock = keyof typeof blockPlans;
 export const PLANNED_BLOCKS = Object.keys(blockPlans) as readonly PlannedBlock[];
 
+/**
+ * The blocks that can be shadowed: judged and counted beside what is enforced, without effect on any request. A null block is not.
+ */
+export const shadowPlans = {
+  timeouts: timeoutsPlan.nullable(),
+  retries: blockPlans.retries,
+  circuitBreaker: blockPlans.circuitBreaker,
+  bulkhead: blockPlans.bulkhead,
+};
+export type ShadowBlock = keyof typeof shadowPlans;
+export const SHADOW_BLOCKS = Object.keys(shadowPlans) as readonly ShadowBlock[];
+
 /** No block acts; timeouts always are there. */
 export const NO_BLOCKS = {
   retries: null,

@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest';
+import type { CircuitView } from '../data-plane.ts';
 import { statusLines } from './status.ts';
 
 const facts = {
@@ -77,6 +78,22 @@ it('tells what is wrong', () => {
     'capture:   iptables, undeclared: Warn',
     'circuits:  1 of 2 not closed',
     '  shop/checkout/stock (charge): Open for 12 s: 5 consecutive failures; next probe in 18 s',
+  ]);
+});
+
+it('tells of circuits in shadow apart from those that act', () => {
+  const [closed] = facts.circuits;
+  if (closed === undefined) throw new Error('the facts have a circuit');
+  const shadow: CircuitView = {
+    ...closed,
+    stateKey: 'shadow.circuitBreaker:base',
+    state: 'Open',
+    reason: 'a probe failed',
+  };
+  expect(statusLines({ ...facts, circuits: [...facts.circuits, shadow] }, 5_000).slice(-3)).toEqual([
+    'circuits:  0 of 1 not closed',
+    'shadow:    1 of 1 circuits would not be closed',
+    '  shop/checkout/payments (shadow.circuitBreaker:base): Open for 5 s: a probe failed',
   ]);
 });
 

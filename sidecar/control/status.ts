@@ -1,4 +1,5 @@
 // What `breakwater status` prints.
+import { isShadowKey } from '../../plan/policies/state-key.ts';
 import type { Readiness } from '../admin/readiness.ts';
 import type { AdaptiveLimitView, CaptureView, ChoiceView, CircuitView, LoadView } from '../data-plane.ts';
 import type { SubscriptionStatus } from '../subscribe/subscriber.ts';
@@ -25,11 +26,13 @@ export function statusLines(facts: StatusFacts, nowUnixMs: number): string[] {
     }`,
   ];
   lines.push(...captureLines(facts));
-  const notClosed = facts.circuits.filter((circuit) => circuit.state !== 'Closed');
-  lines.push(`circuits:  ${notClosed.length} of ${facts.circuits.length} not closed`);
-  for (const { dependency, stateKey, state, sinceUnixMs, reason, nextProbeUnixMs } of notClosed) {
-    const probe = nextProbeUnixMs === null ? '' : `; next probe in ${seconds(nextProbeUnixMs - nowUnixMs)} s`;
-    lines.push(`  ${dependency} (${stateKey}): ${state} for ${seconds(nowUnixMs - sinceUnixMs)} s: ${reason}${probe}`);
+  const shadowed = facts.circuits.filter(({ stateKey }) => isShadowKey(stateKey));
+  const enforced = facts.circuits.filter(({ stateKey }) => !isShadowKey(stateKey));
+  lines.push(`circuits:  ${notClosed(enforced).length} of ${enforced.length} not closed`);
+  lines.push(...circuitLines(enforced, nowUnixMs));
+  if (shadowed.length > 0) {
+    lines.push(`shadow:    ${notClosed(shadowed).length} of ${shadowed.length} circuits would not be closed`);
+    lines.push(...circuitLines(shadowed, nowUnixMs));
   }
   lines.push(...choiceLines(facts.choices, nowUnixMs));
   lines.push(...limitLines(facts.adaptiveLimits), ...loadLines(facts.load));
@@ -85,6 +88,17 @@ function loadLines({ level, share, memoryShare, loopDelayMs }: LoadView): string
       `load:      a round of the event loop takes ${milliseconds(loopDelayMs)}, so that ${percent(share)} of the requests are REFUSED`,
     );
   return lines;
+}
+
+function notClosed(circuits: readonly CircuitView[]): readonly CircuitView[] {
+  return circuits.filter(({ state }) => state !== 'Closed');
+}
+
+function circuitLines(circuits: readonly CircuitView[], nowUnixMs: number): string[] {
+  return notClosed(circuits).map(({ dependency, stateKey, state, sinceUnixMs, reason, nextProbeUnixMs }) => {
+    const probe = nextProbeUnixMs === null ? '' : `; next probe in ${seconds(nextProbeUnixMs - nowUnixMs)} s`;
+    return `  ${dependency} (${stateKey}): ${state} for ${seconds(nowUnixMs - sinceUnixMs)} s: ${reason}${probe}`;
+  });
 }
 
 function captureLines({ capture, bypassed }: StatusFacts): string[] {

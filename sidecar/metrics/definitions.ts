@@ -158,6 +158,36 @@ export const SIDECAR_METRICS = {
     help: 'Requests whose header had a value for which there was no room, so that they shared one rate limit with all others like that: raise perHeader.maxValues, or look who invents values.',
     labels: ['dependency', 'limit'],
   },
+  shadowDecisions: {
+    name: 'breakwater_shadow_decisions_total',
+    type: 'counter',
+    help: 'What policies with mode: Shadow would have done, by the block that would have: refused, timed out, queued or retried. Nothing was.',
+    labels: ['dependency', 'rule', 'policy', 'decision'],
+  },
+  shadowCircuitState: {
+    name: 'breakwater_shadow_circuit_state',
+    type: 'gauge',
+    help: 'As breakwater_circuit_state, of circuits with mode: Shadow.',
+    labels: ['dependency', 'circuit', 'state'],
+  },
+  shadowCircuitTransitions: {
+    name: 'breakwater_shadow_circuit_transitions_total',
+    type: 'counter',
+    help: 'As breakwater_circuit_transitions_total, of circuits with mode: Shadow.',
+    labels: ['dependency', 'circuit', 'to'],
+  },
+  shadowBulkheadInFlight: {
+    name: 'breakwater_shadow_bulkhead_in_flight',
+    type: 'gauge',
+    help: 'Requests that would hold a place of a bulkhead with mode: Shadow.',
+    labels: ['dependency', 'bulkhead'],
+  },
+  shadowBulkheadQueued: {
+    name: 'breakwater_shadow_bulkhead_queued',
+    type: 'gauge',
+    help: 'Requests that would wait for a place of a bulkhead with mode: Shadow.',
+    labels: ['dependency', 'bulkhead'],
+  },
   endpoints: {
     name: 'breakwater_endpoints',
     type: 'gauge',

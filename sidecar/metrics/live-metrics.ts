@@ -3,19 +3,30 @@ import { BREAKER_STATES } from '../policies/circuit-breaker.ts';
 import { SIDECAR_METRICS } from './definitions.ts';
 import type { Sample, SampledSeries } from './sampled-metric.ts';
 
-export interface BulkheadSample {
-  dependency: string;
-  bulkhead: string;
+export interface BulkheadSample extends LiveBulkhead {
   limit: number;
-  inFlight: number;
-  queued: number;
   /** Of an adaptive limit; null: it is fixed. */
   baselineMs: number | null;
   medianMs: number | null;
 }
 
+export interface LiveCircuit {
+  dependency: string;
+  circuit: string;
+  state: string;
+}
+
+export interface LiveBulkhead {
+  dependency: string;
+  bulkhead: string;
+  inFlight: number;
+  queued: number;
+}
+
 export interface LiveMetrics {
-  circuits(): Iterable<{ dependency: string; circuit: string; state: string }>;
+  circuits(): Iterable<LiveCircuit>;
+  shadowCircuits(): Iterable<LiveCircuit>;
+  shadowBulkheads(): Iterable<LiveBulkhead>;
   detections(): Iterable<{ dependency: string; detection: string; ejected: number }>;
   choices(): Iterable<{ dependency: string; choice: string; panicking: boolean }>;
   bulkheads(): Iterable<BulkheadSample>;
@@ -37,11 +48,8 @@ export function liveSeries(source: () => LiveMetrics | null): SampledSeries[] {
       return live ? Array.from(read(live)).flatMap(samples) : [];
     };
   };
-  const bulkheads = (value: (item: BulkheadSample) => number) =>
-    each(
-      (live) => live.bulkheads(),
-      (item) => [{ labels: { dependency: item.dependency, bulkhead: item.bulkhead }, value: value(item) }],
-    );
+  const bulkheads = <T extends LiveBulkhead>(read: (live: LiveMetrics) => Iterable<T>, value: (item: T) => number) =>
+    each(read, (item) => [{ labels: { dependency: item.dependency, bulkhead: item.bulkhead }, value: value(item) }]);
   const dependencies = (value: (item: { endpoints: number; fallback: boolean; enforced: boolean }) => number) =>
     each(
       (live) => live.dependencies(),
@@ -59,11 +67,12 @@ export function liveSeries(source: () => LiveMetrics | null): SampledSeries[] {
       (live) => live.rateLimits(),
       (item) => [{ labels: { dependency: item.dependency, limit: item.rateLimit }, value: value(item) }],
     );
-  const circuits = each(
-    (live) => live.circuits(),
-    ({ dependency, circuit, state }) =>
+  const circuits = (read: (live: LiveMetrics) => Iterable<LiveCircuit>) =>
+    each(read, ({ dependency, circuit, state }) =>
       BREAKER_STATES.map((name) => ({ labels: { dependency, circuit, state: name }, value: name === state ? 1 : 0 })),
-  );
+    );
+  const enforced = (live: LiveMetrics) => live.bulkheads();
+  const shadowed = (live: LiveMetrics) => live.shadowBulkheads();
   const ejected = each(
     (live) => live.detections(),
     ({ dependency, detection, ejected: value }) => [{ labels: { dependency, detection }, value }],
@@ -82,12 +91,15 @@ export function liveSeries(source: () => LiveMetrics | null): SampledSeries[] {
     return [{ labels: {}, value: live ? read(live) : 0 }];
   };
   return [
-    { definition: SIDECAR_METRICS.circuitState, sample: circuits },
-    { definition: SIDECAR_METRICS.bulkheadInFlight, sample: bulkheads(({ inFlight }) => inFlight) },
-    { definition: SIDECAR_METRICS.bulkheadQueued, sample: bulkheads(({ queued }) => queued) },
+    { definition: SIDECAR_METRICS.circuitState, sample: circuits((live) => live.circuits()) },
+    { definition: SIDECAR_METRICS.bulkheadInFlight, sample: bulkheads(enforced, ({ inFlight }) => inFlight) },
+    { definition: SIDECAR_METRICS.bulkheadQueued, sample: bulkheads(enforced, ({ queued }) => queued) },
+    { definition: SIDECAR_METRICS.shadowCircuitState, sample: circuits((live) => live.shadowCircuits()) },
+    { definition: SIDECAR_METRICS.shadowBulkheadInFlight, sample: bulkheads(shadowed, ({ inFlight }) => inFlight) },
+    { definition: SIDECAR_METRICS.shadowBulkheadQueued, sample: bulkheads(shadowed, ({ queued }) => queued) },
     { definition: SIDECAR_METRICS.ejectedEndpoints, sample: ejected },
     { definition: SIDECAR_METRICS.panic, sample: panic },
-    { definition: SIDECAR_METRICS.bulkheadLimit, sample: bulkheads(({ limit }) => limit) },
+    { definition: SIDECAR_METRICS.bulkheadLimit, sample: bulkheads(enforced, ({ limit }) => limit) },
     { definition: SIDECAR_METRICS.bulkheadLatency, sample: latencies },
     { definition: SIDECAR_METRICS.rateLimitValues, sample: rateLimits(({ values }) => values) },
     { definition: SIDECAR_METRICS.rateLimitShared, sample: rateLimits(({ sharedUses }) => sharedUses) },

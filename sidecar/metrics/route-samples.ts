@@ -1,5 +1,6 @@
 // What a scrape shows of the slots that requests wrote to.
 import { DEADLINE_EFFECTS } from '../policies/deadline.ts';
+import { SHADOW_SLOTS } from '../policies/shadow/decisions.ts';
 import { SIDECAR_METRICS } from './definitions.ts';
 import {
   ATTEMPT_RESULTS,
@@ -45,6 +46,7 @@ export function routeSeries(routes: Routes): SampledSeries[] {
       definition: SIDECAR_METRICS.faults,
       sample: () => happenedOnly(slotSamples(routes(), FAULTS, 'fault', ({ faults }) => faults)),
     },
+    { definition: SIDECAR_METRICS.shadowDecisions, sample: () => shadowSamples(routes()) },
   ];
 }
 
@@ -97,6 +99,15 @@ function slotSamples(
     });
   }
   return samples;
+}
+
+/** Of what was never shadowed there is nothing to say. */
+function shadowSamples(routes: Iterable<RouteMetrics>): Sample[] {
+  return Array.from(routes).flatMap(({ dependency, rule, shadow, shadowed }) =>
+    SHADOW_SLOTS.flatMap(({ block, decision }, slot) =>
+      shadowed.has(block) ? [{ labels: { dependency, rule, policy: block, decision }, value: shadow[slot] ?? 0 }] : [],
+    ),
+  );
 }
 
 function durationSamples(routes: Iterable<RouteMetrics>): Sample[] {

@@ -15,6 +15,7 @@ const COUNTERS = [
   'ejectionsWithheld',
   'panics',
   'circuitResets',
+  'shadowCircuitTransitions',
   'connects',
   'tunnels',
   'tunnelDialFailures',
@@ -95,6 +96,10 @@ export class SidecarMetrics {
 
   addChoice(dependency: string, choice: string): void {
     this.#count('panics', { dependency, choice }, 0);
+  }
+
+  countShadowTransition(dependency: string, circuit: string, to: string): void {
+    this.#count('shadowCircuitTransitions', { dependency, circuit, to }, 1);
   }
 
   countConnect(dependency: string, result: 'success' | 'refused' | 'timeout' | 'unreachable'): void {

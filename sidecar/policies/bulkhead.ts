@@ -38,6 +38,11 @@ export class Bulkhead {
     return this.#queued;
   }
 
+  /** Who waits longest; null: nobody. */
+  get first(): BulkheadWaiter | null {
+    return this.#head;
+  }
+
   /** After it, call `takeGrantable` until null: a raised limit may have made room for those who wait. */
   update(spec: BulkheadLimits): void {
     this.#maxConcurrent = spec.maxConcurrent;

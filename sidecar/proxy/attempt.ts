@@ -80,6 +80,7 @@ export class Attempt implements ResponseReceiver {
   start(endpoint: UpstreamEndpoint, maxIdleMs: number, nowMs: number): void {
     this.written = false;
     this.books.begin(endpoint, this.#request.policy, nowMs);
+    this.#request.shadow.attempt(nowMs);
     const idle = endpoint.takeIdle(nowMs, maxIdleMs);
     if (idle) {
       this.#leg = idle;
@@ -98,6 +99,7 @@ export class Attempt implements ResponseReceiver {
   onConnected(): void {
     const { context, dependency } = this.#request;
     context.metrics.countConnect(dependency.label, 'success');
+    this.#request.shadow.connected();
     if (this.#leg) this.#send(this.#leg);
   }
 
@@ -153,6 +155,7 @@ export class Attempt implements ResponseReceiver {
     const nowMs = context.ticker.nowMs();
     if (head.status === 101) return this.#switchProtocols(head, nowMs);
     const failureBits = statusFailures(head.status);
+    this.#request.shadow.headCame(head, failureBits, nowMs);
     const replaceable = failureBits !== 0 || policy.retryStatuses?.[head.status] === 1;
     if (replaceable && this.#owner.replaces(failureBits, head, nowMs)) return false;
     this.status = head.status;
@@ -161,7 +164,7 @@ export class Attempt implements ResponseReceiver {
     this.#phase = Phase.Answering;
     this.#stream = head.eventStream;
     if (this.#stream) {
-      this.books.settleEarly(policy, nowMs);
+      this.#settleEarly(nowMs);
       this.#timer.enterIdle(nowMs, policy.plan.timeouts.idleMs);
     }
     if (policy.fallback !== null) this.#request.recording = this.#request.rescue.recording(head, nowMs);
@@ -170,7 +173,7 @@ export class Attempt implements ResponseReceiver {
   }
 
   onResponseData(buffer: Buffer, start: number, end: number): void {
-    if (this.#stream) this.#timer.touch();
+    if (this.#stream) this.#touch();
     if (this.#request.recording?.add(buffer, start, end) === false) this.#request.recording = null;
     if (!this.#request.client.responseData(buffer, start, end)) this.#leg?.keepRead(buffer);
   }
@@ -223,6 +226,18 @@ export class Attempt implements ResponseReceiver {
     this.#leg?.resume();
   }
 
+  #settleEarly(nowMs: number): void {
+    const { policy, shadow } = this.#request;
+    shadow.streamBegan(this.books, nowMs);
+    this.books.settleEarly(policy, nowMs);
+  }
+
+  /** A stream or a tunnel is not silent. */
+  #touch(): void {
+    this.#timer.touch();
+    this.#request.shadow.active();
+  }
+
   // ---- upgrades -------------------------------------------------------------------------------------------------------------------
 
   #switchProtocols(head: ResponseHead, nowMs: number): boolean {
@@ -235,7 +250,7 @@ export class Attempt implements ResponseReceiver {
     this.status = 101;
     this.books.failureBits = 0;
     this.books.noteResponse(nowMs);
-    this.books.settleEarly(policy, nowMs);
+    this.#settleEarly(nowMs);
     this.#stream = true;
     leg.becomeTunnel();
     context.metrics.countTunnel('upgrade');
@@ -251,7 +266,7 @@ export class Attempt implements ResponseReceiver {
   tunnelData(buffer: Buffer, start: number, end: number): boolean {
     const leg = this.#leg;
     if (!leg) return true;
-    this.#timer.touch();
+    this.#touch();
     if (!leg.sendTunnelData(buffer, start, end)) this.#request.client.keepRead(buffer);
     return leg.flush();
   }
@@ -262,7 +277,7 @@ export class Attempt implements ResponseReceiver {
 
   onTunnelData(buffer: Buffer, start: number, end: number): boolean {
     const { client } = this.#request;
-    this.#timer.touch();
+    this.#touch();
     if (!client.tunnelData(buffer, start, end)) this.#leg?.keepRead(buffer);
     return client.flush();
   }
@@ -350,10 +365,14 @@ export class Attempt implements ResponseReceiver {
     this.#owner.attemptFailed(failureBits, result, unsent, answer, nowMs);
   }
 
-  /** Ends it in all books. `result` below zero: nothing was tried. */
+  /**
+   * Ends it in all books. `outcome`: a Failure is one that no policy has looked at yet. `result` below zero: nothing was tried.
+   */
   end(outcome: number, result: number, failureBits: number = this.books.failureBits): void {
-    const { context, policy } = this.#request;
-    this.books.end(policy, context, outcome, result, failureBits, context.ticker.nowMs());
+    const { context, policy, shadow } = this.#request;
+    const nowMs = context.ticker.nowMs();
+    shadow.attemptEnded(this.books, outcome, result, failureBits, this.status !== 0, this.written, nowMs);
+    this.books.end(policy, context, outcome, result, failureBits, nowMs);
     this.written = false;
   }
 

@@ -105,7 +105,7 @@ export class Attempts {
 }
 
 /** Retry-After in milliseconds from now; -1: it says nothing that can be read. */
-function retryAfterMsOf({ retryAfterSeconds, retryAfterDate }: ResponseHead, ticker: Ticker): number {
+export function retryAfterMsOf({ retryAfterSeconds, retryAfterDate }: ResponseHead, ticker: Ticker): number {
   if (retryAfterSeconds >= 0) return retryAfterSeconds * 1000;
   if (retryAfterDate === '') return -1;
   const unixMs = ticker.unixMs();

@@ -24,7 +24,7 @@ export class CircuitReports {
   views(): CircuitView[] {
     const views: CircuitView[] = [];
     for (const dependency of this.#dependencies.values()) {
-      for (const circuit of dependency.policies.circuits.values()) views.push(this.#view(dependency, circuit));
+      for (const circuit of dependency.policies.allCircuits()) views.push(this.#view(dependency, circuit));
     }
     return views;
   }
@@ -41,7 +41,7 @@ export class CircuitReports {
   /** Half-open is entered by time, without any call: somebody has to say so. */
   tellAll(): void {
     for (const dependency of this.#dependencies.values()) {
-      for (const circuit of dependency.policies.circuits.values()) this.tell(dependency, circuit);
+      for (const circuit of dependency.policies.allCircuits()) this.tell(dependency, circuit);
     }
   }
 

@@ -6,6 +6,7 @@ import type { ProxyContext } from './context.ts';
 import type { DependencyRuntime } from './dependency.ts';
 import type { Downstream } from './downstream.ts';
 import { ReplayBody } from './replay-body.ts';
+import { RequestShadow } from './request-shadow.ts';
 import { Rescue } from './rescue.ts';
 import type { RoutePolicy } from './route-policies.ts';
 
@@ -28,6 +29,7 @@ export class CurrentRequest implements OutgoingRequest {
   readonly context: ProxyContext;
   readonly head: RequestHead;
   readonly replay: ReplayBody;
+  readonly shadow: RequestShadow;
   readonly rescue: Rescue;
   /** Whom the application called. */
   declared: DependencyRuntime;
@@ -65,6 +67,7 @@ export class CurrentRequest implements OutgoingRequest {
     this.policy = dependency.policyFor('', '/', '');
     this.metrics = this.policy.metrics;
     this.replay = new ReplayBody(context.replayPool);
+    this.shadow = new RequestShadow(context.ticker, this.replay);
     this.rescue = new Rescue(this);
   }
 

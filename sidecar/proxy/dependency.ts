@@ -59,6 +59,10 @@ export class DependencyRuntime {
       onEjection: (detection, cause) => metrics.countEjection(label, detection, cause),
       onEjectionWithheld: (detection, cause) => metrics.countEjectionWithheld(label, detection, cause),
       onPanic: (choice) => metrics.countPanic(label, choice),
+      onShadowTransition: (circuit, state) => {
+        metrics.countShadowTransition(label, circuit.key, BREAKER_STATES[state]);
+        environment.onTransition(this, circuit);
+      },
     });
     this.#resets = [plan.circuitReset];
     metrics.countCircuitReset(label, 0);
@@ -82,7 +86,7 @@ export class DependencyRuntime {
     this.#resets.push(value);
     if (this.#resets.length > RESETS_REMEMBERED) this.#resets.shift();
     const nowMs = this.#environment.nowMs();
-    for (const { breaker } of this.policies.circuits.values()) breaker.reset('reset by hand', nowMs);
+    for (const { breaker } of this.policies.allCircuits()) breaker.reset('reset by hand', nowMs);
     this.#environment.metrics.countCircuitReset(this.label, 1);
   }
 

@@ -3,6 +3,7 @@
 // that a request allocates no promise, no closure and no object of its own.
 //
 //   layer          where                     why here
+//   shadow         request-shadow.ts         told of what the others do, and seen by none of them
 //   observe        #observe                  every path counts the request exactly once, whatever answered it
 //   rescue         #refuse                   turns every refusal into an answer that says who and why
 //   fallback       #refuse, replaces         another answer in its place, or another dependency (rescue.ts), whose layers begin at `faults`
@@ -123,6 +124,7 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
   requestEnd(trailers: string): void {
     this.#request.bodyDone = true;
     this.#request.replay.end(trailers);
+    this.#request.shadow.sent();
     this.#attempt.sendEnd(trailers, this.#context.ticker.nowMs());
   }
 
@@ -169,7 +171,9 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
 
   /** The layers that see a request once, whatever number of attempts it takes. */
   #startRequest(nowMs: number): void {
-    const { faults, metrics } = this.#request.policy;
+    const { bodyDone, head, policy, shadow } = this.#request;
+    shadow.begin(policy.shadow, head, !bodyDone, this.#timer.deadlineMs, nowMs);
+    const { faults, metrics } = policy;
     const delayMs = faults === null ? 0 : drawDelayMs(faults.plan, this.#context.random);
     if (delayMs === 0) {
       this.#pastDelay(nowMs);
@@ -467,6 +471,7 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
     if (this.#phase !== Phase.Idle) this.#context.active--;
     this.#phase = Phase.Idle;
     this.#attempt.reset();
+    this.#request.shadow.end();
     this.#request.recording?.discard();
     this.#request.recording = null;
     this.#request.replay.clear();

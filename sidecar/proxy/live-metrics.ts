@@ -2,6 +2,7 @@
 import type { LiveMetrics } from '../metrics/live-metrics.ts';
 import type { LoadSampler } from '../overload/load-sampler.ts';
 import { BREAKER_STATES } from '../policies/circuit-breaker.ts';
+import type { CircuitEntry } from './circuit.ts';
 import type { ProxyContext } from './context.ts';
 import type { DependencyRuntime } from './dependency.ts';
 
@@ -12,15 +13,25 @@ export function liveMetrics(
   sampler: LoadSampler | null,
 ): LiveMetrics {
   const all = () => Array.from(dependencies.values());
+  const circuitOf =
+    (dependency: string) =>
+    ({ key, breaker }: CircuitEntry) => ({
+      dependency,
+      circuit: key,
+      state: BREAKER_STATES[breaker.state(context.ticker.nowMs())],
+    });
+  const bulkheadOf =
+    (dependency: string) =>
+    ([bulkhead, { inFlight, queued }]: [string, { inFlight: number; queued: number }]) => ({
+      dependency,
+      bulkhead,
+      inFlight,
+      queued,
+    });
   return {
-    circuits: () =>
-      all().flatMap(({ label, policies }) =>
-        Array.from(policies.circuits.values(), ({ key, breaker }) => ({
-          dependency: label,
-          circuit: key,
-          state: BREAKER_STATES[breaker.state(context.ticker.nowMs())],
-        })),
-      ),
+    circuits: () => all().flatMap(({ label, policies }) => Array.from(policies.circuits.values(), circuitOf(label))),
+    shadowCircuits: () =>
+      all().flatMap(({ label, policies }) => Array.from(policies.shadows.circuits, circuitOf(label))),
     bulkheads: () =>
       all().flatMap(({ label, policies }) =>
         Array.from(policies.bulkheads.entries(), ([bulkhead, { adaptive, inFlight, limit, queued }]) => ({
@@ -42,6 +53,8 @@ export function liveMetrics(
           sharedUses,
         })),
       ),
+    shadowBulkheads: () =>
+      all().flatMap(({ label, policies }) => Array.from(policies.shadows.places, bulkheadOf(label))),
     detections: () =>
       all().flatMap(({ label, policies }) =>
         Array.from(policies.detections.entries(), ([detection, { ejected }]) => ({

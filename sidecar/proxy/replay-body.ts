@@ -38,6 +38,8 @@ export class ReplayBody {
   complete = true;
   #keeping = false;
   #bytes = 0;
+  /** Of the request, kept or not. */
+  #seen = 0;
   /** Out of the pool. */
   #taken = 0;
 
@@ -49,16 +51,23 @@ export class ReplayBody {
     return this.#keeping;
   }
 
+  /** What was sent so far is so little that it could be sent again, where a policy would keep it. */
+  get fits(): boolean {
+    return this.#seen <= REPLAY_LIMIT_BYTES;
+  }
+
   /** `keep`: the request has a body and may run twice. */
   begin(keep: boolean): void {
     this.#keeping = keep;
     this.complete = true;
     this.trailers = '';
+    this.#seen = 0;
   }
 
   add(buffer: Buffer, start: number, end: number): void {
-    if (!this.complete) return;
     const bytes = end - start;
+    this.#seen += bytes;
+    if (!this.complete) return;
     const cost = bytes + PART_BYTES;
     if (!this.#keeping || this.#bytes + bytes > REPLAY_LIMIT_BYTES || !this.#pool.take(cost)) {
       this.clear();

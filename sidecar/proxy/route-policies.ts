@@ -23,9 +23,11 @@ import { PlannedBulkhead } from '../policies/planned-bulkhead.ts';
 import { RateLimit } from '../policies/rate-limit.ts';
 import { statusTable } from '../policies/retry.ts';
 import { RetryBudget } from '../policies/retry-budget.ts';
+import type { RouteShadow } from '../policies/shadow/route-shadow.ts';
 import { type CircuitEntry, createCircuit } from './circuit.ts';
 import { type ChoicePlan, EndpointChoice } from './endpoint-choice.ts';
 import { fixedAnswer, type GivenAnswer } from './given-answer.ts';
+import { ShadowPolicies } from './shadow-policies.ts';
 import { StateTable } from './state-table.ts';
 
 /** Kept answers are looked through this often: one that is too old is not given anyhow. */
@@ -69,6 +71,8 @@ export interface RoutePolicy {
   readonly choice: EndpointChoice | null;
   readonly fallback: RouteFallback | null;
   readonly faults: RouteFaults | null;
+  /** What is judged without acting; null: nothing is. */
+  readonly shadow: RouteShadow | null;
 }
 
 /**
@@ -91,6 +95,8 @@ export interface PoliciesEnvironment {
   /** The share of ejected endpoints was used up. */
   onEjectionWithheld(detection: string, cause: OutlierCause): void;
   onPanic(choice: string): void;
+  /** Of a circuit that is only shadowed. */
+  onShadowTransition(circuit: CircuitEntry, state: BreakerState): void;
 }
 
 export const PASS_THROUGH: PolicyPlan = {
@@ -109,6 +115,7 @@ export class RoutePolicies {
   readonly detections: StateTable<OutlierDetectionPlan, OutlierDetection>;
   readonly choices: StateTable<ChoicePlan, EndpointChoice>;
   readonly lastGood: StateTable<LastGoodPlan & { stateKey: string }, LastGood>;
+  readonly shadows: ShadowPolicies;
   /** What acts where no policy does. */
   readonly passThrough: RoutePolicy;
   #rows: RoutePolicy[] = [];
@@ -154,7 +161,18 @@ export class RoutePolicies {
       update: (lastGood, plan) => lastGood.update(plan),
       remove: (lastGood) => lastGood.close(),
     });
+    this.shadows = new ShadowPolicies({
+      nowMs,
+      unixMs,
+      onTransition: (circuit, state) => environment.onShadowTransition(circuit, state),
+    });
     this.passThrough = this.#policy(PASS_THROUGH);
+  }
+
+  /** Those that act and those that are shadowed. */
+  *allCircuits(): Iterable<CircuitEntry> {
+    yield* this.circuits.values();
+    yield* this.shadows.circuits;
   }
 
   /** Takes the rows of a new plan; state whose key is unchanged goes on. */
@@ -167,6 +185,7 @@ export class RoutePolicies {
       this.detections,
       this.choices,
       this.lastGood,
+      this.shadows,
     ];
     for (const table of tables) table.begin();
     this.#rows = plans.map((plan) => this.#policy(plan));
@@ -182,6 +201,7 @@ export class RoutePolicies {
   sweep(nowMs: number): void {
     for (const bulkhead of this.bulkheads.values()) bulkhead.sweep(nowMs);
     for (const detection of this.detections.values()) detection.sweep(nowMs);
+    this.shadows.sweep(nowMs);
     if (nowMs < this.#lastGoodSweepMs) return;
     this.#lastGoodSweepMs = nowMs + LAST_GOOD_SWEEP_MS;
     for (const lastGood of this.lastGood.values()) lastGood.sweep(nowMs);
@@ -222,9 +242,10 @@ export class RoutePolicies {
 
   #policy(plan: PolicyPlan): RoutePolicy {
     const detection = this.detections.take(plan.outlierDetection);
+    const metrics = this.#environment.routeMetrics(plan.rule);
     return {
       plan,
-      metrics: this.#environment.routeMetrics(plan.rule),
+      metrics,
       breaker: this.circuits.take(plan.circuitBreaker)?.breaker ?? null,
       bulkhead: this.bulkheads.take(plan.bulkhead),
       rateLimit: this.rateLimits.take(plan.rateLimit),
@@ -237,6 +258,7 @@ export class RoutePolicies {
       choice: detection && this.choices.take({ stateKey: plan.outlierDetection?.stateKey ?? '', detection }),
       fallback: this.#fallback(plan.fallback),
       faults: faultsOf(plan.faultInjection),
+      shadow: this.shadows.take(plan.shadow, metrics),
     };
   }
 
@@ -260,6 +282,7 @@ export class RoutePolicies {
     this.circuits.clear();
     this.detections.clear();
     this.choices.clear();
+    this.shadows.clear();
     this.lastGood.clear();
   }
 }

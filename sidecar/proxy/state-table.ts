@@ -32,6 +32,8 @@ export class StateTable<Plan extends { stateKey: string }, State> {
   }
 
   /** Rows with the same key share the state. Null: the row has no such policy. */
+  take(plan: Plan): State;
+  take(plan: Plan | null): State | null;
   take(plan: Plan | null): State | null {
     if (plan === null) return null;
     const { stateKey } = plan;

@@ -1,0 +1,30 @@
+// What a shadowed block can say that it would have done: one line for each block, and one slot of the counters for each decision.
+import type { ShadowBlock } from '../../../plan/policies/blocks.ts';
+
+/** Names of refusals are those of `breakwater-reason`; of retries that would not have happened, those of their metric. */
+export const SHADOW_DECISIONS = {
+  timeouts: ['deadline', 'attempt-timeout', 'connect-timeout', 'idle-timeout'],
+  retries: [
+    'retry',
+    'suppressed-attempts',
+    'suppressed-unsafe',
+    'suppressed-budget',
+    'suppressed-body',
+    'suppressed-deadline',
+    'suppressed-refused',
+    'suppressed-retry-after',
+  ],
+  circuitBreaker: ['circuit-open'],
+  bulkhead: ['queued', 'bulkhead-full', 'queue-timeout'],
+} as const satisfies Record<ShadowBlock, readonly string[]>;
+
+type Decision<B extends ShadowBlock> = (typeof SHADOW_DECISIONS)[B][number];
+
+/** By slot. */
+export const SHADOW_SLOTS = Object.entries(SHADOW_DECISIONS).flatMap(([block, decisions]) =>
+  decisions.map((decision) => ({ block: block as ShadowBlock, decision })),
+);
+
+export function shadowSlot<B extends ShadowBlock>(block: B, decision: Decision<B>): number {
+  return SHADOW_SLOTS.findIndex((slot) => slot.block === block && slot.decision === decision);
+}

@@ -1,0 +1,64 @@
+// All that is shadowed for the requests of one row of the plan, in the order of the layers. Each block is judged by what really happens, and
+// by what the shadows before it make of that; a request that one of them would have ended is nothing to the others any more.
+import type { BlockShadow, ShadowCall } from './block-shadow.ts';
+
+export class RouteShadow {
+  readonly #blocks: readonly BlockShadow[];
+  readonly #counts: Float64Array;
+
+  /** `counts`: of the route, by slot. */
+  constructor(blocks: readonly BlockShadow[], counts: Float64Array) {
+    this.#blocks = blocks;
+    this.#counts = counts;
+  }
+
+  /** `deadlineMs`: by what is enforced. */
+  begin(call: ShadowCall, deadlineMs: number, nowMs: number): void {
+    call.begin(this.#counts, nowMs);
+    call.deadlineMs = deadlineMs;
+    for (const block of this.#blocks) block.begin(call, nowMs);
+  }
+
+  /** An attempt has its endpoint. */
+  attempt(call: ShadowCall, nowMs: number): void {
+    call.attempts += 1;
+    call.attemptStartMs = nowMs;
+    call.connectedMs = 0;
+    call.headMs = 0;
+    call.status = 0;
+    call.retryAfterMs = -1;
+    call.refusesRetry = false;
+    call.timedOut = false;
+    if (call.over) return;
+    for (const block of this.#blocks) {
+      if (block.attempt(call, nowMs)) continue;
+      call.over = true;
+      for (const other of this.#blocks) other.giveBack(call, nowMs);
+      return;
+    }
+  }
+
+  /** The attempt became a stream or a tunnel: what it showed is known, and its place stays taken. The facts are in the call. */
+  streamBegan(call: ShadowCall, nowMs: number): void {
+    for (const block of this.#blocks) block.judge(call, nowMs);
+    call.stream = true;
+    call.lastActivityMs = nowMs;
+  }
+
+  /** Bytes passed on a stream. */
+  active(call: ShadowCall, nowMs: number): void {
+    for (const block of this.#blocks) block.active(call, nowMs);
+    call.lastActivityMs = nowMs;
+  }
+
+  /** The attempt is over. Its facts are in the call. */
+  attemptEnded(call: ShadowCall, nowMs: number): void {
+    if (call.stream) this.active(call, nowMs);
+    else for (const block of this.#blocks) block.judge(call, nowMs);
+    for (const block of this.#blocks) block.giveBack(call, nowMs);
+  }
+
+  end(call: ShadowCall, nowMs: number): void {
+    for (const block of this.#blocks) block.end(call, nowMs);
+  }
+}
