@@ -438,9 +438,7 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
   /** Once, under the policies of that dependency, and in the time that is left. */
   #askInstead(target: DependencyRuntime, nowMs: number): void {
     const request = this.#request;
-    request.dependency = target;
-    request.host = target.plan.authority;
-    request.policy = target.policyFor(request.head.method, request.head.path, request.head.fields);
+    request.rescue.redirect(target);
     this.#attempts.begin();
     const { requestMs } = request.policy.plan.timeouts;
     if (requestMs > 0) this.#timer.shorten(nowMs + requestMs);

@@ -15,7 +15,7 @@ import type { RouteFallback, RoutePolicy } from './route-policies.ts';
 const MAX_HOPS = 8;
 
 export class Rescue {
-  readonly #request: CurrentRequest;
+  readonly request: CurrentRequest;
   /** Found: the answer to give; null: there is none. */
   given: GivenAnswer | null = null;
   /** Found: the dependency to ask; null: there is none. */
@@ -27,7 +27,7 @@ export class Rescue {
   #hops = 0;
 
   constructor(request: CurrentRequest) {
-    this.#request = request;
+    this.request = request;
   }
 
   begin(): void {
@@ -43,7 +43,7 @@ export class Rescue {
 
   /** Field lines of a refusal that nothing takes the place of any more. */
   get marksOfRefusal(): string {
-    const { faultMark } = this.#request;
+    const { faultMark } = this.request;
     return this.names === '' ? faultMark : `${faultMark}\r\nBreakwater-Fallback: ${this.names}`;
   }
 
@@ -54,7 +54,7 @@ export class Rescue {
 
   /** Looks for what takes the place of a failure of this kind (`FallbackBit`s), and counts where there is nothing. */
   find(bits: number, deadlineMs: number, nowMs: number): boolean {
-    const { fallback, metrics } = this.#request.policy;
+    const { fallback, metrics } = this.request.policy;
     if (fallback === null || (fallback.mask & bits) === 0 || !this.#applies(fallback)) return false;
     this.given = this.#answer(fallback, nowMs);
     this.target = this.given ? null : this.#target(fallback, deadlineMs, nowMs);
@@ -65,31 +65,40 @@ export class Rescue {
 
   /** What was found is taken. `code`: the reason of what it takes the place of. */
   take(code: string): void {
-    const { fallback, metrics } = this.#request.policy;
+    const { fallback, metrics } = this.request.policy;
     if (fallback === null) return;
     metrics.countFallback(fallback.kind, reasonSlot(code));
     const name = FALLBACKS[fallback.kind] ?? '';
     this.names = this.names === '' ? name : `${this.names}, ${name}`;
     if (this.code === '') this.code = code;
     if (this.target) this.#hops++;
-    this.#request.marks = `${this.#request.faultMark}\r\nBreakwater-Reason: ${this.code}\r\nBreakwater-Fallback: ${this.names}`;
+    this.request.marks = `${this.request.faultMark}\r\nBreakwater-Reason: ${this.code}\r\nBreakwater-Fallback: ${this.names}`;
+  }
+
+  /** From here on another dependency is asked, by its own name and under its own policies. */
+  redirect(target: DependencyRuntime): void {
+    const { request } = this;
+    const { method, path, fields } = request.head;
+    request.dependency = target;
+    request.host = target.plan.authority;
+    request.policy = target.policyFor(method, path, fields);
   }
 
   #applies(fallback: RouteFallback): boolean {
-    return fallback.allMethods || isSafe(this.#request.head.method);
+    return fallback.allMethods || isSafe(this.request.head.method);
   }
 
   #answer(fallback: RouteFallback, nowMs: number): GivenAnswer | null {
     if (fallback.response) return fallback.response;
     const { lastGood } = fallback;
-    const { method, fields } = this.#request.head;
+    const { method, fields } = this.request.head;
     if (!lastGood || !mayBeGiven(method, fields, lastGood.spec)) return null;
     const good = lastGood.find(this.#key(), fields, nowMs);
     return good && lastGoodAnswer(good, nowMs);
   }
 
   #target(fallback: RouteFallback, deadlineMs: number, nowMs: number): DependencyRuntime | null {
-    const { dependency, replay } = this.#request;
+    const { dependency, replay } = this.request;
     const inTime = deadlineMs - nowMs >= ATTEMPT_FLOOR_MS;
     if (fallback.dependency === '' || !inTime || !replay.complete || this.#hops === MAX_HOPS) return null;
     return dependency.sibling(fallback.dependency);
@@ -97,13 +106,13 @@ export class Rescue {
 
   /** Host and target: what an answer is kept by. */
   #key(): string {
-    const { host, head } = this.#request;
+    const { host, head } = this.request;
     return `${host} ${head.target}`;
   }
 
   /** An answer that begins to pass by, where it may be given again; else null. */
   recording(response: ResponseHead, nowMs: number): Recording | null {
-    const { context, head, policy } = this.#request;
+    const { context, head, policy } = this.request;
     const lastGood = policy.fallback === null ? null : policy.fallback.lastGood;
     if (lastGood === null || response.contentLength > lastGood.spec.maxAnswerBytes) return null;
     if (!mayBeKept(head.method, head.fields, response, lastGood.spec)) return null;

@@ -98,6 +98,19 @@ export class Ledger {
     this.#trace(`request ${id}: taken up under rule ${policy.plan.rule}`);
   }
 
+  /** A fallback sends it to another dependency, whose own policies count its attempts anew. */
+  redirected(id: number, from: RoutePolicy, to: RoutePolicy): void {
+    const call = this.get(id);
+    demand(
+      from.fallback?.allMethods === true || ['GET', 'HEAD', 'OPTIONS'].includes(call.method),
+      () => `request ${id}, a ${call.method}, was sent to another dependency, and no policy says that it may`,
+    );
+    call.policy = to;
+    call.attempts = 0;
+    call.heads = 0;
+    this.#trace(`request ${id}: sent to another dependency, under rule ${to.plan.rule}`);
+  }
+
   /** Its head left the sidecar for a server. */
   attempted(id: number): CallRecord {
     const call = this.get(id);
@@ -139,8 +152,9 @@ export class Ledger {
     demand(call.response === null, () => `request ${call.id} got a second answer`);
     call.response = response;
     const seed = response.headers.get('x-body-seed');
+    const lastGood = response.headers.get('breakwater-fallback')?.endsWith('last-good') === true;
     demand(
-      seed === undefined || Number(seed) === call.id,
+      seed === undefined || Number(seed) === call.id || (lastGood && this.get(Number(seed)).method === 'GET'),
       () => `request ${call.id} got the answer to request ${seed}`,
     );
     const reason = response.headers.get('breakwater-reason');

@@ -8,6 +8,7 @@ import { RateLimit, type RateLimitNumbers } from '../../sidecar/policies/rate-li
 import { RetryBudget } from '../../sidecar/policies/retry-budget.ts';
 import { DependencyRuntime } from '../../sidecar/proxy/dependency.ts';
 import { Exchange } from '../../sidecar/proxy/exchange.ts';
+import { Rescue } from '../../sidecar/proxy/rescue.ts';
 import type { RoutePolicy } from '../../sidecar/proxy/route-policies.ts';
 import { idOf } from './correlation.ts';
 import type { Ledger } from './ledger.ts';
@@ -122,6 +123,13 @@ export class Probes {
           if (beginning > 0) ledger.begun(beginning, policy);
           beginning = 0;
           return policy;
+        };
+      }),
+      wrap(Rescue.prototype, 'redirect', (original) => {
+        return function (this: Rescue, target: DependencyRuntime) {
+          const { policy, correlationId } = this.request;
+          original.call(this, target);
+          ledger.redirected(idOf(correlationId), policy, this.request.policy);
         };
       }),
     ];
