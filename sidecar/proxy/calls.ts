@@ -47,6 +47,9 @@ const SCRIPTS: Readonly<Record<string, (socket: Socket) => void>> = {
     setImmediate(() => socket.resetAndDestroy());
   },
   '/reset': (socket) => socket.resetAndDestroy(),
+  '/events': (socket) => socket.write('HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n'),
+  '/upgrade': (socket) =>
+    socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n'),
   '/nonsense': (socket) => socket.write('nonsense\r\n\r\n'),
 };
 

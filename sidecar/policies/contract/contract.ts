@@ -16,6 +16,7 @@
 //  1. a refused call holds nothing; when all calls are over nothing is held, and everything can be had again;
 //  2. an ending counts once or not at all, never twice;
 //  3. an equal plan changes nothing, whenever it comes: a twin that never saw it answers the same.
+// On the wire the same is asked of a whole data path, with real connections: sidecar/proxy/contract.test.ts, which has a table of its own.
 import * as fc from 'fast-check';
 import { expect } from 'vitest';
 
