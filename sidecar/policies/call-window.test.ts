@@ -75,6 +75,7 @@ describe('the window', () => {
     const window = new CallWindow(1000);
     window.record(true, false, 5000);
     window.record(true, false, 100);
-    expect(window.calls).toBe(2);
+    window.record(true, false, 5000);
+    expect(window.calls).toBe(3);
   });
 });

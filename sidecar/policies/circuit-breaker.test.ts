@@ -65,6 +65,13 @@ describe('closed', () => {
     expect([breaker.state(30_000), breaker.reason]).toEqual([Open, 'a probe failed (Reset)']);
   });
 
+  it('names the last failure beside the rate too, and no failure of a call that succeeded', () => {
+    const breaker = breakerOf(rates);
+    for (let call = 0; call < 10; call += 1) breaker.settle(breaker.admit(0), Failure, 1, 0, FailureBit.Reset);
+    for (let call = 0; call < 10; call += 1) breaker.settle(breaker.admit(0), Success, 1, 0, FailureBit.ServerError);
+    expect(breaker.reason).toBe('10 of 20 calls failed (last: Reset)');
+  });
+
   it('starts to count again after a success', () => {
     const breaker = breakerOf();
     calls(breaker, 4, Failure, 0);
@@ -161,6 +168,20 @@ describe('open', () => {
     expect(opened(defaults, 0).retryAfterMs(0)).toBe(30_000);
     expect(opened(defaults, 0.5).retryAfterMs(0)).toBeCloseTo(31_500);
     expect(opened(defaults, 0.999_999).retryAfterMs(0)).toBeLessThanOrEqual(33_000);
+  });
+
+  it('follows time by whatever is asked of it', () => {
+    expect(opened().retryAfterMs(30_000)).toBe(0);
+    expect(opened().openTimeMs(30_000)).toBe(0);
+    expect(opened().look(30_000)).toBe(true);
+  });
+
+  it('says how long it stays open in all, and nothing of that in any other state', () => {
+    const breaker = opened(defaults, 0.5);
+    for (const nowMs of [0, 20_000]) expect(breaker.openTimeMs(nowMs)).toBeCloseTo(31_500);
+    calls(breaker, 1, Failure, 40_000);
+    expect(breaker.openTimeMs(40_001)).toBeCloseTo(63_000);
+    expect(breakerOf().openTimeMs(0)).toBe(0);
   });
 
   it('takes a new open time at once', () => {

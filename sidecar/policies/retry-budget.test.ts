@@ -46,6 +46,13 @@ describe('RetryBudget', () => {
     expect(withdrawAll(budget, 3_600_000)).toBe(10);
   });
 
+  it('is cold after a long pause for good: what it held before is not given back a second time', () => {
+    const budget = new RetryBudget({ budgetPercent: 0, budgetMinPerSecond: 1 }, 0);
+    const granted = (nowMs: number) =>
+      Array.from({ length: 20 }, () => budget.tryWithdraw(nowMs)).filter(Boolean).length;
+    expect([granted(5_000), granted(100_000), granted(105_000)]).toEqual([10, 10, 0]);
+  });
+
   it('takes new numbers and keeps what it counted', () => {
     const budget = new RetryBudget(plan(0, 1), 0);
     expect(withdrawAll(budget, 0)).toBe(10);
