@@ -148,3 +148,50 @@ function kubeProxy(ready: readonly { name: string; zones: string[]; nodes: strin
   const byZone = hintedFor('zones', zone);
   return namesOf(byZone.length > 0 ? byZone : ready);
 }
+
+describe('the set', () => {
+  it('is empty, and nobody panics, before anything is known', () => {
+    const made = new EndpointCandidates<BalancedEndpoint>();
+    expect([made.all, made.pickable, made.panicking, made.isPickable(0), made.setVersion]).toEqual([
+      [],
+      [],
+      false,
+      false,
+      0,
+    ]);
+    made.setEndpoints([]);
+    expect([made.pickable, made.panicking]).toEqual([[], false]);
+  });
+
+  it('has the default threshold until it is told another one', () => {
+    const made = new EndpointCandidates<BalancedEndpoint>();
+    made.setEndpoints([{ name: 'a' }, { name: 'b' }, { name: 'c', excluded: Ejected }].map(endpoint));
+    expect([names(made), made.panicking]).toEqual(['a b', false]);
+    made.setEndpoints(
+      [{ name: 'a' }, { name: 'b', excluded: Ejected }, { name: 'c', excluded: Ejected }].map(endpoint),
+    );
+    expect([names(made), made.panicking]).toEqual(['a b c', true]);
+  });
+
+  it('is chosen from anew when options change, and is another one only with other endpoints', () => {
+    const made = candidates([
+      { name: 'a', zones: ['a'] },
+      { name: 'b', zones: ['b'] },
+    ]);
+    expect(made.setVersion).toBe(1);
+    made.setOptions({ node: '', zone: 'b', panicThresholdPercent: 50 });
+    expect([names(made), made.setVersion]).toEqual(['b', 1]);
+    made.setEndpoints([]);
+    expect(made.setVersion).toBe(2);
+  });
+
+  it('stays near with exactly half of what hints assign, without panic, however few are left of all', () => {
+    const given = [
+      { name: 'a1', zones: ['a'] },
+      { name: 'a2', zones: ['a'], excluded: Ejected },
+      ...['b1', 'b2', 'b3'].map((name) => ({ name, zones: ['b'], excluded: Ejected })),
+    ];
+    const made = candidates(given, { zone: 'a' });
+    expect([names(made), made.panicking]).toEqual(['a1', false]);
+  });
+});

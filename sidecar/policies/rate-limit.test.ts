@@ -37,6 +37,18 @@ describe('RateLimit', () => {
     expect(take(byTenant, ['a', 'b', 'c'])).toEqual([false, true, true]);
   });
 
+  it('earns at the old rate until the plan with another one came', () => {
+    for (const [spec, value] of [
+      [SPEC, ''],
+      [BY_TENANT, 'a'],
+    ] as const) {
+      const limit = new RateLimit(spec, 0);
+      take(limit, [value, value]);
+      limit.update({ ...spec, requestsPerSecond: 1000 }, 100);
+      expect(take(limit, [value, value], 100)).toEqual([true, false]);
+    }
+  });
+
   it('begins anew where another header decides, or none any more', () => {
     const limit = new RateLimit(BY_TENANT, 0);
     take(limit, ['a', 'a']);

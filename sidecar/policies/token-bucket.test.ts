@@ -62,6 +62,19 @@ describe('TokenBucket', () => {
     expect(bucket.available(10_000_000)).toBe(2);
   });
 
+  it('is as if new after a reset', () => {
+    const bucket = new TokenBucket({ requestsPerSecond: 4, burst: 2 }, 0);
+    expect([bucket.take(0), bucket.take(0)]).toEqual([true, true]);
+    bucket.reset(1_000);
+    expect([bucket.available(1_000), bucket.take(1_000), bucket.take(1_000), bucket.take(1_000)]).toEqual([
+      2,
+      true,
+      true,
+      false,
+    ]);
+    expect(bucket.untilNextUs(1_000)).toBe(250_000);
+  });
+
   it('does not drift where an interval is no whole number of microseconds, however often it is asked', () => {
     const bucket = new TokenBucket({ requestsPerSecond: 7, burst: 1 }, 0);
     let taken = 0;

@@ -1,0 +1,7 @@
+// The tests that mutation testing runs for each mutant of a policy: those of the pure machines, and nothing with sockets. Alone and not a
+// project of vitest.config.ts, since Stryker takes no projects.
+import { defineConfig } from 'vitest/config';
+
+export default defineConfig({
+  test: { include: ['sidecar/{policies,balance}/**/*.test.ts'], isolate: false, testTimeout: 60_000 },
+});
