@@ -33,6 +33,13 @@ describe('BucketTable', () => {
     expect(table.untilNextUs('x3', 0)).toBe(SECOND);
   });
 
+  it('gives the shared bucket the numbers of a new plan too', () => {
+    const table = new BucketTable({ requestsPerSecond: 1, burst: 1 }, 1, 0);
+    for (const value of ['kept', 'x1']) table.take(value, 0);
+    table.update({ requestsPerSecond: 10, burst: 1 }, 1, 0);
+    expect(table.untilNextUs('x2', 0)).toBe(SECOND / 10);
+  });
+
   it('knows a long value by its hash, and a value that looks like a hash for itself', () => {
     const table = new BucketTable({ requestsPerSecond: 1, burst: 1 }, 10, 0);
     const long = 'x'.repeat(5_000);

@@ -53,6 +53,13 @@ describe('RetryBudget', () => {
     expect([granted(5_000), granted(100_000), granted(105_000)]).toEqual([10, 10, 0]);
   });
 
+  it('is cold after a long pause for good: requests of before are not taken off a second time', () => {
+    const budget = new RetryBudget({ budgetPercent: 100, budgetMinPerSecond: 0 }, 0);
+    for (const nowMs of [5_000, 100_000]) for (let request = 0; request < 10; request += 1) budget.recordRequest(nowMs);
+    const granted = Array.from({ length: 20 }, () => budget.tryWithdraw(105_000)).filter(Boolean).length;
+    expect(granted).toBe(10);
+  });
+
   it('takes new numbers and keeps what it counted', () => {
     const budget = new RetryBudget(plan(0, 1), 0);
     expect(withdrawAll(budget, 0)).toBe(10);
