@@ -226,6 +226,7 @@ const NOTHING: Holdings = {
   bulkheadPlaces: 0,
   bulkheadQueued: 0,
   probes: 0,
+  recordingBytes: 0,
 };
 
 const open: { close(): unknown }[] = [];
