@@ -1,31 +1,32 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { BalancedEndpoint, EndpointCandidates, Exclusion } from './candidates.ts';
+import { BalancedEndpoint, EndpointCandidates } from './candidates.ts';
+import { excluding } from './testing/endpoints.ts';
 
 interface Given {
   name: string;
   zones?: string[];
   nodes?: string[];
-  excluded?: number;
+  excluded?: boolean;
 }
 
-function endpoint({ name, zones = [], nodes = [], excluded = 0 }: Given): BalancedEndpoint {
+function endpoint({ name, zones = [], nodes = [] }: Given): BalancedEndpoint {
   const made = new BalancedEndpoint(name);
   made.zones = zones;
   made.nodes = nodes;
-  made.excluded = excluded;
   return made;
 }
 
 function candidates(given: readonly Given[], { node = '', zone = '', panicThresholdPercent = 50 } = {}) {
   const made = new EndpointCandidates<BalancedEndpoint>();
-  made.setOptions({ node, zone, panicThresholdPercent });
-  made.setEndpoints(given.map(endpoint));
-  return made;
+  const endpoints = given.map(endpoint);
+  const excluded = new Set(endpoints.filter((_, index) => given[index]?.excluded));
+  made.setOptions({ exclusion: excluding(excluded, panicThresholdPercent), node, zone });
+  made.setEndpoints(endpoints);
+  return Object.assign(made, { excluded });
 }
 
 const names = (made: EndpointCandidates<BalancedEndpoint>) => made.pickable.map(({ name }) => name).join(' ');
-const { Ejected, Unhealthy } = Exclusion;
 
 describe('hints', () => {
   const zoned = [
@@ -59,7 +60,7 @@ describe('hints', () => {
   it('are left when less than half of what they assign is usable, first for the zone, then for all', () => {
     const made = candidates(
       [
-        { name: 'n1', zones: ['a'], nodes: ['one'], excluded: Ejected },
+        { name: 'n1', zones: ['a'], nodes: ['one'], excluded: true },
         { name: 'n2', zones: ['a'], nodes: ['two'] },
         { name: 'n3', zones: ['a'], nodes: ['two'] },
         { name: 'n4', zones: ['b'], nodes: ['three'] },
@@ -67,7 +68,7 @@ describe('hints', () => {
       { node: 'one', zone: 'a' },
     );
     expect(names(made)).toBe('n2 n3');
-    for (const ejected of made.all.slice(0, 2)) ejected.excluded = Unhealthy;
+    for (const ejected of made.all.slice(0, 2)) made.excluded.add(ejected);
     made.refresh();
     expect(names(made)).toBe('n3 n4');
     expect(made.panicking).toBe(false);
@@ -76,25 +77,27 @@ describe('hints', () => {
 
 describe('exclusions', () => {
   it('hold for as long as half of all is left', () => {
-    const made = candidates([{ name: 'a' }, { name: 'b', excluded: Ejected | Unhealthy }]);
+    const made = candidates([{ name: 'a' }, { name: 'b', excluded: true }]);
     expect(names(made)).toBe('a');
     expect([made.isPickable(0), made.isPickable(1), made.isPickable(2)]).toEqual([true, false, false]);
   });
 
   it('are disregarded below that, and hold again when it is over', () => {
-    const made = candidates([{ name: 'a' }, { name: 'b', excluded: Ejected }, { name: 'c', excluded: Unhealthy }]);
+    const made = candidates([{ name: 'a' }, { name: 'b', excluded: true }, { name: 'c', excluded: true }]);
     expect(names(made)).toBe('a b c');
     expect(made.panicking).toBe(true);
     const [, b] = made.all;
-    if (b) b.excluded = 0;
+    if (b) made.excluded.delete(b);
     made.refresh();
     expect(names(made)).toBe('a b');
     expect(made.panicking).toBe(false);
   });
 
   it('leave one endpoint even without a threshold', () => {
-    const one = { name: 'a', excluded: Ejected };
-    expect(names(candidates([one, { name: 'b' }, { name: 'c', excluded: 1 }], { panicThresholdPercent: 0 }))).toBe('b');
+    const one = { name: 'a', excluded: true };
+    expect(names(candidates([one, { name: 'b' }, { name: 'c', excluded: true }], { panicThresholdPercent: 0 }))).toBe(
+      'b',
+    );
     expect(names(candidates([one], { panicThresholdPercent: 0 }))).toBe('a');
   });
 });
@@ -104,7 +107,7 @@ const anyEndpoint = fc.record({
   name: fc.uuid(),
   zones: fc.uniqueArray(place, { maxLength: 2 }),
   nodes: fc.uniqueArray(place, { maxLength: 2 }),
-  excluded: fc.constantFrom(0, 0, 0, Ejected, Unhealthy, Ejected | Unhealthy),
+  excluded: fc.constantFrom(false, false, true),
 });
 const anyOptions = fc.record({
   node: fc.constantFrom('', 'a', 'b'),
@@ -118,9 +121,9 @@ describe('for every set of endpoints', () => {
       fc.property(fc.array(anyEndpoint, { maxLength: 12 }), anyOptions, (given, options) => {
         const made = candidates(given, options);
         expect(made.pickable.length > 0).toBe(given.length > 0);
-        if (!made.panicking) expect(made.pickable.every(({ excluded }) => excluded === 0)).toBe(true);
+        if (!made.panicking) expect(made.pickable.some((one) => made.excluded.has(one))).toBe(false);
         else expect(made.pickable).toEqual(made.all);
-        expect(made.all.filter((_, index) => made.isPickable(index))).toEqual(made.pickable);
+        expect(made.pool.filter((_, index) => made.isPickable(index))).toEqual(made.pickable);
       }),
       { numRuns: 500 },
     );
@@ -129,7 +132,7 @@ describe('for every set of endpoints', () => {
   it('the choice is that of kube-proxy where nothing is excluded', () => {
     fc.assert(
       fc.property(fc.array(anyEndpoint, { maxLength: 8 }), anyOptions, (drawn, options) => {
-        const given = drawn.map((one) => ({ ...one, excluded: 0 }));
+        const given = drawn.map((one) => ({ ...one, excluded: false }));
         const made = candidates(given, options);
         expect(made.pickable.map(({ name }) => name)).toEqual(kubeProxy(given, options.node, options.zone));
       }),

@@ -7,26 +7,34 @@
 //   spill      a node or zone less than half of whose endpoints are pickable is left: the last of them must not carry it alone
 //   panic      where too few endpoints of all are pickable, those that are left would break as well: all are pickable
 //
-// The balancing algorithms choose from `pickable`. What does not choose freely (a hash ring, built over `all` so that an ejection moves no
-// other key) asks `isPickable` for a place in `all`.
+// The balancing algorithms choose from `pickable`. What does not choose freely, such as a hash ring, is built over `pool`, which no exclusion
+// changes, so that an ejected endpoint moves no key but its own; it asks `isPickable` for a place in the pool.
 
-/** Why an endpoint is not picked; bits of `BalancedEndpoint.excluded`. */
-export const Exclusion = { Ejected: 1, Unhealthy: 2 } as const;
-
-/** Below this share of pickable endpoints all are picked from, where no policy says otherwise. */
-export const DEFAULT_PANIC_THRESHOLD_PERCENT = 50;
 /** The share of a node's or zone's endpoints below which its requests go further. */
 const SPILL_SHARE = 0.5;
 const NO_HINTS: readonly string[] = [];
+
+/** Attempts in progress at all endpoints of one dependency. */
+export interface TotalLoad {
+  inFlight: number;
+}
 
 /** What balancing keeps of one endpoint; plain fields, read at every pick. */
 export class BalancedEndpoint {
   /** Address and port; the same endpoint has the same name in every sidecar. */
   readonly name: string;
+  /** Shared by the endpoints of one dependency. */
+  total: TotalLoad = { inFlight: 0 };
   /** Attempts in progress. */
   inFlight = 0;
-  /** Bits of `Exclusion`; whoever changes them calls `refresh` of the candidates. */
-  excluded = 0;
+  /** Average latency in milliseconds as it was at `measuredAtMs`; see endpoint-cost.ts. */
+  latencyMs = 0;
+  /** Average of what the failures cost, in milliseconds of latency, as it was then. */
+  failureMs = 0;
+  /** When an attempt was last measured; below zero: never. */
+  measuredAtMs = -1;
+  /** When it joined a set that was known before; below zero: it was there from the start. See slow-start.ts. */
+  joinedAtMs = -1;
   /** Zones and nodes that the EndpointSlice assigns this endpoint to; empty: no hint. */
   zones: readonly string[] = NO_HINTS;
   nodes: readonly string[] = NO_HINTS;
@@ -34,25 +42,41 @@ export class BalancedEndpoint {
   constructor(name: string) {
     this.name = name;
   }
+
+  begin(): void {
+    this.inFlight++;
+    this.total.inFlight++;
+  }
+
+  end(): void {
+    this.inFlight--;
+    this.total.inFlight--;
+  }
 }
 
-export interface CandidatesOptions {
+/** Whom ejection or health checks take out of the choice; when that changes, `refresh` of the candidates has to be called. */
+export interface Exclusion<T> {
+  isExcluded(endpoint: T): boolean;
+  /** From 0 to 100. With a smaller share of all endpoints pickable, all are; 0: only where none is. */
+  readonly panicThresholdPercent: number;
+}
+
+export interface CandidatesOptions<T> {
+  /** Null: nobody is excluded. */
+  exclusion: Exclusion<T> | null;
   /** Node and zone of this sidecar; empty: not known, or hints are not to count. */
   node: string;
   zone: string;
-  /** From 0 to 100. With a smaller share of all endpoints pickable, all are; 0: only where none is. */
-  panicThresholdPercent: number;
 }
 
 /** What may be picked of one dependency. One object per dependency and way of narrowing. */
 export class EndpointCandidates<T extends BalancedEndpoint> {
   #all: readonly T[] = [];
+  #pool: readonly T[] = [];
   #pickable: readonly T[] = [];
   #isPickable = new Uint8Array(0);
-  #node = '';
-  #zone = '';
-  #panicShare = DEFAULT_PANIC_THRESHOLD_PERCENT / 100;
-  #setVersion = 0;
+  #options: CandidatesOptions<T> = { exclusion: null, node: '', zone: '' };
+  #poolVersion = 0;
   #panicking = false;
 
   /** Every endpoint of the set, in its order. */
@@ -60,14 +84,19 @@ export class EndpointCandidates<T extends BalancedEndpoint> {
     return this.#all;
   }
 
-  /** What may be picked, in the order of `all`; empty only where `all` is. Never changed: another one takes its place. */
+  /** Those of our node or zone, or all: what would be picked from if nothing were excluded. Never changed, only replaced. */
+  get pool(): readonly T[] {
+    return this.#pool;
+  }
+
+  /** What may be picked, in the order of the pool; empty only where the pool is. Never changed, only replaced. */
   get pickable(): readonly T[] {
     return this.#pickable;
   }
 
-  /** Grows whenever `all` is another set. */
-  get setVersion(): number {
-    return this.#setVersion;
+  /** Grows whenever the pool is another one. */
+  get poolVersion(): number {
+    return this.#poolVersion;
   }
 
   /** Exclusions are disregarded, for too few endpoints were left. */
@@ -75,49 +104,57 @@ export class EndpointCandidates<T extends BalancedEndpoint> {
     return this.#panicking;
   }
 
-  /** Whether the endpoint at this place of `all` may be picked. */
+  /** Whether the endpoint at this place of the pool may be picked. */
   isPickable(index: number): boolean {
     return this.#isPickable[index] === 1;
   }
 
-  setOptions({ node, zone, panicThresholdPercent }: CandidatesOptions): void {
-    this.#node = node;
-    this.#zone = zone;
-    this.#panicShare = panicThresholdPercent / 100;
+  setOptions(options: CandidatesOptions<T>): void {
+    this.#options = options;
     this.refresh();
   }
 
   setEndpoints(all: readonly T[]): void {
     this.#all = all;
-    this.#setVersion++;
     this.refresh();
   }
 
   /** What the choice depends on has changed: exclusions, or hints. */
   refresh(): void {
     const all = this.#all;
-    const nearby = near(all, this.#node, nodesOf) ?? near(all, this.#zone, zonesOf);
-    const usable = all.filter(isUsable);
-    this.#panicking =
-      nearby === null && all.length > 0 && (usable.length === 0 || usable.length < all.length * this.#panicShare);
-    this.#pickable = nearby ?? (this.#panicking ? all : usable);
-    const pickable = new Set(this.#pickable);
-    this.#isPickable = Uint8Array.from(all, (endpoint) => (pickable.has(endpoint) ? 1 : 0));
+    const { exclusion, node, zone } = this.#options;
+    const isUsable = (endpoint: T) => exclusion === null || !exclusion.isExcluded(endpoint);
+    const pool = near(all, node, nodesOf, isUsable) ?? near(all, zone, zonesOf, isUsable) ?? all;
+    const usable = exclusion === null ? pool : pool.filter(isUsable);
+    const isTooFew = usable.length === 0 || usable.length * 100 < all.length * (exclusion?.panicThresholdPercent ?? 0);
+    this.#panicking = pool === all && all.length > 0 && isTooFew;
+    if (!same(pool, this.#pool)) {
+      this.#pool = pool;
+      this.#poolVersion++;
+    }
+    const pickable = this.#panicking ? pool : usable;
+    if (!same(pickable, this.#pickable)) this.#pickable = pickable;
+    const panicking = this.#panicking;
+    this.#isPickable = Uint8Array.from(pool, (endpoint) => (panicking || isUsable(endpoint) ? 1 : 0));
   }
 }
 
 const nodesOf = ({ nodes }: BalancedEndpoint) => nodes;
 const zonesOf = ({ zones }: BalancedEndpoint) => zones;
-const isUsable = ({ excluded }: BalancedEndpoint) => excluded === 0;
 
-/** The usable endpoints that hints assign to `place`; null where hints do not apply, or too few of them are usable. */
+/** The endpoints that hints assign to `place`; null where hints do not apply, or too few of them are usable. */
 function near<T extends BalancedEndpoint>(
   all: readonly T[],
   place: string,
   hintsOf: (endpoint: T) => readonly string[],
+  isUsable: (endpoint: T) => boolean,
 ): readonly T[] | null {
   if (place === '' || all.some((endpoint) => hintsOf(endpoint).length === 0)) return null;
   const assigned = all.filter((endpoint) => hintsOf(endpoint).includes(place));
-  const usable = assigned.filter(isUsable);
-  return usable.length > 0 && usable.length >= assigned.length * SPILL_SHARE ? usable : null;
+  const usable = assigned.filter(isUsable).length;
+  return usable > 0 && usable >= assigned.length * SPILL_SHARE ? assigned : null;
+}
+
+function same<T>(one: readonly T[], other: readonly T[]): boolean {
+  return one.length === other.length && one.every((item, index) => item === other[index]);
 }

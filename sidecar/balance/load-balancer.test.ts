@@ -1,0 +1,69 @@
+import { describe, expect, it } from 'vitest';
+import { seededRandom } from '../../runtime/random.ts';
+import { NO_KEY } from './balancer.ts';
+import type { BalancedEndpoint } from './candidates.ts';
+import { hashText } from './hash.ts';
+import { DEFAULT_LOAD_BALANCING, LoadBalancer, type LoadBalancing } from './load-balancer.ts';
+import { endpointsOf, tally } from './testing/endpoints.ts';
+
+const HASHED: Pick<LoadBalancing, 'algorithm' | 'consistentHash'> = {
+  algorithm: 'ConsistentHash',
+  consistentHash: { key: 'Header', name: 'X-User', maxLoadPercent: 150 },
+};
+const plan = (changes: Partial<LoadBalancing> = {}): LoadBalancing => ({ ...DEFAULT_LOAD_BALANCING, ...changes });
+
+function balancing(changes: Partial<LoadBalancing>, count = 3) {
+  const balancer = new LoadBalancer<BalancedEndpoint>(plan(changes), null, seededRandom(1));
+  const endpoints = endpointsOf(Array.from({ length: count }, () => ({})));
+  balancer.setEndpoints(endpoints);
+  const next = (picks: number) =>
+    Array.from({ length: picks }, () => balancer.pick([], NO_KEY, 0)?.name ?? 'none').join(' ');
+  return { balancer, endpoints, next };
+}
+
+const request = (user: string) => ({ host: 'a', fields: `\r\nX-User: ${user}` });
+
+describe('a load balancer', () => {
+  it('keeps whose turn it is over a new plan, and over new endpoints', () => {
+    const { balancer, endpoints, next } = balancing({ algorithm: 'RoundRobin' });
+    const first = next(1);
+    const after = next(3).split(' ');
+    expect(after.at(-1)).toBe(first);
+    balancer.update(plan({ algorithm: 'RoundRobin', zoneAware: 'Disabled' }));
+    balancer.setEndpoints([...endpoints]);
+    expect(next(3)).toBe(after.join(' '));
+  });
+
+  it('changes its algorithm with the plan', () => {
+    const { balancer, endpoints } = balancing({ algorithm: 'RoundRobin' });
+    balancer.update(plan({ algorithm: 'LeastRequest' }));
+    endpoints[0]?.begin();
+    endpoints[1]?.begin();
+    const counts = tally(300, () => balancer.pick([], NO_KEY, 0));
+    expect(counts['e2']).toBeGreaterThan(150);
+    balancer.update(plan(HASHED));
+    const key = hashText('joan');
+    expect(Object.keys(tally(100, () => balancer.pick([], key, 0)))).toHaveLength(1);
+  });
+
+  it('reads a key only where its algorithm goes by one, and the new one after a change', () => {
+    const { balancer } = balancing(HASHED);
+    expect(balancer.keyOf(request('joan'), 5)).toBe(hashText('joan'));
+    balancer.update(plan({ ...HASHED, consistentHash: { key: 'SourceAddress', name: null, maxLoadPercent: 150 } }));
+    expect(balancer.keyOf(request('joan'), 5)).toBe(5);
+    balancer.update(plan());
+    expect(balancer.keyOf(request('joan'), 5)).toBe(NO_KEY);
+  });
+
+  it('stays in its zone once it knows it, unless zones are not to count', () => {
+    const { balancer, endpoints } = balancing({});
+    for (const [index, endpoint] of endpoints.entries()) endpoint.zones = [index === 1 ? 'west' : 'east'];
+    const used = () => Object.keys(tally(100, () => balancer.pick([], NO_KEY, 0))).sort();
+    balancer.candidates.refresh();
+    expect(used()).toEqual(['e0', 'e1', 'e2']);
+    balancer.setPlacement({ node: 'n1', zone: 'west' });
+    expect(used()).toEqual(['e1']);
+    balancer.update(plan({ zoneAware: 'Disabled' }));
+    expect(used()).toEqual(['e0', 'e1', 'e2']);
+  });
+});
