@@ -103,6 +103,12 @@ describe('the model', () => {
           methods: 'Safe',
           response: { statusCode: 200, contentType: 'application/json', body: '{"items":[]}' },
         },
+        loadBalancing: {
+          algorithm: 'ConsistentHash',
+          consistentHash: { key: 'Header', name: 'X-User-Id', maxLoadPercent: 150 },
+          slowStart: { window: 30_000 },
+          zoneAware: 'Hints',
+        },
         rules: [
           {
             name: 'charge',
@@ -126,6 +132,7 @@ describe('the model', () => {
       bulkhead: { adaptive: {} },
       rateLimit: { requestsPerSecond: 100 },
       fallback: { lastGood: {} },
+      loadBalancing: { slowStart: {} },
       rules: [],
     });
   });

@@ -194,7 +194,7 @@ describe.each(kinds)('$kind', (kind) => {
 test('the rules of a policy are the same on the base and inside a rule', () => {
   const policy = kinds.find(({ kind }) => kind === 'ResiliencePolicy');
   const spec = policy ? structuralSchema(policy.spec, 'spec').properties : undefined;
-  for (const block of ['timeouts', 'retries', 'circuitBreaker', 'bulkhead']) {
+  for (const block of ['timeouts', 'retries', 'circuitBreaker', 'bulkhead', 'loadBalancing']) {
     expect(spec?.[block]).toBeDefined();
     expect(spec?.['rules']?.items?.properties?.[block]).toEqual(spec?.[block]);
   }

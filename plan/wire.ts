@@ -1,7 +1,7 @@
 // The contract between operator and sidecar: newline-delimited JSON frames over long HTTPS responses, and small POSTs back.
 //
 //   GET  /v1/plan?version=V          frames: plan | unchanged | trust | heartbeat | end
-//   GET  /v1/endpoints?version=V     frames: snapshot | update | unchanged | heartbeat | end
+//   GET  /v1/endpoints?version=V     frames: placement | snapshot | update | unchanged | heartbeat | end
 //   POST /v1/acknowledgements        AcknowledgementReport
 //   POST /v1/circuits                CircuitReport
 //
@@ -13,7 +13,7 @@
 // `version` is the last one applied; an equal version is answered `unchanged` in the place of the whole. A frame of an unknown kind is ignored.
 import { z } from 'zod';
 import { boundedList, parseBoundedJson } from './bounded.ts';
-import { endpointSet } from './endpoints.ts';
+import { endpointSet, placement } from './endpoints.ts';
 import { PLAN_LIMITS, workloadPlan } from './plan.ts';
 
 export const PATHS = {
@@ -44,6 +44,8 @@ export const planFrame = z.discriminatedUnion('kind', [
 export type PlanFrame = z.infer<typeof planFrame>;
 
 export const endpointsFrame = z.discriminatedUnion('kind', [
+  /** Where the pod that asks runs, which hints of endpoints go by. It comes before the endpoints, and again when it changes. */
+  z.object({ kind: z.literal('placement'), placement }),
   /** Everything: sets that are not in it are unknown. */
   z.object({ kind: z.literal('snapshot'), version, sets: boundedList(endpointSet, { max: PLAN_LIMITS.endpointSets }) }),
   /** The sets that changed, whole, and the keys that became unknown. */

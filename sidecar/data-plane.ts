@@ -1,6 +1,6 @@
 // What the rest of the sidecar sees of the data path. `proxy/` implements it; `subscribe/`, `admin/` and `main.ts` drive it.
 
-import type { EndpointSet } from '../plan/endpoints.ts';
+import type { EndpointSet, Placement } from '../plan/endpoints.ts';
 import type { WorkloadPlan } from '../plan/plan.ts';
 import type { CircuitState } from '../plan/wire.ts';
 import type { CaptureMode } from './config.ts';
@@ -99,6 +99,8 @@ export interface DataPlane {
   /** Replaces the endpoint sets by what a snapshot holds; sets not in it become unknown. `fromDisk`: not confirmed by a live stream yet. */
   applyEndpointsSnapshot(sets: readonly EndpointSet[], fromDisk: boolean): void;
   applyEndpointsUpdate(sets: readonly EndpointSet[], removed: readonly string[]): void;
+  /** Where this pod runs, which the hints of endpoints go by; until it is called that is not known. */
+  setPlacement(placement: Placement): void;
   /** Whether the endpoints stream is up; while it is not, failed connects fall back to the ClusterIP (fail static). */
   setEndpointsStreamUp(up: boolean): void;
   /** The local kill switch: true forwards everything without policies. */

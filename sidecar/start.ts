@@ -52,7 +52,8 @@ export async function startSidecar(
   const query = createDnsQuery({ servers: config.dnsServers, podIp: config.podIp, clock, log });
   const countResolution = (result: string) => metrics.countDnsResolution(result);
   const names = new NameDirectory({ ...shared, query, countResolution });
-  const listen = { capture, bootstrap, outboundPort, bindHost: '127.0.0.1', originalDestination, portBefore };
+  const { podIp } = config;
+  const listen = { capture, podIp, bootstrap, outboundPort, bindHost: '127.0.0.1', originalDestination, portBefore };
   const load = { readMemory: createMemoryReader(), readLoop: createLoopReader() };
   const dataPlane = parts.createDataPlane({ ...listen, ...shared, names, metrics, load });
   const killSwitch = new KillSwitch(stateDirectory, log, (disabled) => {

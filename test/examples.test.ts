@@ -93,6 +93,16 @@ describe('the examples', () => {
     expect(base(['complete.yaml', 'force-circuit.yaml'], 'inventory')?.circuitBreaker?.force).toBeNull();
   });
 
+  it('load-balancing.yaml keeps a user with a pod, and lets new pods warm up', () => {
+    expect(base(['load-balancing.yaml'], 'payments')?.loadBalancing).toMatchObject({
+      algorithm: 'ConsistentHash',
+      consistentHash: { key: 'Header', name: 'x-user-id', maxLoadPercent: 150 },
+      slowStart: { windowMs: 60_000 },
+      zoneAware: 'Hints',
+    });
+    expect(base(['load-balancing.yaml'], 'inventory')?.loadBalancing).toBeNull();
+  });
+
   it('bulkhead.yaml bounds what payments can hold', () => {
     expect(base(['bulkhead.yaml'], 'payments')?.bulkhead).toMatchObject({
       maxConcurrent: 20,

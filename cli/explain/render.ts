@@ -180,6 +180,7 @@ const UNSET: Record<BlockExplanation['block'], string> = {
   rateLimit: 'no policy sets one',
   fallback: 'no policy sets one',
   faultInjection: 'no policy sets any',
+  loadBalancing: 'no policy sets it, so each request goes to the cheaper of two endpoints, by latency and failures',
 };
 
 /** What needs no quotes. */

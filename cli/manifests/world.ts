@@ -82,6 +82,7 @@ export function podOf({ kind, namespace, name, labels }: PodTemplate): WorldPod 
     phase: 'Running',
     terminating: false,
     ip: undefined,
+    node: undefined,
     serviceAccountName: 'default',
     hostNetwork: false,
     mirror: false,

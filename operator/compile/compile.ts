@@ -3,6 +3,7 @@ import { attach } from './attach.ts';
 import { compileDependencies } from './dependencies.ts';
 import { compileEndpointSets } from './endpoints.ts';
 import { dependencyFacts, policyFacts } from './facts.ts';
+import { compilePlacements } from './placements.ts';
 import { invalidObjects, sortedProblems } from './problem.ts';
 import { resolve } from './resolve.ts';
 import type { CompileResult } from './result.ts';
@@ -23,6 +24,7 @@ export function compile(world: World): CompileResult {
   return {
     workloads,
     endpointSets: endpoints.sets,
+    placements: compilePlacements(index, endpoints.sets),
     problems: sortedProblems([...invalidObjects(index.invalid), ...steps]),
     facts,
   };

@@ -11,6 +11,9 @@ import { keyOf, type WorldIndex } from './world-index.ts';
 
 type Family = 'IPv4' | 'IPv6';
 
+/** Of each kind; Kubernetes allows no more. */
+const MAX_HINTS = 8;
+
 export interface ChosenEndpoints {
   set: EndpointSet;
   /** How many usable endpoints did not fit into the set. */
@@ -38,13 +41,23 @@ export function chooseEndpoints(
       if (address === undefined) continue;
       // While slices are rebalanced an endpoint may be in two of them; an address and port is one endpoint.
       const identity = `${address} ${number}`;
-      if (endpoint.ready) ready.set(identity, { address, port: number });
+      if (endpoint.ready) ready.set(identity, { address, port: number, ...hintsOf(endpoint) });
       else if (endpoint.serving && endpoint.terminating) draining.set(identity, { address, port: number });
     }
   }
   const usable = [...(ready.size > 0 ? ready : draining).values()].sort(byAddress);
   const endpoints = usable.slice(0, PLAN_LIMITS.endpointsPerSet);
   return { set: { key, endpoints }, omitted: usable.length - endpoints.length };
+}
+
+/** As kube-proxy: hints are for the ready ones; where only draining ones are left, every one of them is for everybody. */
+function hintsOf({ hints }: WorldEndpointSlice['endpoints'][number]): Pick<Endpoint, 'zones' | 'nodes'> {
+  if (hints === undefined) return {};
+  const { zones, nodes } = hints;
+  return {
+    ...(zones.length > 0 ? { zones: zones.slice(0, MAX_HINTS) } : {}),
+    ...(nodes.length > 0 ? { nodes: nodes.slice(0, MAX_HINTS) } : {}),
+  };
 }
 
 /** The family of the Service's first ClusterIP, else IPv4; the other one where only that has slices. Names (FQDN) are no addresses. */

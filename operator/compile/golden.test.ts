@@ -26,7 +26,7 @@ function readWorld(file: string): World {
 }
 
 /** Versions are hashes: they would only repeat that something else changed. identity.test.ts is about them. */
-function readable({ workloads, endpointSets, problems, facts }: CompileResult) {
+function readable({ workloads, endpointSets, placements, problems, facts }: CompileResult) {
   return {
     workloads: workloads.map(({ id, plan, endpointKeys, pods, sidecars }) => ({
       id,
@@ -36,6 +36,7 @@ function readable({ workloads, endpointSets, problems, facts }: CompileResult) {
       sidecars,
     })),
     endpointSets: [...endpointSets.values()],
+    ...(placements?.size ? { placements: Object.fromEntries(placements) } : {}),
     problems,
     facts: { dependencies: Object.fromEntries(facts.dependencies), policies: Object.fromEntries(facts.policies) },
   };

@@ -84,6 +84,7 @@ const serviceObject = z.object({
   ),
 });
 
+const hintedPlaces = or(z.array(z.object({ name: text })), []);
 const endpointSliceObject = z.object({
   metadata,
   addressType: z.enum(['IPv4', 'IPv6', 'FQDN']),
@@ -100,6 +101,9 @@ const endpointSliceObject = z.object({
           }),
         ),
         targetRef: maybe(z.object({ kind: text, namespace: text, name: text })),
+        nodeName: maybe(z.string()),
+        zone: maybe(z.string()),
+        hints: maybe(z.object({ forZones: hintedPlaces, forNodes: hintedPlaces })),
       }),
     ),
     [],
@@ -115,6 +119,7 @@ const podObject = z.object({
   spec: maybe(
     z.object({
       serviceAccountName: text,
+      nodeName: text,
       hostNetwork: or(z.boolean(), false),
       containers,
       initContainers: containers,
@@ -201,7 +206,7 @@ export function toWorldEndpointSlice(raw: unknown): WorldEndpointSlice {
     service: slice.metadata.labels[SERVICE_NAME_LABEL] ?? '',
     addressType: slice.addressType,
     ports: slice.ports,
-    endpoints: slice.endpoints.map(({ addresses, conditions, targetRef }) => {
+    endpoints: slice.endpoints.map(({ addresses, conditions, targetRef, nodeName, zone, hints }) => {
       return {
         addresses,
         ready: conditions?.ready ?? true,
@@ -211,9 +216,19 @@ export function toWorldEndpointSlice(raw: unknown): WorldEndpointSlice {
           targetRef?.kind === 'Pod'
             ? `${targetRef.namespace || slice.metadata.namespace}/${targetRef.name}`
             : undefined,
+        node: nodeName,
+        zone,
+        hints: hints && toHints(hints.forZones, hints.forNodes),
       };
     }),
   };
+}
+
+/** Undefined where no place is named: that is no hint. */
+function toHints(forZones: readonly { name: string }[], forNodes: readonly { name: string }[]) {
+  const names = (places: readonly { name: string }[]) => places.map(({ name }) => name).filter((name) => name !== '');
+  const [zones, nodes] = [names(forZones), names(forNodes)];
+  return zones.length + nodes.length > 0 ? { zones, nodes } : undefined;
 }
 
 /** Throws ManifestError. */
@@ -234,6 +249,7 @@ export function toWorldPod(raw: unknown): WorldPod {
     phase: status?.phase || 'Pending',
     terminating: metadata.deletionTimestamp !== '',
     ip: status?.podIP || undefined,
+    node: spec?.nodeName || undefined,
     serviceAccountName: spec?.serviceAccountName || 'default',
     hostNetwork: spec?.hostNetwork ?? false,
     mirror: MIRROR_ANNOTATION in metadata.annotations,

@@ -15,7 +15,7 @@ import { compareText } from './world-index.ts';
 
 // biome-ignore format: a table
 const POOL: readonly unknown[] = ['0s', '1ms', '100ms', '200ms', '1s', '2s', '9s', '1m', '5m', 0, 1, 2, 5, 9, 60, 100, 500, 1000, 2048, 'Enforce', 'Shadow', 'Disabled',
-  'Idempotent', 'All', 'InCluster', 'Always', 'Never', 'Safe', 'Anonymous', 'Everyone', 'Open', 'Closed', 'a/b', 'backup', ['x-tenant'], [], [409], [503, 409], ['Reset'], ['ServerError', 'ConnectFailure'], ['TooManyRequests', 'GatewayError', 'AttemptTimeout']];
+  'Idempotent', 'All', 'InCluster', 'Always', 'Never', 'Safe', 'Anonymous', 'Everyone', 'Open', 'Closed', 'PeakEwma', 'RoundRobin', 'Hints', 'Cookie', 'SourceAddress', 'session', 'a/b', 'backup', ['x-tenant'], [], [409], [503, 409], ['Reset'], ['ServerError', 'ConnectFailure'], ['TooManyRequests', 'GatewayError', 'AttemptTimeout']];
 
 /** Some of the fields of a schema, each with a value of the pool that fits it. */
 function arbitraryOf(schema: z.ZodType): fc.Arbitrary<unknown> {
@@ -167,6 +167,7 @@ function checkField(
     // Another of the alternatives is written in a narrower place.
     seen.replaced += 1;
     expect(name).toMatch(/^fallback[.](response|lastGood|dependency)/);
+  } else if (field.value === null) {
     expect(field.from).toBeUndefined();
     expect(field.overruled).toEqual(writers);
   } else if (writers.length > 0) {
@@ -180,9 +181,10 @@ function checkField(
     expect(field.from).toBeUndefined();
     if (!acts || field.value === null) return;
     // What acts only where it is written was written by somebody.
-    const isPart = /\.(failureRate|slowCalls|successRate|adaptive|perHeader|response|lastGood|delay|abort)\./.test(
-      name,
-    );
+    const isPart =
+      /\.(failureRate|slowCalls|successRate|adaptive|perHeader|response|lastGood|delay|abort|consistentHash|slowStart)\./.test(
+        name,
+      );
     expect(field.partOf === undefined).toBe(!isPart);
     const [block = '', ...path] = name.split('.');
     let key = field.aspect === 'opaque TCP' ? ['opaqueIdle'] : path;

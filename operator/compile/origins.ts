@@ -108,8 +108,9 @@ function explainFields(
     const field: FieldName = `${block}.${named.field}`;
     const leader = follows.get(field);
     const written = writersOf(places, field);
-    // Of alternatives the narrowest counts: another one is written, and does not hold.
-    const from = leader === undefined && at(merged, field) !== undefined ? written[0] : undefined;
+    // What does not act was written in vain. Of alternatives the narrowest counts: another one is written, and does not hold.
+    const acts = value !== null && at(merged, field) !== undefined;
+    const from = leader === undefined && acts ? written[0] : undefined;
     const partOf = part === undefined ? undefined : writersOf(places, `${block}.${part}`)[0];
     return {
       ...named,

@@ -36,6 +36,18 @@ const blocks = {
     failureRate: fc.constant({}),
   }),
   bulkhead: optional({ mode, maxConcurrent: fc.integer({ min: 1, max: 50 }), maxQueued: fc.nat(50) }),
+  loadBalancing: fc
+    .tuple(
+      optional({ mode, zoneAware: name('Hints', 'Disabled'), slowStart: optional({ window: name('10s', '1m') }) }),
+      fc.constantFrom(
+        {},
+        { algorithm: 'RoundRobin' },
+        { algorithm: 'ConsistentHash', consistentHash: { key: 'Header', name: 'X-User', maxLoadPercent: 200 } },
+        { algorithm: 'ConsistentHash', consistentHash: { key: 'Cookie', name: 'session' } },
+        { algorithm: 'ConsistentHash', consistentHash: { key: 'SourceAddress' } },
+      ),
+    )
+    .map(([one, other]) => ({ ...one, ...other })),
 };
 
 const rules = fc.uniqueArray(

@@ -1,5 +1,5 @@
 // What compile returns: plans, endpoint sets and problems, all of them values.
-import type { EndpointSet } from '../../plan/endpoints.ts';
+import type { EndpointSet, Placement } from '../../plan/endpoints.ts';
 import type { WorkloadPlan } from '../../plan/plan.ts';
 import type { ObjectKey } from './world.ts';
 
@@ -39,6 +39,8 @@ export interface CompiledWorkload {
 export interface CompileResult {
   workloads: readonly CompiledWorkload[];
   endpointSets: ReadonlyMap<string, EndpointSet>;
+  /** Where sidecars run, by "namespace/name" of the pod; empty where no endpoint carries hints. */
+  placements?: ReadonlyMap<string, Placement>;
   problems: readonly Problem[];
   /** What status shows of each resource beside its problems. */
   facts: {

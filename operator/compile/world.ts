@@ -48,6 +48,11 @@ export interface WorldEndpointSlice extends ObjectKey {
     terminating: boolean;
     /** "namespace/name" of the pod, where the target is one. */
     pod: string | undefined;
+    /** Node and zone that it runs in; undefined where the slice does not say. */
+    node: string | undefined;
+    zone: string | undefined;
+    /** Names of the zones and nodes that it is to serve; undefined where there are none. */
+    hints: { zones: readonly string[]; nodes: readonly string[] } | undefined;
   }[];
 }
 
@@ -59,6 +64,8 @@ export interface WorldPod extends ObjectKey {
   phase: string;
   terminating: boolean;
   ip: string | undefined;
+  /** Undefined until it is scheduled. */
+  node: string | undefined;
   serviceAccountName: string;
   hostNetwork: boolean;
   mirror: boolean;

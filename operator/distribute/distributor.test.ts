@@ -198,6 +198,29 @@ describe('the plan stream', () => {
     expect(endpointsSink.kinds).toEqual(['snapshot']);
   });
 
+  test('tells a sidecar where it runs before the endpoints, again when that changes, and nothing where nobody has to know', async () => {
+    const { publish, open } = setUp();
+    const placed = (...places: [PodIdentity, string][]) => ({
+      ...result([workload('v1', ['payments'], [podA, podB])], one('10.0.0.1')),
+      placements: new Map(places.map(([pod, zone]) => [`shop/${pod.name}`, { node: 'n1', zone }])),
+    });
+    publish(placed([podA, 'west']));
+    const west = await open(podA, 'endpoints');
+    const nowhere = await open(podB, 'endpoints');
+    const plans = await open(podA);
+    expect(west.sink.take()).toMatchObject([
+      { kind: 'placement', placement: { node: 'n1', zone: 'west' } },
+      { kind: 'snapshot' },
+    ]);
+    expect(nowhere.sink.kinds).toEqual(['snapshot']);
+    expect(plans.sink.kinds).toEqual(['plan']);
+    publish(placed([podA, 'west'], [podB, 'east']));
+    expect(west.sink.take()).toEqual([]);
+    expect(nowhere.sink.take().at(-1)).toEqual({ kind: 'placement', placement: { node: 'n1', zone: 'east' } });
+    publish(result([workload('v1', ['payments'], [podA, podB])], one('10.0.0.1')));
+    expect(west.sink.take()).toEqual([{ kind: 'placement', placement: { node: '', zone: '' } }]);
+  });
+
   test('a heartbeat comes every five seconds, until the stream is over', async () => {
     const { clock, publish, open } = setUp();
     publish(result([checkout('v1')]));

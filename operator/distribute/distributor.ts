@@ -314,13 +314,17 @@ export class Distributor {
 
   /** Brings one stream up to date with what was published: its pod may have moved to another workload, or be gone. */
   #advance(open: OpenStream): void {
-    const inResult = this.#snapshots.workloadOfPod(`${open.pod.namespace}/${open.pod.name}`);
+    const pod = `${open.pod.namespace}/${open.pod.name}`;
+    const inResult = this.#snapshots.workloadOfPod(pod);
     if (inResult !== open.workloadId) void this.#recheck(open);
     const plan = this.#snapshots.plan(open.workloadId);
     const endpoints = this.#snapshots.endpoints(open.workloadId);
     let skipped = false;
     if (open.source instanceof PlanSource) skipped = plan !== undefined && open.source.retarget(plan);
-    else skipped = endpoints !== undefined && open.source.retarget(endpoints);
+    else {
+      open.source.setPlacement(this.#snapshots.placementOfPod(pod));
+      skipped = endpoints !== undefined && open.source.retarget(endpoints);
+    }
     if (skipped) this.#options.metrics?.coalesced.inc({ stream: open.kind });
     open.stream.pump();
   }

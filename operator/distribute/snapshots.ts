@@ -4,7 +4,7 @@
 // per workload; what a stream needs to come from one version to the next is made once per pair of versions. Values are immutable, so a
 // stream remembers what it sent by reference.
 import { createHash } from 'node:crypto';
-import type { EndpointSet } from '../../plan/endpoints.ts';
+import type { EndpointSet, Placement } from '../../plan/endpoints.ts';
 import { type DependencyPlan, PLAN_LIMITS } from '../../plan/plan.ts';
 import type { CompiledWorkload, CompileResult } from '../compile/result.ts';
 
@@ -91,6 +91,7 @@ export class Snapshots {
   #sets = new Map<string, SerialisedSet>();
   #endpoints = new Map<string, EndpointsSnapshot>();
   #workloadOfPod = new Map<string, string>();
+  #placements: ReadonlyMap<string, Placement> = new Map();
   #tooLarge = new Map<string, string>();
   readonly #deltas = new Map<string, readonly Buffer[]>();
   #generation = 0;
@@ -128,6 +129,7 @@ export class Snapshots {
     this.#plans = plans;
     this.#endpoints = endpoints;
     this.#workloadOfPod = pods;
+    this.#placements = result.placements ?? new Map();
   }
 
   /** Takes over a workload that no result holds: that of pods without dependencies. */
@@ -150,6 +152,11 @@ export class Snapshots {
   /** Id of the workload that the last result puts "namespace/name" in. */
   workloadOfPod(pod: string): string | undefined {
     return this.#workloadOfPod.get(pod);
+  }
+
+  /** Where "namespace/name" runs, where hints of endpoints make that matter. */
+  placementOfPod(pod: string): Placement | undefined {
+    return this.#placements.get(pod);
   }
 
   /** Workloads whose newest plan cannot be sent, with the reason; their sidecars keep the one before. */

@@ -1,4 +1,5 @@
 // What each kind of stream has to say next, from what it was sent and what is true now.
+import type { Placement } from '../../plan/endpoints.ts';
 import type { EndpointsSnapshot, PlanSnapshot } from './snapshots.ts';
 import type { Source } from './stream.ts';
 
@@ -49,13 +50,18 @@ export class PlanSource implements Source {
   }
 }
 
-/** Everything first, or the word that nothing changed; then what changed. Frames of one version are finished before the next begins. */
+const NOWHERE: Placement = { node: '', zone: '' };
+
+/** Where the pod runs first; then everything, or the word that nothing changed; then what changed. Frames of one version are finished before the next begins. */
 export class EndpointsSource implements Source {
   #target: EndpointsSnapshot;
   #sentSnapshot: EndpointsSnapshot | undefined;
   #unchanged: boolean;
   #frames: readonly Buffer[] = [];
   #nextFrame = 0;
+  #placement: Placement = NOWHERE;
+  /** What a sidecar takes for true that was told nothing. */
+  #sentPlacement: Placement = NOWHERE;
   readonly #framesBetween: (from: EndpointsSnapshot | undefined, to: EndpointsSnapshot) => readonly Buffer[];
   readonly #sent: Sent;
 
@@ -80,7 +86,17 @@ export class EndpointsSource implements Source {
     return skipped;
   }
 
+  /** Absent where nobody has to know, or nobody does. */
+  setPlacement(placement: Placement = NOWHERE): void {
+    this.#placement = placement;
+  }
+
   next(): Buffer | undefined {
+    const { node, zone } = this.#placement;
+    if (node !== this.#sentPlacement.node || zone !== this.#sentPlacement.zone) {
+      this.#sentPlacement = this.#placement;
+      return Buffer.from(`${JSON.stringify({ kind: 'placement', placement: { node, zone } })}\n`);
+    }
     const started = this.#frames[this.#nextFrame];
     if (started) {
       this.#nextFrame += 1;

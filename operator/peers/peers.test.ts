@@ -117,6 +117,8 @@ async function replica(name: string, tokenFile = join(folder, 'token')) {
 
 type Replica = Awaited<ReturnType<typeof replica>>;
 
+const NOWHERE = { node: undefined, zone: undefined, hints: undefined };
+
 function slices(...replicas: Replica[]): { endpointSlices: WorldEndpointSlice[] } {
   return {
     endpointSlices: replicas.map(({ name, port }) => ({
@@ -125,7 +127,9 @@ function slices(...replicas: Replica[]): { endpointSlices: WorldEndpointSlice[] 
       service: SERVICE.name,
       addressType: 'IPv4',
       ports: [{ name: 'https', port, appProtocol: undefined }],
-      endpoints: [{ addresses: ['127.0.0.1'], ready: true, serving: true, terminating: false, pod: `system/${name}` }],
+      endpoints: [
+        { addresses: ['127.0.0.1'], ready: true, serving: true, terminating: false, pod: `system/${name}`, ...NOWHERE },
+      ],
     })),
   };
 }
@@ -265,6 +269,7 @@ describe('who is listed', () => {
       serving: false,
       terminating: name === 'b',
       pod: `system/${name}`,
+      ...NOWHERE,
     })),
     ...more,
   });
@@ -288,7 +293,9 @@ describe('who is listed', () => {
     expect(
       listed(
         slice({
-          endpoints: [{ addresses: ['198.18.0.9'], ready: true, serving: true, terminating: false, pod: undefined }],
+          endpoints: [
+            { addresses: ['198.18.0.9'], ready: true, serving: true, terminating: false, pod: undefined, ...NOWHERE },
+          ],
         }),
       ),
     ).toEqual([]);

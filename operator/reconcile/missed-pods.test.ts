@@ -14,6 +14,7 @@ function pod(name: string, over: Partial<WorldPod> = {}): WorldPod {
     phase: 'Running',
     terminating: false,
     ip: undefined,
+    node: undefined,
     serviceAccountName: 'default',
     hostNetwork: false,
     mirror: false,

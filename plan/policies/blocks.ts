@@ -3,6 +3,7 @@ import { bulkheadPlan } from './bulkhead.ts';
 import { circuitBreakerPlan } from './circuit-breaker.ts';
 import { fallbackPlan } from './fallback.ts';
 import { faultInjectionPlan } from './fault-injection.ts';
+import { loadBalancingPlan } from './load-balancing.ts';
 import { outlierDetectionPlan } from './outlier-detection.ts';
 import { rateLimitPlan } from './rate-limit.ts';
 import { retriesPlan } from './retries.ts';
@@ -13,13 +14,14 @@ export const blockPlans = {
   timeouts: timeoutsPlan,
   retries: retriesPlan.nullable(),
   circuitBreaker: circuitBreakerPlan.nullable(),
-  /** An operator from before this block does not send it. */
+  // An operator from before these blocks does not send them.
   outlierDetection: outlierDetectionPlan.nullable().default(null),
   bulkhead: bulkheadPlan.nullable(),
   /** An operator from before this block not send it. */
   rateLimit: rateLimitPlan.nullable().default(null),
   fallback: fallbackPlan.nullable().default(null),
   faultInjection: faultInjectionPlan.nullable().default(null),
+  loadBalancing: loadBalancingPlan.nullable().default(null),
 };
 export type PlannedBlock = keyof typeof blockPlans;
 export const PLANNED_BLOCKS = Object.keys(blockPlans) as readonly PlannedBlock[];
@@ -45,4 +47,5 @@ export const NO_BLOCKS = {
   rateLimit: null,
   fallback: null,
   faultInjection: null,
+  loadBalancing: null,
 } as const satisfies Record<Exclude<PlannedBlock, 'timeouts'>, null>;

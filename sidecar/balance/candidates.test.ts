@@ -155,44 +155,37 @@ function kubeProxy(ready: readonly { name: string; zones: string[]; nodes: strin
 describe('the set', () => {
   it('is empty, and nobody panics, before anything is known', () => {
     const made = new EndpointCandidates<BalancedEndpoint>();
-    expect([made.all, made.pickable, made.panicking, made.isPickable(0), made.setVersion]).toEqual([
-      [],
-      [],
-      false,
-      false,
-      0,
-    ]);
+    expect([made.all, made.pool, made.pickable]).toEqual([[], [], []]);
+    expect([made.panicking, made.isPickable(0), made.poolVersion]).toEqual([false, false, 0]);
     made.setEndpoints([]);
     expect([made.pickable, made.panicking]).toEqual([[], false]);
   });
 
-  it('has the default threshold until it is told another one', () => {
+  it('has nobody excluded until it is told who is', () => {
     const made = new EndpointCandidates<BalancedEndpoint>();
-    made.setEndpoints([{ name: 'a' }, { name: 'b' }, { name: 'c', excluded: Ejected }].map(endpoint));
+    made.setEndpoints([{ name: 'a' }, { name: 'b' }].map(endpoint));
     expect([names(made), made.panicking]).toEqual(['a b', false]);
-    made.setEndpoints(
-      [{ name: 'a' }, { name: 'b', excluded: Ejected }, { name: 'c', excluded: Ejected }].map(endpoint),
-    );
-    expect([names(made), made.panicking]).toEqual(['a b c', true]);
   });
 
-  it('is chosen from anew when options change, and is another one only with other endpoints', () => {
+  it('is chosen from anew when options change, and its pool is another one only with other endpoints', () => {
     const made = candidates([
       { name: 'a', zones: ['a'] },
       { name: 'b', zones: ['b'] },
     ]);
-    expect(made.setVersion).toBe(1);
-    made.setOptions({ node: '', zone: 'b', panicThresholdPercent: 50 });
-    expect([names(made), made.setVersion]).toEqual(['b', 1]);
+    expect(made.poolVersion).toBe(1);
+    made.setEndpoints([...made.all]);
+    expect(made.poolVersion).toBe(1);
+    made.setOptions({ exclusion: null, node: '', zone: 'b' });
+    expect([names(made), made.poolVersion]).toEqual(['b', 2]);
     made.setEndpoints([]);
-    expect(made.setVersion).toBe(2);
+    expect(made.poolVersion).toBe(3);
   });
 
   it('stays near with exactly half of what hints assign, without panic, however few are left of all', () => {
     const given = [
       { name: 'a1', zones: ['a'] },
-      { name: 'a2', zones: ['a'], excluded: Ejected },
-      ...['b1', 'b2', 'b3'].map((name) => ({ name, zones: ['b'], excluded: Ejected })),
+      { name: 'a2', zones: ['a'], excluded: true },
+      ...['b1', 'b2', 'b3'].map((name) => ({ name, zones: ['b'], excluded: true })),
     ];
     const made = candidates(given, { zone: 'a' });
     expect([names(made), made.panicking]).toEqual(['a1', false]);

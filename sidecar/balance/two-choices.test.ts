@@ -7,7 +7,13 @@ import { observeFailure, observeSuccess } from './endpoint-cost.ts';
 import { candidatesOf, endpointsOf, type GivenEndpoint, tally } from './testing/endpoints.ts';
 import { type Cost, TwoChoices } from './two-choices.ts';
 
-function balancing(given: readonly GivenEndpoint[], { cost = 'InFlight' as Cost, slowStartMs = 0, seed = 1 } = {}) {
+interface Given {
+  cost?: Cost;
+  slowStartMs?: number;
+  seed?: number;
+}
+
+function balancing(given: readonly GivenEndpoint[], { cost = 'InFlight', slowStartMs = 0, seed = 1 }: Given = {}) {
   const endpoints = endpointsOf(given);
   const balancer = new TwoChoices(candidatesOf(endpoints), cost, slowStartMs, seededRandom(seed));
   const pick = (avoid: readonly BalancedEndpoint[] = [], nowMs = 0) => balancer.pick(avoid, NO_KEY, nowMs);

@@ -122,6 +122,12 @@ export const SIDECAR_METRICS = {
     help: 'Endpoints that are ejected.',
     labels: ['dependency', 'detection'],
   },
+  pickable: {
+    name: 'breakwater_endpoints_pickable',
+    type: 'gauge',
+    help: 'Endpoints that requests may go to: of those that are known the ones for this zone, where hints say so, without those that are ejected. The choice "default" is that of requests for which no policy says how to choose.',
+    labels: ['dependency', 'choice'],
+  },
   panic: {
     name: 'breakwater_endpoints_panic',
     type: 'gauge',

@@ -28,7 +28,7 @@ export interface LiveMetrics {
   shadowCircuits(): Iterable<LiveCircuit>;
   shadowBulkheads(): Iterable<LiveBulkhead>;
   detections(): Iterable<{ dependency: string; detection: string; ejected: number }>;
-  choices(): Iterable<{ dependency: string; choice: string; panicking: boolean }>;
+  choices(): Iterable<{ dependency: string; choice: string; pickable: number; panicking: boolean }>;
   bulkheads(): Iterable<BulkheadSample>;
   rateLimits(): Iterable<{ dependency: string; rateLimit: string; values: number; sharedUses: number }>;
   dependencies(): Iterable<{ dependency: string; endpoints: number; fallback: boolean; enforced: boolean }>;
@@ -86,6 +86,10 @@ export function liveSeries(source: () => LiveMetrics | null): SampledSeries[] {
       (live) => live.lastGood(),
       (item) => [{ labels: { dependency: item.dependency, fallback: item.fallback }, value: value(item) }],
     );
+  const pickable = each(
+    (live) => live.choices(),
+    ({ dependency, choice, pickable: value }) => [{ labels: { dependency, choice }, value }],
+  );
   const one = (read: (live: LiveMetrics) => number) => () => {
     const live = source();
     return [{ labels: {}, value: live ? read(live) : 0 }];
@@ -98,6 +102,7 @@ export function liveSeries(source: () => LiveMetrics | null): SampledSeries[] {
     { definition: SIDECAR_METRICS.shadowBulkheadInFlight, sample: bulkheads(shadowed, ({ inFlight }) => inFlight) },
     { definition: SIDECAR_METRICS.shadowBulkheadQueued, sample: bulkheads(shadowed, ({ queued }) => queued) },
     { definition: SIDECAR_METRICS.ejectedEndpoints, sample: ejected },
+    { definition: SIDECAR_METRICS.pickable, sample: pickable },
     { definition: SIDECAR_METRICS.panic, sample: panic },
     { definition: SIDECAR_METRICS.bulkheadLimit, sample: bulkheads(enforced, ({ limit }) => limit) },
     { definition: SIDECAR_METRICS.bulkheadLatency, sample: latencies },

@@ -1,5 +1,6 @@
-// The books of the attempt in progress: the permit of the breaker, the place in the bulkhead, the load of the endpoint, what outlier
-// detection is told of it, and what the metrics count. Whatever way an attempt ends, it ends here once, and nothing stays taken.
+// The books of the attempt in progress: the permit of the breaker, the place in the bulkhead, the load of the endpoint, what balancing and
+// outlier detection are told of it, and what the metrics count. Whatever way an attempt ends, it ends here once, and nothing stays taken.
+import { observeFailure, observeSuccess } from '../balance/endpoint-cost.ts';
 import { AttemptResult } from '../metrics/route-metrics.ts';
 import { type CircuitBreaker, isProbe, Outcome } from '../policies/circuit-breaker.ts';
 import { LOCAL_ORIGIN } from '../policies/failures.ts';
@@ -23,7 +24,11 @@ export class AttemptBooks {
   responseMs = 0;
   /** What its status counts as. */
   failureBits = 0;
+  /** When the endpoint wants to be asked again, as its answer says; 0: it does not. */
+  retryAfterMs = 0;
   endpoint: UpstreamEndpoint | null = null;
+  /** Balancing knows how it went. */
+  #observed = false;
   #permit = 0;
   #place: PlannedBulkhead | null = null;
   /** What outlier detection knows of the endpoint, as it was at the beginning; null: nothing is to be recorded. */
@@ -78,11 +83,13 @@ export class AttemptBooks {
     this.endpoint = endpoint;
     this.#member = policy.detection === null ? null : policy.detection.member(endpoint.name);
     if (this.#member !== null) this.#memberGeneration = this.#member.generation;
-    endpoint.inFlight++;
+    endpoint.begin();
     this.startMs = nowMs;
     this.sentMs = nowMs;
     this.responseMs = 0;
     this.failureBits = 0;
+    this.retryAfterMs = 0;
+    this.#observed = false;
   }
 
   /** The time so far is what the dependency took: so long it has had the request for itself. */
@@ -106,6 +113,14 @@ export class AttemptBooks {
       if (outcome !== Outcome.Ignored) detection?.record(this.#member, this.#memberGeneration, failureBits, nowMs);
       this.#member = null;
     }
+    if (outcome !== Outcome.Ignored) this.#observe(failureBits !== 0, nowMs);
+  }
+
+  #observe(failed: boolean, nowMs: number): void {
+    if (this.endpoint === null || this.#observed) return;
+    this.#observed = true;
+    if (failed) observeFailure(this.endpoint, this.responseMs, this.retryAfterMs, nowMs);
+    else observeSuccess(this.endpoint, this.responseMs, nowMs);
   }
 
   /**
@@ -122,7 +137,7 @@ export class AttemptBooks {
   ): void {
     this.#settle(policy, outcome, failureBits, nowMs);
     if (this.endpoint) {
-      this.endpoint.inFlight--;
+      this.endpoint.end();
       this.endpoint = null;
       this.#recordLatency(outcome, result, nowMs);
       if (result >= 0) policy.metrics.attempts[result] = (policy.metrics.attempts[result] ?? 0) + 1;

@@ -156,6 +156,7 @@ export class Attempt implements ResponseReceiver {
     if (head.status === 101) return this.#switchProtocols(head, nowMs);
     const failureBits = statusFailures(head.status);
     this.#request.shadow.headCame(head, failureBits, nowMs);
+    if (failureBits !== 0 && head.retryAfterSeconds > 0) this.books.retryAfterMs = head.retryAfterSeconds * 1000;
     const replaceable = failureBits !== 0 || policy.retryStatuses?.[head.status] === 1;
     if (replaceable && this.#owner.replaces(failureBits, head, nowMs)) return false;
     this.status = head.status;

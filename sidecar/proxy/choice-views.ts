@@ -7,7 +7,8 @@ import type { EndpointChoice } from './endpoint-choice.ts';
 export function choiceViews(dependencies: Iterable<DependencyRuntime>, clock: Clock): ChoiceView[] {
   const views: ChoiceView[] = [];
   for (const dependency of dependencies) {
-    for (const choice of dependency.policies.choices.values()) views.push(viewOf(dependency, choice, clock));
+    for (const choice of dependency.policies.choices.values())
+      if (choice.detection !== null) views.push(viewOf(dependency, choice, clock));
   }
   return views;
 }
@@ -19,14 +20,14 @@ function viewOf({ plan, endpoints, enforced }: DependencyRuntime, choice: Endpoi
     dependency: plan.id,
     choice: choice.key,
     endpoints: endpoints.live.length,
-    pickable: choice.pickable(endpoints.live).length,
-    maxEjected: detection.limit,
+    pickable: choice.pickable.length,
+    maxEjected: detection?.limit ?? 0,
     panicking: choice.panicking,
-    ejected: Array.from(detection.ejected, (member) => ({
+    ejected: Array.from(detection?.ejected ?? [], (member) => ({
       endpoint: member.name,
       reason: member.reason,
       sinceUnixMs: Math.round(startedUnixMs + member.ejectedAtMs),
-      untilUnixMs: Math.round(startedUnixMs + detection.untilMs(member)),
+      untilUnixMs: Math.round(startedUnixMs + (detection?.untilMs(member) ?? 0)),
       times: member.timesEjected,
     })),
     enforced,

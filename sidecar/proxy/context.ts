@@ -1,6 +1,7 @@
 // What the objects of the data path share: time, chance, metrics, and the few counts that belong to the process.
 import type { Logger } from '../../runtime/log.ts';
 import type { Random } from '../../runtime/random.ts';
+import { NO_KEY } from '../balance/balancer.ts';
 import type { SidecarMetrics } from '../metrics/sidecar-metrics.ts';
 import type { BulkheadWaiter } from '../policies/bulkhead.ts';
 import { LoadShedder } from '../policies/load-shedder.ts';
@@ -34,6 +35,8 @@ export class ProxyContext {
   clientConnections = 0;
   /** The sidecar drains: every response closes its connection. */
   draining = false;
+  /** Hash of this pod's address, for balancing by it. */
+  ownKey = NO_KEY;
   #endpointsStreamUp = false;
   readonly #correlationPrefix: string;
   #correlations: number;

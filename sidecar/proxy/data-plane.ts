@@ -1,11 +1,13 @@
 // The data path as the rest of the sidecar sees it: takes plans and endpoints, listens, and tells what the circuits do.
 import type { Socket } from 'node:net';
 import type { Bootstrap } from '../../plan/bootstrap.ts';
-import type { EndpointSet } from '../../plan/endpoints.ts';
+import type { EndpointSet, Placement } from '../../plan/endpoints.ts';
 import type { DependencyPlan, WorkloadPlan } from '../../plan/plan.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/log.ts';
 import type { Random } from '../../runtime/random.ts';
+import { hashText } from '../balance/hash.ts';
+import { UNPLACED } from '../balance/load-balancer.ts';
 import type { CaptureMode } from '../config.ts';
 import type { AdaptiveLimitView, CaptureView, ChoiceView, CircuitView, DataPlane, LoadView } from '../data-plane.ts';
 import type { SidecarMetrics } from '../metrics/sidecar-metrics.ts';
@@ -41,6 +43,8 @@ export interface DataPlaneOptions {
   originalDestination: ((fd: number, family: 4 | 6) => { address: string; port: number } | null) | null;
   /** Without a bootstrap: the port that a dependency, by its name, had before a restart. It gets it again where that is free. */
   portBefore?: (dependency: string) => number | undefined;
+  /** Of this pod; absent or empty outside a cluster. */
+  podIp?: string;
   /** Addresses of hosts outside the cluster. */
   names: Names;
   /** That of node:net where absent. */
@@ -94,6 +98,7 @@ export class ProxyDataPlane implements DataPlane {
   readonly #environment: DependencyEnvironment;
   #sets = new Map<string, EndpointSet>();
   #fromDisk = false;
+  #placement = UNPLACED;
   #listening = false;
   #locallyDisabled = false;
   #cancelSweep: (() => void) | null = null;
@@ -103,6 +108,7 @@ export class ProxyDataPlane implements DataPlane {
     const { clock, random, metrics, log, network = systemNetwork, shedder } = options;
     this.#context = new ProxyContext(new Ticker(clock), random, metrics, log, network, shedder);
     this.#sampler = options.load ? this.#createSampler(options.load) : null;
+    if (options.podIp) this.#context.ownKey = hashText(options.podIp);
     this.#intake = new Intake(this.#context);
     this.#circuits = new CircuitReports(clock, this.#dependencies);
     this.#environment = {
@@ -112,6 +118,7 @@ export class ProxyDataPlane implements DataPlane {
       unixMs: () => clock.unixMs(),
       lastGoodPool: this.#context.lastGoodPool,
       find: (id) => this.#dependencies.get(id),
+      placement: () => this.#placement,
       createEndpoint: (address, port) => new Http1Endpoint(address, port, network),
       mayDialClusterIp: (address) => !this.#standalone || isLoopback(address),
       locallyDisabled: () => this.#locallyDisabled,
@@ -192,6 +199,11 @@ export class ProxyDataPlane implements DataPlane {
       if (touched.has(dependency.plan.endpointsKey)) this.#applySet(dependency);
     }
     this.#arrivals.index(this.#dependencies.values());
+  }
+
+  setPlacement(placement: Placement): void {
+    this.#placement = placement;
+    for (const dependency of this.#dependencies.values()) dependency.placeEndpoints();
   }
 
   setEndpointsStreamUp(up: boolean): void {

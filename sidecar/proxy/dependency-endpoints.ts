@@ -2,18 +2,17 @@
 // connections were made to. An address that stays keeps its connections and its load.
 import type { Endpoint } from '../../plan/endpoints.ts';
 import type { DependencyPlan } from '../../plan/plan.ts';
-import type { Random } from '../../runtime/random.ts';
-import { pickEndpoint } from '../balance/pick.ts';
-import type { EndpointChoice } from './endpoint-choice.ts';
+import type { LoadBalancer } from '../balance/load-balancer.ts';
 import type { UpstreamEndpoint } from './upstream.ts';
 
 export interface EndpointsEnvironment {
-  random: Random;
+  nowMs(): number;
   createEndpoint(address: string, port: number): UpstreamEndpoint;
   /** Standalone never dials a ClusterIP outside loopback: nothing is there. */
   mayDialClusterIp(address: string): boolean;
 }
 
+const NO_HINTS: readonly string[] = [];
 const ENDPOINTS_UNKNOWN =
   'The endpoints of the Service are not known yet, and there is no ClusterIP that may be dialled in their place.';
 const HOST_UNKNOWN = 'DNS has not told an address of the host yet; see `breakwater status` in this sidecar.';
@@ -31,6 +30,7 @@ export class DependencyEndpoints {
   #distrusted = false;
   #removed = false;
   #clusterIp: UpstreamEndpoint | null = null;
+  readonly #total = { inFlight: 0 };
   /** Endpoints of captured connections that keep the pod they were made to. */
   readonly #originals = new Map<string, UpstreamEndpoint>();
   /** Called after the live set was told, changed or not. */
@@ -75,16 +75,33 @@ export class DependencyEndpoints {
   set(endpoints: readonly Endpoint[], fromDisk: boolean): void {
     this.#blocked = false;
     const before = new Map(this.#live.map((endpoint) => [placeOf(endpoint.address, endpoint.port), endpoint]));
-    this.#live = endpoints.map(({ address, port }) => {
+    const joinedAtMs = this.#joiningAtMs();
+    this.#live = endpoints.map(({ address, port, zones = NO_HINTS, nodes = NO_HINTS }) => {
       const place = placeOf(address, port);
-      const kept = before.get(place);
+      let endpoint = before.get(place);
       before.delete(place);
-      return kept ?? this.#environment.createEndpoint(address, port);
+      if (!endpoint) {
+        endpoint = this.#environment.createEndpoint(address, port);
+        endpoint.joinedAtMs = joinedAtMs;
+        endpoint.total = this.#total;
+      }
+      endpoint.zones = zones;
+      endpoint.nodes = nodes;
+      return endpoint;
     });
     for (const gone of before.values()) gone.remove();
     this.#known = true;
     this.#fromDisk = fromDisk;
     this.onSet?.();
+  }
+
+  /**
+   * What is new in a set that is known and confirmed is a new pod; all others may have been there for long. Below zero: so it is with an
+   * address of a host, for DNS tells some of them now and others then.
+   */
+  #joiningAtMs(): number {
+    const isNews = this.#known && !this.#fromDisk && this.#plan.balancing === 'Endpoints';
+    return isNews ? this.#environment.nowMs() : -1;
   }
 
   /** All that the name leads to is this sidecar itself. False: that is no news. */
@@ -124,21 +141,22 @@ export class DependencyEndpoints {
   }
 
   /**
-   * Where the next attempt goes; null: nobody can serve. `avoid`: where this request failed before. `original`: where the application's
-   * connection was made to. `choice`: what of the live endpoints is left to choose from; null: all.
+   * Where the next attempt goes; null: nobody can serve. `avoid`: where this request failed before. `key`: see Balancer. `original`: where the
+   * application's connection was made to.
    */
   pick(
+    balancer: LoadBalancer<UpstreamEndpoint>,
     avoid: readonly UpstreamEndpoint[],
+    key: number,
     original: { address: string; port: number } | null,
-    choice: EndpointChoice | null,
+    nowMs: number,
   ): UpstreamEndpoint | null {
     if (original && this.#keeps(original)) return this.#original(original.address, original.port);
     if (this.#plan.balancing === 'ClusterIp' && this.#clusterIp) return this.#clusterIp;
     // A snapshot from disk stands behind the ClusterIP, for the case that this fails too.
     if (this.#clusterIp && this.fallingBack && !(this.#live.length > 0 && avoid.includes(this.#clusterIp)))
       return this.#clusterIp;
-    const endpoints = choice === null ? this.#live : choice.pickable(this.#live);
-    return pickEndpoint(endpoints, avoid, this.#environment.random);
+    return balancer.pick(avoid, key, nowMs);
   }
 
   /**

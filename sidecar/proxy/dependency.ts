@@ -1,6 +1,7 @@
 // One declared dependency as it lives in the sidecar: the compiled plan, the policies that act on its requests, and where it is now.
 // A new plan replaces the numbers and keeps the state: breakers, bulkheads and budgets live by their key, endpoints by their address.
 
+import type { Placement } from '../../plan/endpoints.ts';
 import type { DependencyPlan, PolicyPlan } from '../../plan/plan.ts';
 import type { Random } from '../../runtime/random.ts';
 import type { SidecarMetrics } from '../metrics/sidecar-metrics.ts';
@@ -14,12 +15,13 @@ import { PASS_THROUGH, RoutePolicies, type RoutePolicy } from './route-policies.
 export interface DependencyEnvironment extends EndpointsEnvironment {
   metrics: SidecarMetrics;
   random: Random;
-  nowMs(): number;
   unixMs(): number;
   /** Bound of all last good answers together. */
   lastGoodPool: BytePool;
   /** A dependency of the same plan, by its id. */
   find(id: string): DependencyRuntime | undefined;
+  /** Where this pod runs. */
+  placement(): Placement;
   /** The local kill switch (`breakwater disable`) is thrown. */
   locallyDisabled(): boolean;
   onTransition(dependency: DependencyRuntime, circuit: CircuitEntry): void;
@@ -67,7 +69,7 @@ export class DependencyRuntime {
     this.#resets = [plan.circuitReset];
     metrics.countCircuitReset(label, 0);
     this.endpoints = new DependencyEndpoints(plan, environment);
-    this.endpoints.onSet = () => this.#tellEndpoints();
+    this.endpoints.onSet = () => this.placeEndpoints();
     this.#updatePolicies();
   }
 
@@ -92,15 +94,19 @@ export class DependencyRuntime {
 
   #updatePolicies(): void {
     this.policies.update(this.plan.policies);
-    this.#tellEndpoints();
+    this.placeEndpoints();
     const { metrics } = this.#environment;
     for (const [detection] of this.policies.detections.entries()) metrics.addDetection(this.label, detection);
-    for (const [choice] of this.policies.choices.entries()) metrics.addChoice(this.label, choice);
+    for (const { key } of this.policies.choices.values()) metrics.addChoice(this.label, key);
   }
 
-  #tellEndpoints(): void {
-    this.policies.setEndpoints(this.endpoints.live.map(({ name }) => name));
-    for (const choice of this.policies.choices.values()) choice.pickable(this.endpoints.live);
+  /** Endpoints, the policies that choose from them, or the place of this pod have changed. */
+  placeEndpoints(): void {
+    this.policies.setEndpoints(this.endpoints.live, this.#environment.placement());
+  }
+
+  nowMs(): number {
+    return this.#environment.nowMs();
   }
 
   /** What time alone changes, a few times per second. */

@@ -255,7 +255,9 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
     const { failedEndpoints } = this.#attempts;
     // Where the application's connection was made to says nothing of another dependency.
     const original = dependency === declared ? client.originalDestination : null;
-    const endpoint = dependency.endpoints.pick(failedEndpoints, original, policy.choice);
+    const { balancer } = policy.choice;
+    const key = balancer.keyOf(head, this.#context.ownKey);
+    const endpoint = dependency.endpoints.pick(balancer, failedEndpoints, key, original, nowMs);
     if (!endpoint) {
       this.#attempt.end(Outcome.Ignored, -1);
       this.#refuse(LOCAL_ANSWERS.noEndpoints, nowMs, 0, dependency.endpoints.whyNone);

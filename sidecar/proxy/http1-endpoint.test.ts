@@ -1,7 +1,9 @@
 // Which connections to the dependency are kept.
+
 import net, { type AddressInfo, type Server, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { seededRandom } from '../../runtime/random.ts';
+import { NO_KEY } from '../balance/balancer.ts';
 import { createSidecarMetrics } from '../metrics/sidecar-metrics.ts';
 import { RouteTable } from '../route/match.ts';
 import { DependencyRuntime } from './dependency.ts';
@@ -77,13 +79,20 @@ describe('an idle connection', () => {
       unixMs: () => 0,
       lastGoodPool: new ReplayPool(0),
       find: () => undefined,
+      placement: () => ({ node: '', zone: '' }),
       createEndpoint: (address, port) => new Http1Endpoint(address, port),
       mayDialClusterIp: () => true,
       locallyDisabled: () => false,
       onTransition: () => {},
     });
     dependency.remove();
-    const endpoint = dependency.endpoints.pick([], { address: '127.0.0.1', port }, null) as Http1Endpoint;
+    const endpoint = dependency.endpoints.pick(
+      dependency.policies.passThrough.choice.balancer,
+      [],
+      NO_KEY,
+      { address: '127.0.0.1', port },
+      0,
+    ) as Http1Endpoint;
     const connection = await connected(endpoint);
     connection.release(true, 0);
     expect(connection.socket.destroyed).toBe(true);

@@ -1,4 +1,5 @@
 // An endpoint that speaks HTTP/1.1, with its idle connections.
+import { BalancedEndpoint } from '../balance/candidates.ts';
 import { Http1Connection } from './http1-connection.ts';
 import { type Network, systemNetwork } from './network.ts';
 import type { ResponseReceiver, UpstreamEndpoint } from './upstream.ts';
@@ -6,20 +7,18 @@ import type { ResponseReceiver, UpstreamEndpoint } from './upstream.ts';
 /** Idle connections kept per endpoint. */
 const POOL_LIMIT = 1_024;
 
-export class Http1Endpoint implements UpstreamEndpoint {
+export class Http1Endpoint extends BalancedEndpoint implements UpstreamEndpoint {
   readonly address: string;
   readonly port: number;
-  readonly name: string;
   readonly network: Network;
-  inFlight = 0;
   #removed = false;
   readonly #idle: Http1Connection[] = [];
 
   constructor(address: string, port: number, network: Network = systemNetwork) {
+    super(endpointName(address, port));
     this.network = network;
     this.address = address;
     this.port = port;
-    this.name = endpointName(address, port);
   }
 
   get idleCount(): number {

@@ -1,5 +1,7 @@
 // Every connection of the application begins here: whose is it, what does it speak, and who forwards it.
+
 import type { Socket } from 'node:net';
+import { NO_KEY } from '../balance/balancer.ts';
 import { ClientConnection, type ClientConnectionOptions } from './client-connection.ts';
 import type { ProxyContext } from './context.ts';
 import type { DependencyRuntime } from './dependency.ts';
@@ -214,7 +216,9 @@ export class Intake {
 export function endpointTargets(dependency: DependencyRuntime): TunnelTargets {
   return {
     get first() {
-      return dependency.endpoints.pick([], null, null);
+      const { endpoints, policies } = dependency;
+      // Nothing of a byte stream can be hashed or measured: what acts is where it may go, and chance.
+      return endpoints.pick(policies.passThrough.choice.balancer, [], NO_KEY, null, dependency.nowMs());
     },
     others: null,
   };

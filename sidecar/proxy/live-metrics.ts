@@ -65,7 +65,12 @@ export function liveMetrics(
       ),
     choices: () =>
       all().flatMap(({ label, policies }) =>
-        Array.from(policies.choices.values(), ({ key, panicking }) => ({ dependency: label, choice: key, panicking })),
+        policies.allChoices().map(({ key, pickable, panicking }) => ({
+          dependency: label,
+          choice: key,
+          pickable: pickable.length,
+          panicking,
+        })),
       ),
     lastGood: () =>
       all().flatMap(({ label, policies }) =>

@@ -1,6 +1,7 @@
 // Ejection on real requests: counted at the upstreams, which are the only places that cannot be fooled.
 import { afterEach, describe, expect, it } from 'vitest';
 import type { DependencyPlan, PolicyPlan } from '../../plan/plan.ts';
+import type { LoadBalancingPlan } from '../../plan/policies/load-balancing.ts';
 import type { OutlierDetectionPlan } from '../../plan/policies/outlier-detection.ts';
 import {
   answering,
@@ -29,6 +30,14 @@ const OUTLIER: OutlierDetectionPlan = {
   ejectForMs: 60_000,
   maxEjectForMs: 60_000,
   panicThresholdPercent: 50,
+};
+/** By default one failure keeps requests away from an endpoint, and there would be nothing left to eject. */
+const LEAST_REQUEST: LoadBalancingPlan = {
+  stateKey: 'loadBalancing:base',
+  algorithm: 'LeastRequest',
+  consistentHash: null,
+  slowStart: null,
+  zoneAware: 'Hints',
 };
 const UNAVAILABLE = 'HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n';
 
@@ -59,7 +68,7 @@ async function bench(
   changes?: Partial<DependencyPlan>,
 ): Promise<Bench> {
   const started = await startBench(
-    dependencyPlan(policy, changes),
+    dependencyPlan({ loadBalancing: LEAST_REQUEST, ...policy }, changes),
     servers.map(({ endpoint }) => endpoint),
   );
   open.push(started);
@@ -94,7 +103,7 @@ describe('outlier detection', () => {
     expect(plane.choices()).toMatchObject([
       {
         dependency: 'shop/checkout/payments',
-        choice: 'outlierDetection:base',
+        choice: 'outlierDetection:base loadBalancing:base',
         endpoints: 4,
         pickable: 3,
         maxEjected: 2,
@@ -214,11 +223,16 @@ describe('outlier detection', () => {
 
   it('keeps what it knows over a new plan and over endpoints that stay', async () => {
     const servers = [await server(), await server(true), await server(), await server()];
-    const plan = dependencyPlan({ outlierDetection: OUTLIER });
+    const plan = dependencyPlan({ outlierDetection: OUTLIER, loadBalancing: LEAST_REQUEST });
     const { port, plane, setEndpoints } = await bench({ outlierDetection: OUTLIER }, servers);
     await calls(port, 40);
     plane.applyPlan(
-      workloadPlan({ ...plan, policies: [{ ...NO_POLICY, outlierDetection: { ...OUTLIER, consecutiveFailures: 9 } }] }),
+      workloadPlan({
+        ...plan,
+        policies: [
+          { ...NO_POLICY, loadBalancing: LEAST_REQUEST, outlierDetection: { ...OUTLIER, consecutiveFailures: 9 } },
+        ],
+      }),
     );
     expect(plane.choices()[0]?.ejected).toHaveLength(1);
     setEndpoints(...servers.slice(0, 3).map(({ endpoint }) => endpoint));
@@ -241,10 +255,11 @@ describe('outlier detection', () => {
       levels: [[post]],
       combinations: [0, 1],
       policies: [
-        { ...NO_POLICY, outlierDetection: { ...OUTLIER, consecutiveFailures: 1_000 } },
+        { ...NO_POLICY, loadBalancing: LEAST_REQUEST, outlierDetection: { ...OUTLIER, consecutiveFailures: 1_000 } },
         {
           ...NO_POLICY,
           rule: 'charge',
+          loadBalancing: LEAST_REQUEST,
           outlierDetection: { ...OUTLIER, stateKey: 'outlierDetection:shop/team/charge' },
         },
       ],
@@ -253,8 +268,8 @@ describe('outlier detection', () => {
       await call(port, 'POST / HTTP/1.1\r\nHost: payments\r\nContent-Length: 0\r\n\r\n');
     expect(servers[1]?.requests).toBe(3);
     expect(plane.choices().map(({ choice, ejected }) => `${choice} ${ejected.length}`)).toEqual([
-      'outlierDetection:base 0',
-      'outlierDetection:shop/team/charge 1',
+      'outlierDetection:base loadBalancing:base 0',
+      'outlierDetection:shop/team/charge loadBalancing:base 1',
     ]);
     await calls(port, 20);
     expect(servers[1]?.requests).toBeGreaterThan(3);
@@ -267,6 +282,8 @@ describe('outlier detection', () => {
     const before = servers[1]?.requests ?? 0;
     plane.setLocallyDisabled(true);
     expect(plane.choices()[0]).toMatchObject({ enforced: false });
+    // Nobody else is left: an ejected endpoint would not be asked even then.
+    servers[0]?.close();
     await calls(port, 20);
     expect(servers[1]?.requests).toBeGreaterThan(before);
   });

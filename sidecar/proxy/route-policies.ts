@@ -2,6 +2,7 @@
 //
 // A policy without state is a field of RoutePolicy that is made of the numbers of the plan. A policy with state is, besides, one
 // StateTable: what a state is made of and how it takes new numbers. A request reads one RoutePolicy and looks nothing up.
+import type { Placement } from '../../plan/endpoints.ts';
 import type { PolicyPlan } from '../../plan/plan.ts';
 import { NO_BLOCKS } from '../../plan/policies/blocks.ts';
 import type { BulkheadPlan } from '../../plan/policies/bulkhead.ts';
@@ -12,6 +13,7 @@ import type { OutlierDetectionPlan } from '../../plan/policies/outlier-detection
 import type { RateLimitPlan } from '../../plan/policies/rate-limit.ts';
 import type { RetriesPlan } from '../../plan/policies/retries.ts';
 import type { Random } from '../../runtime/random.ts';
+import { DEFAULT_LOAD_BALANCING } from '../balance/load-balancer.ts';
 import { LOCAL_ANSWERS, type LocalAnswer } from '../errors.ts';
 import { Fallback, type RouteMetrics } from '../metrics/route-metrics.ts';
 import type { BreakerState, CircuitBreaker } from '../policies/circuit-breaker.ts';
@@ -29,6 +31,7 @@ import { type ChoicePlan, EndpointChoice } from './endpoint-choice.ts';
 import { fixedAnswer, type GivenAnswer } from './given-answer.ts';
 import { ShadowPolicies } from './shadow-policies.ts';
 import { StateTable } from './state-table.ts';
+import type { UpstreamEndpoint } from './upstream.ts';
 
 /** Kept answers are looked through this often: one that is too old is not given anyhow. */
 const LAST_GOOD_SWEEP_MS = 10_000;
@@ -67,8 +70,8 @@ export interface RoutePolicy {
   readonly deadlineRule: number;
   readonly budget: RetryBudget | null;
   readonly detection: OutlierDetection | null;
-  /** What is left of the live endpoints to choose from; null: all. */
-  readonly choice: EndpointChoice | null;
+  /** Which endpoint an attempt goes to. */
+  readonly choice: EndpointChoice;
   readonly fallback: RouteFallback | null;
   readonly faults: RouteFaults | null;
   /** What is judged without acting; null: nothing is. */
@@ -106,6 +109,9 @@ export const PASS_THROUGH: PolicyPlan = {
   sources: {},
 };
 
+/** Name of the choice that no policy makes. */
+const DEFAULT_CHOICE = 'default';
+
 export class RoutePolicies {
   readonly #environment: PoliciesEnvironment;
   readonly circuits: StateTable<CircuitBreakerPlan, CircuitEntry>;
@@ -113,9 +119,11 @@ export class RoutePolicies {
   readonly rateLimits: StateTable<RateLimitPlan, RateLimit>;
   readonly #budgets: StateTable<RetriesPlan, RetryBudget>;
   readonly detections: StateTable<OutlierDetectionPlan, OutlierDetection>;
+  /** Those that a policy makes. */
   readonly choices: StateTable<ChoicePlan, EndpointChoice>;
   readonly lastGood: StateTable<LastGoodPlan & { stateKey: string }, LastGood>;
   readonly shadows: ShadowPolicies;
+  readonly #defaultChoice: EndpointChoice;
   /** What acts where no policy does. */
   readonly passThrough: RoutePolicy;
   #rows: RoutePolicy[] = [];
@@ -153,8 +161,7 @@ export class RoutePolicies {
     });
     this.choices = new StateTable({
       create: (plan) => this.#choice(plan),
-      // A choice whose key is unchanged is narrowed by the same state, whose numbers may be others.
-      update: (choice) => choice.refresh(),
+      update: (choice, plan) => choice.update(plan),
     });
     this.lastGood = new StateTable({
       create: (plan) => new LastGood(plan, environment.lastGoodPool),
@@ -166,6 +173,10 @@ export class RoutePolicies {
       unixMs,
       onTransition: (circuit, state) => environment.onShadowTransition(circuit, state),
     });
+    this.#defaultChoice = new EndpointChoice(
+      { stateKey: DEFAULT_CHOICE, detection: null, loadBalancing: DEFAULT_LOAD_BALANCING },
+      random,
+    );
     this.passThrough = this.#policy(PASS_THROUGH);
   }
 
@@ -192,9 +203,15 @@ export class RoutePolicies {
     for (const table of tables) table.end();
   }
 
-  /** The endpoints that there are now, by name. */
-  setEndpoints(names: readonly string[]): void {
+  /** The endpoints that there are now, and where they are chosen from. */
+  setEndpoints(live: readonly UpstreamEndpoint[], placement: Placement): void {
+    const names = live.map(({ name }) => name);
     for (const detection of this.detections.values()) detection.setEndpoints(names, this.#environment.nowMs());
+    for (const choice of this.allChoices()) choice.setEndpoints(live, placement);
+  }
+
+  allChoices(): EndpointChoice[] {
+    return [this.#defaultChoice, ...this.choices.values()];
   }
 
   /** What time alone changes. */
@@ -235,9 +252,16 @@ export class RoutePolicies {
   }
 
   #choice(plan: ChoicePlan): EndpointChoice {
-    const choice = new EndpointChoice(plan);
+    const choice = new EndpointChoice(plan, this.#environment.random);
     choice.onPanic = () => this.#environment.onPanic(choice.key);
     return choice;
+  }
+
+  #choiceOf({ outlierDetection, loadBalancing }: PolicyPlan, detection: OutlierDetection | null): EndpointChoice {
+    const keys = [outlierDetection?.stateKey, loadBalancing?.stateKey].filter((key) => key !== undefined);
+    if (keys.length === 0) return this.#defaultChoice;
+    const plan = { stateKey: keys.join(' '), detection, loadBalancing: loadBalancing ?? DEFAULT_LOAD_BALANCING };
+    return this.choices.take(plan) ?? this.#defaultChoice;
   }
 
   #policy(plan: PolicyPlan): RoutePolicy {
@@ -255,7 +279,7 @@ export class RoutePolicies {
       deadlineRule: deadlineRule(plan.timeouts.deadline, this.#environment.isOutside()),
       budget: this.#budgets.take(plan.retries),
       detection,
-      choice: detection && this.choices.take({ stateKey: plan.outlierDetection?.stateKey ?? '', detection }),
+      choice: this.#choiceOf(plan, detection),
       fallback: this.#fallback(plan.fallback),
       faults: faultsOf(plan.faultInjection),
       shadow: this.shadows.take(plan.shadow, metrics),

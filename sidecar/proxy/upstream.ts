@@ -2,6 +2,7 @@
 // protocol it speaks. HTTP/1.1 over sockets is http1-endpoint.ts and http1-connection.ts.
 //
 // In production one class stands behind each interface wherever a call is hot, so that the calls stay monomorphic.
+import type { BalancedEndpoint } from '../balance/candidates.ts';
 import type { ResponseHead } from '../http1/response-head.ts';
 import type { OutgoingRequest } from './current-request.ts';
 
@@ -67,13 +68,10 @@ export interface UpstreamLeg {
   abort(): void;
 }
 
-export interface UpstreamEndpoint {
+/** `name` is as logs, answers and metrics write it: ADDRESS:PORT. */
+export interface UpstreamEndpoint extends BalancedEndpoint {
   readonly address: string;
   readonly port: number;
-  /** As logs, answers and metrics write it: ADDRESS:PORT. */
-  readonly name: string;
-  /** Attempts in progress. */
-  inFlight: number;
   /** Connections that lie idle. */
   readonly idleCount: number;
   /** A leg that may carry the next request at once, or null. */

@@ -10,7 +10,10 @@ import type { Verdict } from './plan-follower.ts';
 import type { LineVerdict, StreamFollower } from './stream-client.ts';
 
 export interface EndpointsFollowerOptions {
-  dataPlane: Pick<DataPlane, 'applyEndpointsSnapshot' | 'applyEndpointsUpdate' | 'setEndpointsStreamUp'>;
+  dataPlane: Pick<
+    DataPlane,
+    'applyEndpointsSnapshot' | 'applyEndpointsUpdate' | 'setPlacement' | 'setEndpointsStreamUp'
+  >;
   log: Logger;
   /** The sets changed. */
   onApplied(): void;
@@ -19,7 +22,7 @@ export interface EndpointsFollowerOptions {
   onDown(): void;
 }
 
-const KINDS: readonly EndpointsFrame['kind'][] = ['snapshot', 'update', 'unchanged', 'heartbeat', 'end'];
+const KINDS: readonly EndpointsFrame['kind'][] = ['placement', 'snapshot', 'update', 'unchanged', 'heartbeat', 'end'];
 const MAX_MESSAGE_LENGTH = 1024;
 
 export class EndpointsFollower implements StreamFollower {
@@ -68,6 +71,9 @@ export class EndpointsFollower implements StreamFollower {
     }
     const { frame } = decoded;
     switch (frame.kind) {
+      case 'placement':
+        this.#options.dataPlane.setPlacement(frame.placement);
+        return { kind: 'heard' };
       case 'snapshot':
         return this.#apply(frame.version, () => {
           this.#options.dataPlane.applyEndpointsSnapshot(frame.sets, false);

@@ -1,5 +1,5 @@
 // A data path for tests that remembers what it was told.
-import type { EndpointSet } from '../../plan/endpoints.ts';
+import type { EndpointSet, Placement } from '../../plan/endpoints.ts';
 import { PLAN_FORMAT_VERSION, type WorkloadPlan } from '../../plan/plan.ts';
 import type { AdaptiveLimitView, CaptureView, ChoiceView, CircuitView, DataPlane, LoadView } from '../data-plane.ts';
 
@@ -33,6 +33,10 @@ export class RecordingDataPlane implements DataPlane {
     this.#apply('update');
     for (const key of removed) this.sets.delete(key);
     for (const set of sets) this.sets.set(set.key, set);
+  }
+
+  setPlacement({ node, zone }: Placement): void {
+    this.calls.push(`placement ${node} ${zone}`);
   }
 
   setEndpointsStreamUp(up: boolean): void {

@@ -266,6 +266,18 @@ describe('endpoints stream', () => {
     expect([...dataPlane.sets.keys()]).toEqual(['a']);
   });
 
+  it('tells the data path where the pod runs before the endpoints that go by it', async () => {
+    const { dataPlane } = await start();
+    const stream = await operator.stream('endpoints');
+    stream.send({ kind: 'placement', placement: { node: 'n1', zone: 'west' } }, snapshot('v1', setOf('shop/a:80')));
+    await until(() => expect(dataPlane.calls).toContain('snapshot live'));
+    expect(dataPlane.calls.filter((call) => !call.startsWith('stream'))).toEqual([
+      'placement n1 west',
+      'snapshot live',
+    ]);
+    expect(dataPlane.streamUp).toBe(true);
+  });
+
   it('asks for the whole after a frame it could not use', async () => {
     const { dataPlane } = await start();
     const stream = await operator.stream('endpoints');

@@ -5,6 +5,7 @@ import { bulkhead } from './bulkhead.ts';
 import { circuitBreaker } from './circuit-breaker.ts';
 import { fallback } from './fallback.ts';
 import { faultInjection } from './fault-injection.ts';
+import { loadBalancing } from './load-balancing.ts';
 import { outlierDetection } from './outlier-detection.ts';
 import { rateLimit } from './rate-limit.ts';
 import { retries } from './retries.ts';
@@ -19,6 +20,7 @@ export const COMPILERS: { readonly [B in BlockName]: BlockCompiler<B> } = {
   rateLimit,
   fallback,
   faultInjection,
+  loadBalancing,
 };
 
 export type AllNumbers = { readonly [B in BlockName]: NumbersOrAbsent<B> };
