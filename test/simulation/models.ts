@@ -59,8 +59,9 @@ export class RateLimitModel {
 
   asked(plan: RateLimitNumbers, nowMs: number, mayPass: boolean): void {
     this.#refill(plan, nowMs);
-    // The real one counts in whole microseconds.
-    const [least, most] = [this.#tokens - TOKEN_ERROR, this.#tokens + TOKEN_ERROR];
+    // The real one counts in whole microseconds: either end of a time may be off by one.
+    const errorTokens = TOKEN_ERROR + plan.requestsPerSecond / 1_000_000;
+    const [least, most] = [this.#tokens - errorTokens, this.#tokens + errorTokens];
     demand(
       mayPass ? most >= 1 : least < 1,
       () => `a rate limit ${mayPass ? 'let a request through' : 'refused a request'} with ${this.#tokens} tokens`,

@@ -10,6 +10,7 @@ import { randomValue, type Vocabulary } from './schema-values.ts';
 /** Texts that are no enum. What the applications of the simulation send has to match some of it: see applications.ts. */
 const VOCABULARY: Vocabulary = {
   'rateLimit.perHeader.name': ['x-tenant'],
+  'loadBalancing.consistentHash.name': ['x-tenant'],
   'fallback.dependency': ['payments', 'inventory', 'reviews', 'nobody'],
   'fallback.lastGood.keyHeaders': ['x-tenant', 'accept'],
   'fallback.response.body': ['', '{"items":[]}'],

@@ -8,8 +8,8 @@ import type { SimulatedSocket, Wire } from './socket.ts';
 
 /** What a pod does with one request. */
 export interface Answer {
-  /** Of work by a worker before the head is sent, milliseconds; Infinity: it never ends. */
-  workMs: number;
+  /** Of work by a worker before the head is sent, milliseconds; Infinity: it never ends. A function is asked when the work begins. */
+  workMs: number | (() => number);
   status: number;
   /** Lines that go with the status line, each with its CR LF before it. */
   fields: string;
@@ -199,9 +199,10 @@ class ServerConnection {
   #begin(request: SeenRequest, answer: Answer): void {
     const { host } = this.#server;
     const taken = this.#server.employ((done) => {
-      if (answer.workMs === Number.POSITIVE_INFINITY) return;
+      const workMs = typeof answer.workMs === 'number' ? answer.workMs : answer.workMs();
+      if (workMs === Number.POSITIVE_INFINITY) return;
       // The work goes on to its end whether or not anybody still waits for it, as it does in most servers.
-      host.after(answer.workMs, () => {
+      host.after(workMs, () => {
         done();
         this.#respond(request, answer);
       });

@@ -165,7 +165,11 @@ function converged(world: SimulatedWorld): void {
         status.endpointsVersion === replica.endpointsOf(pod),
         say(`endpoints are not ${replica.endpointsOf(pod)}`),
       );
-      const present = dataPlane.circuits().map(({ dependency, stateKey }) => `${dependency} ${stateKey}`);
+      const present = dataPlane
+        .circuits()
+        // Shadows are another row of the plan, and have no effect.
+        .filter(({ stateKey }) => !stateKey.startsWith('shadow.'))
+        .map(({ dependency, stateKey }) => `${dependency} ${stateKey}`);
       const planned = workload?.plan.dependencies.flatMap(({ id, policies }) =>
         policies.flatMap(({ circuitBreaker }) => (circuitBreaker === null ? [] : [`${id} ${circuitBreaker.stateKey}`])),
       );
