@@ -100,6 +100,8 @@ export class Ledger {
 
   /** A fallback sends it to another dependency, whose own policies count its attempts anew. */
   redirected(id: number, from: RoutePolicy, to: RoutePolicy): void {
+    // What applications write that is no HTTP may begin as a request.
+    if (id === 0) return;
     const call = this.get(id);
     demand(
       from.fallback?.allMethods === true || ['GET', 'HEAD', 'OPTIONS'].includes(call.method),
@@ -154,7 +156,7 @@ export class Ledger {
     const seed = response.headers.get('x-body-seed');
     const lastGood = response.headers.get('breakwater-fallback')?.endsWith('last-good') === true;
     demand(
-      seed === undefined || Number(seed) === call.id || (lastGood && this.get(Number(seed)).method === 'GET'),
+      seed === undefined || Number(seed) === call.id || (lastGood && this.#mayBeKept(Number(seed))),
       () => `request ${call.id} got the answer to request ${seed}`,
     );
     const reason = response.headers.get('breakwater-reason');
@@ -206,6 +208,11 @@ export class Ledger {
     call.outcome = outcome;
     this.tally.outcomes[outcome] += 1;
     this.#trace(`request ${call.id}: ${outcome}`);
+  }
+
+  /** Only answers to GET are. Zero: what an application wrote that is no HTTP may begin as one. */
+  #mayBeKept(id: number): boolean {
+    return id === 0 || this.get(id).method === 'GET';
   }
 
   #mayRunTwice(call: CallRecord): boolean {
