@@ -150,3 +150,20 @@ describe('TokenBucket', () => {
     );
   });
 });
+
+it('is full from when it became so, however often it is looked at', () => {
+  const bucket = new TokenBucket({ requestsPerSecond: 4, burst: 2 }, 0);
+  bucket.take(0);
+  expect(bucket.fullAtUs).toBe(250_000);
+  for (const nowUs of [100_000, 250_000, 400_000, 900_000]) {
+    bucket.available(nowUs);
+    bucket.update({ requestsPerSecond: 4, burst: 2 }, nowUs);
+    expect(bucket.fullAtUs).toBe(250_000);
+  }
+  // What it was full for brings nothing: one token now, and no more for its having waited.
+  bucket.take(1_000_000);
+  expect(bucket.fullAtUs).toBe(1_250_000);
+  bucket.update({ requestsPerSecond: 4, burst: 3 }, 2_000_000);
+  expect(bucket.available(2_000_000)).toBe(2);
+  expect(bucket.fullAtUs).toBe(2_250_000);
+});

@@ -25,6 +25,7 @@ export class TokenBucket {
   #partsPerMicrosecond: number;
   #capacity: number;
   #parts: number;
+  /** When `#parts` was so; of a full bucket the time at which it became full, which no later look at it moves. */
   #atUs: number;
 
   /** A full one. `nowUs`: monotonic microseconds. */
@@ -45,6 +46,7 @@ export class TokenBucket {
   take(nowUs: number): boolean {
     this.#refill(nowUs);
     if (this.#parts < PARTS) return false;
+    this.#leaveFull(nowUs);
     this.#parts -= PARTS;
     return true;
   }
@@ -74,6 +76,7 @@ export class TokenBucket {
   /** Another rate from now on. The tokens stay; what a smaller bucket cannot hold is lost, a larger one fills up in time. */
   update(rate: TokenRate, nowUs: number): void {
     this.#refill(nowUs);
+    if (rate.burst * PARTS > this.#capacity) this.#leaveFull(nowUs);
     this.#partsPerMicrosecond = rate.requestsPerSecond;
     this.#capacity = rate.burst * PARTS;
     this.#parts = Math.min(this.#parts, this.#capacity);
@@ -83,8 +86,17 @@ export class TokenBucket {
     if (nowUs <= this.#atUs) return;
     const missing = this.#capacity - this.#parts;
     // Compared as times first: the product of a long pause and a high rate would be past 2^53.
-    if (nowUs - this.#atUs >= missing / this.#partsPerMicrosecond) this.#parts = this.#capacity;
-    else this.#parts += (nowUs - this.#atUs) * this.#partsPerMicrosecond;
+    if (nowUs - this.#atUs >= missing / this.#partsPerMicrosecond) {
+      this.#atUs = this.fullAtUs;
+      this.#parts = this.#capacity;
+      return;
+    }
+    this.#parts += (nowUs - this.#atUs) * this.#partsPerMicrosecond;
     this.#atUs = nowUs;
+  }
+
+  /** What was full until now begins to fill again from now on. */
+  #leaveFull(nowUs: number): void {
+    if (this.#parts === this.#capacity && nowUs > this.#atUs) this.#atUs = nowUs;
   }
 }

@@ -14,6 +14,7 @@ import {
   connect,
   dependencyPlan,
   freePort,
+  freePorts,
   get,
   NO_POLICY,
   OK,
@@ -337,18 +338,18 @@ describe('a declared host', () => {
   });
 
   it('that leads back to the sidecar is never called', async () => {
-    const listen = await freePort();
+    const [listen = 0, other = 0] = await freePorts(2);
     const names = new TableOfNames({ 'api.test': ['127.77.3.3'], 'own.test': ['127.0.0.1', '0.0.0.0'] });
     const { dial, plane, metrics } = await start(
       'explicit',
       [
         { host: 'api.test', ports: [{ listen, port: 80 }] },
-        { host: 'own.test', ports: [{ listen: listen + 1, port: listen }] },
+        { host: 'own.test', ports: [{ listen: other, port: listen }] },
       ],
       names,
     );
     plane.applyPlan(workloadPlan(host('api.test', 80), host('own.test', listen)));
-    for (const port of [listen, listen + 1]) {
+    for (const port of [listen, other]) {
       const client = dial(port);
       client.send(get('/'));
       expect(await client.until((text) => text.includes('503'))).toContain(
