@@ -80,8 +80,9 @@ function unknownFieldsIn(stderr: string, path: string): string | undefined {
   return fields.map((field) => `unknown field "${field}"`).join(', ');
 }
 
+// Five at a time: none of them keeps anything, and most of the time of each is kubectl's start.
 describe('kubectl', () => {
-  test.each(validCrdCases())('takes $name, and reads it as we do', async ({ text }) => {
+  test.concurrent.each(validCrdCases())('takes $name, and reads it as we do', async ({ text }) => {
     const { code, stdout, stderr } = await plane.kubectl(
       ['create', '--dry-run=server', '--output=json', '-f', '-'],
       text,
@@ -94,7 +95,7 @@ describe('kubectl', () => {
   });
 
   // UPDATE_GOLDEN=1 writes down what it says now.
-  test.each(invalidCrdCases())('refuses $name', async (invalid) => {
+  test.concurrent.each(invalidCrdCases())('refuses $name', async (invalid) => {
     const { code, stderr } = await plane.kubectl(['create', '--dry-run=server', '-f', '-'], invalid.text);
     expect(code).toBe(1);
     const said = sentencesIn(stderr).get(invalid.path)?.join(SEPARATOR) ?? unknownFieldsIn(stderr, invalid.path);

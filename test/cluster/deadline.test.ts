@@ -3,14 +3,16 @@ import { apply } from './harness/kube.ts';
 import { resiliencePolicy, serviceDependency } from './harness/objects.ts';
 import { type Load, type Report, Shop, untilCondition } from './harness/shop.ts';
 
-// The deadline is 500 ms; no call may outlive it by more than 100 ms, whatever the dependency does.
-const LIMIT_MS = 600;
+// No call may outlive its deadline by more than 100 ms, whatever the dependency does; measured beside a timer of the application, which a
+// machine that stands still for a moment delays as much.
+const DEADLINE_MS = 500;
+const LATE_MS = 100;
 let shop: Shop;
 
 beforeAll(async () => {
   shop = await Shop.open('deadline', {
     policy: {
-      timeouts: { request: '500ms', connect: '200ms' },
+      timeouts: { request: `${DEADLINE_MS}ms`, connect: '200ms' },
       retries: {
         maxAttempts: 10,
         retryOn: ['ConnectFailure', 'Reset', 'AttemptTimeout', 'GatewayError', 'ServerError'],
@@ -24,8 +26,8 @@ beforeAll(async () => {
 afterAll(() => shop?.close());
 
 async function withinDeadline(load: Partial<Load> = {}): Promise<Report> {
-  const report = await shop.load({ requests: 60, concurrency: 10, ...load });
-  expect(report.maxMs).toBeLessThan(LIMIT_MS);
+  const report = await shop.load({ requests: 60, concurrency: 10, dueMs: DEADLINE_MS, ...load });
+  expect(report.maxAfterDueMs, `the slowest took ${report.maxMs} ms`).toBeLessThan(LATE_MS);
   return report;
 }
 

@@ -17,6 +17,8 @@ export interface Load {
   pauseMs?: number;
   /** Milliseconds after which a call is given up. */
   timeoutMs?: number;
+  /** Milliseconds in which a call should be over: how much longer it took is told beside a timer of this process. */
+  dueMs?: number;
   /** Gives each call an x-request-id of its own. */
   ids?: boolean;
   /** One connection for each call. */
@@ -29,6 +31,8 @@ export interface Call {
   /** 0: no answer. */
   status: number;
   ms: number;
+  /** Milliseconds from when a timer of this process for `dueMs` expired, which a busy machine delays as much; 0: it had not. */
+  afterDueMs: number;
   /** Header breakwater-reason. */
   reason: string;
   /** Code of the error where there was no complete answer. */
@@ -45,6 +49,7 @@ export interface Report {
   p50Ms: number;
   p99Ms: number;
   maxMs: number;
+  maxAfterDueMs: number;
   /** All calls where there are at most 2000, else those that failed or took longest. */
   details: Call[];
 }
@@ -56,14 +61,18 @@ function callOnce(load: Load, agent: Agent): Promise<Call> {
   const started = performance.now();
   return new Promise((resolve) => {
     let settled = false;
+    let dueAt = Number.POSITIVE_INFINITY;
+    const due = load.dueMs === undefined ? undefined : setTimeout(() => (dueAt = performance.now()), load.dueMs);
     const settle = (response: IncomingMessage | undefined, error: string) => {
       if (settled) return;
       settled = true;
       clearTimeout(timer);
+      clearTimeout(due);
       resolve({
         at,
         status: response?.statusCode ?? 0,
         ms: performance.now() - started,
+        afterDueMs: Math.max(0, performance.now() - dueAt),
         reason: String(response?.headers['breakwater-reason'] ?? ''),
         servedBy: String(response?.headers['x-served-by'] ?? ''),
         error,
@@ -106,6 +115,7 @@ function reportOf(calls: Call[]): Report {
     p50Ms: at(0.5),
     p99Ms: at(0.99),
     maxMs: times.at(-1) ?? 0,
+    maxAfterDueMs: Math.max(0, ...calls.map((call) => call.afterDueMs)),
     details:
       calls.length <= 2000
         ? calls
