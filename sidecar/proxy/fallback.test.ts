@@ -102,7 +102,7 @@ async function call(port: number, request = get('/'), withinMs = 5_000): Promise
 /** A port of this machine where nothing listens. */
 async function deadEndpoint(): Promise<Endpoint> {
   const gone = await startUpstream(() => {});
-  gone.close();
+  await gone.close();
   return gone.endpoint;
 }
 
