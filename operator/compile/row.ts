@@ -67,7 +67,7 @@ export function ruleOf(layers: readonly Layer[]): string {
 
 export type BlockPlans = Pick<PolicyPlan, BlockName>;
 
-/** The numbers of each block, with the key of its state where it has any. */
+/** The numbers of each block; of one that keeps state, with the key of it. */
 function plansOf(layers: readonly Layer[], numbers: AllNumbers): BlockPlans {
   return eachBlock<BlockPlans>((block) => withKey(block, numbers, stateKeyOf(enforcingPlaces(layers, block), block)));
 }
