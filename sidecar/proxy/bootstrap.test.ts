@@ -1,5 +1,5 @@
 // The capture modes that need no privilege, as the bootstrap of a pod asks for them. Addresses of 127.77/16 exist wherever Linux runs.
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { Bootstrap, BootstrapEntry } from '../../plan/bootstrap.ts';
 import { hostKey } from '../../plan/endpoints.ts';
 import type { DependencyPlan } from '../../plan/plan.ts';
@@ -19,16 +19,13 @@ import {
   NO_POLICY,
   OK,
   RETRIES,
-  startUpstream,
   TableOfNames,
   type Upstream,
   workloadPlan,
 } from './fixtures.ts';
+import { opened } from './opened.ts';
 
-const open: { close(): unknown }[] = [];
-afterEach(async () => {
-  for (const each of open.splice(0)) await each.close();
-});
+const { open, upstream } = opened();
 
 const NAME = 'payments.billing.svc';
 const ALIAS = '127.77.0.1';
@@ -80,12 +77,6 @@ async function start(
     names,
     dial: (port, address = capture === 'loopback' ? ALIAS : '127.0.0.1') => connect(port, true, address),
   };
-}
-
-async function upstream(...script: Parameters<typeof startUpstream>): Promise<Upstream> {
-  const started = await startUpstream(...script);
-  open.push(started);
-  return started;
 }
 
 const echo = (): Promise<Upstream> =>

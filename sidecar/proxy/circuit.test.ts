@@ -1,5 +1,5 @@
 // What a circuit does to real requests: probes with a time of their own, circuits held by the policy, and resets by hand.
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { DependencyPlan, PolicyPlan } from '../../plan/plan.ts';
 import { call, HALF, type ScriptedUpstream, startScripted } from './calls.ts';
 import {
@@ -13,11 +13,9 @@ import {
   startBench,
   workloadPlan,
 } from './fixtures.ts';
+import { opened } from './opened.ts';
 
-const open: { close(): unknown }[] = [];
-afterEach(async () => {
-  for (const each of open.splice(0)) await each.close();
-});
+const { open } = opened();
 
 type Breaker = NonNullable<PolicyPlan['circuitBreaker']>;
 

@@ -7,7 +7,7 @@
 //  3. an equal plan that comes in between changes nothing, and takes nothing from a request in progress;
 //  4. the next call is served, or refused for a reason of the row.
 // The machines alone are asked the same in sidecar/policies/contract.test.ts.
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { PolicyPlan } from '../../plan/plan.ts';
 import { call, isWhole, type ScriptedUpstream, startScripted } from './calls.ts';
 import type { Holdings } from './data-plane.ts';
@@ -23,6 +23,7 @@ import {
   startBench,
   workloadPlan,
 } from './fixtures.ts';
+import { opened } from './opened.ts';
 
 interface Row {
   name: string;
@@ -229,10 +230,7 @@ const NOTHING: Holdings = {
   recordingBytes: 0,
 };
 
-const open: { close(): unknown }[] = [];
-afterEach(async () => {
-  for (const each of open.splice(0)) await each.close();
-});
+const { open } = opened();
 
 async function counted(bench: Bench, upstream: ScriptedUpstream) {
   const attempts = await bench.metric('breakwater_attempts_total');

@@ -1,5 +1,5 @@
 // Deadlines on the wire: what a request came with shortens its time, and every attempt tells the dependency when it ends.
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { DependencyPlan, PolicyPlan } from '../../plan/plan.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import { CLOCK_SKEW_MS, STALE_AFTER_MS } from '../policies/deadline.ts';
@@ -17,11 +17,9 @@ import {
   TableOfNames,
   type Upstream,
 } from './fixtures.ts';
+import { opened } from './opened.ts';
 
-const open: { close(): unknown }[] = [];
-afterEach(async () => {
-  for (const each of open.splice(0)) await each.close();
-});
+const { open } = opened();
 
 /** The wall clock stands still, so that what is told can be compared with what is left. */
 const UNIX = 1_764_090_000_000;

@@ -1,10 +1,11 @@
 // No call outlives its deadline by 100 ms, whatever it is waiting for. Measured against a timer of the same process, which a loaded
 // machine delays as much.
 import type { Socket } from 'node:net';
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { Endpoint } from '../../plan/endpoints.ts';
 import type { PolicyPlan } from '../../plan/plan.ts';
 import { connect, dependencyPlan, get, RETRIES, startBench, startSwallowing, startUpstream } from './fixtures.ts';
+import { opened } from './opened.ts';
 
 const DEADLINE_MS = 200;
 const LATE_MS = 100;
@@ -14,10 +15,7 @@ const timeouts = { requestMs: DEADLINE_MS, attemptMs: 0, connectMs: 0, idleMs: 0
 const often = { ...RETRIES, maxAttempts: 10, backoffInitialMs: 60, backoffMaxMs: 60 };
 const narrow = { stateKey: 'b', maxConcurrent: 1, maxQueued: 9, queueTimeoutMs: 60_000, adaptive: null };
 
-const open: { close(): unknown }[] = [];
-afterEach(async () => {
-  for (const each of open.splice(0)) await each.close();
-});
+const { open } = opened();
 
 async function upstream(script: (socket: Socket) => void): Promise<Endpoint> {
   const started = await startUpstream((_received, socket) => script(socket));

@@ -1,6 +1,6 @@
 // What the data path does with knowledge that may be old, and with plans that change or are wrong.
 import type { Socket } from 'node:net';
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { Endpoint } from '../../plan/endpoints.ts';
 import type { PolicyPlan } from '../../plan/plan.ts';
 import {
@@ -18,11 +18,9 @@ import {
   startUpstream,
   workloadPlan,
 } from './fixtures.ts';
+import { opened } from './opened.ts';
 
-const open: { close(): unknown }[] = [];
-afterEach(async () => {
-  for (const each of open.splice(0)) await each.close();
-});
+const { open } = opened();
 
 async function call(port: number, request = get('/')): Promise<string> {
   const client = connect(port);

@@ -1,7 +1,7 @@
 // What takes the place of failures of real upstreams: what the application reads, and what reached which upstream.
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { Endpoint } from '../../plan/endpoints.ts';
-import type { DependencyPlan, PolicyPlan } from '../../plan/plan.ts';
+import type { PolicyPlan } from '../../plan/plan.ts';
 import type { FallbackPlan } from '../../plan/policies/fallback.ts';
 import {
   answering,
@@ -13,28 +13,11 @@ import {
   NO_POLICY,
   OK,
   RETRIES,
-  startBench,
-  startUpstream,
-  type Upstream,
   workloadPlan,
 } from './fixtures.ts';
+import { opened } from './opened.ts';
 
-const open: { close(): unknown }[] = [];
-afterEach(async () => {
-  for (const each of open.splice(0)) await each.close();
-});
-
-async function bench(plan: DependencyPlan, ...endpoints: Endpoint[]): Promise<Bench> {
-  const started = await startBench(plan, endpoints);
-  open.push(started);
-  return started;
-}
-
-async function upstream(...script: Parameters<typeof startUpstream>): Promise<Upstream> {
-  const started = await startUpstream(...script);
-  open.push(started);
-  return started;
-}
+const { bench, upstream, deadEndpoint } = opened();
 
 const UNAVAILABLE = 'HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n';
 
@@ -97,13 +80,6 @@ async function call(port: number, request = get('/'), withinMs = 5_000): Promise
   const [head = '', ...body] = text.split('\r\n\r\n');
   const field = (name: string) => new RegExp(`^${name}: (.*)$`, 'im').exec(head)?.[1]?.trim() ?? '';
   return { status: Number(text.split(' ')[1]), head, body: body.join('\r\n\r\n'), field };
-}
-
-/** A port of this machine where nothing listens. */
-async function deadEndpoint(): Promise<Endpoint> {
-  const gone = await startUpstream(() => {});
-  await gone.close();
-  return gone.endpoint;
 }
 
 const marksOf = ({ field }: Answer) => [field('breakwater-reason'), field('breakwater-fallback')];

@@ -1,11 +1,8 @@
 // Faults on purpose, on real sockets: what the application sees of them, and that the dependency is never blamed.
-import { afterEach, describe, expect, it } from 'vitest';
-import type { Endpoint } from '../../plan/endpoints.ts';
-import type { DependencyPlan } from '../../plan/plan.ts';
+import { describe, expect, it } from 'vitest';
 import type { FallbackPlan } from '../../plan/policies/fallback.ts';
 import {
   answering,
-  type Bench,
   BREAKER,
   connect,
   dependencyPlan,
@@ -13,21 +10,12 @@ import {
   NO_POLICY,
   OK,
   RETRIES,
-  startBench,
   startUpstream,
   type Upstream,
 } from './fixtures.ts';
+import { opened } from './opened.ts';
 
-const open: { close(): unknown }[] = [];
-afterEach(async () => {
-  for (const each of open.splice(0)) await each.close();
-});
-
-async function bench(plan: DependencyPlan, ...endpoints: Endpoint[]): Promise<Bench> {
-  const started = await startBench(plan, endpoints);
-  open.push(started);
-  return started;
-}
+const { open, bench } = opened();
 
 async function healthy(): Promise<Upstream> {
   const started = await startUpstream(answering(OK));

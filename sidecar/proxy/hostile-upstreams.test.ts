@@ -1,11 +1,9 @@
 // Upstreams that answer what nobody should: the application sees one clear answer or a clear cut, and the next request is not harmed.
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { answering, type Bench, connect, dependencyPlan, get, OK, startBench, startUpstream } from './fixtures.ts';
+import { opened } from './opened.ts';
 
-const open: { close(): unknown }[] = [];
-afterEach(async () => {
-  for (const each of open.splice(0)) await each.close();
-});
+const { open } = opened();
 
 /** The first connection answers by this, the others well. */
 async function firstAnswering(response: string, end = false): Promise<Bench & { connections: () => number }> {

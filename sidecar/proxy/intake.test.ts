@@ -1,5 +1,5 @@
 // Captured connections: whose they are, what they speak, and that what is not ours to touch is not touched.
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { DependencyPlan, WorkloadPlan } from '../../plan/plan.ts';
 import { type Clock, systemClock } from '../../runtime/clock.ts';
 import type { SidecarMetrics } from '../metrics/sidecar-metrics.ts';
@@ -14,15 +14,12 @@ import {
   OK,
   startBench,
   startCaptured,
-  startUpstream,
   type Upstream,
   workloadPlan,
 } from './fixtures.ts';
+import { opened } from './opened.ts';
 
-const open: { close(): unknown }[] = [];
-afterEach(async () => {
-  for (const each of open.splice(0)) await each.close();
-});
+const { open, upstream } = opened();
 
 async function captured(plan: WorkloadPlan | null, clock: Clock = systemClock): Promise<Captured> {
   const started = await startCaptured(plan, { clock });
@@ -34,12 +31,6 @@ async function tunnels(metrics: SidecarMetrics, cause: string): Promise<number> 
   const metric = (await metrics.registry.getMetricsAsJSON()).find(({ name }) => name === 'breakwater_tunnels_total');
   const values = (metric?.values ?? []) as { labels: Record<string, string>; value: number }[];
   return values.find(({ labels }) => labels['cause'] === cause)?.value ?? 0;
-}
-
-async function upstream(...script: Parameters<typeof startUpstream>): Promise<Upstream> {
-  const started = await startUpstream(...script);
-  open.push(started);
-  return started;
 }
 
 const echo = (): Promise<Upstream> =>

@@ -1,6 +1,6 @@
 // What the limits do to real requests: the rate limit, the adaptive limit of the bulkhead, and what the sidecar sheds for its own sake.
 import type { Socket } from 'node:net';
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { Endpoint } from '../../plan/endpoints.ts';
 import type { DependencyPlan, PolicyPlan } from '../../plan/plan.ts';
 import { LoadShedder } from '../policies/load-shedder.ts';
@@ -18,11 +18,9 @@ import {
   type Upstream,
   workloadPlan,
 } from './fixtures.ts';
+import { opened } from './opened.ts';
 
-const open: { close(): unknown }[] = [];
-afterEach(async () => {
-  for (const each of open.splice(0)) await each.close();
-});
+const { open } = opened();
 
 async function bench(plan: DependencyPlan, endpoint: Endpoint, shedder?: LoadShedder): Promise<Bench> {
   const started = await startBench(plan, [endpoint], shedder ? { shedder } : {});

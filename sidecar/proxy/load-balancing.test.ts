@@ -1,5 +1,5 @@
 // Where real requests go: counted at the endpoints.
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { Endpoint } from '../../plan/endpoints.ts';
 import type { LoadBalancingPlan } from '../../plan/policies/load-balancing.ts';
 import {
@@ -16,11 +16,9 @@ import {
   type Upstream,
   workloadPlan,
 } from './fixtures.ts';
+import { opened } from './opened.ts';
 
-const open: { close(): unknown }[] = [];
-afterEach(async () => {
-  for (const each of open.splice(0)) await each.close();
-});
+const { open } = opened();
 
 const BALANCING: LoadBalancingPlan = {
   stateKey: 'loadBalancing:base',

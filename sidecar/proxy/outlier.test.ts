@@ -1,5 +1,5 @@
 // Ejection on real requests: counted at the upstreams, which are the only places that cannot be fooled.
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { DependencyPlan, PolicyPlan } from '../../plan/plan.ts';
 import type { LoadBalancingPlan } from '../../plan/policies/load-balancing.ts';
 import type { OutlierDetectionPlan } from '../../plan/policies/outlier-detection.ts';
@@ -18,6 +18,7 @@ import {
   type Upstream,
   workloadPlan,
 } from './fixtures.ts';
+import { opened } from './opened.ts';
 
 const OUTLIER: OutlierDetectionPlan = {
   stateKey: 'outlierDetection:base',
@@ -41,10 +42,7 @@ const LEAST_REQUEST: LoadBalancingPlan = {
 };
 const UNAVAILABLE = 'HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n';
 
-const open: { close(): unknown }[] = [];
-afterEach(async () => {
-  for (const each of open.splice(0)) await each.close();
-});
+const { open } = opened();
 
 interface Server extends Upstream {
   requests: number;

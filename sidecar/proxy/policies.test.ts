@@ -1,11 +1,8 @@
 // What the policies do to real requests: counted at the upstream, which is the only place that cannot be fooled.
 import type { Socket } from 'node:net';
-import { afterEach, describe, expect, it } from 'vitest';
-import type { Endpoint } from '../../plan/endpoints.ts';
-import type { DependencyPlan } from '../../plan/plan.ts';
+import { describe, expect, it } from 'vitest';
 import {
   answering,
-  type Bench,
   BREAKER,
   connect,
   dependencyPlan,
@@ -14,27 +11,11 @@ import {
   OK,
   RETRIES,
   startBench,
-  startUpstream,
-  type Upstream,
   workloadPlan,
 } from './fixtures.ts';
+import { opened } from './opened.ts';
 
-const open: { close(): unknown }[] = [];
-afterEach(async () => {
-  for (const each of open.splice(0)) await each.close();
-});
-
-async function bench(plan: DependencyPlan, ...endpoints: Endpoint[]): Promise<Bench> {
-  const started = await startBench(plan, endpoints);
-  open.push(started);
-  return started;
-}
-
-async function upstream(...script: Parameters<typeof startUpstream>): Promise<Upstream> {
-  const started = await startUpstream(...script);
-  open.push(started);
-  return started;
-}
+const { open, bench, upstream, deadEndpoint } = opened();
 
 const UNAVAILABLE = 'HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n';
 
@@ -63,13 +44,6 @@ async function call(port: number, request = get('/'), withinMs = 5_000): Promise
     text,
     tookMs: performance.now() - startedMs,
   };
-}
-
-/** A port of this machine where nothing listens. */
-async function deadEndpoint(): Promise<Endpoint> {
-  const gone = await startUpstream(() => {});
-  gone.close();
-  return gone.endpoint;
 }
 
 describe('circuit breaker', () => {

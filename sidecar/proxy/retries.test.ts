@@ -1,5 +1,5 @@
 // Which answers are followed by another attempt, when, and what the dependency is told of it; byte for byte at the upstream.
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { PolicyPlan } from '../../plan/plan.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import {
@@ -16,11 +16,9 @@ import {
   startUpstream,
   type Upstream,
 } from './fixtures.ts';
+import { opened } from './opened.ts';
 
-const open: { close(): unknown }[] = [];
-afterEach(async () => {
-  for (const each of open.splice(0)) await each.close();
-});
+const { open } = opened();
 
 /** One moment for all that is compared with the wall clock: 100 ms before a full second. */
 const NOW_UNIX_MS = Date.UTC(2026, 10, 25, 12, 0, 0) - 100;

@@ -1,12 +1,10 @@
 // Which rule holds for a request is seen from its first byte on: the head is matched, and by nothing that this hop takes out of it.
-import { afterEach, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import type { RulePlan } from '../../plan/plan.ts';
 import { connect, dependencyPlan, NO_POLICY, startBench, startUpstream } from './fixtures.ts';
+import { opened } from './opened.ts';
 
-const open: { close(): unknown }[] = [];
-afterEach(async () => {
-  for (const each of open.splice(0)) await each.close();
-});
+const { open } = opened();
 
 const timeouts = { requestMs: 40, attemptMs: 0, connectMs: 0, idleMs: 0, opaqueIdleMs: 0 };
 const rule = (name: string, match: Partial<RulePlan['matches'][number]>): RulePlan => ({

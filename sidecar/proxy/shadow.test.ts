@@ -1,6 +1,6 @@
 // Policies in shadow on real requests: what they would have done is counted, and nothing of it happens. SEED=n replays one random run.
 import type { Socket } from 'node:net';
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { PolicyPlan, ShadowPlan } from '../../plan/plan.ts';
 import { type Random, seededRandom } from '../../runtime/random.ts';
 import {
@@ -14,10 +14,10 @@ import {
   OK,
   RETRIES,
   startBench,
-  startUpstream,
   type Upstream,
   workloadPlan,
 } from './fixtures.ts';
+import { opened } from './opened.ts';
 
 const NOTHING: ShadowPlan = { timeouts: null, retries: null, circuitBreaker: null, bulkhead: null };
 const SHADOW = {
@@ -34,20 +34,11 @@ const SHADOW = {
 } as const satisfies ShadowPlan;
 const UNAVAILABLE = 'HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n';
 
-const open: { close(): unknown }[] = [];
-afterEach(async () => {
-  for (const each of open.splice(0)) await each.close();
-});
+const { open, upstream } = opened();
 
 async function bench(shadow: Partial<ShadowPlan>, server: Upstream, policy: Partial<PolicyPlan> = {}): Promise<Bench> {
   const plan = dependencyPlan({ ...policy, shadow: { ...NOTHING, ...shadow } });
   const started = await startBench(plan, [server.endpoint]);
-  open.push(started);
-  return started;
-}
-
-async function upstream(...script: Parameters<typeof startUpstream>): Promise<Upstream> {
-  const started = await startUpstream(...script);
   open.push(started);
   return started;
 }

@@ -1,6 +1,6 @@
 // Applications that are slow, go away, or do not listen: what that costs, and that the dependency is not blamed for it.
 import type { Socket } from 'node:net';
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { PolicyPlan } from '../../plan/plan.ts';
 import {
   answering,
@@ -15,11 +15,9 @@ import {
   startUpstream,
   type Upstream,
 } from './fixtures.ts';
+import { opened } from './opened.ts';
 
-const open: { close(): unknown }[] = [];
-afterEach(async () => {
-  for (const each of open.splice(0)) await each.close();
-});
+const { open } = opened();
 
 async function through(upstream: Upstream, policy: Partial<PolicyPlan> = {}): Promise<Bench> {
   const bench = await startBench(dependencyPlan(policy), [upstream.endpoint]);

@@ -1,12 +1,10 @@
 // What lives longer than a request: server-sent events and upgraded connections, how they end, and how they are counted.
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { PolicyPlan } from '../../plan/plan.ts';
 import { type Bench, BREAKER, connect, dependencyPlan, get, startBench, startUpstream } from './fixtures.ts';
+import { opened } from './opened.ts';
 
-const open: { close(): unknown }[] = [];
-afterEach(async () => {
-  for (const each of open.splice(0)) await each.close();
-});
+const { open } = opened();
 
 const EVENTS = 'HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n';
 const SWITCH = 'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\nhello';

@@ -2,7 +2,7 @@
 // wants of the others.
 import { once } from 'node:events';
 import tls from 'node:tls';
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { hostKey } from '../../plan/endpoints.ts';
 import type { DependencyPlan, WorkloadPlan } from '../../plan/plan.ts';
 import { systemClock } from '../../runtime/clock.ts';
@@ -16,26 +16,17 @@ import {
   OK,
   RETRIES,
   startCaptured,
-  startUpstream,
   TableOfNames,
   type Upstream,
   workloadPlan,
 } from './fixtures.ts';
+import { opened } from './opened.ts';
 
-const open: { close(): unknown }[] = [];
-afterEach(async () => {
-  for (const each of open.splice(0)) await each.close();
-});
+const { open, upstream } = opened();
 
 async function start(plan: WorkloadPlan, options: Parameters<typeof startCaptured>[1] = {}): Promise<Captured> {
   const started = await startCaptured(plan, options);
   open.push(started.plane);
-  return started;
-}
-
-async function upstream(...script: Parameters<typeof startUpstream>): Promise<Upstream> {
-  const started = await startUpstream(...script);
-  open.push(started);
   return started;
 }
 

@@ -1,6 +1,6 @@
 // HTTP/1.1 through the data path, seen as bytes on both sides of it.
 import net from 'node:net';
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import {
   answering,
   type Bench,
@@ -12,11 +12,9 @@ import {
   startUpstream,
   type Upstream,
 } from './fixtures.ts';
+import { opened } from './opened.ts';
 
-const open: { close(): unknown }[] = [];
-afterEach(async () => {
-  for (const each of open.splice(0)) await each.close();
-});
+const { open } = opened();
 
 async function through(upstream: Upstream, plan = dependencyPlan({})): Promise<Bench> {
   const bench = await startBench(plan, [upstream.endpoint]);

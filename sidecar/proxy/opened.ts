@@ -1,0 +1,40 @@
+// What a test file opens on real sockets, and closes after each of its tests.
+import { afterEach } from 'vitest';
+import type { Endpoint } from '../../plan/endpoints.ts';
+import type { DependencyPlan } from '../../plan/plan.ts';
+import { type Bench, startBench, startUpstream, type Upstream } from './fixtures.ts';
+
+export interface Opened {
+  /** Closed after the test, in the order of this list. */
+  readonly open: { close(): unknown }[];
+  bench(plan: DependencyPlan, ...endpoints: Endpoint[]): Promise<Bench>;
+  upstream(...script: Parameters<typeof startUpstream>): Promise<Upstream>;
+  /** A port of this machine where nothing listens. */
+  deadEndpoint(): Promise<Endpoint>;
+}
+
+/** Call it once, outside of all tests. */
+export function opened(): Opened {
+  const open: { close(): unknown }[] = [];
+  afterEach(async () => {
+    for (const each of open.splice(0)) await each.close();
+  });
+  return {
+    open,
+    async bench(plan, ...endpoints) {
+      const started = await startBench(plan, endpoints);
+      open.push(started);
+      return started;
+    },
+    async upstream(...script) {
+      const started = await startUpstream(...script);
+      open.push(started);
+      return started;
+    },
+    async deadEndpoint() {
+      const gone = await startUpstream(() => {});
+      await gone.close();
+      return gone.endpoint;
+    },
+  };
+}
