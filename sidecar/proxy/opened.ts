@@ -7,10 +7,10 @@ import { type Bench, startBench, startUpstream, type Upstream } from './fixtures
 export interface Opened {
   /** Closed after the test, in the order of this list. */
   readonly open: { close(): unknown }[];
-  bench(plan: DependencyPlan, ...endpoints: Endpoint[]): Promise<Bench>;
-  upstream(...script: Parameters<typeof startUpstream>): Promise<Upstream>;
+  readonly bench: (plan: DependencyPlan, ...endpoints: Endpoint[]) => Promise<Bench>;
+  readonly upstream: (...script: Parameters<typeof startUpstream>) => Promise<Upstream>;
   /** A port of this machine where nothing listens. */
-  deadEndpoint(): Promise<Endpoint>;
+  readonly deadEndpoint: () => Promise<Endpoint>;
 }
 
 /** Call it once, outside of all tests. */
