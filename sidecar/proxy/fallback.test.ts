@@ -8,6 +8,7 @@ import {
   type Bench,
   BREAKER,
   connect,
+  DEAD_ENDPOINT,
   dependencyPlan,
   get,
   NO_POLICY,
@@ -17,7 +18,7 @@ import {
 } from './fixtures.ts';
 import { opened } from './opened.ts';
 
-const { bench, upstream, deadEndpoint } = opened();
+const { bench, upstream } = opened();
 
 const UNAVAILABLE = 'HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n';
 
@@ -86,7 +87,7 @@ const marksOf = ({ field }: Answer) => [field('breakwater-reason'), field('break
 
 describe('a fixed answer', () => {
   it('takes the place of a dependency that cannot be reached, and says so', async () => {
-    const { port, metric } = await bench(dependencyPlan({ fallback: RESPONSE }), await deadEndpoint());
+    const { port, metric } = await bench(dependencyPlan({ fallback: RESPONSE }), DEAD_ENDPOINT);
     const answer = await call(port, get('/', 'X-Correlation-ID: c-1\r\n'));
     expect([answer.status, answer.body, ...marksOf(answer)]).toEqual([
       200,
@@ -146,7 +147,7 @@ describe('a fixed answer', () => {
   });
 
   it('is without a body for HEAD, and where its status has none', async () => {
-    const dead = await deadEndpoint();
+    const dead = DEAD_ENDPOINT;
     const { port } = await bench(dependencyPlan({ fallback: RESPONSE }), dead);
     const head = await call(port, 'HEAD / HTTP/1.1\r\nHost: payments\r\n\r\n');
     expect([head.status, head.field('content-length'), head.body]).toEqual([200, '12', '']);
@@ -162,7 +163,7 @@ describe('a fixed answer', () => {
   it('is of any length, and the connection goes on behind it', async () => {
     const body = 'ö'.repeat(8_192);
     const response = { statusCode: 503, contentType: 'text/plain; charset=utf-8', body };
-    const { port } = await bench(dependencyPlan({ fallback: { ...RESPONSE, response } }), await deadEndpoint());
+    const { port } = await bench(dependencyPlan({ fallback: { ...RESPONSE, response } }), DEAD_ENDPOINT);
     const client = connect(port);
     for (let nth = 1; nth <= 3; nth++) {
       client.send(get(`/${nth}`));
@@ -332,7 +333,7 @@ describe('another dependency', () => {
 
   it('is asked once, by its own name, and its answer says so', async () => {
     const replica = await upstream(answering(OK));
-    const { port, metric } = await pair({}, {}, await deadEndpoint(), replica.endpoint);
+    const { port, metric } = await pair({}, {}, DEAD_ENDPOINT, replica.endpoint);
     const answer = await call(port, get('/a?b'));
     expect([answer.status, answer.body, ...marksOf(answer)]).toEqual([200, 'ok', 'connect-failed', 'dependency']);
     expect(replica.received).toEqual([
@@ -350,7 +351,7 @@ describe('another dependency', () => {
   it('is under its own policies, and its refusal names it', async () => {
     const failing = await upstream(answering(UNAVAILABLE));
     const circuitBreaker = { ...BREAKER, openForMs: 60_000 };
-    const { port, plane } = await pair({}, { circuitBreaker }, await deadEndpoint(), failing.endpoint);
+    const { port, plane } = await pair({}, { circuitBreaker }, DEAD_ENDPOINT, failing.endpoint);
     for (let nth = 0; nth < 5; nth++) {
       const answer = await call(port);
       expect([answer.status, ...marksOf(answer)]).toEqual([503, 'connect-failed', 'dependency']);
@@ -409,7 +410,7 @@ describe('another dependency', () => {
   });
 
   it('may have a fallback of its own, and a plan that leads round ends all the same', async () => {
-    const dead = await deadEndpoint();
+    const dead = DEAD_ENDPOINT;
     const { port } = await pair({}, { fallback: RESPONSE }, dead, dead);
     const answer = await call(port);
     expect([answer.status, ...marksOf(answer)]).toEqual([200, 'connect-failed', 'dependency, response']);

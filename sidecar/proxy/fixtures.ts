@@ -211,6 +211,9 @@ export async function startUpstream(
   return upstream;
 }
 
+/** Where nothing listens: a port that was free a moment ago may be another test's by now, this one is never handed out. */
+export const DEAD_ENDPOINT: Endpoint = { address: '127.0.0.1', port: 1 };
+
 /** An address where connections are neither made nor refused, as where a node is gone: its listener is full, and never accepts. */
 export async function startSwallowing(): Promise<{ endpoint: Endpoint; close(): Promise<void> }> {
   const listener = new Worker(

@@ -9,8 +9,6 @@ export interface Opened {
   readonly open: { close(): unknown }[];
   readonly bench: (plan: DependencyPlan, ...endpoints: Endpoint[]) => Promise<Bench>;
   readonly upstream: (...script: Parameters<typeof startUpstream>) => Promise<Upstream>;
-  /** A port of this machine where nothing listens. */
-  readonly deadEndpoint: () => Promise<Endpoint>;
 }
 
 /** Call it once, outside of all tests. */
@@ -30,11 +28,6 @@ export function opened(): Opened {
       const started = await startUpstream(...script);
       open.push(started);
       return started;
-    },
-    async deadEndpoint() {
-      const gone = await startUpstream(() => {});
-      await gone.close();
-      return gone.endpoint;
     },
   };
 }

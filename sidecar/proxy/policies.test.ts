@@ -5,6 +5,7 @@ import {
   answering,
   BREAKER,
   connect,
+  DEAD_ENDPOINT,
   dependencyPlan,
   get,
   NO_POLICY,
@@ -15,7 +16,7 @@ import {
 } from './fixtures.ts';
 import { opened } from './opened.ts';
 
-const { open, bench, upstream, deadEndpoint } = opened();
+const { open, bench, upstream } = opened();
 
 const UNAVAILABLE = 'HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n';
 
@@ -153,10 +154,10 @@ describe('retries', () => {
 
   it('takes another endpoint after a refused connect, without any policy, once', async () => {
     const server = await upstream(answering(OK));
-    const { port } = await bench(dependencyPlan({}), await deadEndpoint(), server.endpoint);
+    const { port } = await bench(dependencyPlan({}), DEAD_ENDPOINT, server.endpoint);
     for (let i = 0; i < 20; i++)
       expect((await call(port, `POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n`)).status).toBe(200);
-    const { port: dead } = await bench(dependencyPlan({}), await deadEndpoint());
+    const { port: dead } = await bench(dependencyPlan({}), DEAD_ENDPOINT);
     expect((await call(dead)).reason).toBe('connect-failed');
   });
 
@@ -366,7 +367,7 @@ describe('endpoints', () => {
       { circuitBreaker: { ...BREAKER, consecutiveFailures: 1 }, retries: { ...RETRIES, maxAttempts: 1 } },
       { destinations: [server.endpoint] },
     );
-    const started = await bench(plan, await deadEndpoint());
+    const started = await bench(plan, DEAD_ENDPOINT);
     started.plane.setEndpointsStreamUp(false);
     expect((await call(started.port, 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n')).status).toBe(200);
     expect(await started.metric('breakwater_cluster_ip_fallback')).toBe(1);
