@@ -7,6 +7,7 @@ import { AttemptResult, REASON_UPSTREAM, reasonSlot } from '../metrics/route-met
 import { Outcome } from '../policies/circuit-breaker.ts';
 import { FailureBit, statusFailures } from '../policies/failures.ts';
 import { AttemptBooks } from './attempt-books.ts';
+import type { AttemptOwner } from './attempt-owner.ts';
 import type { CurrentRequest } from './current-request.ts';
 import { tellDeadline } from './deadline-travel.ts';
 import type { RequestTimer } from './request-timer.ts';
@@ -14,24 +15,6 @@ import { DeadlineRule } from './route-policies.ts';
 import type { ConnectFailure, ResponseReceiver, UpstreamEndpoint, UpstreamLeg } from './upstream.ts';
 
 const Phase = { None: 0, Connecting: 1, Waiting: 2, Answering: 3, Tunnel: 4 } as const;
-
-/** What an attempt asks of the exchange, and tells it at its end. */
-export interface AttemptOwner {
-  /** Nothing of an answer was passed on, and the attempt is still in the books. `unsent`: no byte of the request was handed over. */
-  attemptFailed(failureBits: number, result: number, unsent: boolean, answer: LocalAnswer, nowMs: number): void;
-  /** As `attemptFailed`, but it is ended, and no other attempt makes sense. */
-  attemptGivenUp(endpoint: UpstreamEndpoint | null, answer: LocalAnswer, nowMs: number): void;
-  /** The status of an answer may be worth another one. True: another attempt or a fallback takes its place, and this one has been ended. */
-  replaces(failureBits: number, head: ResponseHead, nowMs: number): boolean;
-  /** The connection that failed leads elsewhere from now on. */
-  rerouted(): boolean;
-  /** The whole answer was passed on. `durationMs` below zero: a stream. */
-  answered(status: number, nowMs: number, stream: boolean): void;
-  /** A stream or upgraded connection is over. */
-  streamEnded(status: number, reason: number): void;
-  /** The answer had begun and cannot be finished: the application must see that it is cut. */
-  answerCut(status: number, reason: number): void;
-}
 
 export class Attempt implements ResponseReceiver {
   readonly books = new AttemptBooks();
@@ -158,7 +141,7 @@ export class Attempt implements ResponseReceiver {
     this.#request.shadow.headCame(head, failureBits, nowMs);
     if (failureBits !== 0 && head.retryAfterSeconds > 0) this.books.retryAfterMs = head.retryAfterSeconds * 1000;
     const replaceable = failureBits !== 0 || policy.retryStatuses?.[head.status] === 1;
-    if (replaceable && this.#owner.replaces(failureBits, head, nowMs)) return false;
+    if (replaceable && this.#owner.replaces(this, failureBits, head, nowMs)) return false;
     this.status = head.status;
     this.books.failureBits = failureBits;
     this.books.noteResponse(nowMs);
@@ -309,7 +292,7 @@ export class Attempt implements ResponseReceiver {
     const { endpoint } = this.books;
     const unsent = !this.written;
     if (unsent) context.metrics.countConnect(dependency.label, 'timeout');
-    const blameless = this.#waitsForClient() || (unsent && this.#owner.rerouted());
+    const blameless = this.#waitsForClient() || (unsent && this.#owner.rerouted(this));
     this.abort();
     if (!deadline && !blameless) {
       const { attemptTimeout } = LOCAL_ANSWERS;
@@ -320,7 +303,7 @@ export class Attempt implements ResponseReceiver {
     if (!blameless) this.books.noteResponse(nowMs);
     const outcome = this.books.ranLongEnough(policy, nowMs) && !blameless ? Outcome.Failure : Outcome.Ignored;
     this.end(outcome, AttemptResult.attemptTimeout, FailureBit.AttemptTimeout);
-    this.#owner.attemptGivenUp(endpoint, deadline ? LOCAL_ANSWERS.deadline : LOCAL_ANSWERS.attemptTimeout, nowMs);
+    this.#owner.attemptGivenUp(this, endpoint, deadline ? LOCAL_ANSWERS.deadline : LOCAL_ANSWERS.attemptTimeout, nowMs);
   }
 
   /** The time is over in the middle of an answer. It was the application's, where that does not read. */
@@ -363,7 +346,7 @@ export class Attempt implements ResponseReceiver {
 
   #fail(failureBits: number, result: number, unsent: boolean, answer: LocalAnswer, nowMs: number): void {
     this.books.noteResponse(nowMs);
-    this.#owner.attemptFailed(failureBits, result, unsent, answer, nowMs);
+    this.#owner.attemptFailed(this, failureBits, result, unsent, answer, nowMs);
   }
 
   /**
@@ -383,7 +366,7 @@ export class Attempt implements ResponseReceiver {
     const { endpoint } = this.books;
     this.end(failureBits === 0 ? Outcome.Ignored : Outcome.Failure, result, failureBits);
     // Its head and what is wrong with it came in one read: the application has seen nothing of it, and can be told why.
-    if (client.takeBack()) this.#owner.attemptGivenUp(endpoint, answer, context.ticker.nowMs());
+    if (client.takeBack()) this.#owner.attemptGivenUp(this, endpoint, answer, context.ticker.nowMs());
     else this.#owner.answerCut(this.status, reasonSlot(answer.code));
   }
 

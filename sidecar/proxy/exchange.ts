@@ -27,29 +27,30 @@ import type { RequestHead } from '../http1/request-head.ts';
 import type { ResponseHead } from '../http1/response-head.ts';
 import { AttemptResult, Fault, REASON_UPSTREAM, REPLACED_ANSWERS, reasonSlot } from '../metrics/route-metrics.ts';
 import { Admission, type BulkheadWaiter } from '../policies/bulkhead.ts';
-import { BreakerState, Outcome } from '../policies/circuit-breaker.ts';
+import { Outcome } from '../policies/circuit-breaker.ts';
 import { answerBits, statusBits } from '../policies/fallback.ts';
 import { drawAbort, drawDelayMs } from '../policies/fault-injection.ts';
 import { SHED_REASONS, ShedReason } from '../policies/load-shedder.ts';
-import { rateLimitFields } from '../policies/rate-limit.ts';
-import { Attempt, type AttemptOwner } from './attempt.ts';
+import { Attempt } from './attempt.ts';
+import type { AttemptOwner } from './attempt-owner.ts';
 import { ATTEMPT_FLOOR_MS, Attempts, mayRepeat } from './attempts.ts';
 import type { ProxyContext } from './context.ts';
 import { CurrentRequest } from './current-request.ts';
-import { deadlineDetail, takeDeadline } from './deadline-travel.ts';
+import { takeDeadline } from './deadline-travel.ts';
 import type { DependencyRuntime } from './dependency.ts';
 import type { Downstream } from './downstream.ts';
-import { secondsOf, sourceOf } from './local-answer.ts';
+import {
+  DELAYED_TOO_LONG,
+  detailed,
+  NO_WORDS,
+  refusalContext,
+  type Words,
+  wordsOfOpenCircuit,
+  wordsOfRateLimit,
+  wordsOfShedding,
+} from './refusals.ts';
 import { RequestTimer, type TimedRequest } from './request-timer.ts';
 import { FRESH_ENOUGH_MS, type UpstreamEndpoint } from './upstream.ts';
-
-const FORCED_OPEN =
-  'The policy holds the circuit open by circuitBreaker.force: every call is refused until that is removed, and nothing tells when.';
-/** The sidecar is over it in seconds, or another pod's is not at its limits. */
-const SHED_RETRY_AFTER_MS = 1_000;
-
-const DELAYED_TOO_LONG =
-  'timeouts.request passed while faultInjection.delay of a policy held the request back on purpose; nothing was sent.';
 
 const Phase = { Idle: 0, Admitting: 1, Queued: 2, Backoff: 3, Attempting: 4, Delayed: 5 } as const;
 
@@ -260,7 +261,7 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
     const endpoint = dependency.endpoints.pick(balancer, failedEndpoints, key, original, nowMs);
     if (!endpoint) {
       this.#attempt.end(Outcome.Ignored, -1);
-      this.#refuse(LOCAL_ANSWERS.noEndpoints, nowMs, 0, dependency.endpoints.whyNone);
+      this.#refuse(LOCAL_ANSWERS.noEndpoints, nowMs, detailed(dependency.endpoints.whyNone));
       return;
     }
     this.#attempts.started();
@@ -273,10 +274,17 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
 
   // ---- what attempts come to ------------------------------------------------------------------------------------------------------
 
-  attemptFailed(failureBits: number, result: number, unsent: boolean, answer: LocalAnswer, nowMs: number): void {
-    const { endpoint } = this.#attempt.books;
-    const rerouted = result === AttemptResult.connectFailure && this.rerouted();
-    this.#attempt.end(rerouted ? Outcome.Ignored : Outcome.Failure, result, failureBits);
+  attemptFailed(
+    attempt: Attempt,
+    failureBits: number,
+    result: number,
+    unsent: boolean,
+    answer: LocalAnswer,
+    nowMs: number,
+  ): void {
+    const { endpoint } = attempt.books;
+    const rerouted = result === AttemptResult.connectFailure && this.rerouted(attempt);
+    attempt.end(rerouted ? Outcome.Ignored : Outcome.Failure, result, failureBits);
     this.#attempts.failedAt(endpoint);
     if (rerouted) {
       this.#attempts.takeBack();
@@ -292,29 +300,29 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
     else this.#wait(Phase.Backoff, atMs);
   }
 
-  attemptGivenUp(endpoint: UpstreamEndpoint | null, answer: LocalAnswer, nowMs: number): void {
+  attemptGivenUp(_attempt: Attempt, endpoint: UpstreamEndpoint | null, answer: LocalAnswer, nowMs: number): void {
     this.#attempts.failedAt(endpoint);
     this.#refuse(answer, nowMs);
   }
 
   /** The response is dropped with its connection. */
-  replaces(failureBits: number, head: ResponseHead, nowMs: number): boolean {
+  replaces(attempt: Attempt, failureBits: number, head: ResponseHead, nowMs: number): boolean {
     const { failureStatus } = AttemptResult;
     const { deadlineMs } = this.#timer;
     const atMs = this.#attempts.nextAtMs(failureBits, failureStatus, false, head, deadlineMs, nowMs);
     if (atMs < 0 && !this.#request.rescue.find(statusBits(head.status), deadlineMs, nowMs)) return false;
-    this.#attempt.books.noteResponse(nowMs);
-    this.#attempts.failedAt(this.#attempt.books.endpoint);
-    this.#attempt.drop();
-    this.#attempt.end(Outcome.Failure, failureStatus, failureBits);
+    attempt.books.noteResponse(nowMs);
+    this.#attempts.failedAt(attempt.books.endpoint);
+    attempt.drop();
+    attempt.end(Outcome.Failure, failureStatus, failureBits);
     if (atMs >= 0) this.#wait(Phase.Backoff, atMs);
     else this.#fallBack(head.status === 429 ? REPLACED_ANSWERS.tooManyRequests : REPLACED_ANSWERS.serverError, nowMs);
     return true;
   }
 
   /** The endpoint may be gone without anybody having been able to say so: that is our ignorance, not a failure of the dependency. */
-  rerouted(): boolean {
-    const { endpoint } = this.#attempt.books;
+  rerouted({ books }: Attempt): boolean {
+    const { endpoint } = books;
     if (endpoint === null || !this.#context.endpointsStale()) return false;
     const { endpoints } = this.#request.dependency;
     if (endpoints.distrust(endpoint)) return true;
@@ -357,7 +365,7 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
         else this.#startAttempt(nowMs);
         break;
       case Phase.Delayed:
-        if (deadline) this.#refuse(LOCAL_ANSWERS.deadline, nowMs, 0, DELAYED_TOO_LONG);
+        if (deadline) this.#refuse(LOCAL_ANSWERS.deadline, nowMs, DELAYED_TOO_LONG);
         else this.#pastDelay(nowMs);
         break;
       case Phase.Attempting:
@@ -374,50 +382,27 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
 
   #refuseOpen(nowMs: number): void {
     this.#attempt.books.givePlace(this.#context);
-    const { breaker } = this.#request.policy;
-    const answer = LOCAL_ANSWERS.circuitOpen;
-    if (breaker?.state(nowMs) === BreakerState.ForcedOpen) {
-      this.#refuse(answer, nowMs, 0, FORCED_OPEN);
-      return;
-    }
-    const detail = breaker && breaker.reason !== '' ? `${answer.detail} Why: ${breaker.reason}.` : '';
-    this.#refuse(answer, nowMs, breaker ? breaker.retryAfterMs(nowMs) : 0, detail);
+    this.#refuse(LOCAL_ANSWERS.circuitOpen, nowMs, wordsOfOpenCircuit(this.#request.policy.breaker, nowMs));
   }
 
   #refuseShed(reason: number, nowMs: number): void {
-    const answer = LOCAL_ANSWERS.shed;
-    const name = SHED_REASONS[reason] ?? '';
-    this.#context.metrics.countShedRequest(name);
-    this.#refuse(answer, nowMs, SHED_RETRY_AFTER_MS, `${answer.detail} Why: ${name}.`);
+    this.#context.metrics.countShedRequest(SHED_REASONS[reason] ?? '');
+    this.#refuse(LOCAL_ANSWERS.shed, nowMs, wordsOfShedding(reason));
   }
 
   #refuseRate(retryAfterMs: number, nowMs: number): void {
     const { rateLimit } = this.#request.policy.plan;
-    if (!rateLimit) return;
-    const fields = rateLimitFields(rateLimit, secondsOf(retryAfterMs));
-    this.#refuse(LOCAL_ANSWERS.rateLimited, nowMs, retryAfterMs, '', fields);
+    if (rateLimit) this.#refuse(LOCAL_ANSWERS.rateLimited, nowMs, wordsOfRateLimit(rateLimit, retryAfterMs));
   }
 
-  #refuse(answer: LocalAnswer, nowMs: number, retryAfterMs = 0, detail = '', fields = ''): void {
-    const { bodyDone, client, correlationId, dependency, policy, rescue, startMs } = this.#request;
+  #refuse(answer: LocalAnswer, nowMs: number, words: Words = NO_WORDS): void {
+    const { bodyDone, client, policy, rescue, startMs } = this.#request;
     if (policy.fallback !== null && rescue.find(answerBits(answer), this.#timer.deadlineMs, nowMs)) {
       this.#fallBack(answer.code, nowMs);
       return;
     }
     this.#observe(answer.status, reasonSlot(answer.code), nowMs - startMs);
-    const context = {
-      dependency: dependency.plan.id,
-      rule: policy.plan.rule,
-      policy: sourceOf(answer, policy.plan),
-      attempts: this.#attempts.count,
-      endpoint: this.#attempts.failedEndpoints.at(-1)?.name ?? '',
-      correlationId,
-      retryAfterMs,
-      detail: detail === '' && answer === LOCAL_ANSWERS.deadline ? deadlineDetail(this.#request) : detail,
-      fields,
-      marks: rescue.marksOfRefusal,
-      rescued: rescue.code,
-    };
+    const context = refusalContext(answer, this.#request, this.#attempts, words);
     this.#reset();
     client.answerLocally(answer, context, bodyDone);
   }
