@@ -49,6 +49,12 @@ describe('round robin', () => {
     expect(Object.keys(counts).sort()).toEqual(['e0', 'e1']);
   });
 
+  it('rather takes who is cold than who is avoided', () => {
+    const { endpoints, pick } = turns([{}, { joinedAtMs: 0 }, { joinedAtMs: 0 }], { slowStartMs: 1_000 });
+    const counts = tally(100, () => pick(endpoints.slice(0, 1), 1));
+    expect(Object.keys(counts).sort()).toEqual(['e1', 'e2']);
+  });
+
   it('goes on with the next in turn when endpoints come and go', () => {
     const { endpoints, excluded, candidates, pick, next } = turns(some(5));
     while (pick() !== endpoints[1]);

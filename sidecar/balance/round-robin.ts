@@ -24,13 +24,14 @@ export class RoundRobin<T extends BalancedEndpoint> implements Balancer<T> {
   pick(avoid: readonly T[], _key: number, nowMs: number): T | null {
     if (this.#candidates.pickable !== this.#order) this.#reorder(this.#candidates.pickable);
     const order = this.#order;
-    for (let turn = 0; turn < order.length; turn++) {
+    const skippedTurns = Math.min(SKIPPED_TURNS, order.length);
+    // Whoever is cold is better than whoever is avoided: where all others are cold, they are asked a second time.
+    for (let turn = 0; turn < 2 * order.length; turn++) {
       const endpoint = this.#takeTurn(order);
       if (endpoint === null || avoid.includes(endpoint)) continue;
-      if (turn >= SKIPPED_TURNS || this.#isWarm(endpoint, nowMs)) return endpoint;
+      if (turn >= skippedTurns || this.#isWarm(endpoint, nowMs)) return endpoint;
     }
-    // All are avoided or cold.
-    return avoid.length > 0 ? this.pick(avoidLess(avoid), _key, nowMs) : this.#takeTurn(order);
+    return avoid.length > 0 ? this.pick(avoidLess(avoid), _key, nowMs) : null;
   }
 
   #takeTurn(order: readonly T[]): T | null {
