@@ -5,10 +5,17 @@ import { bulkheadSubject } from './contract/bulkhead.ts';
 import { breakerSubject } from './contract/circuit-breaker.ts';
 import { policy } from './contract/contract.ts';
 import { lastGoodSubject } from './contract/last-good.ts';
+import { loadBalancingSubject } from './contract/load-balancing.ts';
 import { outlierSubject } from './contract/outlier-detection.ts';
 import { rateLimitSubject } from './contract/rate-limit.ts';
 import { budgetSubject } from './contract/retry-budget.ts';
 import { wheelSubject } from './contract/timer-wheel.ts';
+
+const BALANCING = ['PeakEwma', 'LeastRequest', 'RoundRobin', 'ConsistentHash'].flatMap((algorithm) => [
+  algorithm,
+  `${algorithm}, starting slowly`,
+  `${algorithm}, starting slowly, excluding`,
+]);
 
 const POLICIES = [
   policy('bulkhead', ['free', 'full', 'queueing'], bulkheadSubject),
@@ -17,6 +24,7 @@ const POLICIES = [
   policy('outlier detection', ['all in', 'ejected', 'ejected, another withheld'], outlierSubject),
   policy('rate limit', ['granted', 'refused'], rateLimitSubject(false)),
   policy('rate limit by header', ['granted', 'refused', 'shared'], rateLimitSubject(true)),
+  policy('load balancing', ['nobody', 'panicking', ...BALANCING], loadBalancingSubject),
   policy('last good answers', ['kept', 'given up', 'full', 'too large'], lastGoodSubject),
   policy('retry budget', ['granted', 'refused'], budgetSubject),
   policy('timer wheel', ['empty', 'armed'], wheelSubject),

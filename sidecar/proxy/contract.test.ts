@@ -8,7 +8,10 @@
 //  4. the next call is served, or refused for a reason of the row.
 // The machines alone are asked the same in sidecar/policies/contract.test.ts.
 import { describe, expect, it } from 'vitest';
-import type { PolicyPlan } from '../../plan/plan.ts';
+import type { PolicyPlan, WorkloadPlan } from '../../plan/plan.ts';
+import { SHADOW_BLOCKS, type ShadowBlock } from '../../plan/policies/blocks.ts';
+import type { FallbackPlan } from '../../plan/policies/fallback.ts';
+import type { LoadBalancingPlan } from '../../plan/policies/load-balancing.ts';
 import { call, isWhole, type ScriptedUpstream, startScripted } from './calls.ts';
 import type { Holdings } from './data-plane.ts';
 import {
@@ -19,6 +22,7 @@ import {
   dependencyPlan,
   freePort,
   get,
+  NO_POLICY,
   RETRIES,
   startBench,
   workloadPlan,
@@ -28,6 +32,8 @@ import { opened } from './opened.ts';
 interface Row {
   name: string;
   policy: Partial<PolicyPlan>;
+  /** Of another dependency, named replica, at the same upstream; absent: there is none. */
+  replica?: Partial<PolicyPlan>;
   refuses?: readonly string[];
   before?: (bench: Bench) => Promise<void>;
 }
@@ -36,7 +42,41 @@ const TIMEOUTS = { requestMs: 250, attemptMs: 100, connectMs: 100, idleMs: 0, op
 const BULKHEAD = { stateKey: 'bulkhead:base', maxConcurrent: 2, maxQueued: 1, queueTimeoutMs: 40, adaptive: null };
 /** Counts, and does not open. */
 const COUNTING = { ...BREAKER, consecutiveFailures: 0, failureRate: { percent: 100, minimumCalls: 1000 } };
+const COUNTING_IN_SHADOW = { ...COUNTING, stateKey: 'shadow.circuitBreaker:base' };
 const PROBING = { ...BREAKER, consecutiveFailures: 1, openForMs: 100, maxOpenForMs: 100, halfOpenProbeTimeoutMs: 40 };
+const FALLBACK: FallbackPlan = {
+  stateKey: 'fallback:base',
+  fallbackOn: [
+    'BulkheadFull',
+    'QueueTimeout',
+    'NoEndpoints',
+    'ConnectFailure',
+    'Reset',
+    'InvalidResponse',
+    'AttemptTimeout',
+    'Deadline',
+    'ServerError',
+  ],
+  methods: 'All',
+  response: null,
+  lastGood: null,
+  dependency: null,
+};
+const LAST_GOOD: NonNullable<FallbackPlan['lastGood']> = {
+  maxAgeMs: 60_000,
+  maxBytes: 10_000,
+  maxAnswerBytes: 5_000,
+  audience: 'Anonymous',
+  keyHeaders: [],
+};
+const BALANCING: LoadBalancingPlan = {
+  stateKey: 'loadBalancing:base',
+  algorithm: 'PeakEwma',
+  consistentHash: null,
+  slowStart: { windowMs: 10_000 },
+  zoneAware: 'Hints',
+};
+const NO_SHADOW = Object.fromEntries(SHADOW_BLOCKS.map((block) => [block, null])) as Record<ShadowBlock, null>;
 
 const POLICIES: readonly Row[] = [
   { name: 'no policy', policy: {} },
@@ -95,6 +135,85 @@ const POLICIES: readonly Row[] = [
       rateLimit: { stateKey: 'rateLimit:base', requestsPerSecond: 10, burst: 4, perHeader: null },
     },
     refuses: ['rate-limited'],
+  },
+  {
+    name: 'rateLimit, by header',
+    policy: {
+      timeouts: TIMEOUTS,
+      rateLimit: {
+        stateKey: 'rateLimit:base',
+        requestsPerSecond: 10,
+        burst: 4,
+        perHeader: { name: 'Idempotency-Key', maxValues: 1 },
+      },
+    },
+    refuses: ['rate-limited'],
+  },
+  {
+    // Its status is not that of the dependency, so that the next call shows who answered.
+    name: 'fallback, a fixed answer',
+    policy: {
+      timeouts: TIMEOUTS,
+      circuitBreaker: COUNTING,
+      fallback: { ...FALLBACK, response: { statusCode: 203, contentType: 'text/plain', body: 'instead' } },
+    },
+  },
+  {
+    name: 'fallback, the last good answer',
+    policy: { timeouts: TIMEOUTS, circuitBreaker: COUNTING, fallback: { ...FALLBACK, lastGood: LAST_GOOD } },
+    before: async (bench) => void (await call(bench.port)),
+  },
+  {
+    name: 'fallback, another dependency',
+    policy: { timeouts: TIMEOUTS, bulkhead: BULKHEAD, fallback: { ...FALLBACK, dependency: 'replica' } },
+    replica: { timeouts: TIMEOUTS, retries: RETRIES, bulkhead: { ...BULKHEAD, maxConcurrent: 1 } },
+    refuses: ['bulkhead-full', 'queue-timeout'],
+  },
+  {
+    name: 'faultInjection, delay',
+    policy: {
+      timeouts: TIMEOUTS,
+      circuitBreaker: COUNTING,
+      faultInjection: { delay: { fixedMs: 20, percent: 100 }, abort: null },
+    },
+  },
+  {
+    name: 'faultInjection, delay and abort',
+    policy: {
+      timeouts: TIMEOUTS,
+      bulkhead: BULKHEAD,
+      faultInjection: { delay: { fixedMs: 20, percent: 50 }, abort: { statusCode: 500, percent: 50 } },
+    },
+    refuses: ['fault-injected', 'bulkhead-full', 'queue-timeout'],
+  },
+  ...(['PeakEwma', 'LeastRequest', 'RoundRobin'] as const).map((algorithm) => ({
+    name: `loadBalancing, ${algorithm}`,
+    policy: { timeouts: TIMEOUTS, retries: RETRIES, loadBalancing: { ...BALANCING, algorithm } },
+  })),
+  {
+    name: 'loadBalancing, ConsistentHash',
+    policy: {
+      timeouts: TIMEOUTS,
+      retries: RETRIES,
+      loadBalancing: {
+        ...BALANCING,
+        algorithm: 'ConsistentHash',
+        consistentHash: { key: 'Header', name: 'Host', maxLoadPercent: 150 },
+      },
+    },
+  },
+  {
+    name: 'all of them in shadow',
+    policy: {
+      timeouts: TIMEOUTS,
+      shadow: {
+        ...NO_SHADOW,
+        timeouts: { ...TIMEOUTS, requestMs: 100, attemptMs: 40 },
+        retries: { ...RETRIES, stateKey: 'shadow.retries:base' },
+        circuitBreaker: COUNTING_IN_SHADOW,
+        bulkhead: { ...BULKHEAD, stateKey: 'shadow.bulkhead:base' },
+      },
+    },
   },
   {
     name: 'all of them',
@@ -248,11 +367,30 @@ async function counted(bench: Bench, upstream: ScriptedUpstream) {
   };
 }
 
+/** With time enough for a call that nothing hinders, on however busy a machine; what is remembered stays. */
+function unhurried({ policy, replica, ...row }: Row): Row {
+  const patient = (hurried: Partial<PolicyPlan>): Partial<PolicyPlan> => {
+    const circuitBreaker = hurried.circuitBreaker && { ...hurried.circuitBreaker, halfOpenProbeTimeoutMs: 5_000 };
+    return { ...hurried, timeouts: NO_POLICY.timeouts, ...(circuitBreaker && { circuitBreaker }) };
+  };
+  return { ...row, policy: patient(policy), ...(replica && { replica: patient(replica) }) };
+}
+
+/** The plan of a row, in new objects each time. */
+function planOf({ policy, replica }: Row): WorkloadPlan {
+  const plan = dependencyPlan(policy);
+  if (replica === undefined) return workloadPlan(plan);
+  const names = { id: 'shop/checkout/replica', name: 'replica', endpointsKey: 'billing/replica:80' };
+  return workloadPlan(plan, dependencyPlan(replica, names));
+}
+
 async function keepsContract(row: Row, ending: Ending): Promise<void> {
   const upstream = await startScripted();
-  const plan = () => workloadPlan(dependencyPlan(row.policy));
+  const plan = () => planOf(row);
   const bench = await startBench(dependencyPlan(row.policy), [upstream.endpoint]);
   open.push(upstream, bench);
+  bench.plane.applyPlan(plan());
+  bench.plane.applyEndpointsUpdate([{ key: 'billing/replica:80', endpoints: [upstream.endpoint] }], []);
   await row.before?.(bench);
   const before = await counted(bench, upstream);
   const churn = setInterval(() => bench.plane.applyPlan(plan()), 3);
@@ -266,13 +404,15 @@ async function keepsContract(row: Row, ending: Ending): Promise<void> {
   } else {
     expect([now('requests'), now('attempts')]).toEqual([requests, now('reached')]);
   }
-  if (row.policy.circuitBreaker === COUNTING) {
+  if (row.policy.circuitBreaker === COUNTING || row.policy.shadow?.circuitBreaker === COUNTING_IN_SHADOW) {
     if (ending.uncertain) expect(now('calls')).toBeLessThanOrEqual(now('results'));
     else expect(now('calls')).toBe(now('results'));
   }
-  const circuits = bench.plane.circuits();
+  const state = async () => [bench.plane.circuits(), await bench.metric('breakwater_last_good_answers')];
+  const remembered = await state();
   bench.plane.applyPlan(plan());
-  expect(bench.plane.circuits()).toEqual(circuits);
+  expect(await state()).toEqual(remembered);
+  bench.plane.applyPlan(planOf(unhurried(row)));
   const { status, reason } = await call(bench.port);
   if (status !== 200) expect(row.refuses ?? []).toContain(reason);
   await expect.poll(() => bench.plane.held(), { timeout: 5_000, interval: 5 }).toEqual(NOTHING);

@@ -73,9 +73,10 @@ export interface Holdings {
   recordingBytes: number;
   /** Attempts that count as load of an endpoint. */
   attempts: number;
+  /** Those of shadows, which nobody takes but in their books, among them. */
   bulkheadPlaces: number;
   bulkheadQueued: number;
-  /** Of circuits that are half-open. */
+  /** Of circuits that are half-open, the shadowed ones among them. */
   probes: number;
 }
 
@@ -237,14 +238,15 @@ export class ProxyDataPlane implements DataPlane {
     let bulkheadPlaces = 0;
     let bulkheadQueued = 0;
     let probes = 0;
-    for (const dependency of this.#all()) {
-      attempts += dependency.endpoints.load;
-      for (const { bytes } of dependency.policies.lastGood.values()) recordingBytes -= bytes;
-      for (const { inFlight, queued } of dependency.policies.bulkheads.values()) {
+    for (const { endpoints, policies } of this.#all()) {
+      attempts += endpoints.load;
+      for (const { bytes } of policies.lastGood.values()) recordingBytes -= bytes;
+      const shadowed = Array.from(policies.shadows.places, ([, places]) => places);
+      for (const { inFlight, queued } of [...policies.bulkheads.values(), ...shadowed]) {
         bulkheadPlaces += inFlight;
         bulkheadQueued += queued;
       }
-      for (const { breaker } of dependency.policies.circuits.values()) probes += breaker.probesInFlight;
+      for (const { breaker } of policies.allCircuits()) probes += breaker.probesInFlight;
     }
     return { ...held, recordingBytes, attempts, bulkheadPlaces, bulkheadQueued, probes };
   }
