@@ -148,10 +148,11 @@ export function mapList<S extends z.ZodObject>(
 /** A list of different values, in any order. */
 export function setList<S extends z.ZodType<string | number>>(
   item: S,
-  options: { description: string; max: number; default?: string },
+  options: { description: string; min?: number; max: number; default?: string },
 ) {
   return z
     .array(item)
+    .min(options.min ?? 0)
     .max(options.max)
     .superRefine((items, context) => {
       items.forEach((value, index) => {

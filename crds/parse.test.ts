@@ -109,6 +109,16 @@ describe('the model', () => {
           slowStart: { window: 30_000 },
           zoneAware: 'Hints',
         },
+        healthCheck: {
+          path: '/healthz',
+          host: 'status.example.com',
+          port: 8081,
+          interval: 10_000,
+          timeout: 1_000,
+          unhealthyThreshold: 3,
+          healthyThreshold: 2,
+          expectedStatuses: [200, 204],
+        },
         rules: [
           {
             name: 'charge',
@@ -133,6 +143,7 @@ describe('the model', () => {
       rateLimit: { requestsPerSecond: 100 },
       fallback: { lastGood: {} },
       loadBalancing: { slowStart: {} },
+      healthCheck: {},
       rules: [],
     });
   });

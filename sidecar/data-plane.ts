@@ -41,6 +41,15 @@ export interface EjectionView {
   times: number;
 }
 
+/** An endpoint that is unhealthy by its health checks. */
+export interface UnhealthyView {
+  /** ADDRESS:PORT. */
+  endpoint: string;
+  /** Why the last check that failed did. */
+  problem: string;
+  sinceUnixMs: number;
+}
+
 /** What is left of the endpoints of a dependency to choose from. One for each state that narrows the choice. */
 export interface ChoiceView {
   dependency: string;
@@ -53,6 +62,7 @@ export interface ChoiceView {
   /** Too few endpoints are left: all are used. */
   panicking: boolean;
   ejected: readonly EjectionView[];
+  unhealthy: readonly UnhealthyView[];
   /** False: a kill switch is thrown, and every endpoint is used. */
   enforced: boolean;
 }

@@ -103,6 +103,17 @@ describe('the examples', () => {
     expect(base(['load-balancing.yaml'], 'inventory')?.loadBalancing).toBeNull();
   });
 
+  it('health-check.yaml asks inventory alone', () => {
+    expect(base(['health-check.yaml'], 'inventory')?.healthCheck).toMatchObject({
+      path: '/health',
+      port: null,
+      intervalMs: 5_000,
+      timeoutMs: 500,
+      expectedStatuses: [200, 204],
+    });
+    expect(base(['health-check.yaml'], 'payments')?.healthCheck).toBeNull();
+  });
+
   it('bulkhead.yaml bounds what payments can hold', () => {
     expect(base(['bulkhead.yaml'], 'payments')?.bulkhead).toMatchObject({
       maxConcurrent: 20,

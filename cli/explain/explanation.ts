@@ -22,7 +22,7 @@ const written = z.strictObject({
 });
 export type WrittenValue = z.output<typeof written>;
 
-const value = z.union([z.number(), z.string(), z.array(z.string()), z.null()]);
+const value = z.union([z.number(), z.string(), z.array(z.union([z.number(), z.string()])), z.null()]);
 
 const field = z.strictObject({
   field: z.string().meta({ description: 'Path in its block: "backoff.initial".' }),

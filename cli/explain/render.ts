@@ -181,6 +181,7 @@ const UNSET: Record<BlockExplanation['block'], string> = {
   fallback: 'no policy sets one',
   faultInjection: 'no policy sets any',
   loadBalancing: 'no policy sets it, so each request goes to the cheaper of two endpoints, by latency and failures',
+  healthCheck: 'no policy sets one',
 };
 
 /** What needs no quotes. */
@@ -190,7 +191,7 @@ const labelOf = ({ field, aspect }: FieldExplanation) => (aspect === 'opaque TCP
 
 function shown(value: FieldExplanation['value'], block?: BlockExplanation['block']): string[] {
   if (value === null) return ['off'];
-  if (Array.isArray(value)) return value.length === 0 ? ['nothing'] : value;
+  if (Array.isArray(value)) return value.length === 0 ? ['nothing'] : value.map(String);
   if (value === '0s' && block === 'timeouts') return ['none'];
   const text = typeof value === 'object' ? JSON.stringify(value) : String(value);
   return [PLAIN.test(text) ? text : quoted(text, 64)];

@@ -4,6 +4,7 @@ import { bulkhead, bulkheadDefaults } from './bulkhead.ts';
 import { circuitBreaker, circuitBreakerDefaults } from './circuit-breaker.ts';
 import { FALLBACK_ALTERNATIVES, fallback, fallbackDefaults } from './fallback.ts';
 import { faultInjection, faultInjectionDefaults } from './fault-injection.ts';
+import { healthCheck, healthCheckDefaults } from './health-check.ts';
 import { loadBalancing, loadBalancingDefaults } from './load-balancing.ts';
 import { outlierDetection, outlierDetectionDefaults } from './outlier-detection.ts';
 import { rateLimit, rateLimitDefaults } from './rate-limit.ts';
@@ -20,6 +21,7 @@ export const blocks = {
   fallback: fallback.optional(),
   faultInjection: faultInjection.optional(),
   loadBalancing: loadBalancing.optional(),
+  healthCheck: healthCheck.optional(),
 };
 export type BlockName = keyof typeof blocks;
 export const BLOCKS = Object.keys(blocks) as readonly BlockName[];
@@ -35,6 +37,7 @@ export const POLICY_DEFAULTS = {
   fallback: fallbackDefaults,
   faultInjection: faultInjectionDefaults,
   loadBalancing: loadBalancingDefaults,
+  healthCheck: healthCheckDefaults,
 } as const satisfies Record<BlockName, unknown>;
 
 /** Fields of which a block acts by one: a narrower policy that writes one of them takes the others of a wider policy away. */

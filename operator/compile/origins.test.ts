@@ -15,7 +15,7 @@ import { compareText } from './world-index.ts';
 
 // biome-ignore format: a table
 const POOL: readonly unknown[] = ['0s', '1ms', '100ms', '200ms', '1s', '2s', '9s', '1m', '5m', 0, 1, 2, 5, 9, 60, 100, 500, 1000, 2048, 'Enforce', 'Shadow', 'Disabled',
-  'Idempotent', 'All', 'InCluster', 'Always', 'Never', 'Safe', 'Anonymous', 'Everyone', 'Open', 'Closed', 'PeakEwma', 'RoundRobin', 'Hints', 'Cookie', 'SourceAddress', 'session', 'a/b', 'backup', ['x-tenant'], [], [409], [503, 409], ['Reset'], ['ServerError', 'ConnectFailure'], ['TooManyRequests', 'GatewayError', 'AttemptTimeout']];
+  'Idempotent', 'All', 'InCluster', 'Always', 'Never', 'Safe', 'Anonymous', 'Everyone', 'Open', 'Closed', 'PeakEwma', 'RoundRobin', 'Hints', 'Cookie', 'SourceAddress', 'session', 'a/b', 'backup', '/healthz', 'status.example.com:80', ['x-tenant'], [], [204, 200], [409], [503, 409], ['Reset'], ['ServerError', 'ConnectFailure'], ['TooManyRequests', 'GatewayError', 'AttemptTimeout']];
 
 /** Some of the fields of a schema, each with a value of the pool that fits it. */
 function arbitraryOf(schema: z.ZodType): fc.Arbitrary<unknown> {
@@ -201,7 +201,10 @@ function comparable(name: string, written: Written | undefined): unknown {
   return sorted((value as readonly string[]).map((header) => header.toLowerCase()));
 }
 
-const sorted = (value: unknown): unknown => (Array.isArray(value) ? (value as string[]).toSorted(compareText) : value);
+const sorted = (value: unknown): unknown =>
+  Array.isArray(value)
+    ? (value as unknown[]).toSorted((left, right) => compareText(String(left), String(right)))
+    : value;
 
 function leavesOf(value: unknown): unknown[] {
   if (typeof value !== 'object' || value === null) return value === null ? [] : [value];

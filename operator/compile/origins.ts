@@ -25,7 +25,7 @@ export interface ExplainedField {
   /** Where one field means different things: which one this is. */
   aspect: string | undefined;
   /** Of the plan; null where it does not act. */
-  value: number | string | readonly string[] | null;
+  value: number | string | readonly (number | string)[] | null;
   isDuration: boolean;
   /** Whose value it is; undefined: nobody wrote it, it is the default. */
   from: Written | undefined;
@@ -169,7 +169,7 @@ function named(key: string, field: string, value: unknown): Value[] {
   if (value === undefined) return [];
   const plain = { field, aspect: undefined, isDuration: key.endsWith('Ms'), part: undefined };
   if (typeof value === 'number' || typeof value === 'string' || value === null) return [{ ...plain, value }];
-  if (Array.isArray(value)) return [{ ...plain, value: value as readonly string[] }];
+  if (Array.isArray(value)) return [{ ...plain, value: value as readonly (number | string)[] }];
   if (typeof value !== 'object') throw new Error(`${field} has no value in the plan`);
   // A part that acts only where it is written: its own fields are named as the user's, but for the unit.
   return Object.entries(value).flatMap(([inner, one]) =>

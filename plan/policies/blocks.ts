@@ -3,6 +3,7 @@ import { bulkheadPlan } from './bulkhead.ts';
 import { circuitBreakerPlan } from './circuit-breaker.ts';
 import { fallbackPlan } from './fallback.ts';
 import { faultInjectionPlan } from './fault-injection.ts';
+import { healthCheckPlan } from './health-check.ts';
 import { loadBalancingPlan } from './load-balancing.ts';
 import { outlierDetectionPlan } from './outlier-detection.ts';
 import { rateLimitPlan } from './rate-limit.ts';
@@ -14,14 +15,14 @@ export const blockPlans = {
   timeouts: timeoutsPlan,
   retries: retriesPlan.nullable(),
   circuitBreaker: circuitBreakerPlan.nullable(),
-  // An operator from before these blocks does not send them.
+  // An operator from before such a block does not send it.
   outlierDetection: outlierDetectionPlan.nullable().default(null),
   bulkhead: bulkheadPlan.nullable(),
-  /** An operator from before this block not send it. */
   rateLimit: rateLimitPlan.nullable().default(null),
   fallback: fallbackPlan.nullable().default(null),
   faultInjection: faultInjectionPlan.nullable().default(null),
   loadBalancing: loadBalancingPlan.nullable().default(null),
+  healthCheck: healthCheckPlan.nullable().default(null),
 };
 export type PlannedBlock = keyof typeof blockPlans;
 export const PLANNED_BLOCKS = Object.keys(blockPlans) as readonly PlannedBlock[];
@@ -48,4 +49,5 @@ export const NO_BLOCKS = {
   fallback: null,
   faultInjection: null,
   loadBalancing: null,
+  healthCheck: null,
 } as const satisfies Record<Exclude<PlannedBlock, 'timeouts'>, null>;

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import type { CircuitView } from '../data-plane.ts';
+import type { ChoiceView, CircuitView } from '../data-plane.ts';
 import { statusLines } from './status.ts';
 
 const facts = {
@@ -131,7 +131,7 @@ it('tells how connections come, where hosts are, and what goes past', () => {
 });
 
 it('tells which endpoints are ejected, why and until when, and that all are used nonetheless', () => {
-  const choice = {
+  const choice: ChoiceView = {
     dependency: 'shop/checkout/payments',
     choice: 'outlierDetection:base',
     endpoints: 3,
@@ -147,15 +147,20 @@ it('tells which endpoints are ejected, why and until when, and that all are used
         times: 1,
       },
     ],
+    unhealthy: [],
     enforced: true,
   };
-  const told = (choices: (typeof choice)[]) =>
+  const told = (choices: ChoiceView[]) =>
     statusLines({ ...facts, choices }, 13_000).slice(statusLines(facts, 13_000).length);
-  expect(told([{ ...choice, ejected: [] }])).toEqual(['ejected:   0 endpoints']);
+  expect(told([{ ...choice, ejected: [] }])).toEqual(['out:       0 endpoints ejected, 0 unhealthy']);
   expect(told([choice])).toEqual([
-    'ejected:   1 endpoints',
-    '  shop/checkout/payments (outlierDetection:base): 10.0.0.2:8080 for 12 s: 5 consecutive failures (last: ServerError); back in 18 s',
+    'out:       1 endpoints ejected, 0 unhealthy',
+    '  shop/checkout/payments (outlierDetection:base): 10.0.0.2:8080 ejected for 12 s: 5 consecutive failures (last: ServerError); back in 18 s',
   ]);
+  const unhealthy = [{ endpoint: '10.0.0.3:8080', problem: 'the answer had status 503', sinceUnixMs: 3_000 }];
+  expect(told([{ ...choice, ejected: [], unhealthy }]).at(-1)).toBe(
+    '  shop/checkout/payments (outlierDetection:base): 10.0.0.3:8080 unhealthy for 10 s: the answer had status 503',
+  );
   expect(told([{ ...choice, panicking: true }]).at(-1)).toBe(
     '  shop/checkout/payments (outlierDetection:base): PANIC, all 3 endpoints are used: too few are left without those that are out',
   );

@@ -43,13 +43,16 @@ export function statusLines(facts: StatusFacts, nowUnixMs: number): string[] {
 function choiceLines(choices: readonly ChoiceView[], nowUnixMs: number): string[] {
   if (choices.length === 0) return [];
   const ejections = choices.reduce((sum, { ejected }) => sum + ejected.length, 0);
-  const lines = [`ejected:   ${ejections} endpoints`];
-  for (const { dependency, choice, endpoints, panicking, ejected } of choices) {
+  const failing = choices.reduce((sum, { unhealthy }) => sum + unhealthy.length, 0);
+  const lines = [`out:       ${ejections} endpoints ejected, ${failing} unhealthy`];
+  for (const { dependency, choice, endpoints, panicking, ejected, unhealthy } of choices) {
     const whose = `  ${dependency} (${choice}):`;
     for (const { endpoint, reason, sinceUnixMs, untilUnixMs } of ejected)
       lines.push(
-        `${whose} ${endpoint} for ${seconds(nowUnixMs - sinceUnixMs)} s: ${reason}; back in ${seconds(untilUnixMs - nowUnixMs)} s`,
+        `${whose} ${endpoint} ejected for ${seconds(nowUnixMs - sinceUnixMs)} s: ${reason}; back in ${seconds(untilUnixMs - nowUnixMs)} s`,
       );
+    for (const { endpoint, problem, sinceUnixMs } of unhealthy)
+      lines.push(`${whose} ${endpoint} unhealthy for ${seconds(nowUnixMs - sinceUnixMs)} s: ${problem}`);
     if (panicking)
       lines.push(`${whose} PANIC, all ${endpoints} endpoints are used: too few are left without those that are out`);
   }

@@ -125,13 +125,25 @@ export const SIDECAR_METRICS = {
   pickable: {
     name: 'breakwater_endpoints_pickable',
     type: 'gauge',
-    help: 'Endpoints that requests may go to: of those that are known the ones for this zone, where hints say so, without those that are ejected. The choice "default" is that of requests for which no policy says how to choose.',
+    help: 'Endpoints that requests may go to: of those that are known the ones for this zone, where hints say so, without those that are ejected or unhealthy. The choice "default" is that of requests for which no policy says how to choose.',
     labels: ['dependency', 'choice'],
+  },
+  healthChecks: {
+    name: 'breakwater_health_checks_total',
+    type: 'counter',
+    help: 'Health checks of endpoints, by result: passed, failed.',
+    labels: ['dependency', 'check', 'result'],
+  },
+  unhealthyEndpoints: {
+    name: 'breakwater_unhealthy_endpoints',
+    type: 'gauge',
+    help: 'Endpoints that are unhealthy by their health checks.',
+    labels: ['dependency', 'check'],
   },
   panic: {
     name: 'breakwater_endpoints_panic',
     type: 'gauge',
-    help: 'One while all endpoints are used, ejected ones included, because too few others are left.',
+    help: 'One while all endpoints are used, ejected and unhealthy ones included, because too few others are left.',
     labels: ['dependency', 'choice'],
   },
   panics: {

@@ -28,6 +28,7 @@ export interface LiveMetrics {
   shadowCircuits(): Iterable<LiveCircuit>;
   shadowBulkheads(): Iterable<LiveBulkhead>;
   detections(): Iterable<{ dependency: string; detection: string; ejected: number }>;
+  healthChecks(): Iterable<{ dependency: string; check: string; unhealthy: number }>;
   choices(): Iterable<{ dependency: string; choice: string; pickable: number; panicking: boolean }>;
   bulkheads(): Iterable<BulkheadSample>;
   rateLimits(): Iterable<{ dependency: string; rateLimit: string; values: number; sharedUses: number }>;
@@ -77,6 +78,10 @@ export function liveSeries(source: () => LiveMetrics | null): SampledSeries[] {
     (live) => live.detections(),
     ({ dependency, detection, ejected: value }) => [{ labels: { dependency, detection }, value }],
   );
+  const unhealthy = each(
+    (live) => live.healthChecks(),
+    ({ dependency, check, unhealthy: value }) => [{ labels: { dependency, check }, value }],
+  );
   const panic = each(
     (live) => live.choices(),
     ({ dependency, choice, panicking }) => [{ labels: { dependency, choice }, value: panicking ? 1 : 0 }],
@@ -103,6 +108,7 @@ export function liveSeries(source: () => LiveMetrics | null): SampledSeries[] {
     { definition: SIDECAR_METRICS.shadowBulkheadQueued, sample: bulkheads(shadowed, ({ queued }) => queued) },
     { definition: SIDECAR_METRICS.ejectedEndpoints, sample: ejected },
     { definition: SIDECAR_METRICS.pickable, sample: pickable },
+    { definition: SIDECAR_METRICS.unhealthyEndpoints, sample: unhealthy },
     { definition: SIDECAR_METRICS.panic, sample: panic },
     { definition: SIDECAR_METRICS.bulkheadLimit, sample: bulkheads(enforced, ({ limit }) => limit) },
     { definition: SIDECAR_METRICS.bulkheadLatency, sample: latencies },

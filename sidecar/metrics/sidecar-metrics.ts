@@ -16,6 +16,7 @@ const COUNTERS = [
   'panics',
   'circuitResets',
   'shadowCircuitTransitions',
+  'healthChecks',
   'connects',
   'tunnels',
   'tunnelDialFailures',
@@ -92,6 +93,14 @@ export class SidecarMetrics {
       this.#count('ejections', { dependency, detection, cause }, 0);
       this.#count('ejectionsWithheld', { dependency, detection, cause }, 0);
     }
+  }
+
+  countHealthCheck(dependency: string, check: string, result: 'passed' | 'failed'): void {
+    this.#count('healthChecks', { dependency, check, result }, 1);
+  }
+
+  addHealthCheck(dependency: string, check: string): void {
+    for (const result of ['passed', 'failed']) this.#count('healthChecks', { dependency, check, result }, 0);
   }
 
   addChoice(dependency: string, choice: string): void {

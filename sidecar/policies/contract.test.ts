@@ -4,6 +4,7 @@ import { adaptiveSubject } from './contract/adaptive-limit.ts';
 import { bulkheadSubject } from './contract/bulkhead.ts';
 import { breakerSubject } from './contract/circuit-breaker.ts';
 import { policy } from './contract/contract.ts';
+import { healthSubject } from './contract/health-check.ts';
 import { lastGoodSubject } from './contract/last-good.ts';
 import { loadBalancingSubject } from './contract/load-balancing.ts';
 import { outlierSubject } from './contract/outlier-detection.ts';
@@ -21,6 +22,7 @@ const POLICIES = [
   policy('bulkhead', ['free', 'full', 'queueing'], bulkheadSubject),
   policy('adaptive bulkhead', ['unknown', 'probing', 'following'], adaptiveSubject),
   policy('circuit breaker', ['Closed', 'Open', 'HalfOpen', 'probing', 'ForcedOpen', 'ForcedClosed'], breakerSubject),
+  policy('health checks', ['all healthy', 'some unhealthy'], healthSubject),
   policy('outlier detection', ['all in', 'ejected', 'ejected, another withheld'], outlierSubject),
   policy('rate limit', ['granted', 'refused'], rateLimitSubject(false)),
   policy('rate limit by header', ['granted', 'refused', 'shared'], rateLimitSubject(true)),

@@ -1,6 +1,7 @@
 // What is left of the endpoints to choose from, as status shows it.
 import type { Clock } from '../../runtime/clock.ts';
-import type { ChoiceView } from '../data-plane.ts';
+import type { ChoiceView, EjectionView } from '../data-plane.ts';
+import type { OutlierDetection } from '../policies/outlier-detection.ts';
 import type { DependencyRuntime } from './dependency.ts';
 import type { EndpointChoice } from './endpoint-choice.ts';
 
@@ -8,13 +9,13 @@ export function choiceViews(dependencies: Iterable<DependencyRuntime>, clock: Cl
   const views: ChoiceView[] = [];
   for (const dependency of dependencies) {
     for (const choice of dependency.policies.choices.values())
-      if (choice.detection !== null) views.push(viewOf(dependency, choice, clock));
+      if (choice.detection !== null || choice.health !== null) views.push(viewOf(dependency, choice, clock));
   }
   return views;
 }
 
 function viewOf({ plan, endpoints, enforced }: DependencyRuntime, choice: EndpointChoice, clock: Clock): ChoiceView {
-  const { detection } = choice;
+  const { detection, health } = choice;
   const startedUnixMs = clock.unixMs() - clock.monotonicMs();
   return {
     dependency: plan.id,
@@ -23,13 +24,23 @@ function viewOf({ plan, endpoints, enforced }: DependencyRuntime, choice: Endpoi
     pickable: choice.pickable.length,
     maxEjected: detection?.limit ?? 0,
     panicking: choice.panicking,
-    ejected: Array.from(detection?.ejected ?? [], (member) => ({
-      endpoint: member.name,
-      reason: member.reason,
-      sinceUnixMs: Math.round(startedUnixMs + member.ejectedAtMs),
-      untilUnixMs: Math.round(startedUnixMs + (detection?.untilMs(member) ?? 0)),
-      times: member.timesEjected,
+    ejected: ejectionsOf(detection, startedUnixMs),
+    unhealthy: (health?.checks.unhealthy ?? []).map(({ name, problem, sinceMs }) => ({
+      endpoint: name,
+      problem,
+      sinceUnixMs: Math.round(startedUnixMs + sinceMs),
     })),
     enforced,
   };
+}
+
+function ejectionsOf(detection: OutlierDetection | null, startedUnixMs: number): EjectionView[] {
+  if (detection === null) return [];
+  return Array.from(detection.ejected, (member) => ({
+    endpoint: member.name,
+    reason: member.reason,
+    sinceUnixMs: Math.round(startedUnixMs + member.ejectedAtMs),
+    untilUnixMs: Math.round(startedUnixMs + detection.untilMs(member)),
+    times: member.timesEjected,
+  }));
 }

@@ -119,6 +119,24 @@ const POLICIES: readonly Row[] = [
       },
     },
   },
+  {
+    // Asked where nobody listens, so that what arrives at the upstream is the requests alone; all are unhealthy then, and used.
+    name: 'healthCheck',
+    policy: {
+      timeouts: TIMEOUTS,
+      healthCheck: {
+        stateKey: 'healthCheck:base',
+        path: '/',
+        host: null,
+        port: 1,
+        intervalMs: 100,
+        timeoutMs: 100,
+        unhealthyThreshold: 1,
+        healthyThreshold: 1,
+        expectedStatuses: [200],
+      },
+    },
+  },
   { name: 'bulkhead', policy: { timeouts: TIMEOUTS, bulkhead: BULKHEAD }, refuses: ['bulkhead-full', 'queue-timeout'] },
   {
     name: 'bulkhead, adaptive',
@@ -347,6 +365,7 @@ const NOTHING: Holdings = {
   bulkheadQueued: 0,
   probes: 0,
   recordingBytes: 0,
+  healthChecks: 0,
 };
 
 const { open } = opened();

@@ -22,6 +22,7 @@ import { CircuitReports } from './circuit-reports.ts';
 import { ProxyContext } from './context.ts';
 import { type DependencyEnvironment, DependencyRuntime } from './dependency.ts';
 import { DependencyListeners } from './dependency-listeners.ts';
+import { HealthProber } from './health-prober.ts';
 import type { DeclaredHost } from './host-index.ts';
 import { Http1Endpoint } from './http1-endpoint.ts';
 import { Intake } from './intake.ts';
@@ -78,6 +79,7 @@ export interface Holdings {
   bulkheadQueued: number;
   /** Of circuits that are half-open, the shadowed ones among them. */
   probes: number;
+  healthChecks: number;
 }
 
 export function createDataPlane(options: DataPlaneOptions): ProxyDataPlane {
@@ -96,6 +98,7 @@ export class ProxyDataPlane implements DataPlane {
   readonly #world: World;
   readonly #circuits: CircuitReports;
   readonly #sampler: LoadSampler | null;
+  readonly #prober: HealthProber;
   readonly #environment: DependencyEnvironment;
   #sets = new Map<string, EndpointSet>();
   #fromDisk = false;
@@ -125,6 +128,8 @@ export class ProxyDataPlane implements DataPlane {
       locallyDisabled: () => this.#locallyDisabled,
       onTransition: (dependency, circuit) => this.#circuits.tell(dependency, circuit),
     };
+    const { createEndpoint } = this.#environment;
+    this.#prober = new HealthProber({ context: this.#context, createEndpoint });
     this.#world = {
       dependencies: () => Array.from(this.#dependencies.values(), ({ plan }) => plan),
       names: options.names,
@@ -248,7 +253,8 @@ export class ProxyDataPlane implements DataPlane {
       }
       for (const { breaker } of policies.allCircuits()) probes += breaker.probesInFlight;
     }
-    return { ...held, recordingBytes, attempts, bulkheadPlaces, bulkheadQueued, probes };
+    const healthChecks = this.#prober.underway;
+    return { ...held, recordingBytes, attempts, bulkheadPlaces, bulkheadQueued, probes, healthChecks };
   }
 
   circuits(): CircuitView[] {
@@ -323,6 +329,7 @@ export class ProxyDataPlane implements DataPlane {
     for (const server of this.#captured) server.close();
     this.#dependencyListeners.closeAll();
     this.#bootstrapListeners?.close();
+    this.#prober.close();
     this.#intake.destroy();
     for (const dependency of this.#all()) dependency.remove();
   }
@@ -433,6 +440,7 @@ export class ProxyDataPlane implements DataPlane {
       this.#arrivals.nobody?.endpoints.sweep(nowMs);
       for (const dependency of this.#dependencies.values()) dependency.sweep(nowMs);
       this.#grantRaisedLimits();
+      this.#prober.sweep(this.#dependencies.values(), nowMs);
       this.#circuits.tellAll();
       if (this.#listening) this.#sweep();
     });

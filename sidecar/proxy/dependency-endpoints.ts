@@ -7,7 +7,7 @@ import type { UpstreamEndpoint } from './upstream.ts';
 
 export interface EndpointsEnvironment {
   nowMs(): number;
-  createEndpoint(address: string, port: number): UpstreamEndpoint;
+  createEndpoint: (address: string, port: number) => UpstreamEndpoint;
   /** Standalone never dials a ClusterIP outside loopback: nothing is there. */
   mayDialClusterIp(address: string): boolean;
 }

@@ -1,33 +1,50 @@
-// Which endpoint of a dependency the requests of a policy go to: what narrows the choice (ejection, and the hints of zones and nodes), and how
-// it is made. Rows of the plan that choose by the same states share one.
+// Which endpoint of a dependency the requests of a policy go to: what narrows the choice (ejection, health checks, and the hints of zones and
+// nodes), and how it is made. Rows of the plan that choose by the same states share one.
 import type { Placement } from '../../plan/endpoints.ts';
+import type { HealthCheckPlan } from '../../plan/policies/health-check.ts';
 import type { Random } from '../../runtime/random.ts';
 import type { Exclusion } from '../balance/candidates.ts';
 import { LoadBalancer, type LoadBalancing } from '../balance/load-balancer.ts';
+import type { HealthChecks } from '../policies/health-check.ts';
 import type { OutlierDetection } from '../policies/outlier-detection.ts';
 import type { UpstreamEndpoint } from './upstream.ts';
 
+/** Of checks without `outlierDetection`, whose field it is: its default. */
+const CHECKS_PANIC_THRESHOLD_PERCENT = 50;
+
+/** Active health checks by one block: what is asked, and what came of it. */
+export interface HealthEntry {
+  readonly key: string;
+  plan: HealthCheckPlan;
+  readonly checks: HealthChecks;
+}
+
 /** What a choice is made of, as one plan for the table of choices. */
 export interface ChoicePlan {
+  /** The keys of those that are there. */
   stateKey: string;
   /** Null: nobody is ejected. */
   detection: OutlierDetection | null;
+  /** Null: nobody is unhealthy. */
+  health: HealthEntry | null;
   loadBalancing: LoadBalancing;
 }
 
 export class EndpointChoice {
-  /** The state keys of what it goes by. */
+  /** The state keys of what it goes by: "outlierDetection:base healthCheck:base". */
   readonly key: string;
   readonly detection: OutlierDetection | null;
+  readonly health: HealthEntry | null;
   readonly balancer: LoadBalancer<UpstreamEndpoint>;
   /** Called when panic begins. */
   onPanic: (() => void) | null = null;
   #panicking = false;
 
-  constructor({ stateKey, detection, loadBalancing }: ChoicePlan, random: Random) {
+  constructor({ stateKey, detection, health, loadBalancing }: ChoicePlan, random: Random) {
     this.key = stateKey;
     this.detection = detection;
-    this.balancer = new LoadBalancer(loadBalancing, detection && exclusionOf(detection), random);
+    this.health = health;
+    this.balancer = new LoadBalancer(loadBalancing, exclusionOf(detection, health?.checks ?? null), random);
   }
 
   /** Too few endpoints are left, so that all are used. */
@@ -52,7 +69,7 @@ export class EndpointChoice {
     this.#look();
   }
 
-  /** What is ejected has changed. */
+  /** What is ejected or unhealthy has changed. */
   refresh(): void {
     this.balancer.candidates.refresh();
     this.#look();
@@ -65,11 +82,16 @@ export class EndpointChoice {
   }
 }
 
-function exclusionOf(detection: OutlierDetection): Exclusion<UpstreamEndpoint> {
+/** One exclusion of both: who is ejected or unhealthy is out, and one threshold says when too few are left. */
+function exclusionOf(
+  detection: OutlierDetection | null,
+  checks: HealthChecks | null,
+): Exclusion<UpstreamEndpoint> | null {
+  if (detection === null && checks === null) return null;
   return {
-    isExcluded: ({ name }) => detection.isEjected(name),
+    isExcluded: ({ name }) => detection?.isEjected(name) === true || checks?.isUnhealthy(name) === true,
     get panicThresholdPercent() {
-      return detection.panicThresholdPercent;
+      return detection?.panicThresholdPercent ?? CHECKS_PANIC_THRESHOLD_PERCENT;
     },
   };
 }

@@ -127,8 +127,9 @@ export async function startBench(
   {
     clock = systemClock,
     names = new TableOfNames(),
+    log = silentLogger,
     ...load
-  }: { clock?: Clock; names?: Names } & Pick<DataPlaneOptions, 'shedder' | 'load'> = {},
+  }: { clock?: Clock; names?: Names; log?: Logger } & Pick<DataPlaneOptions, 'shedder' | 'load'> = {},
 ): Promise<Bench> {
   const metrics = createSidecarMetrics();
   const plane = createDataPlane({
@@ -140,7 +141,7 @@ export async function startBench(
     originalDestination: null,
     clock,
     random: seededRandom(7),
-    log: silentLogger,
+    log,
     metrics,
     ...load,
   });

@@ -40,6 +40,7 @@ const NOTHING = {
   bulkheadPlaces: 0,
   bulkheadQueued: 0,
   probes: 0,
+  healthChecks: 0,
 };
 
 const ALL: Partial<PolicyPlan> = {
@@ -47,6 +48,17 @@ const ALL: Partial<PolicyPlan> = {
   circuitBreaker: { ...BREAKER, consecutiveFailures: 0 },
   bulkhead: { stateKey: 'bulkhead:base', maxConcurrent: 4, maxQueued: 50, queueTimeoutMs: 300, adaptive: null },
   timeouts: { requestMs: 600, attemptMs: 200, connectMs: 200, idleMs: 300, opaqueIdleMs: 0 },
+  healthCheck: {
+    stateKey: 'healthCheck:base',
+    path: '/',
+    host: null,
+    port: null,
+    intervalMs: 100,
+    timeoutMs: 100,
+    unhealthyThreshold: 1,
+    healthyThreshold: 1,
+    expectedStatuses: [200],
+  },
 };
 
 async function all(upstream: Upstream, policy: Partial<PolicyPlan> = ALL): Promise<Bench> {

@@ -63,6 +63,14 @@ export function liveMetrics(
           ejected: ejected.size,
         })),
       ),
+    healthChecks: () =>
+      all().flatMap(({ label, policies }) =>
+        Array.from(policies.healthChecks.values(), ({ key, checks }) => ({
+          dependency: label,
+          check: key,
+          unhealthy: checks.unhealthy.length,
+        })),
+      ),
     choices: () =>
       all().flatMap(({ label, policies }) =>
         policies.allChoices().map(({ key, pickable, panicking }) => ({

@@ -9,6 +9,7 @@ import type { BulkheadPlan } from '../../plan/policies/bulkhead.ts';
 import type { CircuitBreakerPlan } from '../../plan/policies/circuit-breaker.ts';
 import type { FallbackPlan, LastGoodPlan } from '../../plan/policies/fallback.ts';
 import type { FaultInjectionPlan } from '../../plan/policies/fault-injection.ts';
+import type { HealthCheckPlan } from '../../plan/policies/health-check.ts';
 import type { OutlierDetectionPlan } from '../../plan/policies/outlier-detection.ts';
 import type { RateLimitPlan } from '../../plan/policies/rate-limit.ts';
 import type { RetriesPlan } from '../../plan/policies/retries.ts';
@@ -19,6 +20,7 @@ import { Fallback, type RouteMetrics } from '../metrics/route-metrics.ts';
 import type { BreakerState, CircuitBreaker } from '../policies/circuit-breaker.ts';
 import { failureMask } from '../policies/failures.ts';
 import { fallbackMask } from '../policies/fallback.ts';
+import { HealthChecks } from '../policies/health-check.ts';
 import { type BytePool, LastGood } from '../policies/last-good.ts';
 import { type OutlierCause, OutlierDetection } from '../policies/outlier-detection.ts';
 import { PlannedBulkhead } from '../policies/planned-bulkhead.ts';
@@ -27,7 +29,7 @@ import { statusTable } from '../policies/retry.ts';
 import { RetryBudget } from '../policies/retry-budget.ts';
 import type { RouteShadow } from '../policies/shadow/route-shadow.ts';
 import { type CircuitEntry, createCircuit } from './circuit.ts';
-import { type ChoicePlan, EndpointChoice } from './endpoint-choice.ts';
+import { type ChoicePlan, EndpointChoice, type HealthEntry } from './endpoint-choice.ts';
 import { fixedAnswer, type GivenAnswer } from './given-answer.ts';
 import { ShadowPolicies } from './shadow-policies.ts';
 import { StateTable } from './state-table.ts';
@@ -119,6 +121,7 @@ export class RoutePolicies {
   readonly rateLimits: StateTable<RateLimitPlan, RateLimit>;
   readonly #budgets: StateTable<RetriesPlan, RetryBudget>;
   readonly detections: StateTable<OutlierDetectionPlan, OutlierDetection>;
+  readonly healthChecks: StateTable<HealthCheckPlan, HealthEntry>;
   /** Those that a policy makes. */
   readonly choices: StateTable<ChoicePlan, EndpointChoice>;
   readonly lastGood: StateTable<LastGoodPlan & { stateKey: string }, LastGood>;
@@ -159,6 +162,13 @@ export class RoutePolicies {
       create: (plan) => this.#detection(plan),
       update: (detection, plan) => detection.update(plan, nowMs()),
     });
+    this.healthChecks = new StateTable({
+      create: (plan) => this.#healthEntry(plan),
+      update(entry, plan) {
+        entry.plan = plan;
+        entry.checks.update(plan, nowMs());
+      },
+    });
     this.choices = new StateTable({
       create: (plan) => this.#choice(plan),
       update: (choice, plan) => choice.update(plan),
@@ -174,7 +184,7 @@ export class RoutePolicies {
       onTransition: (circuit, state) => environment.onShadowTransition(circuit, state),
     });
     this.#defaultChoice = new EndpointChoice(
-      { stateKey: DEFAULT_CHOICE, detection: null, loadBalancing: DEFAULT_LOAD_BALANCING },
+      { stateKey: DEFAULT_CHOICE, detection: null, health: null, loadBalancing: DEFAULT_LOAD_BALANCING },
       random,
     );
     this.passThrough = this.#policy(PASS_THROUGH);
@@ -197,6 +207,7 @@ export class RoutePolicies {
       this.choices,
       this.lastGood,
       this.shadows,
+      this.healthChecks,
     ];
     for (const table of tables) table.begin();
     this.#rows = plans.map((plan) => this.#policy(plan));
@@ -206,7 +217,9 @@ export class RoutePolicies {
   /** The endpoints that there are now, and where they are chosen from. */
   setEndpoints(live: readonly UpstreamEndpoint[], placement: Placement): void {
     const names = live.map(({ name }) => name);
-    for (const detection of this.detections.values()) detection.setEndpoints(names, this.#environment.nowMs());
+    const nowMs = this.#environment.nowMs();
+    for (const detection of this.detections.values()) detection.setEndpoints(names, nowMs);
+    for (const { checks } of this.healthChecks.values()) checks.setEndpoints(names, nowMs);
     for (const choice of this.allChoices()) choice.setEndpoints(live, placement);
   }
 
@@ -251,22 +264,35 @@ export class RoutePolicies {
     return detection;
   }
 
+  #healthEntry(plan: HealthCheckPlan): HealthEntry {
+    const entry: HealthEntry = { key: plan.stateKey, plan, checks: new HealthChecks(plan, this.#environment.random) };
+    entry.checks.listener = () => {
+      for (const choice of this.choices.values()) if (choice.health === entry) choice.refresh();
+    };
+    return entry;
+  }
+
   #choice(plan: ChoicePlan): EndpointChoice {
     const choice = new EndpointChoice(plan, this.#environment.random);
     choice.onPanic = () => this.#environment.onPanic(choice.key);
     return choice;
   }
 
-  #choiceOf({ outlierDetection, loadBalancing }: PolicyPlan, detection: OutlierDetection | null): EndpointChoice {
-    const keys = [outlierDetection?.stateKey, loadBalancing?.stateKey].filter((key) => key !== undefined);
+  #choiceOf({ outlierDetection, healthCheck, loadBalancing }: PolicyPlan): EndpointChoice {
+    const keys = [outlierDetection, healthCheck, loadBalancing].flatMap((block) => block?.stateKey ?? []);
     if (keys.length === 0) return this.#defaultChoice;
-    const plan = { stateKey: keys.join(' '), detection, loadBalancing: loadBalancing ?? DEFAULT_LOAD_BALANCING };
+    const plan = {
+      stateKey: keys.join(' '),
+      detection: this.detections.take(outlierDetection),
+      health: this.healthChecks.take(healthCheck),
+      loadBalancing: loadBalancing ?? DEFAULT_LOAD_BALANCING,
+    };
     return this.choices.take(plan) ?? this.#defaultChoice;
   }
 
   #policy(plan: PolicyPlan): RoutePolicy {
-    const detection = this.detections.take(plan.outlierDetection);
     const metrics = this.#environment.routeMetrics(plan.rule);
+    const choice = this.#choiceOf(plan);
     return {
       plan,
       metrics,
@@ -278,8 +304,8 @@ export class RoutePolicies {
       retryStatuses: statusTable(plan.retries?.retryOnStatusCodes ?? []),
       deadlineRule: deadlineRule(plan.timeouts.deadline, this.#environment.isOutside()),
       budget: this.#budgets.take(plan.retries),
-      detection,
-      choice: this.#choiceOf(plan, detection),
+      detection: choice.detection,
+      choice,
       fallback: this.#fallback(plan.fallback),
       faults: faultsOf(plan.faultInjection),
       shadow: this.shadows.take(plan.shadow, metrics),
@@ -305,6 +331,7 @@ export class RoutePolicies {
   remove(): void {
     this.circuits.clear();
     this.detections.clear();
+    this.healthChecks.clear();
     this.choices.clear();
     this.shadows.clear();
     this.lastGood.clear();

@@ -11,6 +11,8 @@ import { randomValue, type Vocabulary } from './schema-values.ts';
 const VOCABULARY: Vocabulary = {
   'rateLimit.perHeader.name': ['x-tenant'],
   'loadBalancing.consistentHash.name': ['x-tenant'],
+  'healthCheck.path': ['/healthz', '/charges'],
+  'healthCheck.host': ['status.example.com'],
   'fallback.dependency': ['payments', 'inventory', 'reviews', 'nobody'],
   'fallback.lastGood.keyHeaders': ['x-tenant', 'accept'],
   'fallback.response.body': ['', '{"items":[]}'],

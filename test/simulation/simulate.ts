@@ -1,5 +1,6 @@
 // One run: applications call, everything goes wrong for some seconds, all of it drawn from one seed; then there is peace, and every book must
 // balance.
+import { MAX_CHECKS_UNDER_WAY } from '../../sidecar/proxy/health-prober.ts';
 import { behaviour, MODES } from './behaviours.ts';
 import type { Dice } from './dice.ts';
 import type { Tally } from './ledger.ts';
@@ -139,7 +140,10 @@ async function closeBooks(world: SimulatedWorld): Promise<void> {
   for (const server of world.allServers()) server.kill();
   await world.time.settleUntil(world.time.nowMs + 1_000);
   for (const { pod, dataPlane } of world.sidecars) {
-    for (const [what, count] of Object.entries(dataPlane.held()))
+    // Health checks go on as long as the sidecar does: each holds its timer, and nothing else.
+    const { healthChecks, timers, ...rest } = dataPlane.held();
+    demand(healthChecks <= MAX_CHECKS_UNDER_WAY, () => `the sidecar of ${pod} makes ${healthChecks} health checks`);
+    for (const [what, count] of Object.entries({ ...rest, timers: timers - healthChecks }))
       demand(count === 0, () => `the sidecar of ${pod} still holds ${count} ${what}`);
   }
   for (const sidecar of world.sidecars) await sidecar.stop();

@@ -5,6 +5,7 @@ import { bulkhead } from './bulkhead.ts';
 import { circuitBreaker } from './circuit-breaker.ts';
 import { fallback } from './fallback.ts';
 import { faultInjection } from './fault-injection.ts';
+import { healthCheck } from './health-check.ts';
 import { loadBalancing } from './load-balancing.ts';
 import { outlierDetection } from './outlier-detection.ts';
 import { rateLimit } from './rate-limit.ts';
@@ -21,6 +22,7 @@ export const COMPILERS: { readonly [B in BlockName]: BlockCompiler<B> } = {
   fallback,
   faultInjection,
   loadBalancing,
+  healthCheck,
 };
 
 export type AllNumbers = { readonly [B in BlockName]: NumbersOrAbsent<B> };

@@ -81,6 +81,12 @@ export const CONTRADICTIONS = {
     (it: { dependency: string; delay: string; request: string }) =>
       `on ${it.dependency} faultInjection delays requests by ${it.delay}, which their timeout of ${it.request} does not outlast, so every one of them is answered 504; shorten faultInjection.delay.fixed or lengthen timeouts.request`,
   ),
+  CheckTimeoutExceedsInterval: define(
+    'Accepted',
+    'Warning',
+    (it: { dependency: string; timeout: string; interval: string }) =>
+      `on ${it.dependency} the policies merge to healthCheck.timeout ${it.timeout} above healthCheck.interval ${it.interval}, so a check takes ${it.interval} at most; shorten timeout or lengthen interval`,
+  ),
   RetriesCannotFinish: define(
     'Accepted',
     'Warning',

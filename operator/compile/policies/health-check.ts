@@ -1,0 +1,48 @@
+import { formatDuration } from '../../../crds/duration.ts';
+import { healthCheckDefaults as defaults } from '../../../crds/policies/health-check.ts';
+import type { BlockCompiler } from './block.ts';
+
+export const healthCheck: BlockCompiler<'healthCheck'> = {
+  absent: null,
+  hasState: true,
+  needsCodec: 'All',
+  actsOnChoice: true,
+  toPlan(block, { tell, follow }) {
+    const intervalMs = block.interval ?? defaults.interval;
+    let timeoutMs = block.timeout ?? defaults.timeout;
+    if (timeoutMs > intervalMs) {
+      if (block.timeout !== undefined) {
+        tell({
+          reason: 'CheckTimeoutExceedsInterval',
+          fields: [
+            ['healthCheck', 'timeout'],
+            ['healthCheck', 'interval'],
+          ],
+          details: { timeout: formatDuration(timeoutMs), interval: formatDuration(intervalMs) },
+        });
+      }
+      timeoutMs = intervalMs;
+      follow('healthCheck.timeout', 'healthCheck.interval');
+    }
+    return {
+      path: block.path ?? defaults.path,
+      host: block.host ?? null,
+      port: block.port ?? null,
+      intervalMs,
+      timeoutMs,
+      unhealthyThreshold: block.unhealthyThreshold ?? defaults.unhealthyThreshold,
+      healthyThreshold: block.healthyThreshold ?? defaults.healthyThreshold,
+      expectedStatuses: [...(block.expectedStatuses ?? defaults.expectedStatuses)].sort((left, right) => left - right),
+    };
+  },
+  fields: {
+    path: 'path',
+    host: 'host',
+    port: 'port',
+    intervalMs: 'interval',
+    timeoutMs: 'timeout',
+    unhealthyThreshold: 'unhealthyThreshold',
+    healthyThreshold: 'healthyThreshold',
+    expectedStatuses: 'expectedStatuses',
+  },
+};
