@@ -104,7 +104,7 @@ export const retries = z
       })
       .meta({
         description:
-          'Bound of all retries to the dependency over 10 seconds, so that retries never multiply an outage.',
+          'Bound of all retries to the dependency at any time, so that retries never multiply an outage. What is not used of it is kept for two seconds.',
       })
       .optional(),
   })

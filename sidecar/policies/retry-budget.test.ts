@@ -4,6 +4,13 @@ import { RetryBudget } from './retry-budget.ts';
 
 const plan = (budgetPercent: number, budgetMinPerSecond: number) => ({ budgetPercent, budgetMinPerSecond });
 
+/** One that has given away what it holds at first. */
+function emptied(budgetPercent: number, budgetMinPerSecond: number): RetryBudget {
+  const budget = new RetryBudget(plan(budgetPercent, budgetMinPerSecond), 0);
+  withdrawAll(budget, 0);
+  return budget;
+}
+
 function withdrawAll(budget: RetryBudget, nowMs: number): number {
   let granted = 0;
   while (budget.tryWithdraw(nowMs)) granted += 1;
@@ -11,70 +18,94 @@ function withdrawAll(budget: RetryBudget, nowMs: number): number {
 }
 
 describe('RetryBudget', () => {
-  it('allows the floor at once, and no more', () => {
-    expect(withdrawAll(new RetryBudget(plan(20, 10), 5000), 5000)).toBe(100);
-    expect(withdrawAll(new RetryBudget(plan(20, 0), 5000), 5000)).toBe(0);
+  it('allows what two seconds bring at once, and no more', () => {
+    expect(withdrawAll(new RetryBudget(plan(20, 10), 5000), 5000)).toBe(20);
+  });
+
+  it('is full at first: the first request may be retried, unless the policy allows nothing', () => {
+    expect(withdrawAll(new RetryBudget(plan(20, 0), 5000), 5000)).toBe(1);
+    expect(withdrawAll(new RetryBudget(plan(0, 0), 5000), 5000)).toBe(0);
   });
 
   it('adds its share of the requests', () => {
-    const budget = new RetryBudget(plan(20, 0), 0);
+    const budget = emptied(20, 0);
     for (let count = 0; count < 50; count += 1) budget.recordRequest(0);
     expect(withdrawAll(budget, 100)).toBe(10);
   });
 
   it('rounds down: four requests at 20 % allow none', () => {
-    const budget = new RetryBudget(plan(20, 0), 0);
+    const budget = emptied(20, 0);
     for (let count = 0; count < 4; count += 1) budget.recordRequest(0);
     expect(budget.tryWithdraw(0)).toBe(false);
     budget.recordRequest(0);
     expect(budget.tryWithdraw(0)).toBe(true);
   });
 
-  it('forgets after 10 s, requests and retries alike', () => {
+  it('adds what each second brings, little by little', () => {
+    const budget = new RetryBudget(plan(0, 2), 0);
+    expect(withdrawAll(budget, 0)).toBe(4);
+    expect(withdrawAll(budget, 499)).toBe(0);
+    expect(withdrawAll(budget, 500)).toBe(1);
+    expect(withdrawAll(budget, 2000)).toBe(3);
+  });
+
+  it('keeps what the present second and the one before brought', () => {
     const budget = new RetryBudget(plan(100, 0), 0);
-    for (let count = 0; count < 5; count += 1) budget.recordRequest(500);
-    expect(budget.tryWithdraw(9999)).toBe(true);
-    expect(budget.tryWithdraw(10_000)).toBe(false);
-    budget.recordRequest(10_000);
-    expect(withdrawAll(budget, 10_000)).toBe(0);
-    expect(withdrawAll(budget, 19_000)).toBe(1);
+    for (const nowMs of [500, 1500, 2500]) for (let count = 0; count < 5; count += 1) budget.recordRequest(nowMs);
+    expect(withdrawAll(budget, 2999)).toBe(10);
+    expect(withdrawAll(budget, 3000)).toBe(0);
+  });
+
+  it('keeps one retry, however few requests it is a share of', () => {
+    const budget = emptied(20, 0);
+    for (let nowMs = 0; nowMs < 50_000; nowMs += 5000) budget.recordRequest(nowMs);
+    expect(withdrawAll(budget, 3_600_000)).toBe(1);
+    expect(withdrawAll(budget, 7_200_000)).toBe(0);
+  });
+
+  it('keeps nothing where the policy allows nothing', () => {
+    const budget = new RetryBudget(plan(100, 0), 0);
+    for (let count = 0; count < 5; count += 1) budget.recordRequest(0);
+    budget.update(plan(0, 0));
+    expect(budget.tryWithdraw(0)).toBe(false);
   });
 
   it('is cold after a long pause', () => {
     const budget = new RetryBudget(plan(100, 1), 0);
-    expect(withdrawAll(budget, 0)).toBe(10);
-    expect(withdrawAll(budget, 3_600_000)).toBe(10);
-  });
-
-  it('is cold after a long pause for good: what it held before is not given back a second time', () => {
-    const budget = new RetryBudget({ budgetPercent: 0, budgetMinPerSecond: 1 }, 0);
-    const granted = (nowMs: number) =>
-      Array.from({ length: 20 }, () => budget.tryWithdraw(nowMs)).filter(Boolean).length;
-    expect([granted(5_000), granted(100_000), granted(105_000)]).toEqual([10, 10, 0]);
-  });
-
-  it('is cold after a long pause for good: requests of before are not taken off a second time', () => {
-    const budget = new RetryBudget({ budgetPercent: 100, budgetMinPerSecond: 0 }, 0);
-    for (const nowMs of [5_000, 100_000]) for (let request = 0; request < 10; request += 1) budget.recordRequest(nowMs);
-    const granted = Array.from({ length: 20 }, () => budget.tryWithdraw(105_000)).filter(Boolean).length;
-    expect(granted).toBe(10);
+    for (let count = 0; count < 50; count += 1) budget.recordRequest(0);
+    expect(withdrawAll(budget, 3_600_000)).toBe(2);
+    expect(withdrawAll(budget, 3_600_000)).toBe(0);
   });
 
   it('takes new numbers and keeps what it counted', () => {
     const budget = new RetryBudget(plan(0, 1), 0);
-    expect(withdrawAll(budget, 0)).toBe(10);
-    budget.update(plan(0, 2));
-    expect(withdrawAll(budget, 0)).toBe(10);
-    budget.update(plan(0, 1));
+    expect(withdrawAll(budget, 0)).toBe(2);
+    budget.update(plan(0, 4));
     expect(withdrawAll(budget, 0)).toBe(0);
+    expect(withdrawAll(budget, 500)).toBe(2);
   });
 
   it('ignores time that goes back', () => {
     const budget = new RetryBudget(plan(0, 1), 50_000);
-    expect(withdrawAll(budget, 50_000)).toBe(10);
+    expect(withdrawAll(budget, 50_000)).toBe(2);
     expect(withdrawAll(budget, 10_000)).toBe(0);
-    expect(withdrawAll(budget, 59_999)).toBe(0);
-    expect(withdrawAll(budget, 60_000)).toBe(10);
+    expect(withdrawAll(budget, 50_999)).toBe(0);
+    expect(withdrawAll(budget, 51_000)).toBe(1);
+  });
+
+  it('does not let the retries of an outage come in bursts', () => {
+    const budget = new RetryBudget(plan(20, 10), 0);
+    const retries: number[] = [];
+    for (let nowMs = 0; nowMs < 60_000; nowMs += 5) {
+      budget.recordRequest(nowMs);
+      const second = Math.floor(nowMs / 1000);
+      // Everything fails from the tenth second on, and would be tried twice more.
+      if (second >= 10) retries[second - 10] = (retries[second - 10] ?? 0) + Math.min(2, withdrawAll(budget, nowMs));
+    }
+    // 200 requests a second bring 50; the first second has what was kept besides.
+    expect(retries[0]).toBeLessThanOrEqual(50 + 100);
+    for (const perSecond of retries.slice(1)) expect(perSecond).toBeLessThanOrEqual(51);
+    expect(retries.at(-1)).toBeGreaterThanOrEqual(49);
   });
 });
 
@@ -83,46 +114,23 @@ interface Model {
   percent: number;
   minPerSecond: number;
   requests: number[];
-  retries: number[];
+  /** Retries, when it was asked last. */
+  balance: number;
+  askedMs: number;
 }
 
-/** Of the events in the last ten slots of a second, the current one included. */
-const recent = (times: readonly number[], nowMs: number) =>
-  times.filter((time) => Math.floor(time / 1000) > Math.floor(nowMs / 1000) - 10).length;
-
-it('counts exactly, over ten slots of elapsed time', () => {
-  const event = fc.record({
-    waitMs: fc.integer({ min: 0, max: 3000 }),
-    requests: fc.nat({ max: 3 }),
-    retries: fc.nat({ max: 2 }),
-  });
-  fc.assert(
-    fc.property(fc.array(event, { minLength: 10, maxLength: 40 }), fc.nat({ max: 100_000 }), (events, startMs) => {
-      const budget = new RetryBudget(plan(50, 0), startMs);
-      const requests: number[] = [];
-      const retries: number[] = [];
-      let nowMs = startMs;
-      for (const { waitMs, requests: more, retries: wanted } of events) {
-        nowMs += waitMs;
-        for (let count = 0; count < more; count += 1) {
-          budget.recordRequest(nowMs);
-          requests.push(nowMs);
-        }
-        for (let count = 0; count < wanted; count += 1) {
-          const granted = (recent(retries, nowMs) + 1) * 100 <= 50 * recent(requests, nowMs);
-          expect(budget.tryWithdraw(nowMs)).toBe(granted);
-          if (granted) retries.push(nowMs);
-        }
-      }
-    }),
-    { numRuns: 500 },
-  );
-});
+/** What the bucket holds at most: what two seconds brought, or one retry. */
+function most({ nowMs, percent, minPerSecond, requests }: Model): number {
+  if (percent === 0 && minPerSecond === 0) return 0;
+  const recent = requests.filter((atMs) => Math.floor(atMs / 1000) >= Math.floor(nowMs / 1000) - 1).length;
+  return Math.max(1, (percent * recent) / 100 + 2 * minPerSecond);
+}
 
 class Request implements fc.Command<Model, RetryBudget> {
   check = () => true;
   run(model: Model, budget: RetryBudget): void {
     model.requests.push(model.nowMs);
+    model.balance += model.percent / 100;
     budget.recordRequest(model.nowMs);
   }
   toString = () => 'request';
@@ -131,10 +139,13 @@ class Request implements fc.Command<Model, RetryBudget> {
 class Withdraw implements fc.Command<Model, RetryBudget> {
   check = () => true;
   run(model: Model, budget: RetryBudget): void {
-    const allowed = Math.floor((model.percent * recent(model.requests, model.nowMs)) / 100 + model.minPerSecond * 10);
-    const granted = recent(model.retries, model.nowMs) + 1 <= allowed;
+    const came = model.balance + (model.minPerSecond * (model.nowMs - model.askedMs)) / 1000;
+    model.askedMs = model.nowMs;
+    model.balance = Math.min(came, most(model));
+    // Sums of hundredths are not exact.
+    const granted = model.balance > 1 - 1e-6;
     expect(budget.tryWithdraw(model.nowMs)).toBe(granted);
-    if (granted) model.retries.push(model.nowMs);
+    if (granted) model.balance -= 1;
   }
   toString = () => 'withdraw';
 }
@@ -181,7 +192,14 @@ it('does as its model does', () => {
     fc.property(fc.commands(commands, { maxCommands: 80 }), fc.nat({ max: 1_000_000 }), (run, nowMs) => {
       fc.modelRun(
         () => ({
-          model: { nowMs, percent: 50, minPerSecond: 0, requests: [], retries: [] },
+          model: {
+            nowMs,
+            percent: 50,
+            minPerSecond: 0,
+            requests: [],
+            balance: Number.POSITIVE_INFINITY,
+            askedMs: nowMs,
+          },
           real: new RetryBudget(plan(50, 0), nowMs),
         }),
         run,
@@ -191,7 +209,7 @@ it('does as its model does', () => {
   );
 });
 
-it('holds at every instant: whenever one looks, the retries of the last nine seconds are within the share of the last ten and the floor', () => {
+it('holds over any time: retries are within the share of its requests, the floor of its seconds, and what two seconds bring', () => {
   const event = fc.record({ waitMs: fc.integer({ min: 0, max: 700 }), requests: fc.nat({ max: 6 }) });
   let granted = 0;
   fc.assert(
@@ -215,16 +233,19 @@ it('holds at every instant: whenever one looks, the retries of the last nine sec
           while (budget.tryWithdraw(nowMs)) retries.push(nowMs);
         }
         granted += retries.length;
-        const within = (times: readonly number[], endMs: number, ms: number) =>
-          times.filter((time) => time > endMs - ms && time <= endMs).length;
-        // The instants at which it is tightest are those of the retries; in between nothing is added.
-        for (const instantMs of retries) {
-          const allowed = (percent * within(requests, instantMs, 10_000)) / 100 + minPerSecond * 10;
-          expect(within(retries, instantMs, 9_000)).toBeLessThanOrEqual(allowed);
+        const within = (times: readonly number[], fromMs: number, toMs: number) =>
+          times.filter((atMs) => atMs >= fromMs && atMs <= toMs).length;
+        // The times at which it is tightest begin and end with a retry.
+        for (const [index, fromMs] of retries.entries()) {
+          for (const toMs of retries.slice(index)) {
+            const share = (percent * within(requests, fromMs, toMs)) / 100 + (minPerSecond * (toMs - fromMs)) / 1000;
+            const keptOf = Math.max(1, (percent * within(requests, fromMs - 2000, fromMs)) / 100 + 2 * minPerSecond);
+            expect(within(retries, fromMs, toMs)).toBeLessThanOrEqual(share + keptOf + 1e-6);
+          }
         }
       },
     ),
-    { numRuns: 300 },
+    { numRuns: 200 },
   );
   expect(granted).toBeGreaterThan(1_000);
 });

@@ -8,7 +8,7 @@ beforeAll(async () => {
 });
 afterAll(() => shop?.close());
 
-// First, for the budget grows with the calls of the last ten seconds.
+// First, for calls made before would add to the budget.
 test('an idempotent call beyond its budget is not retried', async () => {
   await shop.setPolicy({
     retries: { maxAttempts: 3, backoff: { initial: '1ms', max: '1ms' }, budget: { percent: 10, minPerSecond: 0 } },

@@ -1,11 +1,15 @@
 import { fileURLToPath } from 'node:url';
 import { it } from 'vitest';
 import { expectGolden } from '../harness/golden.ts';
+import { bulkheadPicture } from './bulkhead-picture.ts';
 import { adaptivePicture, loadSheddingPicture, rateLimitPicture } from './limits-pictures.ts';
+import { retryPicture } from './retry-picture.ts';
 
 it.each([
   ['rate-limit', rateLimitPicture],
   ['adaptive-bulkhead', adaptivePicture],
+  ['bulkhead', bulkheadPicture],
+  ['retries', retryPicture],
   ['load-shedding', loadSheddingPicture],
 ])('docs/pictures/%s.svg shows what the state machine does', (name, draw) => {
   expectGolden(fileURLToPath(new URL(`../../docs/pictures/${name}.svg`, import.meta.url)), draw());

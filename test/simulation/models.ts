@@ -8,34 +8,40 @@ import type { RateLimitNumbers } from '../../sidecar/policies/rate-limit.ts';
 import { demand } from './violation.ts';
 
 const TOKEN_ERROR = 0.01;
-const BUDGET_SLOTS = 10;
-const BUDGET_SLOT_MS = 1_000;
+type BudgetNumbers = Pick<RetriesPlan, 'budgetPercent' | 'budgetMinPerSecond'>;
 
-/** Retries ≤ percent of requests + floor, over the present second and the nine before it. */
+const KEPT_SECONDS = 2;
+const ROUNDING = 1e-6;
+
+/** A share of each request and some retries a second come in, of which two seconds' worth is kept (or one retry); a retry takes one out. */
 export class BudgetModel {
-  readonly #requests: number[] = [];
-  readonly #withdrawals: number[] = [];
+  #requests: number[] = [];
+  /** Full at first. */
+  #balance = Number.POSITIVE_INFINITY;
+  #askedMs = 0;
   /** Granted ever; no retry may be seen on the wire that is not among them. */
   granted = 0;
   retried = 0;
 
-  recorded(nowMs: number): void {
+  recorded(plan: BudgetNumbers, nowMs: number): void {
     this.#requests.push(nowMs);
+    this.#balance += plan.budgetPercent / 100;
   }
 
-  asked(plan: Pick<RetriesPlan, 'budgetPercent' | 'budgetMinPerSecond'>, nowMs: number, isGranted: boolean): void {
-    const oldest = Math.floor(nowMs / BUDGET_SLOT_MS) - BUDGET_SLOTS + 1;
-    const inWindow = (times: readonly number[]) =>
-      times.filter((atMs) => Math.floor(atMs / BUDGET_SLOT_MS) >= oldest).length;
-    const allowed = (plan.budgetPercent * inWindow(this.#requests)) / 100 + plan.budgetMinPerSecond * BUDGET_SLOTS;
-    const wanted = inWindow(this.#withdrawals) + 1;
+  asked(plan: BudgetNumbers, nowMs: number, isGranted: boolean): void {
+    const came = this.#balance + (plan.budgetMinPerSecond * (nowMs - this.#askedMs)) / 1000;
+    this.#askedMs = nowMs;
+    const oldest = Math.floor(nowMs / 1000) - KEPT_SECONDS + 1;
+    this.#requests = this.#requests.filter((atMs) => Math.floor(atMs / 1000) >= oldest);
+    const kept = (plan.budgetPercent * this.#requests.length) / 100 + plan.budgetMinPerSecond * KEPT_SECONDS;
+    const none = plan.budgetPercent === 0 && plan.budgetMinPerSecond === 0;
+    const balance = Math.min(came, none ? 0 : Math.max(1, kept));
     demand(
-      isGranted === wanted <= allowed,
-      () => `a budget of ${allowed} ${isGranted ? 'granted' : 'refused'} retry ${wanted} of 10 s`,
+      isGranted === balance > 1 - ROUNDING,
+      () => `a budget of ${balance} ${isGranted ? 'granted' : 'refused'} a retry`,
     );
-    if (!isGranted) return;
-    this.granted += 1;
-    this.#withdrawals.push(nowMs);
+    this.#balance = isGranted ? balance - 1 : balance;
+    if (isGranted) this.granted += 1;
   }
 
   /** A request was sent again. */

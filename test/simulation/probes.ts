@@ -150,7 +150,8 @@ export class Probes {
       wrap(prototype, 'recordRequest', (original) => {
         return function (this: RetryBudget, nowMs: number) {
           original.call(this, nowMs);
-          budgets.get(this)?.model.recorded(nowMs);
+          const watched = budgets.get(this);
+          watched?.model.recorded(watched.plan, nowMs);
         };
       }),
       wrap(prototype, 'tryWithdraw', (original) => {

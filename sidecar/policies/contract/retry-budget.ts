@@ -32,7 +32,7 @@ export function budgetSubject(first: number): Subject<'Request'> {
     idle(nowMs) {
       const laterMs = nowMs + 20_000;
       for (let request = 0; request < 40; request += 1) budget.recordRequest(laterMs);
-      expect(withdrawals(laterMs)).toBe((40 * plan.budgetPercent) / 100 + 10 * plan.budgetMinPerSecond);
+      expect(withdrawals(laterMs)).toBe((40 * plan.budgetPercent) / 100 + 2 * plan.budgetMinPerSecond);
     },
   };
 }

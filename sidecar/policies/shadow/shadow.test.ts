@@ -216,7 +216,7 @@ describe('shadowed retries', () => {
   it('have a budget of their own', () => {
     const route = new Route(retries());
     for (let nth = 0; nth < 15; nth++) route.request(failed);
-    expect(route.decisions).toEqual({ retry: 10, 'suppressed-budget': 5 });
+    expect(route.decisions).toEqual({ retry: 2, 'suppressed-budget': 13 });
   });
 
   it('try again what a shadowed timeout would have ended, though it succeeded', () => {
