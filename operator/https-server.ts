@@ -1,5 +1,9 @@
 // The one HTTPS server of the operator: streams of sidecars, and in a cluster the admission webhook. Certificates change under it without
 // a restart; open connections stay.
+//
+// The end has two halves. A Service leads callers to a replica for a moment after that has been told to stop, since the endpoints travel to
+// each node on a way of their own: a webhook call that is refused then is a pod without a sidecar. So for `drainMs` everything is answered as
+// before, each answer asks for the next request on another connection, and only then is the port closed.
 import Fastify from 'fastify';
 import type { Clock } from '../runtime/clock.ts';
 import type { Certificates } from './certificates/certificates.ts';
@@ -44,6 +48,8 @@ export interface HttpsServerOptions {
   /** Ends what is open on purpose, before connections are closed. */
   closeStreams: () => void;
   clock: Clock;
+  /** Milliseconds for which callers are still answered once `stop` was called; 0, the default, where nobody is led here by a Service. */
+  drainMs?: number;
   requestWithinMs?: number;
 }
 
@@ -53,6 +59,7 @@ export class HttpsServer {
   #server: Server | undefined;
   #detach: () => void = () => undefined;
   #port = 0;
+  #isDraining = false;
 
   constructor(options: HttpsServerOptions) {
     this.#options = options;
@@ -67,15 +74,21 @@ export class HttpsServer {
     const { certificates, register } = this.#options;
     const server = createServer(certificates, this.#options.requestWithinMs ?? REQUEST_WITHIN_MS);
     this.#server = server;
+    server.addHook('onSend', async (_request, reply) => {
+      if (this.#isDraining) reply.header('connection', 'close');
+    });
     register(server);
     this.#detach = certificates.attach(server.server);
     this.#port = await listen(server, this.#options.listen);
   }
 
   async stop(): Promise<void> {
+    const { clock, drainMs = 0 } = this.#options;
+    this.#isDraining = true;
+    if (drainMs > 0) await clock.sleep(drainMs);
     this.#detach();
     this.#options.closeStreams();
-    const cancel = this.#options.clock.after(CLOSE_WITHIN_MS, () => this.#server?.server.closeAllConnections());
+    const cancel = clock.after(CLOSE_WITHIN_MS, () => this.#server?.server.closeAllConnections());
     await this.#server?.close();
     cancel();
   }

@@ -68,6 +68,7 @@ export async function startOperator(
       peers?.own.close();
     },
     clock,
+    drainMs: platform.drainMs,
   });
 
   const duties = new Duties(leadership, keeper);
@@ -115,7 +116,7 @@ export async function startOperator(
 }
 
 /** Parts that do not end within this time are left behind: whatever they hold, it is not worth a kill by the kubelet. */
-const STOP_TIMEOUT_MS = 10_000;
+const STOP_TIMEOUT_MS = TIMINGS.drainMs + 10_000;
 
 class LeadLostError extends Error {
   override name = 'LeadLostError';

@@ -67,6 +67,8 @@ export interface Platform {
   statuses: StatusSink;
   events: EventSink;
   createWebhook(certificates: Certificates): Webhook;
+  /** As in Timings; 0 where no Service leads callers here. */
+  drainMs: number;
   folder: FolderHandle | undefined;
   close(): Promise<void>;
 }
@@ -80,13 +82,16 @@ export interface PeerPlatform {
   tokenFile: string;
 }
 
-/** How long is waited for the API server, and for the other replicas. */
+/** How long is waited for the API server, for the other replicas, and for callers that have not heard of the end. */
 export interface Timings {
   election: ElectionTimes;
   reflector: ReflectorTimings;
+  /** Milliseconds for which the webhook and the streams still answer a caller once the operator was told to stop. */
+  drainMs: number;
 }
 
-export const TIMINGS: Timings = { election: ELECTION_TIMES, reflector: DEFAULT_TIMINGS };
+/** A kube-proxy follows the endpoints within a second or two, a busy one later. */
+export const TIMINGS: Timings = { election: ELECTION_TIMES, reflector: DEFAULT_TIMINGS, drainMs: 5_000 };
 
 export interface Tools {
   clock: Clock;
@@ -185,6 +190,7 @@ function clusterPlatform(config: OperatorConfig, cluster: ClusterConfig, tools: 
         waitingFor: () => (bundle.live() ? [] : [`the webhook's caBundle (${bundle.problem()})`]),
       };
     },
+    drainMs: timings.drainMs,
     folder: undefined,
     async close() {
       await Promise.all([events.stop(), injectionEvents.stop()]);
@@ -241,6 +247,7 @@ function folderPlatform(
       stop: () => undefined,
       waitingFor: () => [],
     }),
+    drainMs: 0,
     folder: {
       sidecars: () => source.sidecars(),
       onChange: (listener) => source.onChange(listener),

@@ -342,6 +342,11 @@ describe('with the operator away', () => {
       const pods = await listPods(SYSTEM_NAMESPACE, 'app.kubernetes.io/component=operator');
       return pods.length === replicas ? true : undefined;
     });
+    // One that was told to stop answers for a while.
+    if (replicas === 0) {
+      const gone = ['wait', 'pod', '-l', 'app.kubernetes.io/component=operator', '--for=delete', '--timeout=60s'];
+      await kubectl('-n', SYSTEM_NAMESPACE, ...gone);
+    }
   };
   const entry = (name: string) => ({ name, service: { name, namespace: BILLING, port: 8080 } });
 

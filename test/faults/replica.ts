@@ -29,6 +29,8 @@ export const HASTY: Timings = {
     watchSilenceMs: 2_000,
     veryShortMs: 50,
   },
+  // Nobody comes by a Service.
+  drainMs: 0,
 };
 
 function configuration(kubeconfig: string, podName: string): OperatorConfig {
