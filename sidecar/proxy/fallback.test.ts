@@ -370,7 +370,8 @@ describe('another dependency', () => {
     const { port } = await pair({ timeouts }, { timeouts: longer }, silent.endpoint, silent.endpoint);
     const startMs = performance.now();
     expect(marksOf(await call(port))).toEqual(['deadline', 'dependency']);
-    expect(performance.now() - startMs).toBeLessThan(600);
+    // By no means the minute of the other one.
+    expect(performance.now() - startMs).toBeLessThan(10_000);
     const all = { ...NO_POLICY.timeouts, requestMs: 60, attemptMs: 60 };
     const second = await pair({ timeouts: all }, {}, silent.endpoint, silent.endpoint);
     expect(marksOf(await call(second.port))).toEqual(['deadline', '']);

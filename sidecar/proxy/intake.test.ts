@@ -87,7 +87,7 @@ describe('what is tunnelled untouched', () => {
     const client = dial(server.port);
     const startedMs = performance.now();
     await client.until((text) => text === '220 hello\r\n');
-    expect(performance.now() - startedMs).toBeLessThan(150);
+    expect(performance.now() - startedMs).toBeLessThan(1_000);
     client.send('EHLO\r\n');
     await client.until((text) => text.endsWith('250 fine\r\n'));
   });
@@ -193,7 +193,7 @@ describe('a tunnel', () => {
     }
     const startedMs = performance.now();
     await client.ended();
-    expect(performance.now() - startedMs).toBeLessThan(800);
+    expect(performance.now() - startedMs).toBeLessThan(5_000);
   });
 });
 

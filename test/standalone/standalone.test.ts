@@ -118,7 +118,8 @@ describe('breakwater standalone', () => {
     const { workloads } = await running.ready();
     const answer = await call(workloads['shop/checkout']?.dependencies['payments']);
     expect(answer).toMatchObject({ status: 503, headers: { 'breakwater-reason': 'no-endpoints' } });
-    expect(answer.durationMs).toBeLessThan(1_000);
+    // The time in which a connection has to be had.
+    expect(answer.durationMs).toBeLessThan(2_000);
   });
 
   it('follows the folder: endpoints, policies, pods that come and go', async () => {
