@@ -1,6 +1,7 @@
 // The policies beside retries, circuit and bulkhead, each in one plain case of a cluster's: what its edges are is tested beside its code.
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { api, apply, control, kubectl, listPods } from './harness/kube.ts';
+import { api, apply, control, kubectl, listPods, type Pod } from './harness/kube.ts';
+import { serviceDependency } from './harness/objects.ts';
 import { metricValue, type OwnObject, pathOf, Shop, untilCondition } from './harness/shop.ts';
 import { SYSTEM_NAMESPACE } from './install.ts';
 import { eventually } from './shell.ts';
@@ -45,6 +46,64 @@ test('a rate limit lets its burst pass and refuses the rest at once', async () =
   expect(100 - refused).toBeGreaterThanOrEqual(20);
   expect(100 - refused).toBeLessThanOrEqual(20 + 1 + Math.ceil(report.maxMs / 1000) + 10);
   expect((await shop.counts()).requests).toBe(100 - refused);
+});
+
+test('a rate limit by a header has a bucket for each of its values', async () => {
+  await shop.setPolicy({ rateLimit: { requestsPerSecond: 1, burst: 10, perHeader: { name: 'x-tenant' } } });
+  const of = (tenant: string) => shop.load({ requests: 60, headers: { 'x-tenant': tenant } });
+  for (const tenant of ['busy', 'quiet']) {
+    const { statuses, details } = await of(tenant);
+    expect(statuses[429], tenant).toBeGreaterThan(0);
+    expect((statuses[200] ?? 0) + (statuses[429] ?? 0)).toBe(60);
+    expect(details.slice(0, 10).filter(({ status }) => status !== 200)).toEqual([]);
+  }
+  expect(metricValue(await shop.metrics(), 'breakwater_rate_limit_values', { dependency: 'payments' })).toBe(2);
+});
+
+test('where EndpointSlices have hints for zones, those for the zone of the pod are called, and all when it has none', async () => {
+  const { namespace } = shop;
+  const pods = await listPods(namespace, 'app=payments');
+  const near = pods.slice(0, 2);
+  /** As the controller of the Service writes it, with zones that a node alone does not have. */
+  const slice = (nearZone: string) => ({
+    apiVersion: 'discovery.k8s.io/v1',
+    kind: 'EndpointSlice',
+    metadata: { name: 'zonal', namespace, labels: { 'kubernetes.io/service-name': 'zonal' } },
+    addressType: 'IPv4',
+    ports: [{ name: 'http', port: 8080 }],
+    endpoints: pods.map((pod) => {
+      const zone = near.includes(pod) ? nearZone : 'far';
+      return {
+        addresses: [pod.status.podIP],
+        conditions: { ready: true },
+        ...(near.includes(pod)
+          ? { nodeName: pod.spec.nodeName, zone: 'near' }
+          : { nodeName: 'elsewhere', zone: 'far' }),
+        hints: { forZones: [{ name: zone }] },
+      };
+    }),
+  });
+  await apply(
+    {
+      apiVersion: 'v1',
+      kind: 'Service',
+      metadata: { name: 'zonal', namespace },
+      spec: { ports: [{ name: 'http', port: 8080 }] },
+    },
+    slice('near'),
+    serviceDependency(namespace, 'zonal', 'checkout', [{ name: 'zonal', service: { name: 'zonal', port: 8080 } }]),
+  );
+  await untilCondition('ServiceDependency', namespace, 'zonal', 'Programmed', 'True');
+  const names = (of: Pod[]) => of.map(({ metadata }) => metadata.name).toSorted();
+  const called = (of: Pod[]) =>
+    eventually(`the pods ${names(of).join(', ')} are called, and no other`, 10_000, async () => {
+      const { statuses, servedBy } = await shop.load({ url: 'http://zonal:8080/', requests: 100, concurrency: 4 });
+      const isSo = statuses[200] === 100 && Object.keys(servedBy).toSorted().join() === names(of).join();
+      return isSo ? true : undefined;
+    });
+  await called(near);
+  await apply(slice('nowhere'));
+  await called(pods);
 });
 
 test('a circuit is held open by hand, let go, and reset by the annotation', async () => {

@@ -37,6 +37,8 @@ export interface ContainerStatus {
 
 export interface Pod extends KubeObject {
   spec: {
+    /** Absent before it is scheduled. */
+    nodeName?: string;
     containers: { name: string; image: string; ports?: { name?: string; containerPort: number }[] }[];
     initContainers?: {
       name: string;

@@ -3,7 +3,7 @@
 
 import { eventually, run } from '../shell.ts';
 import type { Load, Report } from '../workloads/client.ts';
-import type { Behavior } from '../workloads/upstream.ts';
+import type { Arrival, Behavior } from '../workloads/upstream.ts';
 import {
   api,
   apiText,
@@ -275,6 +275,13 @@ export class Shop {
 
   async resetCounts(): Promise<void> {
     for (const pod of await this.#paymentsPods()) await control(this.namespace, pod, 'reset');
+  }
+
+  /** The newest requests that arrived at payments since the last resetCounts, oldest first; of all its pods. */
+  async arrivals(): Promise<Arrival[]> {
+    const all: Arrival[] = [];
+    for (const pod of await this.#paymentsPods()) all.push(...(await control<Arrival[]>(this.namespace, pod, 'told')));
+    return all.toSorted((a, b) => a.at - b.at);
   }
 
   /** The sidecar's metrics, as Prometheus reads them. */

@@ -38,6 +38,8 @@ export interface Call {
   /** Code of the error where there was no complete answer. */
   error: string;
   servedBy: string;
+  /** Header breakwater-fallback. */
+  fallback: string;
 }
 
 export interface Report {
@@ -46,6 +48,7 @@ export interface Report {
   reasons: Record<string, number>;
   errors: Record<string, number>;
   servedBy: Record<string, number>;
+  fallbacks: Record<string, number>;
   p50Ms: number;
   p99Ms: number;
   maxMs: number;
@@ -75,6 +78,7 @@ function callOnce(load: Load, agent: Agent): Promise<Call> {
         afterDueMs: Math.max(0, performance.now() - dueAt),
         reason: String(response?.headers['breakwater-reason'] ?? ''),
         servedBy: String(response?.headers['x-served-by'] ?? ''),
+        fallback: String(response?.headers['breakwater-fallback'] ?? ''),
         error,
       });
     };
@@ -112,6 +116,7 @@ function reportOf(calls: Call[]): Report {
     reasons: tally(calls.map((call) => call.reason)),
     errors: tally(calls.map((call) => call.error)),
     servedBy: tally(calls.map((call) => call.servedBy)),
+    fallbacks: tally(calls.map((call) => call.fallback)),
     p50Ms: at(0.5),
     p99Ms: at(0.99),
     maxMs: times.at(-1) ?? 0,

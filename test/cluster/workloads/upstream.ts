@@ -22,9 +22,22 @@ export interface Behavior {
   reset: ResetPoint | 'none' | 'random';
   /** Share of the requests that the reset concerns, from 0 to 1; the others are answered well. */
   share: number;
+  /** Requests that are worked on at a time; the others wait for their turn. 0: all of them. */
+  capacity: number;
 }
 
-const WELL: Behavior = { status: 200, delayMs: 0, bodyDelayMs: 0, reset: 'none', share: 1 };
+/** What a request says of itself and of its caller's time. */
+export interface Arrival {
+  /** Unix milliseconds. */
+  at: number;
+  path: string;
+  headers: Record<string, string>;
+}
+
+const TOLD_HEADERS = ['x-breakwater-deadline', 'x-breakwater-attempt', 'traceparent', 'tracestate'];
+const TOLD_REQUESTS = 100;
+
+const WELL: Behavior = { status: 200, delayMs: 0, bodyDelayMs: 0, reset: 'none', share: 1, capacity: 0 };
 const RESET_POINTS: readonly ResetPoint[] = [
   'accept',
   'request-head',
@@ -43,6 +56,10 @@ let counts = { connections: 0, requests: 0, executed: 0, maxConcurrent: 0, reset
 let arrivals = new Map<string, number>();
 /** Unix milliseconds of each arrival, bounded. */
 let arrivedAt: number[] = [];
+/** The newest requests, bounded. */
+let told: Arrival[] = [];
+let working = 0;
+const turns: (() => void)[] = [];
 let inProgress = 0;
 let draining = false;
 
@@ -58,6 +75,27 @@ function choose(request: IncomingMessage): Behavior & { reset: ResetPoint | 'non
       ? (RESET_POINTS[Math.floor(Math.random() * RESET_POINTS.length)] ?? 'executed')
       : chosen.reset;
   return { ...chosen, reset };
+}
+
+function tell(request: IncomingMessage): void {
+  const headers: Record<string, string> = {};
+  for (const name of TOLD_HEADERS) {
+    const value = request.headers[name];
+    if (typeof value === 'string') headers[name] = value;
+  }
+  told.push({ at: Date.now(), path: request.url ?? '/', headers });
+  if (told.length > TOLD_REQUESTS) told.shift();
+}
+
+/** Works on a request for as long as it takes, once it is its turn. */
+async function work({ capacity, delayMs }: Behavior): Promise<void> {
+  if (capacity > 0 && working >= capacity) await new Promise<void>((resolve) => turns.push(resolve));
+  else working += 1;
+  if (delayMs > 0) await wait(delayMs);
+  // Its place goes to the next one, as it is.
+  const next = turns.shift();
+  if (next) next();
+  else working -= 1;
 }
 
 function countReset(point: ResetPoint): void {
@@ -115,6 +153,7 @@ async function serve(request: IncomingMessage, response: ServerResponse): Promis
   const id = request.headers['x-request-id'];
   if (typeof id === 'string') arrivals.set(id, (arrivals.get(id) ?? 0) + 1);
   if (arrivedAt.length < 100_000) arrivedAt.push(Date.now());
+  tell(request);
   inProgress += 1;
   counts.maxConcurrent = Math.max(counts.maxConcurrent, inProgress);
   response.on('close', () => {
@@ -127,7 +166,7 @@ async function serve(request: IncomingMessage, response: ServerResponse): Promis
   }
   if (!(await receive(request, chosen.reset))) return;
   counts.executed += 1;
-  if (chosen.delayMs > 0) await wait(chosen.delayMs);
+  await work(chosen);
   await respond(response, chosen);
 }
 
@@ -176,10 +215,12 @@ serveControl({
     counts = { connections: 0, requests: 0, executed: 0, maxConcurrent: inProgress, resets: {} };
     arrivals = new Map();
     arrivedAt = [];
+    told = [];
     return summary();
   },
   counts: summary,
   arrivals: () => arrivedAt,
+  told: () => told,
 });
 
 server.listen(8080, '0.0.0.0');
