@@ -130,13 +130,26 @@ state = "${state}/containerd"
   await writeFile(join(state, 'kubelet.json'), JSON.stringify(kubelet));
 }
 
+/**
+ * All pods together weigh as much as this many processes of this machine. By default they would weigh as one: elsewhere every daemon has a group
+ * of its own, here each process stands beside the group of the pods, and whenever a few of them compute, every pod would stand still.
+ */
+const PODS_WEIGH = 16;
+
 /** With cgroup v1 one group for each controller, with v2 one. */
 async function createControlGroup(): Promise<void> {
   const mounts = (await readFile('/proc/mounts', 'utf8')).split('\n').map((line) => line.split(' '));
   const hierarchies = mounts
     .filter(([, , type]) => type === 'cgroup' || type === 'cgroup2')
     .map(([, point = '']) => point);
-  for (const hierarchy of hierarchies) await mkdir(join(hierarchy, networkNamespace()), { recursive: true });
+  const weights = { 'cpu.shares': 1024, 'cpu.weight': 100 };
+  for (const hierarchy of hierarchies) {
+    const group = join(hierarchy, networkNamespace());
+    await mkdir(group, { recursive: true });
+    for (const [file, ofOne] of Object.entries(weights)) {
+      if (existsSync(join(group, file))) await writeFile(join(group, file), String(PODS_WEIGH * ofOne));
+    }
+  }
 }
 
 async function startNode(cluster: Cluster, cache: Cache): Promise<void> {
