@@ -1,5 +1,5 @@
 // `npm run test:cluster`: the cluster tests. With KUBECONFIG set they run against that cluster, else against two that are built and started
-// here and removed afterwards, however the tests end. The second one is for the tests that take the operator away: its run is this program
+// here and removed afterwards, however the tests end. The second one has half of the tests that take the operator away: its run is this program
 // once more, with other names in its environment. Arguments go to vitest, and then one cluster does: `npm run test:cluster -- breaker`.
 //
 // Another cluster needs a way to get images into it: BREAKWATER_LOAD_IMAGE is a command that is given the path of an archive as its last
@@ -62,11 +62,24 @@ async function useOwn(): Promise<Target> {
   }
 }
 
+interface LaneOptions {
+  /** Put before the command. */
+  under: readonly string[];
+  /** Files at a time. */
+  files: number;
+}
+
 /**
- * Run side by side, but for `alone`, which comes when all others are over. `cluster` measures times, so `beside`, which needs no cluster,
- * gets what is left of the processors.
+ * `together` and then `first` run on one cluster, `second` on the other one beside them; `alone` comes when all others are over. They measure
+ * times, so `beside`, which needs no cluster, gets what is left of the processors.
  */
-const LANES = { cluster: [], apart: [], beside: ['nice', '-n', '10'], alone: [] } as const;
+const LANES = {
+  together: { under: [], files: 2 },
+  first: { under: [], files: 1 },
+  second: { under: [], files: 1 },
+  beside: { under: ['nice', '-n', '10'], files: 1 },
+  alone: { under: [], files: 1 },
+} as const satisfies Record<string, LaneOptions>;
 type Lane = keyof typeof LANES;
 
 /** Set in the second run: the file that its result goes to. */
@@ -85,7 +98,19 @@ async function runLane(lane: Lane, target: Target, filters: readonly string[], d
   return { totals: totalsOf(read, exitCode), failed: failedTests(read, REPOSITORY_ROOT) };
 }
 
-/** The lane `apart`, on a cluster of its own. What it says is kept until it has ended. */
+/** Those of one cluster, one after the other; none is begun once one was interrupted. */
+async function runLanes(
+  lanes: readonly Lane[],
+  target: Target,
+  filters: readonly string[],
+  directory: string,
+): Promise<Result> {
+  const results: Result[] = [];
+  for (const lane of lanes) if (!isInterrupted) results.push(await runLane(lane, target, filters, directory));
+  return sum(results);
+}
+
+/** The lane `second`, on a cluster of its own. What it says is kept until it has ended. */
 async function runSecond(directory: string): Promise<Result> {
   const file = join(directory, 'second.json');
   const output = join(directory, 'second.txt');
@@ -108,17 +133,9 @@ async function runSecond(directory: string): Promise<Result> {
   }
 }
 
-/** One after the other: both disturb the operator of the same cluster. */
-async function runBoth(target: Target, filters: readonly string[], directory: string): Promise<Result> {
-  return sum([
-    await runLane('cluster', target, filters, directory),
-    await runLane('apart', target, filters, directory),
-  ]);
-}
-
 function sum(results: readonly Result[]): Result {
   return {
-    totals: results.map(({ totals }) => totals).reduce(add),
+    totals: results.map(({ totals }) => totals).reduce(add, { passed: 0, failed: 0, skipped: 0 }),
     failed: results.flatMap(({ failed }) => failed),
   };
 }
@@ -129,13 +146,14 @@ function runVitest(lane: Lane, target: Target, filters: readonly string[], repor
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`];
   const [command = '', ...rest] = [
     ...target.inside,
-    ...LANES[lane],
+    ...LANES[lane].under,
     process.execPath,
     vitest,
     'run',
     '--config',
     config,
     `--project=${lane}`,
+    ...(LANES[lane].files === 1 ? [] : ['--fileParallelism', `--maxWorkers=${LANES[lane].files}`]),
     ...reporters,
     // Those who name tests of one lane have none in the other.
     ...(filters.length === 0 ? [] : ['--passWithNoTests', ...filters]),
@@ -166,18 +184,20 @@ const given = process.env['KUBECONFIG'] ?? '';
 const filters = process.argv.slice(2);
 const resultFile = process.env[RESULT_FILE];
 const started = performance.now();
+let isInterrupted = false;
+for (const signal of SIGNALS) process.on(signal, () => (isInterrupted = true));
 const target = given === '' || resultFile !== undefined ? await useOwn() : await useGiven(given);
 const directory = mkdtempSync(join(tmpdir(), 'breakwater-cluster-tests-'));
 try {
   if (resultFile !== undefined) {
-    writeFileSync(resultFile, JSON.stringify(await runLane('apart', target, filters, directory)));
+    writeFileSync(resultFile, JSON.stringify(await runLane('second', target, filters, directory)));
   } else {
     const hasTwo = given === '' && filters.length === 0;
     const onClusters = hasTwo
-      ? [runLane('cluster', target, filters, directory), runSecond(directory)]
-      : [runBoth(target, filters, directory)];
+      ? [runLanes(['together', 'first'], target, filters, directory), runSecond(directory)]
+      : [runLanes(['together', 'first', 'second'], target, filters, directory)];
     const ended = await Promise.all([...onClusters, runLane('beside', target, filters, directory)]);
-    report(sum([...ended, await runLane('alone', target, filters, directory)]));
+    report(sum([...ended, await runLanes(['alone'], target, filters, directory)]));
   }
 } finally {
   rmSync(directory, { recursive: true, force: true });
@@ -187,8 +207,9 @@ try {
 
 function report({ totals, failed }: Result): void {
   // Whoever names some tests wants the others skipped, and on a cluster that is not ours a few cannot run; nobody else skips anything.
-  const incomplete = filters.length === 0 && target.isOurs && totals.skipped > 0;
-  if (incomplete) log(`${totals.skipped} tests were skipped: this run has failed`);
+  const incomplete = isInterrupted || (filters.length === 0 && target.isOurs && totals.skipped > 0);
+  if (incomplete)
+    log(isInterrupted ? 'it was interrupted' : `${totals.skipped} tests were skipped: this run has failed`);
   const all = incomplete ? add(totals, { passed: 0, failed: 1, skipped: 0 }) : totals;
   console.log(`\ncluster tests: ${Math.round((performance.now() - started) / 1000)} s`);
   for (const name of failed) console.log(`failed: ${name}`);

@@ -19,22 +19,30 @@ class InOrder extends BaseSequencer {
 /** These hold answers to a tenth of a second: they come when nothing else runs any more. */
 const ALONE = ['bulkhead.test.ts', 'deadline.test.ts'];
 
-/** These take the operator away, or change what all pods of the cluster get from it: where there is a second cluster they have it for themselves. */
-const APART = ['docs.test.ts', 'operator-away.test.ts', 'replicas.test.ts', 'rotation.test.ts', 'uninstall.test.ts'];
+/**
+ * These take the operator away, or change what all pods of the cluster get from it, so that each needs a cluster for itself as long as it runs.
+ * They are dealt to two clusters, so that both take about as long; the first one has all the others before.
+ */
+const FIRST = ['chart.test.ts', 'loopback.test.ts', 'policies.test.ts', 'rotation.test.ts'];
+const SECOND = ['docs.test.ts', 'operator-away.test.ts', 'replicas.test.ts', 'uninstall.test.ts'];
 
 /** These bring what they need with them, and need no cluster: they run beside the others (run.ts). */
 const BESIDE = ['admission-fuzz.test.ts', 'capture.test.ts'];
 
+/** Each of the others has namespaces of its own, and touches nothing else: they wait more than they compute, and two run at a time. */
+const ELSEWHERE = [...ALONE, ...FIRST, ...SECOND, ...BESIDE];
+
 export default defineConfig({
   test: {
     root: import.meta.dirname,
-    // One after the other: they measure times on a machine that may have two cores.
+    // One after the other, but for the lane `together` (run.ts).
     fileParallelism: false,
     sequence: { sequencer: InOrder },
     projects: [
-      { extends: true, test: { name: 'cluster', include: ['**/*.test.ts'], exclude: [...ALONE, ...APART, ...BESIDE] } },
+      { extends: true, test: { name: 'together', include: ['**/*.test.ts'], exclude: ELSEWHERE } },
+      { extends: true, test: { name: 'first', include: FIRST } },
+      { extends: true, test: { name: 'second', include: SECOND } },
       { extends: true, test: { name: 'alone', include: ALONE } },
-      { extends: true, test: { name: 'apart', include: APART } },
       {
         extends: true,
         test: { name: 'beside', include: BESIDE, globalSetup: ['../harness/shared-control-plane.ts'] },
@@ -42,7 +50,7 @@ export default defineConfig({
     ],
     testTimeout: 60_000,
     hookTimeout: 120_000,
-    // A test that failed is a finding: it is not tried again until it passes.
+    // A test that failed is a finding: it is not tried again until it passes, but for those that say why (harness/real-time.ts).
     retry: 0,
   },
 });
