@@ -25,10 +25,13 @@ test('after 5 consecutive failures the circuit opens, and the failing service re
 });
 
 test('what is refused is refused at once, and says who and why', async () => {
-  const report = await shop.load({ requests: 5 });
+  const slowMs = 2_000;
+  await shop.behave({ status: 500, delayMs: slowMs });
+  const report = await shop.load({ requests: 5, concurrency: 5 });
+  await shop.behave({ status: 500 });
 
   expect(report.reasons).toEqual({ 'circuit-open': 5 });
-  expect(report.maxMs).toBeLessThan(100);
+  expect(report.maxMs).toBeLessThan(slowMs);
 });
 
 test('kubectl and the metrics show the open circuit', async () => {

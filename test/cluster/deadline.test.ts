@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { apply } from './harness/kube.ts';
 import { resiliencePolicy, serviceDependency } from './harness/objects.ts';
+import { REAL_TIME } from './harness/real-time.ts';
 import { type Load, type Report, Shop, untilCondition } from './harness/shop.ts';
 
 // No call may outlive its deadline by more than 100 ms, whatever the dependency does; measured beside a timer of the application, which a
@@ -31,12 +32,12 @@ async function withinDeadline(load: Partial<Load> = {}): Promise<Report> {
   return report;
 }
 
-test('a dependency that does not answer', async () => {
+test('a dependency that does not answer', REAL_TIME, async () => {
   await shop.behave({ delayMs: 30_000 });
   expect((await withinDeadline()).reasons).toEqual({ deadline: 60 });
 });
 
-test('a dependency that stops in the midst of its answer', async () => {
+test('a dependency that stops in the midst of its answer', REAL_TIME, async () => {
   await shop.behave({ bodyDelayMs: 30_000 });
   const report = await withinDeadline();
   // The head had gone to the application already: what is left is to end the connection.
@@ -45,22 +46,22 @@ test('a dependency that stops in the midst of its answer', async () => {
   );
 });
 
-test('a dependency that fails again and again, with backoffs between', async () => {
+test('a dependency that fails again and again, with backoffs between', REAL_TIME, async () => {
   await shop.behave({ status: 503 });
   await withinDeadline();
 });
 
-test('a dependency that resets every connection', async () => {
+test('a dependency that resets every connection', REAL_TIME, async () => {
   await shop.behave({ reset: 'executed' });
   await withinDeadline();
 });
 
-test('a request whose body is slow to be taken', async () => {
+test('a request whose body is slow to be taken', REAL_TIME, async () => {
   await shop.behave({ delayMs: 30_000 });
   await withinDeadline({ method: 'POST', body: 'x'.repeat(300_000) });
 });
 
-test('an address that nobody answers at', async () => {
+test('an address that nobody answers at', REAL_TIME, async () => {
   const { namespace } = shop;
   await apply(
     {

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { watchSlices } from './harness/kube.ts';
+import { REAL_TIME } from './harness/real-time.ts';
 import { type Report, Shop, untilReady } from './harness/shop.ts';
 import { eventually, sleep } from './shell.ts';
 
@@ -41,7 +42,8 @@ async function during(work: () => Promise<void>): Promise<Report> {
   return stop();
 }
 
-test('scaling up is followed within a second', async () => {
+test('scaling up is followed within a second', REAL_TIME, async () => {
+  await shop.scalePayments(1);
   await untilUsable(1);
   const report = await during(async () => {
     await shop.scalePayments(3);
@@ -58,7 +60,9 @@ test('scaling up is followed within a second', async () => {
   }
 });
 
-test('scaling down is followed within a second, and no call fails', async () => {
+test('scaling down is followed within a second, and no call fails', REAL_TIME, async () => {
+  await shop.scalePayments(3);
+  await untilUsable(3);
   let at = 0;
   const report = await during(async () => {
     await shop.scalePayments(1);
@@ -74,26 +78,30 @@ test('scaling down is followed within a second, and no call fails', async () => 
   expect(late).toEqual([]);
 });
 
-test('scaled to zero, calls are answered at once that there is nobody; and again when there is', async () => {
-  let goneAt = 0;
-  const gone = await during(async () => {
-    await shop.scalePayments(0);
-    // Terminating pods still serve: gone is what has left the slice altogether.
-    await untilUsable(0);
-    await untilReady(shop.namespace, 'app=payments', 0);
-    await sleep(6_000);
-    goneAt = Date.now();
-  });
-  const after = gone.details.filter((call) => call.at > goneAt + FOLLOWED_WITHIN_MS);
-  expect(after.length).toBeGreaterThan(10);
-  for (const call of after) expect(call).toMatchObject({ status: 503, reason: 'no-endpoints' });
+test(
+  'scaled to zero, calls are answered at once that there is nobody; and again when there is',
+  REAL_TIME,
+  async () => {
+    let goneAt = 0;
+    const gone = await during(async () => {
+      await shop.scalePayments(0);
+      // Terminating pods still serve: gone is what has left the slice altogether.
+      await untilUsable(0);
+      await untilReady(shop.namespace, 'app=payments', 0);
+      await sleep(6_000);
+      goneAt = Date.now();
+    });
+    const after = gone.details.filter((call) => call.at > goneAt + FOLLOWED_WITHIN_MS);
+    expect(after.length).toBeGreaterThan(10);
+    for (const call of after) expect(call).toMatchObject({ status: 503, reason: 'no-endpoints' });
 
-  await shop.scalePayments(1);
-  await untilUsable(1);
-  await sleep(FOLLOWED_WITHIN_MS);
-  const back = await shop.load({ requests: 20 });
-  expect(back.statuses).toEqual({ 200: 20 });
-});
+    await shop.scalePayments(1);
+    await untilUsable(1);
+    await sleep(FOLLOWED_WITHIN_MS);
+    const back = await shop.load({ requests: 20 });
+    expect(back.statuses).toEqual({ 200: 20 });
+  },
+);
 
 test('none of that resets a breaker', async () => {
   await shop.setPolicy({ circuitBreaker: { consecutiveFailures: 5, openFor: '60s' } });

@@ -47,7 +47,7 @@ afterAll(async () => {
 });
 
 test('the dependency is rolled completely: no idempotent request fails, none is delayed by more than the connect timeout', async () => {
-  const stop = await shop.startLoad({ concurrency: 6, pauseMs: 10 });
+  const stop = await shop.startLoad({ concurrency: 6, pauseMs: 10, dueMs: CONNECT_TIMEOUT_MS });
   const before = (await listPods(shop.namespace, 'app=payments')).map((pod) => pod.metadata.name);
   await kubectl('-n', shop.namespace, 'rollout', 'restart', 'deployment/payments');
   await kubectl('-n', shop.namespace, 'rollout', 'status', 'deployment/payments', '--timeout=60s');
@@ -62,7 +62,7 @@ test('the dependency is rolled completely: no idempotent request fails, none is 
   expect(report.calls).toBeGreaterThan(2_000);
   expect(report.errors).toEqual({});
   expect(Object.keys(report.statuses)).toEqual(['200']);
-  expect(report.maxMs).toBeLessThan(CONNECT_TIMEOUT_MS + 100);
+  expect(report.maxAfterDueMs).toBeLessThan(100);
   for (const name of before) expect(report.details.at(-1)?.servedBy).not.toBe(name);
 }, 150_000);
 
@@ -99,15 +99,9 @@ test('a sidecar container that restarts still enforces the last plan', async () 
 
 test('the kill switch works by hand, is kept over a restart, and can be taken back', async () => {
   expect((await shop.load({ requests: 3 })).reasons).toEqual({ 'circuit-open': 3 });
-  const started = Date.now();
   await shop.breakwater('disable');
-  await eventually(
-    'calls pass again',
-    1_000,
-    async () => ((await shop.load({ requests: 1 })).statuses['200'] === 1 ? true : undefined),
-    50,
-  );
-  expect(Date.now() - started).toBeLessThan(2_000);
+  // The command answers when it is so.
+  expect((await shop.load({ requests: 3 })).statuses).toEqual({ 200: 3 });
   expect(await shop.breakwater('status')).toMatch(/disabled/i);
 
   const pod = await shop.checkout();

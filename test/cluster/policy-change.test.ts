@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { REAL_TIME } from './harness/real-time.ts';
 import { Shop } from './harness/shop.ts';
 
 let shop: Shop;
@@ -14,7 +15,7 @@ beforeAll(async () => {
 });
 afterAll(() => shop?.close());
 
-test('a changed policy reaches the sidecar within a second, and no request is dropped', async () => {
+test('a changed policy reaches the sidecar within a second, and no request is dropped', REAL_TIME, async () => {
   const stop = await shop.startLoad({ concurrency: 8, pauseMs: 2 });
   const stopProbes = await shop.startLoad({
     url: 'http://payments:8080/probe',

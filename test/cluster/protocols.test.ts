@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { apply, exec, listPods } from './harness/kube.ts';
 import { DEBIAN_IMAGE, deployment, service, serviceDependency } from './harness/objects.ts';
+import { REAL_TIME } from './harness/real-time.ts';
 import { deleteNamespace, freshNamespace, isInjected, untilCondition, untilReady } from './harness/shop.ts';
 
 const NAMESPACE = 'test-protocols';
@@ -109,13 +110,13 @@ describe.each(['declared', 'undeclared', 'without'])('%s', (app) => {
     expect(await converse(app, 'websocket')).toEqual({ received: 100, bigIsEqual: true, code: 1000 });
   });
 
-  test('server-sent events arrive as they are sent', async () => {
+  test('server-sent events arrive as they are sent', REAL_TIME, async () => {
     const { events, maxDelayMs } = await converse(app, 'events');
     expect(events).toBe(20);
     expect(maxDelayMs).toBeLessThan(150);
   });
 
-  test('a server that speaks first', async () => {
+  test('a server that speaks first', REAL_TIME, async () => {
     const { received, greetingMs } = await converse(app, 'speaks-first');
     expect(received).toBe('220 breakwater-test ready\r\n221 bye\r\n');
     expect(greetingMs).toBeLessThan(200);

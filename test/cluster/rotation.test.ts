@@ -1,9 +1,9 @@
 // Certificates that live two minutes: the authority is renewed three times while pods are created, with a webhook that may not fail, and
 // while the pods of the first day live on, lose their sidecar's process, and lose all that it had been told.
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
+import { bundleOf, createPods } from './harness/creation.ts';
 import { killContainer } from './harness/kill.ts';
 import { api, apiText, exec, kubectl, type Pod, podProxy } from './harness/kube.ts';
-import { podTemplate } from './harness/objects.ts';
 import {
   ADMIN_PORT,
   isInjected,
@@ -14,8 +14,9 @@ import {
   untilCondition,
   untilReady,
 } from './harness/shop.ts';
+import { setFailurePolicy } from './harness/webhook.ts';
 import { OPERATOR_DEPLOYMENT, OPERATOR_REPLICAS, SYSTEM_NAMESPACE } from './install.ts';
-import { eventually, sleep } from './shell.ts';
+import { eventually } from './shell.ts';
 
 const AUTHORITY_LIFETIME_SECONDS = 120;
 const SERVING_LIFETIME_SECONDS = 60;
@@ -27,10 +28,8 @@ const OPERATOR = 'app.kubernetes.io/component=operator';
 const SIDECAR = 'breakwater';
 const STATE_DIRECTORY = '/var/run/breakwater';
 const FIRST_PODS = 3;
-const CREATORS = 3;
 
 const SECRET = `/api/v1/namespaces/${SYSTEM_NAMESPACE}/secrets/breakwater-certificates`;
-const WEBHOOK = '/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/breakwater-injector';
 
 /** What the operator stores of its certificates, without what is secret. */
 interface State {
@@ -67,11 +66,6 @@ async function beginAnew(environment: readonly string[]): Promise<void> {
   await untilReady(SYSTEM_NAMESPACE, OPERATOR, OPERATOR_REPLICAS);
 }
 
-async function setFailurePolicy(failurePolicy: 'Fail' | 'Ignore'): Promise<void> {
-  const patch = [{ op: 'replace', path: '/webhooks/0/failurePolicy', value: failurePolicy }];
-  await api('PATCH', WEBHOOK, patch, 'application/json-patch+json');
-}
-
 async function state(): Promise<State> {
   const { data } = await api<{ data: Record<string, string> }>('GET', SECRET);
   return JSON.parse(Buffer.from(data['certificates.json'] ?? '', 'base64').toString('utf8')) as State;
@@ -91,11 +85,6 @@ async function changeReaches(sidecars: number): Promise<void> {
 }
 
 const isCheckout = 'app=checkout';
-
-const bundleOf = (pod: Pod): string =>
-  pod.spec.initContainers
-    ?.find(({ name }) => name === SIDECAR)
-    ?.env?.find(({ name }) => name === 'BREAKWATER_CA_BUNDLE')?.value ?? '';
 
 /** Ids of the authorities that a pod was born with, newest first, as the operator stores them. */
 const bornWith = (pod: Pod, { authorities }: State): string[] =>
@@ -128,34 +117,8 @@ async function restart(name: string): Promise<string> {
   return logOf(pod);
 }
 
-/** Creates pods until it is stopped, as far as the API server goes without keeping them; the webhook is asked for each. */
-function createPods() {
-  const found = { injected: 0, bundles: new Set<string>(), failures: [] as string[] };
-  const over = new AbortController();
-  const template = podTemplate({ namespace: shop.namespace, name: 'checkout', script: undefined });
-  const create = async () => {
-    const pods = `/api/v1/namespaces/${shop.namespace}/pods?dryRun=All`;
-    const metadata = { ...template.metadata, generateName: 'checkout-' };
-    const pod = await api<Pod>('POST', pods, { apiVersion: 'v1', kind: 'Pod', ...template, metadata });
-    if (!isInjected(pod)) throw new Error('a pod was not injected');
-    found.injected += 1;
-    found.bundles.add(bundleOf(pod));
-  };
-  const creating = Array.from({ length: CREATORS }, async () => {
-    while (!over.signal.aborted) {
-      await create().catch((error: unknown) => found.failures.push(`${new Date().toISOString()} ${String(error)}`));
-      await sleep(100);
-    }
-  });
-  return async () => {
-    over.abort();
-    await Promise.all(creating);
-    return found;
-  };
-}
-
 test('the authority is renewed three times: every pod is injected, and every sidecar stays or comes back', async () => {
-  const stop = createPods();
+  const stop = createPods(shop.namespace, 'checkout');
   onTestFinished(async () => void (await stop()));
   const first = await untilReady(shop.namespace, isCheckout, FIRST_PODS);
   const [emptied, kept, untouched] = first;
