@@ -169,6 +169,41 @@ const circuit = z.object({
   }).optional(),
 });
 
+const excludedEndpoints = z.object({
+  dependency: text(
+    'Which dependency: the name of the entry; "<namespace>/<ServiceDependency>/<entry>" in the status of a policy.',
+    768,
+  ),
+  rule: text('Rule whose block it is, or base; "<namespace>/<policy>/<rule>" where several policies name one.', 512),
+  state: z.enum(['Ejected', 'Unhealthy']).meta({
+    description: 'Ejected: by outlierDetection, for a while. Unhealthy: by healthCheck, until they pass it again.',
+  }),
+  endpoints: integer({
+    description: 'How many endpoints are out in one sidecar; in the one that has the most out.',
+    min: 1,
+    max: 1_000_000,
+  }),
+  totalEndpoints: integer({ description: 'Of how many that it knows.', min: 1, max: 1_000_000 }),
+  sidecars: integer({ description: 'In how many sidecars any is out.', min: 1, max: 1_000_000 }),
+  totalSidecars: integer({ description: 'Of how many that have this block.', min: 1, max: 1_000_000 }),
+  panickingSidecars: integer({
+    description: 'How many of these use all endpoints nevertheless, for too few are left; absent where none does.',
+    min: 1,
+    max: 1_000_000,
+  }).optional(),
+  since: time('When the first of those that are out now went out, RFC 3339.').optional(),
+  names: mapList(
+    z
+      .object({
+        endpoint: text('ADDRESS:PORT.', 64),
+        sidecars: integer({ description: 'In how many sidecars it is named.', min: 1, max: 1_000_000 }),
+        reason: text('Why it is out, as most of them say.', 256),
+      })
+      .meta({ description: 'One endpoint.' }),
+    { description: 'Some of these endpoints, those of most sidecars first.', keys: ['endpoint'], max: 3 },
+  ).optional(),
+});
+
 /** What the status of both kinds tells. The texts are what `kubectl get` prints. */
 export const commonStatus = {
   observedGeneration: integer({
@@ -200,6 +235,15 @@ export const commonStatus = {
     keys: ['dependency', 'rule', 'state'],
     max: 256,
   }).optional(),
+  excludedEndpoints: mapList(
+    excludedEndpoints.meta({ description: 'Endpoints of one dependency that get no calls in some sidecars.' }),
+    {
+      description:
+        'Endpoints that are ejected or unhealthy: how many, in how many sidecars, since when, and some of them by name. Written at the pace of circuits.',
+      keys: ['dependency', 'rule', 'state'],
+      max: 64,
+    },
+  ).optional(),
 };
 
 /**

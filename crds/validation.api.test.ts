@@ -199,6 +199,20 @@ describe('status', () => {
       // As an operator of an earlier version wrote it.
       { dependency: 'payments', rule: 'charge', state: 'HalfOpen', sidecars: 2 },
     ],
+    excludedEndpoints: [
+      {
+        dependency: 'payments',
+        rule: 'base',
+        state: 'Ejected',
+        endpoints: 2,
+        totalEndpoints: 5,
+        sidecars: 3,
+        totalSidecars: 12,
+        panickingSidecars: 1,
+        since: at,
+        names: [{ endpoint: '10.0.0.2:8080', sidecars: 3, reason: '5 consecutive failures (last: Reset)' }],
+      },
+    ],
   };
 
   test('is written through its own resource only, and kubectl get shows it', async () => {
@@ -243,7 +257,10 @@ describe('status', () => {
 
   test('that does not fit is refused', async () => {
     const patch = JSON.stringify({
-      status: { circuits: [{ dependency: 'payments', rule: 'base', state: 'Ajar', sidecars: 2 }] },
+      status: {
+        circuits: [{ dependency: 'payments', rule: 'base', state: 'Ajar', sidecars: 2 }],
+        excludedEndpoints: status.excludedEndpoints.map((one) => ({ ...one, state: 'Tired' })),
+      },
     });
     const value = example('servicedependency');
     await plane.kubectl(
@@ -263,6 +280,7 @@ describe('status', () => {
     ]);
     expect(code).toBe(1);
     expect(stderr).toContain('status.circuits[0].state: Unsupported value: "Ajar"');
+    expect(stderr).toContain('status.excludedEndpoints[0].state: Unsupported value: "Tired"');
   });
 });
 

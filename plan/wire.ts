@@ -84,6 +84,29 @@ export function isForced(state: CircuitState): boolean {
 /** Unix time in milliseconds that a Date can hold: what goes into a status must be a time. */
 const unixMs = z.number().int().min(0).max(8_640_000_000_000_000);
 
+/** Endpoints of a dependency that are told by name, of those that get no calls. */
+export const MAX_EXCLUDED_NAMES = 3;
+
+const endpointCount = z.number().int().min(0).max(1_000_000);
+
+/** Endpoints of one dependency that get no calls by one state: ejected by outlier detection, or unhealthy by health checks. */
+const exclusion = z.object({
+  dependency: z.string().max(768),
+  /** Of the outlier detection or the health checks. */
+  stateKey: z.string().max(1024),
+  endpoints: endpointCount.min(1),
+  /** Of how many that there are. */
+  totalEndpoints: endpointCount,
+  /** When the first of those that are out now went out. */
+  since: unixMs,
+  /** Too few are left, so that all are used. */
+  panicking: z.boolean(),
+  /** Some of them, the first by name. */
+  names: boundedList(z.object({ endpoint: z.string().max(64), reason: z.string().max(256) }), {
+    max: MAX_EXCLUDED_NAMES,
+  }),
+});
+
 /**
  * All circuits of a sidecar that are not closed and act; what is absent is closed. Sent on change, and again on every new plan stream.
  * Optional is what sidecars of earlier versions do not send.
@@ -107,6 +130,8 @@ export const circuitReport = z.object({
     }),
     { max: PLAN_LIMITS.dependencies * 4 },
   ),
+  /** All endpoints of a sidecar that get no calls; absent: there are none. */
+  exclusions: boundedList(exclusion, { max: PLAN_LIMITS.dependencies * 2 }).optional(),
 });
 export type CircuitReport = z.infer<typeof circuitReport>;
 

@@ -67,6 +67,21 @@ export interface ChoiceView {
   enforced: boolean;
 }
 
+/** Endpoints of a dependency that get no calls by one state: what the operator is told. */
+export interface ExclusionView {
+  dependency: string;
+  /** Of the outlier detection or the health checks. */
+  stateKey: string;
+  endpoints: number;
+  totalEndpoints: number;
+  /** When the first of those that are out now went out. */
+  sinceUnixMs: number;
+  /** Too few are left: all are used. */
+  panicking: boolean;
+  /** A few of them, the first by name. */
+  names: readonly { endpoint: string; reason: string }[];
+}
+
 /** A limit that is found by measuring, as status shows it. */
 export interface AdaptiveLimitView {
   dependency: string;
@@ -125,6 +140,10 @@ export interface DataPlane {
   load(): LoadView;
   /** Called on every change of any circuit's state; not where a plan takes one away. */
   onCircuitChange(listener: (circuit: CircuitView) => void): void;
+  /** Where any endpoint gets no calls, and that is enforced. */
+  exclusions(): ExclusionView[];
+  /** Called on every change of `exclusions`, some time later. */
+  onExclusionChange(listener: () => void): void;
   capture(): CaptureView;
   /** Where each dependency listens in standalone mode: name of the entry → "127.0.0.1:PORT". Empty on a cluster. */
   addresses(): Record<string, string>;

@@ -2,6 +2,7 @@ import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { type AcknowledgementReport, type CircuitReport, circuitReport } from '../../plan/wire.ts';
 import { SESSION_GRACE_MS, Sessions } from './acknowledgements.ts';
+import type { ReportedExclusion } from './exclusions.ts';
 import { podA, podB, result, workload } from './fixtures.ts';
 import { type PlanSnapshot, Snapshots } from './snapshots.ts';
 
@@ -218,4 +219,118 @@ test.each([
   ['a reason without end', { reason: 'x'.repeat(257) }],
 ])('a report with %s is refused', (_what, more) => {
   expect(circuitReport.safeParse({ circuits: [circuit(more)] }).success).toBe(false);
+});
+
+const exclusion = (more: Partial<ReportedExclusion> = {}): ReportedExclusion => ({
+  dependency: 'shop/checkout/payments',
+  stateKey: 'outlierDetection:base',
+  endpoints: 1,
+  totalEndpoints: 5,
+  since: 1000,
+  panicking: false,
+  names: [{ endpoint: '10.0.0.2:8080', reason: '5 consecutive failures' }],
+  ...more,
+});
+
+test('excluded endpoints add up over pods; those of states that are not in the plan do not count', () => {
+  const sessions = new Sessions();
+  const { plan, planOf } = published('v1');
+  sessions.opened(podA, CHECKOUT, 'plan', 0);
+  sessions.opened(podB, CHECKOUT, 'plan', 0);
+  sessions.opened({ namespace: 'shop', name: 'checkout-c', uid: 'uid-c' }, CHECKOUT, 'plan', 0);
+  const foreign = exclusion({ dependency: 'billing/ledger/database' });
+  const unknown = exclusion({ stateKey: 'healthCheck:base' });
+  const report = (...exclusions: ReportedExclusion[]): CircuitReport => ({ circuits: [], exclusions });
+  expect(sessions.report(podA, plan, report(exclusion(), foreign, unknown), 0)).toBe(true);
+  // One that is told twice counts once.
+  expect(sessions.report(podA, plan, report(exclusion(), exclusion(), foreign), 0)).toBe(false);
+  const worse = exclusion({
+    endpoints: 3,
+    totalEndpoints: 4,
+    since: 500,
+    panicking: true,
+    names: [
+      { endpoint: '10.0.0.1:8080', reason: 'success rate' },
+      { endpoint: '10.0.0.2:8080', reason: 'another\nline' },
+      { endpoint: '10.0.0.3:8080', reason: 'success rate' },
+    ],
+  });
+  sessions.report(podB, plan, report(worse), 0);
+  expect(sessions.exclusions(planOf)).toEqual([
+    {
+      dependencyId: 'shop/checkout/payments',
+      stateKey: 'outlierDetection:base',
+      sidecars: 2,
+      totalSidecars: 3,
+      panickingSidecars: 1,
+      endpoints: 3,
+      totalEndpoints: 4,
+      sinceUnixMs: 500,
+      names: [
+        { endpoint: '10.0.0.2:8080', sidecars: 2, reason: '5 consecutive failures' },
+        { endpoint: '10.0.0.1:8080', sidecars: 1, reason: 'success rate' },
+        { endpoint: '10.0.0.3:8080', sidecars: 1, reason: 'success rate' },
+      ],
+    },
+  ]);
+  // A report without them says that there are none.
+  expect(sessions.report(podA, plan, { circuits: [] }, 0)).toBe(true);
+  expect(sessions.exclusions(planOf)).toMatchObject([{ sidecars: 1 }]);
+  const without: PlanSnapshot = { ...plan, exclusions: new Map() };
+  expect(sessions.exclusions(() => without)).toEqual([]);
+  sessions.gone(podB);
+  expect(sessions.exclusions(planOf)).toEqual([]);
+});
+
+test('no report brings more excluded endpoints into the summary than the plan knows states, whatever it says', () => {
+  const { plan, planOf } = published('v1');
+  const reported = fc.record({
+    dependency: fc.constantFrom('shop/checkout/payments', 'billing/ledger/database', ''),
+    stateKey: fc.constantFrom('outlierDetection:base', 'healthCheck:base', ''),
+    endpoints: fc.integer({ min: 1, max: 1_000_000 }),
+    totalEndpoints: fc.integer({ min: 0, max: 1_000_000 }),
+    since: fc.nat(),
+    panicking: fc.boolean(),
+    names: fc.array(
+      fc.record({ endpoint: fc.constantFrom('a', 'b', 'c', 'd', '\n'), reason: fc.string({ maxLength: 256 }) }),
+      { maxLength: 3 },
+    ),
+  });
+  const pods = [podA, podB, { namespace: 'shop', name: 'checkout-c', uid: 'uid-c' }];
+  fc.assert(
+    fc.property(fc.array(fc.array(reported), { minLength: 3, maxLength: 3 }), (all) => {
+      const summaryOf = (order: readonly number[]) => {
+        const sessions = new Sessions();
+        for (const nth of order) {
+          const pod = pods[nth] ?? podA;
+          sessions.report(pod, plan, { circuits: [], exclusions: all[nth] ?? [] }, 0);
+        }
+        return sessions.exclusions(planOf);
+      };
+      const summaries = summaryOf([0, 1, 2]);
+      expect(summaries.length).toBeLessThanOrEqual(1);
+      for (const { sidecars, totalSidecars, panickingSidecars, endpoints, totalEndpoints, names } of summaries) {
+        expect(sidecars).toBeLessThanOrEqual(totalSidecars);
+        expect(panickingSidecars).toBeLessThanOrEqual(sidecars);
+        expect(endpoints).toBeLessThanOrEqual(totalEndpoints);
+        expect(names.length).toBeLessThanOrEqual(3);
+        expect(new Set(names.map(({ endpoint }) => endpoint)).size).toBe(names.length);
+        for (const { reason, sidecars: times } of names) {
+          expect(times).toBeLessThanOrEqual(sidecars);
+          expect(reason).not.toMatch(/\n/);
+        }
+      }
+      expect(summaryOf([2, 0, 1])).toEqual(summaries);
+    }),
+  );
+});
+
+test.each([
+  ['no endpoint', { endpoints: 0 }],
+  ['a time that no Date can hold', { since: Number.MAX_SAFE_INTEGER }],
+  ['a name without end', { names: [{ endpoint: 'x'.repeat(65), reason: '' }] }],
+  ['many names', { names: ['a', 'b', 'c', 'd'].map((endpoint) => ({ endpoint, reason: '' })) }],
+])('excluded endpoints with %s are refused', (_what, more) => {
+  expect(circuitReport.safeParse({ circuits: [], exclusions: [exclusion()] }).success).toBe(true);
+  expect(circuitReport.safeParse({ circuits: [], exclusions: [exclusion(more)] }).success).toBe(false);
 });

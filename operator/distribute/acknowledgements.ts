@@ -1,10 +1,19 @@
-// What the sidecars say of themselves: which version each applied, and which of its circuits are not closed. Kept per pod, and forgotten a
-// while after its last stream ended, so that a sidecar that only reconnects is never missing in between. What other replicas know of theirs is
-// added up with it: of a pod that several know, the one to which it came last is right.
+// What the sidecars say of themselves: which version each applied, which of its circuits are not closed, and which endpoints get no calls.
+// Kept per pod, and forgotten a while after its last stream ended, so that a sidecar that only reconnects is never missing in between. What
+// other replicas know of theirs is added up with it: of a pod that several know, the one to which it came last is right.
 //
-// Nothing here trusts a sidecar further than its own workload: circuits that are not in its plan do not count, and each counts once.
+// Nothing here trusts a sidecar further than its own workload: state that is not in its plan does not count, and each counts once.
 import type { AcknowledgementReport, CircuitReport, CircuitState } from '../../plan/wire.ts';
 import type { PodIdentity } from './authenticate.ts';
+import {
+  type ExclusionSummary,
+  exclusionKey,
+  isKnown,
+  knownExclusions,
+  mostFrequent,
+  type ReportedExclusion,
+  summariseExclusions,
+} from './exclusions.ts';
 import type { StreamKind } from './metrics.ts';
 import type { PlanSnapshot } from './snapshots.ts';
 
@@ -26,6 +35,7 @@ export interface Session {
   endpoints: { version: string; applied: boolean; message: string } | undefined;
   locallyDisabled: boolean;
   circuits: CircuitReport['circuits'];
+  exclusions: readonly ReportedExclusion[];
 }
 
 /** How far one workload's sidecars are with its current plan. */
@@ -99,14 +109,6 @@ function summarise(reports: readonly [ReportedCircuit, ...ReportedCircuit[]], to
 /** Without spreading into Math.min: as many arguments as sidecars may be more than the stack holds. */
 function least(numbers: readonly number[]): number {
   return numbers.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY);
-}
-
-/** Of equally frequent texts the first by their order, so that it does not change from look to look. */
-function mostFrequent(texts: readonly string[]): string {
-  const counts = new Map<string, number>();
-  for (const text of texts) counts.set(text, (counts.get(text) ?? 0) + 1);
-  const [most] = [...counts].toSorted(([a, x], [b, y]) => y - x || (a < b ? -1 : 1));
-  return most?.[0] ?? '';
 }
 
 /** Whether the pod of both came to the replica of `a` after it came to that of `b`. */
@@ -219,8 +221,12 @@ export class Sessions {
       byKey.set(circuitKey(circuit), { ...circuit, reason: oneLine(circuit.reason) });
     }
     const circuits = [...byKey.values()];
-    const changed = JSON.stringify(circuits) !== JSON.stringify(session.circuits);
+    const exclusions = knownExclusions(plan, report.exclusions ?? [], oneLine);
+    const changed =
+      JSON.stringify(circuits) !== JSON.stringify(session.circuits) ||
+      JSON.stringify(exclusions) !== JSON.stringify(session.exclusions);
     session.circuits = circuits;
+    session.exclusions = exclusions;
     if (changed) this.#touch(session);
     return changed;
   }
@@ -265,7 +271,7 @@ export class Sessions {
         else same.push(circuit);
       }
     }
-    const totals = this.#totals(planOf);
+    const totals = this.#totals((workloadId) => planOf(workloadId)?.circuits);
     return [...reports]
       .toSorted(([a], [b]) => (a < b ? -1 : 1))
       .flatMap(([, [first, ...others]]) =>
@@ -273,13 +279,34 @@ export class Sessions {
       );
   }
 
-  /** By circuit key: how many sidecars have the circuit. */
-  #totals(planOf: (workloadId: string) => PlanSnapshot | undefined): ReadonlyMap<string, number> {
+  /** Endpoints that get no calls, over all pods, sorted. */
+  exclusions(planOf: (workloadId: string) => PlanSnapshot | undefined): ExclusionSummary[] {
+    const reports = new Map<string, [ReportedExclusion, ...ReportedExclusion[]]>();
+    for (const session of this.#everywhere()) {
+      const plan = planOf(session.workloadId);
+      for (const exclusion of session.exclusions) {
+        if (plan === undefined || !isKnown(plan, exclusion)) continue;
+        const key = exclusionKey(exclusion);
+        const same = reports.get(key);
+        if (same === undefined) reports.set(key, [exclusion]);
+        else same.push(exclusion);
+      }
+    }
+    const totals = this.#totals((workloadId) => planOf(workloadId)?.exclusions);
+    return [...reports]
+      .toSorted(([a], [b]) => (a < b ? -1 : 1))
+      .map(([key, same]) => summariseExclusions(same, totals.get(key) ?? 0));
+  }
+
+  /** By dependency and state key: how many sidecars have that state. */
+  #totals(
+    statesOf: (workloadId: string) => ReadonlyMap<string, ReadonlySet<string>> | undefined,
+  ): ReadonlyMap<string, number> {
     const sidecars = new Map<string, number>();
     for (const { workloadId } of this.#everywhere()) sidecars.set(workloadId, (sidecars.get(workloadId) ?? 0) + 1);
     const totals = new Map<string, number>();
     for (const [workloadId, count] of sidecars) {
-      for (const [dependency, stateKeys] of planOf(workloadId)?.circuits ?? []) {
+      for (const [dependency, stateKeys] of statesOf(workloadId) ?? []) {
         for (const stateKey of stateKeys) {
           const key = circuitKey({ dependency, stateKey });
           totals.set(key, (totals.get(key) ?? 0) + count);
@@ -323,6 +350,7 @@ export class Sessions {
       endpoints: undefined,
       locallyDisabled: known?.locallyDisabled ?? false,
       circuits: [],
+      exclusions: [],
     };
     this.#byUid.set(pod.uid, session);
     return session;

@@ -6,6 +6,7 @@ import type { Logger } from '../../runtime/log.ts';
 import type { CompiledWorkload, CompileResult } from '../compile/result.ts';
 import { type AppliedSummary, type CircuitSummary, type Session, Sessions } from './acknowledgements.ts';
 import type { Authenticator, PodIdentity, Refusal } from './authenticate.ts';
+import type { ExclusionSummary } from './exclusions.ts';
 import type { DistributorMetrics, StreamKind } from './metrics.ts';
 import { type EndpointsSnapshot, type PlanSnapshot, Snapshots } from './snapshots.ts';
 import { EndpointsSource, PlanSource, type Sent } from './sources.ts';
@@ -60,6 +61,7 @@ export interface Summaries {
   /** Key: id of the workload. Only workloads with sidecars, or with a plan that cannot be sent. */
   applied: ReadonlyMap<string, AppliedSummary>;
   circuits: readonly CircuitSummary[];
+  exclusions: readonly ExclusionSummary[];
 }
 
 export type EndReason = 'TokenExpired' | 'PodGone' | 'WorkloadChanged' | 'Replaced' | 'Shutdown';
@@ -151,6 +153,7 @@ export class Distributor {
     return {
       applied: this.#sessions.applied(planOf, this.#snapshots.tooLarge),
       circuits: this.#sessions.circuits(planOf),
+      exclusions: this.#sessions.exclusions(planOf),
     };
   }
 

@@ -3,6 +3,7 @@ import type { EndpointSet } from '../../plan/endpoints.ts';
 import { type DependencyPlan, PLAN_FORMAT_VERSION } from '../../plan/plan.ts';
 import { NO_BLOCKS } from '../../plan/policies/blocks.ts';
 import type { CircuitBreakerPlan } from '../../plan/policies/circuit-breaker.ts';
+import type { OutlierDetectionPlan } from '../../plan/policies/outlier-detection.ts';
 import type { CompiledWorkload, CompileResult } from '../compile/result.ts';
 import type { PodIdentity } from './authenticate.ts';
 
@@ -22,6 +23,19 @@ const CIRCUIT: CircuitBreakerPlan = {
   halfOpenSuccesses: 2,
   halfOpenProbeTimeoutMs: 5000,
   force: null,
+};
+
+const DETECTION: OutlierDetectionPlan = {
+  stateKey: 'outlierDetection:base',
+  failureOn: ['ConnectFailure'],
+  consecutiveFailures: 5,
+  consecutiveLocalOriginFailures: 0,
+  successRate: null,
+  intervalMs: 10_000,
+  maxEjectionPercent: 50,
+  ejectForMs: 30_000,
+  maxEjectForMs: 300_000,
+  panicThresholdPercent: 50,
 };
 
 export function dependency(name: string): DependencyPlan {
@@ -48,6 +62,7 @@ export function dependency(name: string): DependencyPlan {
         timeouts: { requestMs: 0, attemptMs: 0, connectMs: 2000, idleMs: 300_000, opaqueIdleMs: 3_600_000 },
         ...NO_BLOCKS,
         circuitBreaker: CIRCUIT,
+        outlierDetection: DETECTION,
         sources: {},
       },
     ],

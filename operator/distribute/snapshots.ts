@@ -17,6 +17,8 @@ export interface PlanSnapshot {
   publishedAtMs: number;
   /** State keys of the circuits of each dependency in it: what a sidecar may report on. */
   circuits: ReadonlyMap<string, ReadonlySet<string>>;
+  /** The same of what takes endpoints out of the choice: outlier detection and health checks. */
+  exclusions: ReadonlyMap<string, ReadonlySet<string>>;
   endpointKeys: readonly string[];
 }
 
@@ -74,6 +76,14 @@ function circuitKeys({ policies }: DependencyPlan): ReadonlySet<string> {
     policies
       .flatMap(({ circuitBreaker, shadow }) => [circuitBreaker, shadow?.circuitBreaker ?? null])
       .flatMap((circuit) => (circuit === null ? [] : [circuit.stateKey])),
+  );
+}
+
+function exclusionKeys({ policies }: DependencyPlan): ReadonlySet<string> {
+  return new Set(
+    policies.flatMap(({ outlierDetection, healthCheck }) =>
+      [outlierDetection, healthCheck].flatMap((block) => block?.stateKey ?? []),
+    ),
   );
 }
 
@@ -215,6 +225,7 @@ export class Snapshots {
       frame,
       publishedAtMs: nowMs,
       circuits: new Map(workload.plan.dependencies.map((dependency) => [dependency.id, circuitKeys(dependency)])),
+      exclusions: new Map(workload.plan.dependencies.map((dependency) => [dependency.id, exclusionKeys(dependency)])),
       endpointKeys: workload.endpointKeys,
     };
   }

@@ -272,7 +272,18 @@ test('reports reach the summaries', async () => {
     since: 5,
     reason: 'SlowCalls',
   };
-  expect((await ask('POST', PATHS.circuits, json(podA), JSON.stringify({ circuits: [circuit] }))).status).toBe(204);
+  const exclusion = {
+    dependency: 'shop/checkout/payments',
+    stateKey: 'outlierDetection:base',
+    endpoints: 1,
+    totalEndpoints: 3,
+    since: 5,
+    panicking: false,
+    names: [{ endpoint: '10.0.0.2:8080', reason: 'success rate' }],
+  };
+  const report = JSON.stringify({ circuits: [circuit], exclusions: [exclusion] });
+  expect((await ask('POST', PATHS.circuits, json(podA), report)).status).toBe(204);
   expect(distributor.summaries().applied.get('shop/checkout')).toMatchObject({ applied: 1, of: 1 });
   expect(distributor.summaries().circuits).toMatchObject([{ state: 'Open', sidecars: 1, reason: 'SlowCalls' }]);
+  expect(distributor.summaries().exclusions).toMatchObject([{ sidecars: 1, endpoints: 1, names: [{ sidecars: 1 }] }]);
 });

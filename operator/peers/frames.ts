@@ -24,6 +24,8 @@ const peerSession = z.object({
   endpoints: applied,
   locallyDisabled: z.boolean(),
   circuits: circuitReport.shape.circuits,
+  /** Absent where there are none, and of a replica that does not know them. */
+  exclusions: circuitReport.shape.exclusions,
   /** Whether a stream of plans is open, and how long ago the last one opened; null: none ever did. */
   hasPlanStream: z.boolean(),
   planOpenedMsAgo: durationMs.nullable(),

@@ -57,6 +57,7 @@ export class SessionSource implements Source {
 function toPeerSession(session: Readonly<Session>, nowMs: MonotonicMs): PeerSession {
   const { pod, workloadId, plan, endpoints, locallyDisabled, circuits, planStreams, planOpenedMs, idleSinceMs } =
     session;
+  const exclusions = session.exclusions.length === 0 ? undefined : [...session.exclusions];
   return {
     pod,
     workloadId,
@@ -64,6 +65,7 @@ function toPeerSession(session: Readonly<Session>, nowMs: MonotonicMs): PeerSess
     endpoints: endpoints ?? null,
     locallyDisabled,
     circuits,
+    exclusions,
     hasPlanStream: planStreams > 0,
     planOpenedMsAgo: planOpenedMs === Number.NEGATIVE_INFINITY ? null : Math.max(0, nowMs - planOpenedMs),
     idleForMs: idleSinceMs === Number.POSITIVE_INFINITY ? null : Math.max(0, nowMs - idleSinceMs),

@@ -76,6 +76,7 @@ function put(sessions: Map<string, Session>, said: PeerSession, nowMs: Monotonic
     endpoints: endpoints ?? undefined,
     locallyDisabled,
     circuits,
+    exclusions: said.exclusions ?? [],
     streams: idleForMs === null ? 1 : 0,
     planStreams: hasPlanStream ? 1 : 0,
     planOpenedMs: planOpenedMsAgo === null ? Number.NEGATIVE_INFINITY : nowMs - planOpenedMsAgo,

@@ -95,7 +95,17 @@ describe('a table of another replica', () => {
               since: taken.since,
               reason: 'r',
             };
-            sessions.report(taken.pod, plan, { circuits: [circuit] }, nowMs);
+            const exclusion = {
+              dependency: 'shop/checkout/payments',
+              stateKey: 'outlierDetection:base',
+              endpoints: 1,
+              totalEndpoints: 2,
+              since: taken.since,
+              panicking: false,
+              names: [{ endpoint: '10.0.0.2:8080', reason: 'r' }],
+            };
+            const exclusions = taken.since % 2 === 0 ? [exclusion] : [];
+            sessions.report(taken.pod, plan, { circuits: [circuit], exclusions }, nowMs);
           } else if (taken.do === 'gone') sessions.gone(taken.pod);
           else if (taken.do === 'expire') sessions.expire((nowMs += taken.afterMs));
           else {

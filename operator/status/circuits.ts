@@ -28,22 +28,34 @@ export function openCircuits(
 ): OpenCircuit[] {
   const nowUnixMs = Date.parse(now);
   const open = circuits.filter((it) => isShadowKey(it.stateKey) === isShadow && concerns(it.dependencyId));
-  const keysByName = new Map<string, Set<string>>();
-  for (const { dependencyId, stateKey } of open) {
-    const name = `${dependencyId} ${shortRule(stateKey)}`;
-    keysByName.set(name, (keysByName.get(name) ?? new Set()).add(stateKey));
-  }
+  const nameOf = names(kind, open);
   const entries = open.flatMap((circuit) => {
-    const { dependencyId, stateKey, state } = circuit;
-    if (state === 'Closed') return [];
-    const short = shortRule(stateKey);
-    const isUnique = keysByName.get(`${dependencyId} ${short}`)?.size === 1;
-    const rule = fitted(isUnique ? short : qualifiedRule(stateKey));
-    const dependency = kind === 'ServiceDependency' ? entryOf(dependencyId) : dependencyId;
-    return [{ dependency, rule, state, ...detailsOf(circuit, nowUnixMs) }];
+    const { state } = circuit;
+    return state === 'Closed' ? [] : [{ ...nameOf(circuit), state, ...detailsOf(circuit, nowUnixMs) }];
   });
   const order = ({ dependency, rule, state }: OpenCircuit) => [dependency, rule, state].join('\u0000');
   return entries.sort((a, b) => compareText(order(a), order(b)));
+}
+
+/** State of a block, by the dependency and the key that it belongs to. */
+interface Keyed {
+  dependencyId: string;
+  stateKey: string;
+}
+
+/** What a status of `kind` calls each of `all`: states of one block. A rule is named shortly where that is enough to tell it. */
+export function names(kind: OwnKind, all: readonly Keyed[]): (one: Keyed) => { dependency: string; rule: string } {
+  const keysByName = new Map<string, Set<string>>();
+  for (const { dependencyId, stateKey } of all) {
+    const name = `${dependencyId} ${shortRule(stateKey)}`;
+    keysByName.set(name, (keysByName.get(name) ?? new Set()).add(stateKey));
+  }
+  return ({ dependencyId, stateKey }) => {
+    const short = shortRule(stateKey);
+    const isUnique = keysByName.get(`${dependencyId} ${short}`)?.size === 1;
+    const rule = fitted(isUnique ? short : qualifiedRule(stateKey));
+    return { dependency: kind === 'ServiceDependency' ? entryOf(dependencyId) : dependencyId, rule };
+  };
 }
 
 function detailsOf(circuit: CircuitSummary, nowUnixMs: number): Omit<OpenCircuit, 'dependency' | 'rule' | 'state'> {
@@ -60,7 +72,7 @@ function detailsOf(circuit: CircuitSummary, nowUnixMs: number): Omit<OpenCircuit
 }
 
 /** RFC 3339 to the second; undefined where no clock of a node that works could say so. */
-function timestamp(unixMs: number | undefined, nowUnixMs: number): string | undefined {
+export function timestamp(unixMs: number | undefined, nowUnixMs: number): string | undefined {
   if (unixMs === undefined || unixMs > nowUnixMs + FURTHEST_MS) return undefined;
   return new Date(unixMs).toISOString().replace(/\.\d+Z$/, 'Z');
 }
@@ -90,16 +102,23 @@ function fitted(rule: string): string {
   return rule.length <= MAX_RULE_NAME ? rule : versionOf(rule);
 }
 
-function entryOf(dependencyId: string): string {
+export function entryOf(dependencyId: string): string {
   return dependencyId.slice(dependencyId.lastIndexOf('/') + 1);
 }
 
-/** Whether two statuses differ in nothing but what circuits do: that may change every second for hours, and nobody waits for it. */
+/** Whether two statuses differ in nothing but what circuits and endpoints do: that may change every second for hours, and nobody waits for it. */
 export function differsInCircuitsOnly(before: unknown, after: unknown): boolean {
   return !isSameStatus(before, after) && isSameStatus(withoutCircuits(before), withoutCircuits(after));
 }
 
 function withoutCircuits(status: unknown): unknown {
   if (typeof status !== 'object' || status === null) return status;
-  return { ...status, circuits: undefined, shadowCircuits: undefined, openCircuits: undefined, summary: undefined };
+  return {
+    ...status,
+    circuits: undefined,
+    shadowCircuits: undefined,
+    openCircuits: undefined,
+    excludedEndpoints: undefined,
+    summary: undefined,
+  };
 }

@@ -8,11 +8,12 @@ import type { CompileResult, OwnKind } from '../compile/result.ts';
 import { type Manifest, pod, policy, service, serviceDependency, TARGETS, world } from '../compile/testing.ts';
 import type { World } from '../compile/world.ts';
 import type { CircuitSummary } from '../distribute/acknowledgements.ts';
+import type { ExclusionSummary } from '../distribute/exclusions.ts';
 import { type SidecarReports, type StatusSubject, statusOf } from './conditions.ts';
 
 const T1 = '2026-03-01T10:00:00Z';
 const T2 = '2026-03-01T11:00:00Z';
-const none: SidecarReports = { applied: new Map(), circuits: [] };
+const none: SidecarReports = { applied: new Map(), circuits: [], exclusions: [] };
 
 function reports(
   applied: Record<
@@ -26,11 +27,12 @@ function reports(
     }
   >,
   circuits: SidecarReports['circuits'] = [],
+  exclusions: SidecarReports['exclusions'] = [],
 ): SidecarReports {
   const entries = Object.entries(applied).map(
     ([id, it]) => [id, { nacks: [], locallyDisabled: [], appliedPods: [], ...it }] as const,
   );
-  return { applied: new Map(entries), circuits };
+  return { applied: new Map(entries), circuits, exclusions };
 }
 
 function subjectIn(
@@ -112,6 +114,18 @@ const circuit = (
   nextProbeUnixMs: state === 'Open' ? Date.parse(T1) + 25_900 : undefined,
   reopenings: 1,
   reason: '5 consecutive failures (last: ConnectFailure)',
+  ...more,
+});
+const excluded = (stateKey: string, more: Partial<ExclusionSummary> = {}): ExclusionSummary => ({
+  dependencyId: 'shop/checkout/payments',
+  stateKey,
+  sidecars: 3,
+  totalSidecars: 12,
+  panickingSidecars: 0,
+  endpoints: 2,
+  totalEndpoints: 5,
+  sinceUnixMs: Date.parse(T1) - 5_000,
+  names: [{ endpoint: '10.0.0.2:8080', sidecars: 3, reason: '5 consecutive failures (last: Reset)' }],
   ...more,
 });
 const details = {
@@ -213,6 +227,39 @@ describe('a ServiceDependency', () => {
     expect(made.openCircuits).toBe('payments (charge) Open in 1 of 12');
     expect(made.circuits?.map(({ rule, state }) => `${rule} ${state}`)).toEqual(['charge Open']);
     expect(made.shadowCircuits?.map(({ rule, state }) => `${rule} ${state}`)).toEqual(['base Open', 'charge HalfOpen']);
+  });
+
+  it('says how many endpoints get no calls, in how many sidecars, since when, and names some', () => {
+    const exclusions = [
+      excluded('outlierDetection:base'),
+      excluded('healthCheck:base', { endpoints: 4, panickingSidecars: 1, names: [] }),
+      excluded('outlierDetection:shop/a/charge', { sidecars: 1, endpoints: 1 }),
+      excluded('outlierDetection:shop/b/charge', { sidecars: 1, endpoints: 1 }),
+      excluded('outlierDetection:base', { dependencyId: 'shop/other/payments' }),
+    ];
+    const made = sdep(base, { reports: reports({ 'shop/checkout': { applied: 12, of: 12 } }, [], exclusions) });
+    expect(made.summary).toBe(
+      '1/1 resolved · 12/12 sidecars · payments 2 of 5 endpoints Ejected in 3 of 12, payments 4 of 5 endpoints Unhealthy in 3 of 12 (all used in 1), payments (shop/a/charge) 1 of 5 endpoints Ejected in 1 of 12, payments (shop/b/charge) 1 of 5 endpoints Ejected in 1 of 12',
+    );
+    expect(made.excludedEndpoints?.slice(0, 2)).toEqual([
+      {
+        dependency: 'payments',
+        rule: 'base',
+        state: 'Ejected',
+        endpoints: 2,
+        totalEndpoints: 5,
+        sidecars: 3,
+        totalSidecars: 12,
+        panickingSidecars: undefined,
+        since: '2026-03-01T09:59:55Z',
+        names: [{ endpoint: '10.0.0.2:8080', sidecars: 3, reason: '5 consecutive failures (last: Reset)' }],
+      },
+      expect.objectContaining({ state: 'Unhealthy', endpoints: 4, panickingSidecars: 1, names: undefined }),
+    ]);
+    expect(made.excludedEndpoints).toHaveLength(4);
+    // One bad endpoint is what ejection is for: nothing is wrong with the object.
+    expect(verdicts(made)?.at(-1)).toBe('Ready=True Ready');
+    expect(sdep(base, { reports: allApplied }).excludedEndpoints).toBeUndefined();
   });
 
   it('leaves out times that cannot be, and never says "3 of 2"', () => {
@@ -469,10 +516,18 @@ describe('every status', () => {
         circuit(`circuitBreaker:${`${rule}/${'r'.repeat(63)}+`.repeat(9)}x`, 'Open', 1, `shop/checkout/${name}`),
       ),
     );
+    const names = [1, 2, 3].map((nth) => ({ endpoint: `${nth}`.repeat(64), sidecars: 1, reason: 'r'.repeat(256) }));
+    const exclusions = entries.flatMap(({ name }) =>
+      ['outlierDetection', 'healthCheck'].map((block) =>
+        excluded(`${block}:${'x/'.repeat(500)}y`, { dependencyId: `shop/checkout/${name}`, names, totalSidecars: 1 }),
+      ),
+    );
     const made = sdep([serviceDependency('checkout', { dependsOn: entries }), pod('p')], {
-      reports: reports({}, circuits),
+      reports: reports({}, circuits, exclusions),
     });
     expect(made.circuits).toHaveLength(256);
+    expect(made.excludedEndpoints).toHaveLength(64);
+    expect(made.summary?.length).toBeLessThanOrEqual(1024);
     expect(message(made, 'ResolvedRefs')).toContain('and 56 more');
   });
 

@@ -12,7 +12,9 @@ import type { CompileResult, OwnKind, Problem } from '../compile/result.ts';
 import type { InvalidObject } from '../compile/world.ts';
 import { compareText, keyOf } from '../compile/world-index.ts';
 import type { CircuitSummary } from '../distribute/acknowledgements.ts';
+import type { ExclusionSummary } from '../distribute/exclusions.ts';
 import { describeCircuits, type OpenCircuit, openCircuits } from './circuits.ts';
+import { describeExclusions, excludedEndpoints } from './exclusions.ts';
 
 /** The object as it stands: what was read of it, and the status it has now, unchecked. */
 export interface StatusSubject {
@@ -41,6 +43,7 @@ export interface SidecarReports {
     }
   >;
   circuits: readonly CircuitSummary[];
+  exclusions: readonly ExclusionSummary[];
 }
 
 export type OwnStatus = ServiceDependencyStatus & ResiliencePolicyStatus;
@@ -56,6 +59,7 @@ const MAX_SUMMARY = 1024;
 /** Behind errors, which leave them as much room even where they are long. */
 const MAX_NOTES = 1024;
 const MAX_CIRCUITS = 256;
+const MAX_EXCLUDED = 64;
 
 /** Problems of the targets of a policy are told by both conditions: it has no effect, and something it refers to is missing. */
 const REFERENCE_REASONS: ReadonlySet<string> = new Set(['TargetNotFound', 'TargetInvalid', 'SectionNotFound']);
@@ -72,6 +76,7 @@ export function statusOf(
   const applied = sumApplied(scope.workloads, result, reports);
   const circuits = openCircuits(subject.kind, scope.dependencies, reports.circuits, now, false);
   const shadowCircuits = openCircuits(subject.kind, scope.dependencies, reports.circuits, now, true);
+  const excluded = excludedEndpoints(subject.kind, scope.dependencies, reports.exclusions, now);
   const verdicts = verdictsOf(subject, problems, scope, applied);
   const resolved = `${scope.resolved}/${scope.entries}`;
   const programmed = `${applied.appliedBy}/${applied.of}`;
@@ -83,6 +88,7 @@ export function statusOf(
       resolved,
       programmed,
       circuits: shownCircuits,
+      excluded: describeExclusions(excluded),
       shadow: describeShadow(subject, shadowCircuits),
     }),
     resolved,
@@ -92,6 +98,7 @@ export function statusOf(
     // Absent and not empty: a list that server-side apply empties is removed, and would differ from an empty one for ever.
     circuits: circuits.length === 0 ? undefined : circuits.slice(0, MAX_CIRCUITS),
     shadowCircuits: shadowCircuits.length === 0 ? undefined : shadowCircuits.slice(0, MAX_CIRCUITS),
+    excludedEndpoints: excluded.length === 0 ? undefined : excluded.slice(0, MAX_EXCLUDED),
   };
 }
 
@@ -345,7 +352,7 @@ function summarise(
   subject: StatusSubject,
   problems: readonly Problem[],
   applied: Applied,
-  shown: { resolved: string; programmed: string; circuits: string; shadow: string },
+  shown: { resolved: string; programmed: string; circuits: string; excluded: string; shadow: string },
 ): string {
   const error = problems.find((it) => it.severity === 'Error');
   if ('invalid' in subject.content) return shorten(error === undefined ? 'invalid' : describe(error), MAX_SUMMARY);
@@ -356,6 +363,7 @@ function summarise(
   if (problems.some((it) => it.reason === 'EnforcementDisabled')) parts.push('enforcement disabled');
   if (applied.locallyDisabled > 0) parts.push(`switched off by hand in ${applied.locallyDisabled}`);
   if (shown.circuits !== '') parts.push(shown.circuits);
+  if (shown.excluded !== '') parts.push(shown.excluded);
   if (shown.shadow !== '') parts.push(`shadow: ${shown.shadow}`);
   return shorten(parts.join(' · '), MAX_SUMMARY);
 }

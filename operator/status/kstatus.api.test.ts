@@ -12,6 +12,7 @@ import { useControlPlane } from '../../test/harness/shared-control-plane.ts';
 import { compile } from '../compile/compile.ts';
 import { type Manifest, pod, policy, service, serviceDependency, TARGETS, world } from '../compile/testing.ts';
 import type { CircuitSummary } from '../distribute/acknowledgements.ts';
+import type { ExclusionSummary } from '../distribute/exclusions.ts';
 import { createOperatorMetrics } from '../metrics.ts';
 import { ApiClient, loadKubeConfig } from '../watch/api-client.ts';
 import type { OwnObject } from '../watch/world-source.ts';
@@ -109,6 +110,7 @@ interface Operator {
   /** Of the workload shop/checkout. */
   applied?: number;
   circuits?: readonly CircuitSummary[];
+  exclusions?: readonly ExclusionSummary[];
   /** Beside the objects of ours: what the cluster holds. */
   cluster?: readonly Manifest[];
   /** As an operator would see it that cannot read the object. */
@@ -119,7 +121,7 @@ const CLUSTER = [service('payments'), pod('checkout-1'), pod('checkout-2')];
 
 /** The operator looks at an object and writes its status. */
 async function look(kind: Kind, name: string, given: Operator = {}): Promise<void> {
-  const { cluster = CLUSTER, applied = 2, circuits = [], invalid = false } = given;
+  const { cluster = CLUSTER, applied = 2, circuits = [], exclusions = [], invalid = false } = given;
   const list = JSON.parse(await kubectl('get', 'sdep,rpol', '-n', 'shop', '-o', 'json')) as { items: Stored[] };
   const result = compile(world([...list.items, ...cluster]));
   const object = await stored(kind, name);
@@ -132,7 +134,7 @@ async function look(kind: Kind, name: string, given: Operator = {}): Promise<voi
   const own: OwnObject = { kind, namespace: 'shop', name, uid, generation, content, status: object.status };
   const appliedPods = ['checkout-1', 'checkout-2'].slice(0, applied);
   const report = { applied, of: 2, nacks: [], locallyDisabled: [], appliedPods };
-  const reports: SidecarReports = { applied: new Map([['shop/checkout', report]]), circuits };
+  const reports: SidecarReports = { applied: new Map([['shop/checkout', report]]), circuits, exclusions };
   const compiled = invalid
     ? { ...result, problems: [{ ...broken, object: { namespace: 'shop', name }, ...INVALID }] }
     : result;
@@ -158,6 +160,18 @@ const OPEN: CircuitSummary = {
   nextProbeUnixMs: Date.parse('2026-03-01T10:00:30Z'),
   reopenings: 4,
   reason: '5 consecutive failures (last: ConnectFailure)',
+};
+
+const EJECTED: ExclusionSummary = {
+  dependencyId: 'shop/checkout/payments',
+  stateKey: 'outlierDetection:base',
+  sidecars: 1,
+  totalSidecars: 2,
+  panickingSidecars: 0,
+  endpoints: 1,
+  totalEndpoints: 3,
+  sinceUnixMs: Date.parse('2026-03-01T09:59:00Z'),
+  names: [{ endpoint: '10.0.0.2:8080', sidecars: 1, reason: '5 consecutive failures (last: Reset)' }],
 };
 
 const checkout = () => serviceDependency('checkout');
@@ -232,6 +246,27 @@ test('an open circuit leaves both kinds current: the outage of another service f
   const { status } = await stored('ServiceDependency', 'checkout');
   expect(status).toMatchObject({ openCircuits: '', summary: '1/1 resolved · 2/2 sidecars' });
   expect(status).not.toHaveProperty('circuits');
+});
+
+test('endpoints that get no calls leave both kinds current, and are told with their names while they last', async () => {
+  await apply(checkout(), team({ outlierDetection: {} }));
+  for (const [kind, name, dependency] of [
+    ['ServiceDependency', 'checkout', 'payments'],
+    ['ResiliencePolicy', 'team', 'shop/checkout/payments'],
+  ] as const) {
+    await look(kind, name, { exclusions: [EJECTED] });
+    expect(await kstatus(kind, name)).toMatchObject({ status: 'Current' });
+    expect((await stored(kind, name)).status).toMatchObject({
+      summary: expect.stringContaining('payments 1 of 3 endpoints Ejected in 1 of 2'),
+      excludedEndpoints: [{ dependency, rule: 'base', names: EJECTED.names }],
+    });
+  }
+  // Another one is out, and the first one is back.
+  const names = [{ endpoint: '10.0.0.3:8080', sidecars: 1, reason: 'success rate' }];
+  await look('ServiceDependency', 'checkout', { exclusions: [{ ...EJECTED, names }] });
+  expect((await stored('ServiceDependency', 'checkout')).status).toMatchObject({ excludedEndpoints: [{ names }] });
+  await look('ServiceDependency', 'checkout');
+  expect((await stored('ServiceDependency', 'checkout')).status).not.toHaveProperty('excludedEndpoints');
 });
 
 test('what another object may mend is in progress, with the fix', async () => {

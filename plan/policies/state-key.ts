@@ -7,6 +7,12 @@ export function shadowKey(key: string): string {
   return SHADOW + key;
 }
 
+/** "outlierDetection:base" → "outlierDetection". */
+export function blockOfKey(key: string): string {
+  const end = key.indexOf(':');
+  return end < 0 ? key : key.slice(0, end);
+}
+
 export function isShadowKey(key: string): boolean {
   return key.startsWith(SHADOW);
 }

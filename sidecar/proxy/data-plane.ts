@@ -9,7 +9,15 @@ import type { Random } from '../../runtime/random.ts';
 import { hashText } from '../balance/hash.ts';
 import { UNPLACED } from '../balance/load-balancer.ts';
 import type { CaptureMode } from '../config.ts';
-import type { AdaptiveLimitView, CaptureView, ChoiceView, CircuitView, DataPlane, LoadView } from '../data-plane.ts';
+import type {
+  AdaptiveLimitView,
+  CaptureView,
+  ChoiceView,
+  CircuitView,
+  DataPlane,
+  ExclusionView,
+  LoadView,
+} from '../data-plane.ts';
 import type { SidecarMetrics } from '../metrics/sidecar-metrics.ts';
 import { LoadSampler, type LoadSamplerOptions } from '../overload/load-sampler.ts';
 import { type LoadShedder, SHED_LEVEL_NAMES } from '../policies/load-shedder.ts';
@@ -22,6 +30,7 @@ import { CircuitReports } from './circuit-reports.ts';
 import { ProxyContext } from './context.ts';
 import { type DependencyEnvironment, DependencyRuntime } from './dependency.ts';
 import { DependencyListeners } from './dependency-listeners.ts';
+import { ExclusionReports } from './exclusion-reports.ts';
 import { HealthProber } from './health-prober.ts';
 import type { DeclaredHost } from './host-index.ts';
 import { Http1Endpoint } from './http1-endpoint.ts';
@@ -97,6 +106,7 @@ export class ProxyDataPlane implements DataPlane {
   readonly #captured: Listening[] = [];
   readonly #world: World;
   readonly #circuits: CircuitReports;
+  readonly #exclusions: ExclusionReports;
   readonly #sampler: LoadSampler | null;
   readonly #prober: HealthProber;
   readonly #environment: DependencyEnvironment;
@@ -115,6 +125,7 @@ export class ProxyDataPlane implements DataPlane {
     if (options.podIp) this.#context.ownKey = hashText(options.podIp);
     this.#intake = new Intake(this.#context);
     this.#circuits = new CircuitReports(clock, this.#dependencies);
+    this.#exclusions = new ExclusionReports(clock, this.#dependencies);
     this.#environment = {
       metrics,
       random,
@@ -286,6 +297,14 @@ export class ProxyDataPlane implements DataPlane {
     this.#circuits.onChange(listener);
   }
 
+  exclusions(): ExclusionView[] {
+    return this.#exclusions.views();
+  }
+
+  onExclusionChange(listener: () => void): void {
+    this.#exclusions.onChange(listener);
+  }
+
   addresses(): Record<string, string> {
     return this.#dependencyListeners.addresses();
   }
@@ -442,6 +461,7 @@ export class ProxyDataPlane implements DataPlane {
       this.#grantRaisedLimits();
       this.#prober.sweep(this.#dependencies.values(), nowMs);
       this.#circuits.tellAll();
+      this.#exclusions.tellAll();
       if (this.#listening) this.#sweep();
     });
   }

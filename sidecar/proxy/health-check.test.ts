@@ -120,7 +120,7 @@ describe('health checks', () => {
     expect(servers[1]?.requests).toBeGreaterThan(0);
   });
 
-  it('tell the log of each turn, and of nothing else', async () => {
+  it('tell the log of each turn and nothing else, and who listens which endpoints get no calls', async () => {
     const told: unknown[] = [];
     const tell = (level: string) => (facts: object, text: string) => told.push({ level, text, ...facts });
     const log = Object.assign(Object.create(silentLogger) as typeof silentLogger, {
@@ -131,9 +131,27 @@ describe('health checks', () => {
     const endpoints = servers.map(({ endpoint }) => endpoint);
     const started = await startBench(dependencyPlan({ healthCheck: CHECK }), endpoints, { log });
     open.push(started);
+    let changes = 0;
+    started.plane.onExclusionChange(() => {
+      changes += 1;
+    });
     await expect.poll(() => told, soon).toHaveLength(1);
+    await expect.poll(() => changes, soon).toBe(1);
+    expect(started.plane.exclusions()).toEqual([
+      {
+        dependency: 'shop/checkout/payments',
+        stateKey: 'healthCheck:base',
+        endpoints: 1,
+        totalEndpoints: 3,
+        sinceUnixMs: expect.any(Number),
+        panicking: false,
+        names: [{ endpoint: `127.0.0.1:${servers[1]?.port}`, reason: 'the answer had status 500' }],
+      },
+    ]);
     for (const each of servers) each.sick = false;
     await expect.poll(() => told, soon).toHaveLength(2);
+    expect(started.plane.exclusions()).toEqual([]);
+    await expect.poll(() => changes, soon).toBe(2);
     const facts = {
       dependency: 'shop/checkout/payments',
       check: 'healthCheck:base',

@@ -1,7 +1,15 @@
 // A data path for tests that remembers what it was told.
 import type { EndpointSet, Placement } from '../../plan/endpoints.ts';
 import { PLAN_FORMAT_VERSION, type WorkloadPlan } from '../../plan/plan.ts';
-import type { AdaptiveLimitView, CaptureView, ChoiceView, CircuitView, DataPlane, LoadView } from '../data-plane.ts';
+import type {
+  AdaptiveLimitView,
+  CaptureView,
+  ChoiceView,
+  CircuitView,
+  DataPlane,
+  ExclusionView,
+  LoadView,
+} from '../data-plane.ts';
 
 export class RecordingDataPlane implements DataPlane {
   readonly calls: string[] = [];
@@ -71,6 +79,12 @@ export class RecordingDataPlane implements DataPlane {
   choices(): ChoiceView[] {
     return [];
   }
+
+  exclusions(): ExclusionView[] {
+    return [];
+  }
+
+  onExclusionChange(): void {}
 
   capture(): CaptureView {
     return { mode: 'iptables', undeclared: null, listeners: [], hosts: [] };

@@ -2,20 +2,25 @@ import { expect, it } from 'vitest';
 import { circuitReport } from '../../plan/wire.ts';
 import { silentLogger } from '../../runtime/log.ts';
 import { ManualClock } from '../../runtime/manual-clock.ts';
-import type { CircuitView } from '../data-plane.ts';
+import type { CircuitView, ExclusionView } from '../data-plane.ts';
 import { OperatorError } from './operator-client.ts';
 import { Reporter } from './reporter.ts';
 
 function bench() {
   const clock = new ManualClock();
   const posts: { atMs: number; path: string; body: unknown }[] = [];
-  const state = { fault: null as OperatorError | null, circuits: [] as CircuitView[] };
+  const state = {
+    fault: null as OperatorError | null,
+    circuits: [] as CircuitView[],
+    exclusions: [] as ExclusionView[],
+  };
   const reporter = new Reporter({
     post: async (path, body) => {
       posts.push({ atMs: clock.monotonicMs(), path, body });
       if (state.fault) throw state.fault;
     },
     circuits: () => state.circuits,
+    exclusions: () => state.exclusions,
     locallyDisabled: () => false,
     clock,
     random: () => 0.5,
@@ -119,4 +124,40 @@ it('tells after a plan or a kill switch what is another by it, and otherwise not
   reporter.planApplied();
   await clock.advance(1_000);
   expect(circuitsTold()).toEqual([0, 1, 1, 0]);
+});
+
+const excluded: ExclusionView = {
+  dependency: 'shop/checkout/payments',
+  stateKey: 'healthCheck:base',
+  endpoints: 2,
+  totalEndpoints: 5,
+  sinceUnixMs: 9_600.4,
+  panicking: false,
+  names: [{ endpoint: '10.0.0.2:8080', reason: `status ${'5'.repeat(300)}` }],
+};
+
+it('tells which endpoints get no calls, together with the circuits, every two seconds at most', async () => {
+  const { clock, posts, state, reporter } = bench();
+  for (let nth = 0; nth < 8; nth += 1) {
+    state.exclusions = [{ ...excluded, endpoints: nth + 1 }];
+    reporter.exclusionsChanged();
+    await clock.advance(500);
+  }
+  expect(posts.map(({ atMs }) => atMs)).toEqual([3_000, 5_000]);
+  const read = posts.map(({ body }) => circuitReport.parse(JSON.parse(JSON.stringify(body))));
+  expect(read.map(({ exclusions }) => exclusions?.[0]?.endpoints)).toEqual([4, 8]);
+  expect(read[0]?.exclusions?.[0]).toMatchObject({
+    dependency: 'shop/checkout/payments',
+    stateKey: 'healthCheck:base',
+    totalEndpoints: 5,
+    since: 10_000,
+    panicking: false,
+    names: [{ endpoint: '10.0.0.2:8080', reason: `status ${'5'.repeat(249)}` }],
+  });
+  // A circuit that opens does not wait for them.
+  state.exclusions = [];
+  reporter.exclusionsChanged();
+  reporter.circuitsChanged();
+  await clock.advance(100);
+  expect(JSON.parse(JSON.stringify(posts.at(-1)?.body))).toEqual({ circuits: [] });
 });

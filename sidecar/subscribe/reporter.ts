@@ -1,10 +1,10 @@
-// Sends to the operator what the sidecar has to tell: what was applied, and which circuits are not closed.
+// Sends to the operator what the sidecar has to tell: what was applied, and which circuits are not closed, and which endpoints get no calls.
 import { PLAN_LIMITS } from '../../plan/plan.ts';
 import { type AcknowledgementReport, type CircuitReport, PATHS } from '../../plan/wire.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/log.ts';
 import type { Random } from '../../runtime/random.ts';
-import type { CircuitView } from '../data-plane.ts';
+import type { CircuitView, ExclusionView } from '../data-plane.ts';
 import { OperatorError } from './operator-client.ts';
 import type { Verdict } from './plan-follower.ts';
 import { type ReportKind, ReportQueue } from './report-queue.ts';
@@ -14,6 +14,7 @@ export interface ReporterOptions {
   /** `streamPath`: of the stream that the report is about. */
   post(path: string, body: unknown, streamPath: string): Promise<void>;
   circuits(): CircuitView[];
+  exclusions(): ExclusionView[];
   locallyDisabled(): boolean;
   clock: Clock;
   random: Random;
@@ -22,6 +23,8 @@ export interface ReporterOptions {
 
 /** Circuits of one failing dependency change together; endpoints change all day and nobody waits for that answer. */
 const DELAY_MS: Record<ReportKind, number> = { plan: 0, circuits: 100, endpoints: 1000 };
+/** Endpoints go out and come back more often than circuits open, and go with the same report. */
+const EXCLUSIONS_DELAY_MS = 2_000;
 const BACKOFF = { initialMs: 500, maxMs: 10_000 };
 
 export class Reporter {
@@ -48,7 +51,11 @@ export class Reporter {
     this.#add('circuits', DELAY_MS.circuits);
   }
 
-  /** Numbers and switches of a plan change what there is to tell of a circuit, most of the time of none. */
+  exclusionsChanged(): void {
+    this.#add('circuits', EXCLUSIONS_DELAY_MS);
+  }
+
+  /** Numbers and switches of a plan change what there is to tell of circuits and endpoints, most of the time of none. */
   planApplied(): void {
     if (JSON.stringify(this.#circuitReport()) !== this.#toldCircuits) this.circuitsChanged();
   }
@@ -119,6 +126,7 @@ export class Reporter {
   }
 
   #circuitReport(): CircuitReport {
+    const exclusions = this.#options.exclusions().slice(0, PLAN_LIMITS.dependencies * 2);
     const open = this.#options.circuits().filter(({ state, enforced }) => state !== 'Closed' && enforced);
     return {
       circuits: open.slice(0, PLAN_LIMITS.dependencies * 4).map((circuit) => ({
@@ -131,8 +139,19 @@ export class Reporter {
         nextProbe: circuit.nextProbeUnixMs === null ? undefined : unixMs(circuit.nextProbeUnixMs),
         reopenings: circuit.reopenings,
       })),
+      exclusions: exclusions.length === 0 ? undefined : exclusions.map(exclusionReport),
     };
   }
+}
+
+function exclusionReport(exclusion: ExclusionView): NonNullable<CircuitReport['exclusions']>[number] {
+  const { sinceUnixMs, names, ...rest } = exclusion;
+  return {
+    ...rest,
+    // To the second: what is worked out from two clocks differs by a little at each look.
+    since: unixMs(sinceUnixMs / 1000) * 1000,
+    names: names.map(({ endpoint, reason }) => ({ endpoint: endpoint.slice(0, 64), reason: reason.slice(0, 256) })),
+  };
 }
 
 function unixMs(time: number): number {

@@ -77,6 +77,7 @@ export class Subscriber {
     this.#reporter = new Reporter({
       post: (path, body, streamPath) => this.#client.post(path, body, streamPath),
       circuits: () => dataPlane.circuits(),
+      exclusions: () => dataPlane.exclusions(),
       locallyDisabled: () => options.locallyDisabled(),
       clock,
       random,
@@ -89,6 +90,7 @@ export class Subscriber {
       new StreamClient({ follower, client: this.#client, settings, clock, random, log });
     this.#streams = { plan: stream(this.#plan), endpoints: stream(this.#endpoints) };
     dataPlane.onCircuitChange(() => this.#reporter.circuitsChanged());
+    dataPlane.onExclusionChange(() => this.#reporter.exclusionsChanged());
   }
 
   /** The plan in force; null before the first one. */
