@@ -35,7 +35,7 @@ export class EndpointChoice {
   readonly key: string;
   readonly detection: OutlierDetection | null;
   readonly health: HealthEntry | null;
-  readonly balancer: LoadBalancer<UpstreamEndpoint>;
+  #balancer: LoadBalancer<UpstreamEndpoint>;
   /** Called when panic begins. */
   onPanic: (() => void) | null = null;
   #panicking = false;
@@ -44,7 +44,16 @@ export class EndpointChoice {
     this.key = stateKey;
     this.detection = detection;
     this.health = health;
-    this.balancer = new LoadBalancer(loadBalancing, exclusionOf(detection, health?.checks ?? null), random);
+    this.#balancer = new LoadBalancer(loadBalancing, exclusionOf(detection, health?.checks ?? null), random);
+  }
+
+  get balancer(): LoadBalancer<UpstreamEndpoint> {
+    return this.#balancer;
+  }
+
+  /** No row names it any more, and nobody tells it of endpoints: requests of before, which still may try again, go by another one. */
+  retire(successor: EndpointChoice): void {
+    this.#balancer = successor.#balancer;
   }
 
   /** Too few endpoints are left, so that all are used. */
@@ -54,30 +63,30 @@ export class EndpointChoice {
 
   /** What may be picked now. */
   get pickable(): readonly UpstreamEndpoint[] {
-    return this.balancer.candidates.pickable;
+    return this.#balancer.candidates.pickable;
   }
 
   /** New numbers, of the detection too. */
   update({ loadBalancing }: ChoicePlan): void {
-    this.balancer.update(loadBalancing);
+    this.#balancer.update(loadBalancing);
     this.#look();
   }
 
   setEndpoints(all: readonly UpstreamEndpoint[], placement: Placement): void {
-    this.balancer.setPlacement(placement);
-    this.balancer.setEndpoints(all);
+    this.#balancer.setPlacement(placement);
+    this.#balancer.setEndpoints(all);
     this.#look();
   }
 
   /** What is ejected or unhealthy has changed. */
   refresh(): void {
-    this.balancer.candidates.refresh();
+    this.#balancer.candidates.refresh();
     this.#look();
   }
 
   #look(): void {
     const before = this.#panicking;
-    this.#panicking = this.balancer.candidates.panicking;
+    this.#panicking = this.#balancer.candidates.panicking;
     if (this.#panicking && !before) this.onPanic?.();
   }
 }

@@ -320,13 +320,20 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
     return true;
   }
 
-  /** The endpoint may be gone without anybody having been able to say so: that is our ignorance, not a failure of the dependency. */
+  /**
+   * The endpoint may be gone without anybody having been able to say so: that is our ignorance, not a failure of the dependency. It ends where
+   * the ClusterIP has failed too, or a request would try for as long as nothing answers and nobody tells where else.
+   */
   rerouted({ books }: Attempt): boolean {
     const { endpoint } = books;
     if (endpoint === null || !this.#context.endpointsStale()) return false;
     const { endpoints } = this.#request.dependency;
-    if (endpoints.distrust(endpoint)) return true;
-    return endpoints.isClusterIp(endpoint) && this.#attempts.failedEndpoints.length === 0 && endpoints.live.length > 0;
+    const { failedEndpoints } = this.#attempts;
+    const isElsewhere = endpoints.distrust(endpoint);
+    if (failedEndpoints.some((failed) => endpoints.isClusterIp(failed))) return false;
+    return (
+      isElsewhere || (endpoints.isClusterIp(endpoint) && failedEndpoints.length === 0 && endpoints.live.length > 0)
+    );
   }
 
   answered(status: number, nowMs: number, stream: boolean): void {

@@ -95,6 +95,15 @@ describe('while the endpoints stream is down', () => {
   });
 });
 
+it('where nobody at all can be reached, a request ends after its attempts and not with its deadline', async () => {
+  const dead = [await refusing(), await refusing()];
+  const { port, metric } = await bench({ retries: RETRIES }, await refusing(), dead);
+  expect(await call(port)).toMatch(/^HTTP\/1\.1 502 [^]*breakwater:connect-failed/);
+  // One was free, for it led to the ClusterIP.
+  expect(await metric('breakwater_upstream_connects_total', { result: 'refused' })).toBe(RETRIES.maxAttempts + 1);
+  expect(await metric('breakwater_retries_total')).toBe(RETRIES.maxAttempts - 1);
+});
+
 describe('a plan', () => {
   it('that cannot be compiled changes nothing', async () => {
     const { port, plane } = await bench({}, await serving(), []);

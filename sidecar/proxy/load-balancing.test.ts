@@ -211,3 +211,23 @@ describe('rules', () => {
     expect(three.map((pod) => pod.requests()).toSorted((a, b) => a - b)).toEqual([3, 3, 8]);
   });
 });
+
+it('a retry of a request from before the plan goes to endpoints of now', async () => {
+  const [before, now] = await pods(2);
+  if (!before || !now) throw new Error('two pods');
+  before.answer = FAILED.replace('500 Internal Server Error', '503 Service Unavailable');
+  const retries = { ...RETRIES, backoffInitialMs: 1_000, backoffMaxMs: 1_000 };
+  const roundRobin: LoadBalancingPlan = { ...BALANCING, algorithm: 'RoundRobin' };
+  const started = await startBench(dependencyPlan({ retries, loadBalancing: roundRobin }), [before.endpoint]);
+  open.push(started);
+  const client = connect(started.port);
+  client.send(get('/'));
+  await expect.poll(() => before.requests()).toBe(1);
+  started.plane.applyPlan(workloadPlan(dependencyPlan({ retries })));
+  before.close();
+  started.setEndpoints(now.endpoint);
+  expect(await client.until((text) => text.endsWith('ok'))).toMatch(/^HTTP\/1\.1 200 /);
+  client.socket.destroy();
+  expect(now.requests()).toBe(1);
+  expect(await started.metric('breakwater_attempts_total')).toBe(2);
+});

@@ -172,6 +172,7 @@ export class RoutePolicies {
     this.choices = new StateTable({
       create: (plan) => this.#choice(plan),
       update: (choice, plan) => choice.update(plan),
+      remove: (choice) => choice.retire(this.#defaultChoice),
     });
     this.lastGood = new StateTable({
       create: (plan) => new LastGood(plan, environment.lastGoodPool),

@@ -1,20 +1,37 @@
 // Promises broken on purpose, one at a time, in the real code: the simulation proves something only where it notices each of them. A breakage
 // is put on before the probes are, so that what they watch is the broken thing.
 import { Distributor } from '../../operator/distribute/distributor.ts';
+import type { EndpointSet } from '../../plan/endpoints.ts';
+import { NO_KEY } from '../../sidecar/balance/balancer.ts';
+import { ConsistentHash } from '../../sidecar/balance/consistent-hash.ts';
+import { mix } from '../../sidecar/balance/hash.ts';
+import { LoadBalancer } from '../../sidecar/balance/load-balancer.ts';
+import { RoundRobin } from '../../sidecar/balance/round-robin.ts';
+import { BucketTable } from '../../sidecar/policies/bucket-table.ts';
 import { Admission, Bulkhead } from '../../sidecar/policies/bulkhead.ts';
 import { BreakerState, CircuitBreaker, Outcome } from '../../sidecar/policies/circuit-breaker.ts';
+import { HealthChecks } from '../../sidecar/policies/health-check.ts';
+import { OutlierDetection } from '../../sidecar/policies/outlier-detection.ts';
 import { RetryBudget } from '../../sidecar/policies/retry-budget.ts';
 import { TimerWheel } from '../../sidecar/policies/timer-wheel.ts';
+import { TokenBucket } from '../../sidecar/policies/token-bucket.ts';
 import { AttemptBooks } from '../../sidecar/proxy/attempt-books.ts';
 import { Attempts } from '../../sidecar/proxy/attempts.ts';
 import { ClientConnection } from '../../sidecar/proxy/client-connection.ts';
 import { ProxyDataPlane } from '../../sidecar/proxy/data-plane.ts';
+import { EndpointChoice } from '../../sidecar/proxy/endpoint-choice.ts';
+import { Exchange } from '../../sidecar/proxy/exchange.ts';
 import type { Http1Connection } from '../../sidecar/proxy/http1-connection.ts';
 import { Http1Endpoint } from '../../sidecar/proxy/http1-endpoint.ts';
 import { ReplayBody } from '../../sidecar/proxy/replay-body.ts';
 import { RequestTimer } from '../../sidecar/proxy/request-timer.ts';
+import type { UpstreamEndpoint } from '../../sidecar/proxy/upstream.ts';
 import { EndpointsFollower } from '../../sidecar/subscribe/endpoints-follower.ts';
-import { wrap } from './probes.ts';
+import { wrap } from './wrap.ts';
+
+const balancer: LoadBalancer<UpstreamEndpoint> = LoadBalancer.prototype;
+const turns: RoundRobin<UpstreamEndpoint> = RoundRobin.prototype;
+const hash: ConsistentHash<UpstreamEndpoint> = ConsistentHash.prototype;
 
 /** Breaks a promise; the returned function mends it. */
 export type Breakage = () => () => void;
@@ -49,6 +66,7 @@ export const BREAKAGES: Readonly<Record<string, Breakage>> = {
         this.count = 1;
       };
     }),
+  'a request that goes elsewhere for ever': () => wrap(Exchange.prototype, 'rerouted', () => () => true),
   'a body of which half is kept for a retry': () =>
     wrap(ReplayBody.prototype, 'add', (original) => {
       return function (this: ReplayBody, buffer, start, end) {
@@ -77,6 +95,89 @@ export const BREAKAGES: Readonly<Record<string, Breakage>> = {
     wrap(CircuitBreaker.prototype, 'settle', (original) => {
       return function (this: CircuitBreaker, permit, outcome, ...rest) {
         if (outcome !== Outcome.Ignored) original.call(this, permit, outcome, ...rest);
+      };
+    }),
+  'an ejection of one too many': () =>
+    wrap(OutlierDetection.prototype, 'setEndpoints', (original) => {
+      return function (this: OutlierDetection, names, nowMs) {
+        original.call(this, [...names, 'nobody', 'nobody else'], nowMs);
+      };
+    }),
+  'an ejection that never ends': () => wrap(OutlierDetection.prototype, 'sweep', () => () => {}),
+  'an ejection of which nobody is told': () => wrap(EndpointChoice.prototype, 'refresh', () => () => {}),
+  'a late result that ejects who has come back': () =>
+    wrap(OutlierDetection.prototype, 'record', (original) => {
+      return function (this: OutlierDetection, member, _generation, bits, nowMs) {
+        original.call(this, member, member.generation, bits, nowMs);
+      };
+    }),
+  'checks that always pass': () =>
+    wrap(HealthChecks.prototype, 'settle', (original) => {
+      return function (this: HealthChecks, endpoint, _problem, nowMs) {
+        original.call(this, endpoint, '', nowMs);
+      };
+    }),
+  'a balancer that knows no price': () =>
+    wrap(AttemptBooks.prototype, 'begin', (original) => {
+      return function (this: AttemptBooks, endpoint, ...rest) {
+        original.call(this, endpoint, ...rest);
+        endpoint.latencyMs = 0;
+        endpoint.failureMs = 0;
+      };
+    }),
+  'a balancer that sends a retry to where it failed': () =>
+    wrap(balancer, 'pick', (original) => {
+      return function (this: typeof balancer, avoid, key, nowMs) {
+        return avoid[0] ?? original.call(this, avoid, key, nowMs);
+      };
+    }),
+  'a balancer that keeps endpoints which are gone': () =>
+    wrap(balancer, 'setEndpoints', (original) => {
+      return function (this: typeof balancer, endpoints) {
+        const before = this.candidates.all.filter(({ name }) => endpoints.every((endpoint) => endpoint.name !== name));
+        original.call(this, [...endpoints, ...before]);
+      };
+    }),
+  'turns that are not kept': () =>
+    wrap(turns, 'pick', (original) => {
+      return function (this: typeof turns, avoid, key, nowMs) {
+        original.call(this, avoid, key, nowMs);
+        return original.call(this, avoid, key, nowMs);
+      };
+    }),
+  'keys that wander': () =>
+    wrap(hash, 'pick', (original) => {
+      return function (this: typeof hash, avoid, key, nowMs) {
+        return original.call(this, avoid, key === NO_KEY ? key : mix(key + Math.floor(nowMs)), nowMs);
+      };
+    }),
+  'a set of endpoints that end where others live': () =>
+    wrap(Distributor.prototype, 'publish', (original) => {
+      const everKnown = new Map<string, EndpointSet>();
+      return function (this: Distributor, result) {
+        const endpointSets = new Map(
+          Array.from(result.endpointSets, ([key, set]) => {
+            const known = everKnown.get(key)?.endpoints ?? [];
+            const gone = known.filter(({ address }) => set.endpoints.every((endpoint) => endpoint.address !== address));
+            const all = { key, endpoints: [...set.endpoints, ...gone] };
+            everKnown.set(key, all);
+            return [key, all];
+          }),
+        );
+        original.call(this, { ...result, endpointSets });
+      };
+    }),
+  'a limit that knows nobody again': () =>
+    wrap(BucketTable.prototype, 'take', (original) => {
+      return function (this: BucketTable, value, nowUs) {
+        return original.call(this, `${value} ${nowUs}`, nowUs);
+      };
+    }),
+  'a limit that forgets who used it up': () =>
+    wrap(TokenBucket.prototype, 'update', (original) => {
+      return function (this: TokenBucket, rate, nowUs) {
+        original.call(this, rate, nowUs);
+        this.reset(nowUs);
       };
     }),
   'timers that come late': () =>

@@ -36,7 +36,9 @@ export class Cluster {
   readonly callers: readonly string[];
   readonly #dice: Dice;
   readonly #objects = new Map<string, Manifest>();
-  readonly #addresses = new Map<string, string[]>();
+  readonly #addresses = new Map<string, readonly string[]>();
+  /** Of each Service: every set of addresses that it ever had. */
+  readonly #everAddresses = new Map<string, Set<string>>();
   #compiled: CompileResult | null = null;
 
   constructor(dice: Dice) {
@@ -48,7 +50,10 @@ export class Cluster {
       manner: dice.pick(['Balanced', 'Balanced', 'Balanced', 'ClusterIp', 'Headless'] as const),
     }));
     this.callers = Array.from({ length: dice.between(1, 3) }, (_, index) => `checkout-${index}`);
-    for (const called of this.services) this.#set(this.#service(called));
+    for (const called of this.services) {
+      this.#set(this.#service(called));
+      this.#everAddresses.set(called.name, new Set(['']));
+    }
     for (const name of this.callers) this.#set(pod(name, { labels: { app: 'checkout' } }));
     this.#set(this.#declaration());
     for (const name of POLICY_NAMES) if (dice.chance(0.7)) this.#set(this.#policy(name));
@@ -68,11 +73,25 @@ export class Cluster {
     return this.#addresses.get(name) ?? [];
   }
 
-  /** The controller of endpoints has seen the pods of a Service. */
-  setAddresses(name: string, addresses: readonly string[]): void {
-    this.#addresses.set(name, [...addresses]);
-    const slice = endpointSlice(`${name}-1`, name, addresses);
-    this.#set({ ...slice, ports: [{ name: 'http', port: ENDPOINT_PORT }] });
+  /** The controller of endpoints has seen the pods of a Service, some of which are about to end and still serve. */
+  setAddresses(name: string, ready: readonly string[], terminating: readonly string[]): void {
+    // As kube-proxy: who is about to end serves only where nobody else does.
+    const addresses = ready.length > 0 ? ready : terminating;
+    this.#addresses.set(name, addresses);
+    this.#everAddresses.get(name)?.add(setOf(addresses));
+    const slice = endpointSlice(`${name}-1`, name, []);
+    const conditions = { ready: false, serving: true, terminating: true };
+    const endpoints = [
+      ...terminating.map((address) => ({ addresses: [address], conditions })),
+      ...ready.map((address) => ({ addresses: [address], conditions: { ready: true } })),
+    ];
+    this.#set({ ...slice, endpoints, ports: [{ name: 'http', port: ENDPOINT_PORT }] });
+  }
+
+  /** Whether the Service of this key in the plan ever was at these addresses, by what kube-proxy would do. */
+  wasAt(key: string, addresses: readonly string[]): boolean {
+    const [, name = ''] = /^shop\/(.*):\d+$/.exec(key) ?? [];
+    return this.#everAddresses.get(name)?.has(setOf(addresses)) === true;
   }
 
   /** Somebody edits something. Returns what, for people. */
@@ -135,4 +154,8 @@ export class Cluster {
     ]);
     return randomPolicy(dice, name, 'shop', [target]);
   }
+}
+
+function setOf(addresses: readonly string[]): string {
+  return [...addresses].sort().join();
 }

@@ -14,6 +14,7 @@ export class Host implements Clock {
   /** Pauses so far: when each began and ended. */
   readonly #stalls: { fromMs: number; toMs: number }[] = [];
   #timers = 0;
+  readonly #waiting: (() => void)[] = [];
 
   constructor(name: string, time: VirtualTime, originMs: number) {
     this.name = name;
@@ -86,10 +87,28 @@ export class Host implements Clock {
     return pausedMs;
   }
 
-  /** What comes to the process from outside; while it stands still, it waits. */
+  /** What comes to the process from outside; while it stands still, it waits, in the order in which it came. */
   run(callback: () => void): void {
-    const waitMs = this.#stalledUntilMs - this.time.nowMs;
-    if (waitMs > 0) this.time.after(waitMs, () => this.run(callback));
-    else callback();
+    if (this.#waiting.length === 0 && this.#stalledUntilMs <= this.time.nowMs) {
+      callback();
+      return;
+    }
+    this.#waiting.push(callback);
+    if (this.#waiting.length === 1) this.#wakeLater();
+  }
+
+  #wakeLater(): void {
+    this.time.after(Math.max(0, this.#stalledUntilMs - this.time.nowMs), () => this.#wake());
+  }
+
+  #wake(): void {
+    while (this.#stalledUntilMs <= this.time.nowMs) {
+      const next = this.#waiting[0];
+      if (next === undefined) return;
+      next();
+      // Only now: what it brings about comes after what has waited.
+      this.#waiting.shift();
+    }
+    this.#wakeLater();
   }
 }

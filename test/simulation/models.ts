@@ -4,10 +4,8 @@ import type { CircuitBreakerPlan } from '../../plan/policies/circuit-breaker.ts'
 import type { RetriesPlan } from '../../plan/policies/retries.ts';
 import { Admission, type BulkheadLimits } from '../../sidecar/policies/bulkhead.ts';
 import { BreakerState } from '../../sidecar/policies/circuit-breaker.ts';
-import type { RateLimitNumbers } from '../../sidecar/policies/rate-limit.ts';
 import { demand } from './violation.ts';
 
-const TOKEN_ERROR = 0.01;
 type BudgetNumbers = Pick<RetriesPlan, 'budgetPercent' | 'budgetMinPerSecond'>;
 
 const KEPT_SECONDS = 2;
@@ -51,39 +49,6 @@ export class BudgetModel {
       this.retried <= this.granted,
       () => `retry ${this.retried} was sent, and the budget granted ${this.granted}`,
     );
-  }
-}
-
-/** A bucket of tokens that fills at a rate, and is full at first. */
-export class RateLimitModel {
-  #tokens: number;
-  #atMs = 0;
-
-  constructor({ burst }: RateLimitNumbers) {
-    this.#tokens = burst;
-  }
-
-  asked(plan: RateLimitNumbers, nowMs: number, mayPass: boolean): void {
-    this.#refill(plan, nowMs);
-    // The real one counts in whole microseconds: either end of a time may be off by one.
-    const errorTokens = TOKEN_ERROR + plan.requestsPerSecond / 1_000_000;
-    const [least, most] = [this.#tokens - errorTokens, this.#tokens + errorTokens];
-    demand(
-      mayPass ? most >= 1 : least < 1,
-      () => `a rate limit ${mayPass ? 'let a request through' : 'refused a request'} with ${this.#tokens} tokens`,
-    );
-    if (mayPass) this.#tokens -= 1;
-  }
-
-  /** New numbers: the tokens stay, as far as there is room for them. */
-  changed(before: RateLimitNumbers, after: RateLimitNumbers, nowMs: number): void {
-    this.#refill(before, nowMs);
-    this.#tokens = Math.min(this.#tokens, after.burst);
-  }
-
-  #refill({ burst, requestsPerSecond }: RateLimitNumbers, nowMs: number): void {
-    this.#tokens = Math.min(burst, this.#tokens + ((nowMs - this.#atMs) * requestsPerSecond) / 1000);
-    this.#atMs = nowMs;
   }
 }
 

@@ -7,9 +7,19 @@ import type { Manifest } from '../../operator/compile/testing.ts';
 import type { Dice } from './dice.ts';
 import { randomValue, type Vocabulary } from './schema-values.ts';
 
-/** Texts that are no enum. What the applications of the simulation send has to match some of it: see applications.ts. */
+/**
+ * Texts that are no enum, which what the applications of the simulation send has to match (see applications.ts), and numbers that mean something
+ * for as few endpoints and values as there are.
+ */
 const VOCABULARY: Vocabulary = {
   'rateLimit.perHeader.name': ['x-tenant'],
+  'rateLimit.perHeader.maxValues': [1, 2, 3, 1000],
+  'outlierDetection.maxEjectionPercent': [0, 20, 34, 50, 67, 100],
+  'outlierDetection.panicThresholdPercent': [0, 30, 50, 100],
+  'outlierDetection.consecutiveFailures': [0, 1, 2, 3, 5],
+  'outlierDetection.consecutiveLocalOriginFailures': [0, 1, 2, 3, 5],
+  'loadBalancing.algorithm': ['PeakEwma', 'LeastRequest', 'RoundRobin', ...Array(5).fill('ConsistentHash')],
+  'loadBalancing.consistentHash.key': ['Header', 'Header', 'SourceAddress'],
   'loadBalancing.consistentHash.name': ['x-tenant'],
   'healthCheck.path': ['/healthz', '/charges'],
   'healthCheck.host': ['status.example.com'],

@@ -6,14 +6,18 @@ import { Bulkhead, type BulkheadLimits, type BulkheadWaiter } from '../../sideca
 import { type BreakerState, CircuitBreaker } from '../../sidecar/policies/circuit-breaker.ts';
 import { RateLimit, type RateLimitNumbers } from '../../sidecar/policies/rate-limit.ts';
 import { RetryBudget } from '../../sidecar/policies/retry-budget.ts';
+import { Attempts } from '../../sidecar/proxy/attempts.ts';
 import { DependencyRuntime } from '../../sidecar/proxy/dependency.ts';
 import { Exchange } from '../../sidecar/proxy/exchange.ts';
 import { Rescue } from '../../sidecar/proxy/rescue.ts';
-import type { RoutePolicy } from '../../sidecar/proxy/route-policies.ts';
+import { RoutePolicies, type RoutePolicy } from '../../sidecar/proxy/route-policies.ts';
+import { ChoiceProbes, type WereEndpoints } from './choice-probes.ts';
 import { idOf } from './correlation.ts';
 import type { Ledger } from './ledger.ts';
-import { BreakerModel, BudgetModel, BulkheadModel, RateLimitModel } from './models.ts';
+import { BreakerModel, BudgetModel, BulkheadModel } from './models.ts';
+import { HeaderLimitModel, RateLimitModel } from './rate-limit-models.ts';
 import { demand } from './violation.ts';
+import { wrap } from './wrap.ts';
 
 interface Watched<Model, Plan> {
   model: Model;
@@ -21,18 +25,8 @@ interface Watched<Model, Plan> {
   plan: Plan;
 }
 
-/** Replaces a method of a class; the returned function puts the old one back. */
-export function wrap<T extends object, Name extends keyof T>(
-  target: T,
-  name: Name,
-  make: (original: T[Name]) => T[Name],
-): () => void {
-  const original = target[name];
-  target[name] = make(original);
-  return () => {
-    target[name] = original;
-  };
-}
+/** As many as the schema allows, and two that cost nothing. */
+const MOST_TRIES = 10 + 2;
 
 /** What a run knows of the policies of all its sidecars. */
 export class Probes {
@@ -40,11 +34,12 @@ export class Probes {
   readonly #budgets = new Map<RetryBudget, Watched<BudgetModel, RetriesPlan>>();
   readonly #bulkheads = new Map<Bulkhead, Watched<BulkheadModel, BulkheadLimits>>();
   readonly #breakers = new Map<CircuitBreaker, Watched<BreakerModel, CircuitBreakerPlan>>();
-  readonly #rateLimits = new Map<RateLimit, Watched<RateLimitModel, RateLimitNumbers>>();
+  readonly #rateLimits = new Map<RateLimit, Watched<RateLimitModel | HeaderLimitModel, RateLimitNumbers>>();
+  readonly #choices: ChoiceProbes;
   readonly #states = new Map<CircuitBreaker, number>();
   #undo: (() => void)[] = [];
   /** How often anything of each kind happened. */
-  readonly counts = {
+  readonly #counts = {
     withdrawals: 0,
     refusedWithdrawals: 0,
     queued: 0,
@@ -56,14 +51,30 @@ export class Probes {
     forcedClosed: 0,
     passed: 0,
     limited: 0,
+    passedByHeader: 0,
+    limitedByHeader: 0,
+    sharedByHeader: 0,
   };
 
-  constructor(ledger: Ledger) {
+  constructor(ledger: Ledger, wereEndpoints: WereEndpoints) {
     this.#ledger = ledger;
+    this.#choices = new ChoiceProbes(wereEndpoints);
+  }
+
+  get counts(): Readonly<Record<string, number>> {
+    return { ...this.#counts, ...this.#choices.counts };
   }
 
   install(): void {
-    this.#undo = [this.#requests(), this.#budget(), this.#bulkhead(), this.#breaker(), this.#rateLimit()].flat();
+    this.#undo = [
+      this.#requests(),
+      this.#tries(),
+      this.#budget(),
+      this.#bulkhead(),
+      this.#breaker(),
+      this.#rateLimit(),
+      this.#choices.install(),
+    ].flat();
   }
 
   remove(): void {
@@ -79,6 +90,7 @@ export class Probes {
 
   /** All is over: nothing is taken any more. */
   close(): void {
+    this.#choices.demandTruth();
     for (const { model } of this.#bulkheads.values())
       demand(
         model.inFlight === 0 && model.queued === 0,
@@ -91,8 +103,8 @@ export class Probes {
   /** A policy is met for the first time: its numbers are those that its state was made or updated with. */
   #meet(policy: RoutePolicy): void {
     const { budget, bulkhead, breaker, rateLimit, plan } = policy;
-    if (rateLimit && plan.rateLimit && !plan.rateLimit.perHeader && !this.#rateLimits.has(rateLimit))
-      this.#rateLimits.set(rateLimit, { model: new RateLimitModel(plan.rateLimit), plan: plan.rateLimit });
+    if (rateLimit && plan.rateLimit && !this.#rateLimits.has(rateLimit))
+      this.#rateLimits.set(rateLimit, { model: rateLimitModel(plan.rateLimit), plan: plan.rateLimit });
     if (budget && plan.retries && !this.#budgets.has(budget))
       this.#budgets.set(budget, { model: new BudgetModel(), plan: plan.retries });
     if (bulkhead && plan.bulkhead && !this.#bulkheads.has(bulkhead))
@@ -109,6 +121,12 @@ export class Probes {
     /** The request that is being taken up; 0: none. */
     let beginning = 0;
     return [
+      wrap(RoutePolicies.prototype, 'update', (original) => {
+        return function (this: RoutePolicies, plans) {
+          original.call(this, plans);
+          for (const index of plans.keys()) meet(this.row(index));
+        };
+      }),
       wrap(Exchange.prototype, 'begin', (original) => {
         return function (this: Exchange, host: string, correlationId: string, hasBody: boolean) {
           beginning = idOf(correlationId);
@@ -119,7 +137,6 @@ export class Probes {
       wrap(DependencyRuntime.prototype, 'policyFor', (original) => {
         return function (this: DependencyRuntime, ...request) {
           const policy = original.apply(this, request);
-          meet(policy);
           if (beginning > 0) ledger.begun(beginning, policy);
           beginning = 0;
           return policy;
@@ -135,8 +152,29 @@ export class Probes {
     ];
   }
 
+  /** Attempts that reached for an endpoint, those too that cost nothing: once to the ClusterIP, once to what stands behind it. */
+  #tries(): (() => void)[] {
+    const tries = new WeakMap<Attempts, number>();
+    return [
+      wrap(Attempts.prototype, 'begin', (original) => {
+        return function (this: Attempts) {
+          tries.set(this, 0);
+          original.call(this);
+        };
+      }),
+      wrap(Attempts.prototype, 'started', (original) => {
+        return function (this: Attempts) {
+          const tried = (tries.get(this) ?? 0) + 1;
+          tries.set(this, tried);
+          demand(tried <= MOST_TRIES, () => `a request was tried ${tried} times`);
+          original.call(this);
+        };
+      }),
+    ];
+  }
+
   #budget(): (() => void)[] {
-    const { counts } = this;
+    const counts = this.#counts;
     const budgets = this.#budgets;
     const { prototype } = RetryBudget;
     return [
@@ -168,7 +206,7 @@ export class Probes {
   }
 
   #bulkhead(): (() => void)[] {
-    const { counts } = this;
+    const counts = this.#counts;
     const bulkheads = this.#bulkheads;
     const { prototype } = Bulkhead;
     return [
@@ -216,7 +254,7 @@ export class Probes {
   }
 
   #rateLimit(): (() => void)[] {
-    const { counts } = this;
+    const counts = this.#counts;
     const rateLimits = this.#rateLimits;
     const { prototype } = RateLimit;
     return [
@@ -225,18 +263,25 @@ export class Probes {
           original.call(this, plan, nowMs);
           const watched = rateLimits.get(this);
           if (!watched) return;
-          if (plan.perHeader) rateLimits.delete(this);
+          if (headerOf(plan) !== headerOf(watched.plan)) watched.model = rateLimitModel(plan);
           else watched.model.changed(watched.plan, plan, nowMs);
           watched.plan = plan;
         };
       }),
-      // One bucket for all; those of the values of a header are told apart in the tests beside the code.
       wrap(prototype, 'take', (original) => {
         return function (this: RateLimit, value, nowMs) {
+          const before = this.sharedUses;
           const mayPass = original.call(this, value, nowMs);
           const watched = rateLimits.get(this);
-          watched?.model.asked(watched.plan, nowMs, mayPass);
-          counts[mayPass ? 'passed' : 'limited'] += 1;
+          if (watched?.model instanceof HeaderLimitModel) {
+            const shared = this.sharedUses > before;
+            watched.model.asked(watched.plan, value, nowMs, mayPass, shared, this.values);
+            counts[mayPass ? 'passedByHeader' : 'limitedByHeader'] += 1;
+            if (shared) counts.sharedByHeader += 1;
+          } else {
+            watched?.model.asked(watched.plan, nowMs, mayPass);
+            counts[mayPass ? 'passed' : 'limited'] += 1;
+          }
           return mayPass;
         };
       }),
@@ -244,7 +289,7 @@ export class Probes {
   }
 
   #breaker(): (() => void)[] {
-    const { counts } = this;
+    const counts = this.#counts;
     const [breakers, states] = [this.#breakers, this.#states];
     const { prototype } = CircuitBreaker;
     // As it is before it is wrapped.
@@ -300,4 +345,12 @@ export class Probes {
       }),
     ];
   }
+}
+
+function headerOf({ perHeader }: RateLimitNumbers): string {
+  return perHeader?.name.toLowerCase() ?? '';
+}
+
+function rateLimitModel(plan: RateLimitNumbers): RateLimitModel | HeaderLimitModel {
+  return plan.perHeader === null ? new RateLimitModel() : new HeaderLimitModel();
 }

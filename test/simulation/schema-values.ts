@@ -6,8 +6,11 @@ import { DOC_RANGE, DOC_TYPE } from '../../crds/fields.ts';
 import type { SchemaNode } from '../../crds/structural.ts';
 import type { Dice } from './dice.ts';
 
-/** What to write into texts, by their path in `spec`; lists have no index: "fallback.response.body". */
-export type Vocabulary = Readonly<Record<string, readonly string[]>>;
+/**
+ * What to write into texts, and into numbers most values of which never matter here, by their path in `spec`; lists have no index:
+ * "fallback.response.body".
+ */
+export type Vocabulary = Readonly<Record<string, readonly (string | number)[]>>;
 
 /** So long a duration is most of the time: a run lasts seconds, and what takes minutes would never be seen in it. */
 const USUAL_LIMIT_MS = 4_000;

@@ -7,6 +7,7 @@ import type { Tally } from './ledger.ts';
 import { FAIR_WEATHER } from './network.ts';
 import { FAIR_LINKS } from './operator.ts';
 import type { Probes } from './probes.ts';
+import { KEEP_ALIVE_MS } from './socket.ts';
 import { demand } from './violation.ts';
 import { SimulatedWorld } from './world.ts';
 
@@ -101,7 +102,7 @@ function misbehave(world: SimulatedWorld, dice: Dice): void {
 function comeAndGo(world: SimulatedWorld, dice: Dice): void {
   const [service] = pick([...world.servers], dice);
   if (dice.chance(0.5)) world.addServer(service);
-  else world.removeServer(service);
+  else world.removeServer(service, dice.chance(0.5) ? dice.skewed(50, 5_000) : 0);
 }
 
 function edit(world: SimulatedWorld): void {
@@ -138,7 +139,8 @@ function peace(world: SimulatedWorld): void {
 async function closeBooks(world: SimulatedWorld): Promise<void> {
   converged(world);
   for (const server of world.allServers()) server.kill();
-  await world.time.settleUntil(world.time.nowMs + 1_000);
+  // Where a connection had fallen silent, the kernel has to find out by itself.
+  await world.time.settleUntil(world.time.nowMs + KEEP_ALIVE_MS + 1_000);
   for (const { pod, dataPlane } of world.sidecars) {
     // Health checks go on as long as the sidecar does: each holds its timer, and nothing else.
     const { healthChecks, timers, ...rest } = dataPlane.held();

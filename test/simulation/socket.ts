@@ -8,7 +8,7 @@ import type { Host } from './host.ts';
 const WINDOW_BYTES = 65_536;
 const HIGH_WATER_BYTES = 16_384;
 /** So long the kernel believes in a peer of which nothing is heard any more. */
-const KEEP_ALIVE_MS = 100_000;
+export const KEEP_ALIVE_MS = 100_000;
 
 /** How the bytes of one direction travel. */
 export interface Wire {

@@ -37,6 +37,7 @@ export class SimulatedWorld {
   readonly #serverDice: Dice;
   readonly #linkDice: Dice;
   readonly #tap: Wiretap;
+  readonly #terminating = new Set<SimulatedServer>();
   #pods = 0;
 
   constructor(options: WorldOptions) {
@@ -48,7 +49,7 @@ export class SimulatedWorld {
     this.network = new SimulatedNetwork(this.time, this.dice('network'));
     this.network.weather = FAIR_WEATHER;
     this.ledger = new Ledger(() => this.time.nowMs, this.trace);
-    this.probes = new Probes(this.ledger);
+    this.probes = new Probes(this.ledger, (key, addresses) => this.cluster.wasAt(key, addresses));
     this.#tap = new Wiretap(this.ledger, this.probes);
     this.cluster = new Cluster(this.dice('cluster'));
     const origins = this.dice('origins');
@@ -82,7 +83,7 @@ export class SimulatedWorld {
     });
     for (const { name, clusterIp, port } of this.cluster.services) {
       this.servers.set(name, []);
-      const pods = this.#serverDice.between(1, 4);
+      const pods = this.#serverDice.between(1, 6);
       for (let count = 0; count < pods; count += 1) this.addServer(name);
       this.network.alias(placeOf(clusterIp, port), () => this.#behindClusterIp(name));
     }
@@ -127,20 +128,30 @@ export class SimulatedWorld {
     this.trace(`pod ${host.name} at ${server.address}`);
   }
 
-  removeServer(service: string): void {
-    const server = this.servers.get(service)?.shift();
+  /** The oldest of them ends: at once, or after a while in which it still serves, as it should. */
+  removeServer(service: string, drainMs: number): void {
+    const server = this.servers.get(service)?.find((each) => !this.#terminating.has(each));
     if (server === undefined) return;
-    this.trace(`pod ${server.host.name} is killed`);
-    server.kill();
-    this.tellEndpoints(service);
+    if (drainMs > 0) {
+      this.trace(`pod ${server.host.name} is to end`);
+      this.#terminating.add(server);
+      this.tellEndpoints(service);
+    }
+    this.time.after(drainMs, () => {
+      this.trace(`pod ${server.host.name} is killed`);
+      server.kill();
+      const left = (this.servers.get(service) ?? []).filter((each) => each !== server);
+      this.servers.set(service, left);
+      this.tellEndpoints(service);
+    });
   }
 
   /** The controller of endpoints writes down what is there. */
   tellEndpoints(service: string): void {
-    this.cluster.setAddresses(
-      service,
-      (this.servers.get(service) ?? []).map(({ address }) => address),
-    );
+    const servers = this.servers.get(service) ?? [];
+    const addressesOf = (terminating: boolean) =>
+      servers.filter((server) => this.#terminating.has(server) === terminating).map(({ address }) => address);
+    this.cluster.setAddresses(service, addressesOf(false), addressesOf(true));
     this.announce();
   }
 
