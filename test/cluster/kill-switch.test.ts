@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { kubectl } from './harness/kube.ts';
 import { REAL_TIME } from './harness/real-time.ts';
 import { metricValue, Shop } from './harness/shop.ts';
@@ -30,6 +30,7 @@ test.each(switches)(
     );
     // Kept open over the switch: such a connection ends with the answer to its last request, a new one is forwarded.
     const stop = await shop.startLoad({ concurrency: 4, pauseMs: 10 });
+    onTestFinished(async () => void (await stop()));
     const off = Date.now();
     await kubectl(...target(), 'breakwater.dev/enforcement=disabled');
     const annotated = Date.now();

@@ -41,6 +41,42 @@ const untilBothSay = (faults: boolean) =>
     return told.every((message) => message.includes('faults are injected on purpose') === faults) ? true : undefined;
   });
 
+/** First, for their circuit must not have been opened by any other test: its state is kept over a change of the policy. */
+describe('faults on purpose', () => {
+  test('fail all that they are to, reach nobody, open no circuit, and the status says that they are there', async () => {
+    await shop.setPolicy({
+      faultInjection: { abort: { statusCode: 503, percent: 100 } },
+      circuitBreaker: { consecutiveFailures: 5, openFor: '5m' },
+    });
+    expect((await shop.load({ requests: 20 })).reasons).toEqual({ 'fault-injected': 20 });
+    expect((await shop.counts()).requests).toBe(0);
+    await untilBothSay(true);
+    expect(
+      metricValue(await shop.metrics(), 'breakwater_faults_injected_total', { ...OF_PAYMENTS, fault: 'abort' }),
+    ).toBe(20);
+    await shop.setPolicy({ circuitBreaker: { consecutiveFailures: 5, openFor: '5m' } });
+    expect((await shop.load({ requests: 20 })).statuses).toEqual({ 200: 20 });
+    await untilBothSay(false);
+  });
+
+  test('strike a share, and delay it', async () => {
+    const delayMs = 200;
+    await shop.setPolicy({
+      faultInjection: {
+        abort: { statusCode: 503, percent: 30 },
+        delay: { fixed: `${delayMs}ms`, percent: 100 },
+      },
+    });
+    const report = await shop.load({ requests: 400, concurrency: 40 });
+    const struck = report.reasons['fault-injected'] ?? 0;
+    expect(report.statuses).toEqual({ 200: 400 - struck, 503: struck });
+    // Five standard deviations of a binomial distribution.
+    expect(Math.abs(struck - 120)).toBeLessThanOrEqual(46);
+    // A timer of Node may come a millisecond early.
+    expect(Math.min(...report.details.map(({ ms }) => ms))).toBeGreaterThanOrEqual(delayMs - 1);
+  });
+});
+
 describe('a fallback', () => {
   test('that is fixed takes the place of a failure, of safe requests only', async () => {
     await shop.setPolicy({ fallback: { response: { statusCode: 203, contentType: 'application/json', body: '[]' } } });
@@ -98,41 +134,6 @@ describe('a fallback', () => {
     expect(report.servedBy).toEqual({ [standby?.metadata.name ?? '']: 20 });
     // The failures are failures all the same: from the fifth on the circuit keeps them away.
     expect((await shop.counts()).requests).toBe(5);
-  });
-});
-
-describe('faults on purpose', () => {
-  test('fail all that they are to, reach nobody, open no circuit, and the status says that they are there', async () => {
-    await shop.setPolicy({
-      faultInjection: { abort: { statusCode: 503, percent: 100 } },
-      circuitBreaker: { consecutiveFailures: 5, openFor: '5m' },
-    });
-    expect((await shop.load({ requests: 20 })).reasons).toEqual({ 'fault-injected': 20 });
-    expect((await shop.counts()).requests).toBe(0);
-    await untilBothSay(true);
-    expect(
-      metricValue(await shop.metrics(), 'breakwater_faults_injected_total', { ...OF_PAYMENTS, fault: 'abort' }),
-    ).toBe(20);
-    await shop.setPolicy({ circuitBreaker: { consecutiveFailures: 5, openFor: '5m' } });
-    expect((await shop.load({ requests: 20 })).statuses).toEqual({ 200: 20 });
-    await untilBothSay(false);
-  });
-
-  test('strike a share, and delay it', async () => {
-    const delayMs = 200;
-    await shop.setPolicy({
-      faultInjection: {
-        abort: { statusCode: 503, percent: 30 },
-        delay: { fixed: `${delayMs}ms`, percent: 100 },
-      },
-    });
-    const report = await shop.load({ requests: 400, concurrency: 40 });
-    const struck = report.reasons['fault-injected'] ?? 0;
-    expect(report.statuses).toEqual({ 200: 400 - struck, 503: struck });
-    // Five standard deviations of a binomial distribution.
-    expect(Math.abs(struck - 120)).toBeLessThanOrEqual(46);
-    // A timer of Node may come a millisecond early.
-    expect(Math.min(...report.details.map(({ ms }) => ms))).toBeGreaterThanOrEqual(delayMs - 1);
   });
 });
 

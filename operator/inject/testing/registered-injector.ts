@@ -39,6 +39,9 @@ const smallPod: Pod = {
 
 export const initNames = (pod: Pod) => (pod.spec?.initContainers ?? []).map(({ name }) => name);
 
+/** Ten thousand pods go through beside other tests, in what these leave of the processors. */
+const PATIENCE_MS = 60_000;
+
 export class RegisteredInjector {
   readonly controlPlane: UsedControlPlane;
   readonly #api: ApiClient;
@@ -84,6 +87,7 @@ export class RegisteredInjector {
     return this.#api.request<Pod>('POST', `/api/v1/namespaces/${namespace}/pods`, {
       query: { dryRun: 'All' },
       body: { ...pod, metadata: { ...pod.metadata, namespace } },
+      timeoutMs: PATIENCE_MS,
     });
   }
 
@@ -164,7 +168,8 @@ function webhookConfiguration(port: number): object {
         failurePolicy: 'Fail',
         reinvocationPolicy: 'IfNeeded',
         sideEffects: 'None',
-        timeoutSeconds: 5,
+        // The longest that there is.
+        timeoutSeconds: 30,
         admissionReviewVersions: ['v1'],
       },
     ],
