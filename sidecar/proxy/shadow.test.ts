@@ -146,13 +146,18 @@ describe('in shadow', () => {
   });
 
   it('silence ends no stream', async () => {
+    let finish = () => {};
     const server = await upstream((_, socket) => {
       socket.write('HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n');
-      setTimeout(() => socket.write('3\r\nabc\r\n0\r\n\r\n'), 60);
+      finish = () => void socket.write('3\r\nabc\r\n0\r\n\r\n');
     });
-    const started = await bench({ timeouts: { ...SHADOW.timeouts, idleMs: 20 } }, server);
+    const timeouts = { ...SHADOW.timeouts, requestMs: 60_000, attemptMs: 60_000, idleMs: 20 };
+    const started = await bench({ timeouts }, server);
     const client = connect(started.port);
     client.send(get('/'));
+    await client.until((received) => received.includes('event-stream'));
+    await new Promise((resolve) => setTimeout(resolve, 3 * timeouts.idleMs));
+    finish();
     await client.until((received) => received.includes('0\r\n\r\n'));
     client.socket.destroy();
     expect(await decisions(started)).toEqual({ 'timeouts idle-timeout': 1 });
