@@ -5,17 +5,17 @@ import type { WorldServicePort } from './world.ts';
 
 export type Protocol = DependencyPlan['protocol'];
 
-// HTTP/2, gRPC and everything inside TLS are opaque here: their bytes pass untouched. grpc-web may run over HTTP/1.1 or HTTP/2, so the
-// bytes decide. Only names whose meaning is settled are listed: a port named "kafka-rest" or "nats-monitor" speaks HTTP after all.
+// Everything inside TLS is opaque here: its bytes pass untouched. A port of gRPC or HTTP/2 may speak TLS for all that its name says, and
+// grpc-web may run over HTTP/1.1 or HTTP/2, so the bytes decide. Only names whose meaning is settled are listed: a port named "kafka-rest" or "nats-monitor" speaks HTTP after all.
 const KNOWN: Readonly<Record<string, Protocol>> = {
   http: 'Http',
   'http/1.1': 'Http',
   ws: 'Http',
   'kubernetes.io/ws': 'Http',
-  h2c: 'Opaque',
-  'kubernetes.io/h2c': 'Opaque',
-  http2: 'Opaque',
-  grpc: 'Opaque',
+  h2c: 'Http',
+  'kubernetes.io/h2c': 'Http',
+  http2: 'Detect',
+  grpc: 'Detect',
   'grpc-web': 'Detect',
   https: 'Opaque',
   wss: 'Opaque',

@@ -227,13 +227,13 @@ export const SIDECAR_METRICS = {
   connects: {
     name: 'breakwater_upstream_connects_total',
     type: 'counter',
-    help: 'Connections opened to the dependency, by result.',
+    help: 'Connections opened to the dependency, by result. A failed one counts once for each request that waited for it.',
     labels: ['dependency', 'result'],
   },
   tunnels: {
     name: 'breakwater_tunnels_total',
     type: 'counter',
-    help: 'Connections forwarded untouched, by why: undeclared, opaque, h2c, disabled, upgrade, no-plan.',
+    help: 'Connections forwarded untouched, by why: undeclared, opaque, disabled, upgrade, no-plan.',
     labels: ['cause'],
   },
   tunnelDialFailures: {

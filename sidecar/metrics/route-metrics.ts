@@ -19,6 +19,8 @@ export const AttemptResult = {
   failureStatus: 4,
   invalidResponse: 5,
   cancelled: 6,
+  /** The dependency said, of a request over HTTP/2, that it was not executed; and it was sent again for that reason alone. */
+  refused: 7,
 } as const;
 export const ATTEMPT_RESULTS = [
   'success',
@@ -28,6 +30,7 @@ export const ATTEMPT_RESULTS = [
   'failure-status',
   'invalid-response',
   'cancelled',
+  'refused',
 ] as const;
 
 /** Why a wanted retry did not happen; the numbers are slots. */

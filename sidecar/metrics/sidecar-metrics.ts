@@ -48,7 +48,7 @@ export class SidecarMetrics {
     for (const reason of SHED_REASONS) this.#count('shedRequests', { reason }, 0);
     for (const action of ['allowed', 'warned', 'denied']) this.#count('undeclared', { action }, 0);
     for (const result of ['addresses', 'no-address', 'failure']) this.#count('dnsResolutions', { result }, 0);
-    for (const cause of ['undeclared', 'opaque', 'h2c', 'disabled', 'upgrade', 'no-plan'])
+    for (const cause of ['undeclared', 'opaque', 'disabled', 'upgrade', 'no-plan'])
       this.#count('tunnels', { cause }, 0);
   }
 

@@ -64,7 +64,8 @@ export class Attempt implements ResponseReceiver {
     this.written = false;
     this.books.begin(endpoint, this.#request.policy, nowMs);
     this.#request.shadow.attempt(nowMs);
-    const idle = endpoint.takeIdle(nowMs, maxIdleMs);
+    const legs = this.#request.client.http2 ? endpoint.http2 : endpoint;
+    const idle = legs.takeIdle(nowMs, maxIdleMs);
     if (idle) {
       this.#leg = idle;
       this.#send(idle);
@@ -74,7 +75,7 @@ export class Attempt implements ResponseReceiver {
     const { connectMs } = policy.plan.timeouts;
     this.#phase = Phase.Connecting;
     this.#timer.enter(Math.min(this.books.endMs(policy), connectMs > 0 ? nowMs + connectMs : Number.POSITIVE_INFINITY));
-    this.#leg = endpoint.connect(this);
+    this.#leg = legs.connect(this);
   }
 
   // ---- the request ----------------------------------------------------------------------------------------------------------------
@@ -82,6 +83,10 @@ export class Attempt implements ResponseReceiver {
   onConnected(): void {
     const { context, dependency } = this.#request;
     context.metrics.countConnect(dependency.label, 'success');
+    this.onConnectionShared();
+  }
+
+  onConnectionShared(): void {
     this.#request.shadow.connected();
     if (this.#leg) this.#send(this.#leg);
   }
@@ -188,7 +193,7 @@ export class Attempt implements ResponseReceiver {
     else this.#fail(FailureBit.Reset, AttemptResult.invalidResponse, false, invalidResponse, nowMs);
   }
 
-  onUpstreamClosed(connectFailure: ConnectFailure | null): void {
+  onUpstreamClosed(connectFailure: ConnectFailure | null, refused: boolean): void {
     this.#leg = null;
     const { client, context, dependency } = this.#request;
     const nowMs = context.ticker.nowMs();
@@ -201,7 +206,8 @@ export class Attempt implements ResponseReceiver {
     } else if (this.#phase === Phase.Answering) {
       this.#cut(FailureBit.Reset, AttemptResult.reset, LOCAL_ANSWERS.reset);
     } else {
-      this.#fail(FailureBit.Reset, AttemptResult.reset, !this.written, LOCAL_ANSWERS.reset, nowMs);
+      const result = refused ? AttemptResult.refused : AttemptResult.reset;
+      this.#fail(FailureBit.Reset, result, refused || !this.written, LOCAL_ANSWERS.reset, nowMs);
     }
   }
 

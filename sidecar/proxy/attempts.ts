@@ -3,7 +3,7 @@
 import { parseHttpDate } from '../http1/http-date.ts';
 import type { RequestHead } from '../http1/request-head.ts';
 import type { ResponseHead } from '../http1/response-head.ts';
-import { Suppression } from '../metrics/route-metrics.ts';
+import { AttemptResult, Suppression } from '../metrics/route-metrics.ts';
 import { isRetryAfterTooLong, mayRunTwice, retryDelayMs } from '../policies/retry.ts';
 import type { CurrentRequest } from './current-request.ts';
 import type { RoutePolicy } from './route-policies.ts';
@@ -59,9 +59,14 @@ export class Attempts {
     this.count--;
   }
 
-  /** Without a policy for retries: once, what was never sent. `result`: what the attempt failed of. */
+  /**
+   * Once, what was never sent, where no policy for retries does more; and what the dependency says it did not execute, whatever policies say
+   * (transparent retries, gRPC A6). `result`: what the attempt failed of.
+   */
   mayGoAgainUnsent(unsent: boolean, result: number): boolean {
-    if (this.#request.policy.retries || !unsent || this.#unsentRetryUsed) return false;
+    const refused = result === AttemptResult.refused;
+    if ((this.#request.policy.retries && !refused) || !unsent || this.#unsentRetryUsed) return false;
+    if (!this.#request.replay.complete) return false;
     this.#unsentRetryUsed = true;
     this.#retryCause = result;
     return true;
@@ -90,7 +95,7 @@ export class Attempts {
     let suppression = -1;
     if (this.count >= retries.maxAttempts) suppression = Suppression.attempts;
     else if (!unsent && !mayRepeat(policy, head)) suppression = Suppression.unsafe;
-    else if (!unsent && !replay.complete) suppression = Suppression.body;
+    else if (!replay.complete) suppression = Suppression.body;
     else if (answer?.refusesRetry) suppression = Suppression.refused;
     else if (isRetryAfterTooLong(retryAfterMs, retries.maxRetryAfterMs)) suppression = Suppression.retryAfter;
     else if (nowMs + delayMs + ATTEMPT_FLOOR_MS > deadlineMs) suppression = Suppression.deadline;

@@ -56,6 +56,7 @@ export class ClientConnection implements Downstream, TimerNode {
   wheelPrevious: TimerNode | null = null;
   wheelNext: TimerNode | null = null;
   wheelAtMs = 0;
+  readonly http2 = false;
   dependency: DependencyRuntime;
   readonly originalDestination: { address: string; port: number } | null;
   readonly #socket: Socket;

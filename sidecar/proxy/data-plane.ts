@@ -197,6 +197,7 @@ export class ProxyDataPlane implements DataPlane {
     this.#arrivals.index(this.#dependencies.values());
     this.#circuits.forgetAbsent();
     this.#grantRaisedLimits();
+    this.#intake.closeUnwanted();
     if (this.#listening)
       this.#openListeners().catch((error: unknown) => this.#options.log.error({ err: error }, 'listener did not open'));
   }
@@ -230,10 +231,12 @@ export class ProxyDataPlane implements DataPlane {
 
   setLocallyDisabled(disabled: boolean): void {
     this.#locallyDisabled = disabled;
+    this.#intake.closeUnwanted();
   }
 
   drain(): void {
     this.#context.draining = true;
+    this.#intake.closeUnwanted();
   }
 
   inFlight(): number {

@@ -1,5 +1,5 @@
 // Whose protocol is it? Waits for the first bytes of the application, and meanwhile dials where it wanted to go, so that a server which
-// speaks first loses no time. Ends in HTTP or in a tunnel, and never holds a byte back from either for longer than a bounded time.
+// speaks first loses no time. Ends in HTTP, of one version or the other, or in a tunnel, and never holds a byte back from either for longer than a bounded time.
 import type { Socket } from 'node:net';
 import type { TimerNode } from '../policies/timer-wheel.ts';
 import { classifyFirstBytes, FirstBytes } from './first-bytes.ts';
@@ -27,7 +27,8 @@ export interface DetectionOptions {
   /** Where nothing is dialled: so long the application may be silent before it is taken for one that waits for the server to speak. */
   silenceMs?: number;
   onHttp(first: Buffer): void;
-  onTunnel(cause: 'h2c' | 'opaque', first: Buffer | null, upstream: Socket | null): void;
+  onHttp2(first: Buffer): void;
+  onTunnel(first: Buffer | null, upstream: Socket | null): void;
 }
 
 export class Detection implements TimerNode {
@@ -46,9 +47,9 @@ export class Detection implements TimerNode {
   readonly #onUpstreamSpeaks = (chunk: Buffer): void => {
     this.#upstream?.pause();
     this.#upstream?.unshift(chunk);
-    this.#tunnel('opaque');
+    this.#tunnel();
   };
-  readonly #onUpstreamEnds = (): void => this.#tunnel('opaque');
+  readonly #onUpstreamEnds = (): void => this.#tunnel();
 
   constructor(options: DetectionOptions) {
     this.#options = options;
@@ -63,13 +64,13 @@ export class Detection implements TimerNode {
   expire(): void {
     if (this.#first) {
       if (this.#options.declaredHttp) this.#http(this.#first);
-      else this.#tunnel('opaque');
+      else this.#tunnel();
       return;
     }
     if (this.#upstream) return;
     const { targets, ticker } = this.#options;
     if (!targets) {
-      this.#tunnel('opaque');
+      this.#tunnel();
       return;
     }
     const target = targets.first;
@@ -91,11 +92,13 @@ export class Detection implements TimerNode {
     this.#first = first;
     const kind = this.#options.judge?.(first) ?? classifyFirstBytes(first);
     if (kind === FirstBytes.H2c) {
-      this.#tunnel('h2c');
+      this.#decide();
+      this.#dropUpstream();
+      this.#options.onHttp2(first);
     } else if (kind === FirstBytes.Http || (this.#options.declaredHttp && kind === FirstBytes.Opaque)) {
       this.#http(first);
     } else if (kind === FirstBytes.Opaque) {
-      this.#tunnel('opaque');
+      this.#tunnel();
     } else if (!begun) {
       const { ticker } = this.#options;
       ticker.arm(this, ticker.nowMs() + UNDECIDED_LIMIT_MS);
@@ -115,7 +118,7 @@ export class Detection implements TimerNode {
       this.#options.socket.destroy();
       return;
     }
-    this.#tunnel('opaque');
+    this.#tunnel();
   }
 
   #abandon(): void {
@@ -124,7 +127,7 @@ export class Detection implements TimerNode {
     this.#dropUpstream();
   }
 
-  #tunnel(cause: 'h2c' | 'opaque'): void {
+  #tunnel(): void {
     if (this.#decided) return;
     this.#decide();
     const upstream = this.#upstream;
@@ -135,7 +138,7 @@ export class Detection implements TimerNode {
       upstream.pause();
     }
     this.#options.socket.pause();
-    this.#options.onTunnel(cause, this.#first, upstream);
+    this.#options.onTunnel(this.#first, upstream);
   }
 
   #dropUpstream(): void {

@@ -1,4 +1,5 @@
-// What an exchange needs of the connection of the application, in whatever protocol that speaks; client-connection.ts is HTTP/1.1.
+// What an exchange needs of the connection of the application, in whatever protocol that speaks; client-connection.ts is HTTP/1.1,
+// http2-call.ts is HTTP/2.
 import type { LocalAnswer } from '../errors.ts';
 import type { RequestHead } from '../http1/request-head.ts';
 import type { ResponseHead } from '../http1/response-head.ts';
@@ -6,6 +7,8 @@ import type { GivenAnswer } from './given-answer.ts';
 import type { AnswerContext } from './local-answer.ts';
 
 export interface Downstream {
+  /** It speaks HTTP/2, and so does the leg to the dependency. */
+  readonly http2: boolean;
   /** Where a captured connection was made to; null in capture `explicit`. */
   readonly originalDestination: { address: string; port: number } | null;
   /** The application has not read what was written to it before. */

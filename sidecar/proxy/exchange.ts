@@ -98,7 +98,9 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
     request.bodyDone = !hasBody;
     request.startMs = nowMs;
     request.rescue.begin();
-    request.replay.begin(hasBody && (mayRepeat(policy, request.head) || request.rescue.mayAskAnother(policy)));
+    // Over HTTP/2 a dependency may refuse what was sent already.
+    const mayGoAgain = request.client.http2 || mayRepeat(policy, request.head) || request.rescue.mayAskAnother(policy);
+    request.replay.begin(hasBody && mayGoAgain);
     this.#timer.begin(nowMs, policy.plan.timeouts.requestMs);
     takeDeadline(request, this.#timer, nowMs);
     this.#attempts.begin();
@@ -284,18 +286,21 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
   ): void {
     const { endpoint } = attempt.books;
     const rerouted = result === AttemptResult.connectFailure && this.rerouted(attempt);
-    attempt.end(rerouted ? Outcome.Ignored : Outcome.Failure, result, failureBits);
+    // A server that leaves in order refuses what it does not take any more: that is no failure, if it stays at that.
+    const moved = result === AttemptResult.refused && this.#attempts.mayGoAgainUnsent(unsent, result);
+    const counted = result === AttemptResult.refused && !moved ? AttemptResult.reset : result;
+    attempt.end(rerouted || moved ? Outcome.Ignored : Outcome.Failure, counted, failureBits);
     this.#attempts.failedAt(endpoint);
     if (rerouted) {
       this.#attempts.takeBack();
       this.#startAttempt(nowMs);
       return;
     }
-    if (this.#attempts.mayGoAgainUnsent(unsent, result)) {
+    if (moved || this.#attempts.mayGoAgainUnsent(unsent, result)) {
       this.#startAttempt(nowMs);
       return;
     }
-    const atMs = this.#attempts.nextAtMs(failureBits, result, unsent, null, this.#timer.deadlineMs, nowMs);
+    const atMs = this.#attempts.nextAtMs(failureBits, counted, unsent, null, this.#timer.deadlineMs, nowMs);
     if (atMs < 0) this.#refuse(answer, nowMs);
     else this.#wait(Phase.Backoff, atMs);
   }

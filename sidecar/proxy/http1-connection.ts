@@ -304,14 +304,14 @@ export class Http1Connection implements UpstreamLeg {
     const receiver = this.receiver;
     this.receiver = null;
     if (receiver) {
-      receiver.onUpstreamClosed(this.#connected ? null : this.#connectFailure);
+      receiver.onUpstreamClosed(this.#connected ? null : this.#connectFailure, false);
       return;
     }
     this.#endpoint.forgetIdle(this);
   }
 }
 
-function connectFailureOf(code: string | undefined): ConnectFailure {
+export function connectFailureOf(code: string | undefined): ConnectFailure {
   if (code === 'ETIMEDOUT') return 'timeout';
   return code === 'ECONNREFUSED' || code === 'ECONNRESET' ? 'refused' : 'unreachable';
 }

@@ -1,6 +1,7 @@
-// An endpoint that speaks HTTP/1.1, with its idle connections.
+// An endpoint with its idle connections that speak HTTP/1.1; those of HTTP/2 are in a pool of their own, for most endpoints have none.
 import { BalancedEndpoint } from '../balance/candidates.ts';
 import { Http1Connection } from './http1-connection.ts';
+import { Http2Pool } from './http2-pool.ts';
 import { type Network, systemNetwork } from './network.ts';
 import type { ResponseReceiver, UpstreamEndpoint } from './upstream.ts';
 
@@ -13,6 +14,7 @@ export class Http1Endpoint extends BalancedEndpoint implements UpstreamEndpoint 
   readonly network: Network;
   #removed = false;
   readonly #idle: Http1Connection[] = [];
+  #http2: Http2Pool | null = null;
 
   constructor(address: string, port: number, network: Network = systemNetwork) {
     super(endpointName(address, port));
@@ -22,7 +24,12 @@ export class Http1Endpoint extends BalancedEndpoint implements UpstreamEndpoint 
   }
 
   get idleCount(): number {
-    return this.#idle.length;
+    return this.#idle.length + (this.#http2?.sessionCount ?? 0);
+  }
+
+  get http2(): Http2Pool {
+    this.#http2 ??= new Http2Pool(this.address, this.port, this.network, this.#removed);
+    return this.#http2;
   }
 
   connect(receiver: ResponseReceiver): Http1Connection {
@@ -67,12 +74,14 @@ export class Http1Endpoint extends BalancedEndpoint implements UpstreamEndpoint 
       else connection.destroy();
     }
     this.#idle.length = kept;
+    this.#http2?.sweep(nowMs);
   }
 
   remove(): void {
     this.#removed = true;
     for (const connection of this.#idle) connection.destroy();
     this.#idle.length = 0;
+    this.#http2?.remove();
   }
 }
 

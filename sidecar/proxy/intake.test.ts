@@ -64,8 +64,6 @@ describe('what is tunnelled untouched', () => {
     ['TLS', 'Detect', '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03', 'opaque'],
     ['a PostgreSQL start-up message', 'Detect', '\x00\x00\x00\x08\x04\xd2\x16\x2f', 'opaque'],
     ['a Redis command', 'Detect', '*1\r\n$4\r\nPING\r\n', 'opaque'],
-    ['HTTP/2 without TLS', 'Detect', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'h2c'],
-    ['HTTP/2 without TLS where HTTP is declared', 'Http', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'h2c'],
     ['anything where it is declared opaque', 'Opaque', 'GET / HTTP/1.1\r\n\r\n', 'opaque'],
   ] as const)('%s', async (_name, protocol, bytes, cause) => {
     const server = await echo();

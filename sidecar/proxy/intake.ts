@@ -7,6 +7,7 @@ import type { ProxyContext } from './context.ts';
 import type { DependencyRuntime } from './dependency.ts';
 import { Detection, type DetectionOptions } from './detection.ts';
 import { HostClaim } from './host-index.ts';
+import { Http2Client } from './http2-client.ts';
 import { onlyTarget, Tunnel, type TunnelTarget, type TunnelTargets } from './tunnel.ts';
 
 /** How long the dial of an undeclared destination may take: the kernel's own patience, so that nothing changes for the application. */
@@ -14,7 +15,7 @@ export const UNDECLARED_CONNECT_TIMEOUT_MS = 130_000;
 /** What is not to be forwarded may say this long what it is; HTTP then gets an answer instead of a reset. */
 const DENIED_SILENCE_MS = 5_000;
 
-export type TunnelCause = 'undeclared' | 'no-plan' | 'disabled' | 'opaque' | 'h2c';
+export type TunnelCause = 'undeclared' | 'no-plan' | 'disabled' | 'opaque';
 
 /** What is known of a connection from the way it came. */
 export interface Arrival {
@@ -45,6 +46,7 @@ export interface Unclaimed {
 export class Intake {
   readonly #context: ProxyContext;
   readonly #clients = new Set<ClientConnection>();
+  readonly #http2Clients = new Set<Http2Client>();
   readonly #tunnels = new Set<Tunnel>();
   readonly #detections = new Set<Socket>();
 
@@ -73,7 +75,8 @@ export class Intake {
       declaredHttp: dependency.plan.protocol === 'Http',
       targets: arrival.targets,
       onHttp: serve,
-      onTunnel: (cause, first, upstream) => this.#tunnel(socket, cause, arrival.targets, dependency, first, upstream),
+      onHttp2: (first) => this.#serveHttp2(socket, first, dependency, arrival),
+      onTunnel: (first, upstream) => this.#tunnel(socket, 'opaque', arrival.targets, dependency, first, upstream),
     });
   }
 
@@ -92,6 +95,15 @@ export class Intake {
     }
     const claim = new HostClaim();
     const claimed = () => (claim.host === null || !claimable ? null : ownerOf(claim.host));
+    const pass = (first: Buffer | null, upstream: Socket | null) => {
+      const owner = claimed();
+      if (owner || !denied) {
+        this.#passUnclaimed(socket, unclaimed, owner, first, upstream);
+        return;
+      }
+      unclaimed.onUnclaimed();
+      socket.resetAndDestroy();
+    };
     this.#detect(socket, {
       declaredHttp: false,
       targets: denied ? null : onlyTarget(original),
@@ -103,20 +115,19 @@ export class Intake {
           this.#serveClaimed(socket, unclaimed, owner, first);
         else this.#passUnclaimed(socket, unclaimed, owner, first, null);
       },
-      onTunnel: (_cause, first, upstream) => {
-        const owner = claimed();
-        if (owner || !denied) {
-          this.#passUnclaimed(socket, unclaimed, owner, first, upstream);
-          return;
-        }
-        unclaimed.onUnclaimed();
-        socket.resetAndDestroy();
-      },
+      onHttp2: (first) => pass(first, null),
+      onTunnel: (first, upstream) => pass(first, upstream),
     });
+  }
+
+  /** Something changed for which connections that stay open may have to go: those of HTTP/1.1 see it at their next answer. */
+  closeUnwanted(): void {
+    for (const client of this.#http2Clients) client.closeIfUnwanted();
   }
 
   destroy(): void {
     for (const client of this.#clients) client.destroy();
+    for (const client of this.#http2Clients) client.destroy();
     for (const tunnel of this.#tunnels) tunnel.destroy();
     for (const socket of this.#detections) socket.destroy();
   }
@@ -161,6 +172,18 @@ export class Intake {
     client.receive(first);
   }
 
+  #serveHttp2(socket: Socket, first: Buffer, dependency: DependencyRuntime, arrival: Arrival): void {
+    const client = new Http2Client(socket, {
+      context: this.#context,
+      dependency,
+      originalDestination: arrival.original,
+      rewriteHost: arrival.explicit,
+      first,
+      onClosed: (closed) => this.#http2Clients.delete(closed),
+    });
+    this.#http2Clients.add(client);
+  }
+
   #detect(socket: Socket, options: Omit<DetectionOptions, 'socket' | 'network' | 'ticker'>): void {
     this.#detections.add(socket);
     socket.once('close', () => this.#detections.delete(socket));
@@ -173,9 +196,13 @@ export class Intake {
         this.#detections.delete(socket);
         options.onHttp(first);
       },
-      onTunnel: (cause, first, upstream) => {
+      onHttp2: (first) => {
         this.#detections.delete(socket);
-        options.onTunnel(cause, first, upstream);
+        options.onHttp2(first);
+      },
+      onTunnel: (first, upstream) => {
+        this.#detections.delete(socket);
+        options.onTunnel(first, upstream);
       },
     });
   }

@@ -22,13 +22,15 @@ export interface AnswerContext {
   rescued: string;
 }
 
-/** The whole response as latin1 text. `withBody` is false in answers to HEAD. */
-export function renderLocalAnswer(
-  answer: LocalAnswer,
-  context: AnswerContext,
-  close: boolean,
-  withBody: boolean,
-): string {
+/** What a local answer is made of, in whatever protocol it is written. */
+export interface RenderedAnswer {
+  /** Field lines without the length, each with CR LF before it. */
+  fields: string;
+  /** ASCII alone: its length in characters is its length in bytes. */
+  body: string;
+}
+
+export function localAnswerParts(answer: LocalAnswer, context: AnswerContext): RenderedAnswer {
   const retryAfterSeconds = secondsOf(context.retryAfterMs);
   const problem: Record<string, string | number> = {
     type: `urn:breakwater:${answer.code}`,
@@ -44,14 +46,23 @@ export function renderLocalAnswer(
   if (retryAfterSeconds > 0) problem['retryAfterSeconds'] = retryAfterSeconds;
   if (context.rescued) problem['rescued'] = context.rescued;
   if (context.correlationId) problem['correlationId'] = context.correlationId;
-  const body = asciiJson(problem);
-  let head = `HTTP/1.1 ${answer.status} ${STATUS_CODES[answer.status] ?? ''}\r\nContent-Type: application/problem+json\r\n`;
-  head += `Breakwater-Reason: ${answer.code}${context.marks}\r\n`;
-  if (retryAfterSeconds > 0) head += `Retry-After: ${retryAfterSeconds}\r\n`;
-  if (context.fields) head += context.fields;
-  if (context.correlationId) head += `X-Correlation-ID: ${context.correlationId}\r\n`;
-  if (close) head += 'Connection: close\r\n';
-  head += `Content-Length: ${body.length}\r\n\r\n`;
+  let fields = `\r\nContent-Type: application/problem+json\r\nBreakwater-Reason: ${answer.code}${context.marks}`;
+  if (retryAfterSeconds > 0) fields += `\r\nRetry-After: ${retryAfterSeconds}`;
+  if (context.fields) fields += `\r\n${context.fields.slice(0, -2)}`;
+  if (context.correlationId) fields += `\r\nX-Correlation-ID: ${context.correlationId}`;
+  return { fields, body: asciiJson(problem) };
+}
+
+/** The whole response as latin1 text of HTTP/1.1. `withBody` is false in answers to HEAD. */
+export function renderLocalAnswer(
+  answer: LocalAnswer,
+  context: AnswerContext,
+  close: boolean,
+  withBody: boolean,
+): string {
+  const { fields, body } = localAnswerParts(answer, context);
+  const connection = close ? '\r\nConnection: close' : '';
+  const head = `HTTP/1.1 ${answer.status} ${STATUS_CODES[answer.status] ?? ''}${fields}${connection}\r\nContent-Length: ${body.length}\r\n\r\n`;
   return withBody ? head + body : head;
 }
 

@@ -1,7 +1,7 @@
 // What an exchange needs of the other side. An endpoint makes legs; a leg carries one request and its response at a time, in whatever
-// protocol it speaks. HTTP/1.1 over sockets is http1-endpoint.ts and http1-connection.ts.
+// protocol it speaks. HTTP/1.1 over sockets is http1-endpoint.ts and http1-connection.ts, HTTP/2 is http2-pool.ts and http2-leg.ts.
 //
-// In production one class stands behind each interface wherever a call is hot, so that the calls stay monomorphic.
+// Behind each interface stands one class for each protocol, so that the calls stay monomorphic where an application speaks one of them.
 import type { BalancedEndpoint } from '../balance/candidates.ts';
 import type { ResponseHead } from '../http1/response-head.ts';
 import type { OutgoingRequest } from './current-request.ts';
@@ -15,6 +15,8 @@ export type ConnectFailure = 'refused' | 'timeout' | 'unreachable';
 /** What a leg tells whoever uses it. Nothing of it is told inside `connect`, and after `receiver` was set to null nothing at all. */
 export interface ResponseReceiver {
   onConnected(): void;
+  /** As `onConnected`, on a connection that somebody else was counted for. */
+  onConnectionShared(): void;
   /** A 1xx other than 101. */
   onInformational(head: ResponseHead): void;
   /** False: the response is not wanted, and the leg has been given up. */
@@ -28,8 +30,11 @@ export interface ResponseReceiver {
   onTunnelData(buffer: Buffer, start: number, end: number): boolean;
   onTunnelEnd(): void;
   onUpstreamDrain(): void;
-  /** The connection is gone, or was not made, for this reason. */
-  onUpstreamClosed(connectFailure: ConnectFailure | null): void;
+  /**
+   * The connection is gone, or was not made, for this reason. `refused`: the dependency said of the request that it was not executed, though
+   * all of it may have been sent.
+   */
+  onUpstreamClosed(connectFailure: ConnectFailure | null, refused: boolean): void;
   onInvalidResponse(): void;
 }
 
@@ -68,16 +73,21 @@ export interface UpstreamLeg {
   abort(): void;
 }
 
-/** `name` is as logs, answers and metrics write it: ADDRESS:PORT. */
-export interface UpstreamEndpoint extends BalancedEndpoint {
-  readonly address: string;
-  readonly port: number;
-  /** Connections that lie idle. */
-  readonly idleCount: number;
+export interface LegSource {
   /** A leg that may carry the next request at once, or null. */
   takeIdle(nowMs: number, maxIdleMs: number): UpstreamLeg | null;
-  /** A new leg; `onConnected` or `onUpstreamClosed` follows, never inside this call. */
+  /** A new leg; `onConnected`, `onConnectionShared` or `onUpstreamClosed` follows, never inside this call. */
   connect(receiver: ResponseReceiver): UpstreamLeg;
+}
+
+/** Its own legs speak HTTP/1.1. `name` is as logs, answers and metrics write it: ADDRESS:PORT. */
+export interface UpstreamEndpoint extends BalancedEndpoint, LegSource {
+  readonly address: string;
+  readonly port: number;
+  /** Legs that speak HTTP/2. */
+  readonly http2: LegSource;
+  /** Connections that lie idle. */
+  readonly idleCount: number;
   /** Closes what was idle for too long. */
   sweep(nowMs: number): void;
   /** No longer in the set: from now on nothing is kept. */

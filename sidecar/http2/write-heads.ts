@@ -1,0 +1,59 @@
+// Heads as they are written in HTTP/2: names and values in turn, as node:http2 takes them. Names are lower-case there (RFC 9113, 8.2).
+import type { OutgoingHttpHeaders } from 'node:http2';
+import type { RequestHead } from '../http1/request-head.ts';
+import type { ResponseHead } from '../http1/response-head.ts';
+import type { OutgoingRequest } from '../proxy/current-request.ts';
+
+export function requestFields(request: OutgoingRequest): string[] {
+  const { head } = request;
+  const list = [':method', head.method, ':scheme', 'http', ':authority', request.host, ':path', head.target];
+  addLines(list, request.fields);
+  if (head.correlationId === '') list.push('x-correlation-id', request.correlationId);
+  if (request.attempt > 0) list.push('x-breakwater-attempt', String(request.attempt));
+  if (request.deadline !== '') list.push('x-breakwater-deadline', request.deadline);
+  if (head.contentLength >= 0) list.push('content-length', String(head.contentLength));
+  if (head.acceptsTrailers) list.push('te', 'trailers');
+  return list;
+}
+
+/** `marks`: field lines of ours, each with CR LF before it. */
+export function responseFields(head: ResponseHead, marks: string): string[] {
+  const list = [':status', String(head.status)];
+  addLines(list, head.fields);
+  addLines(list, marks);
+  if (head.contentLength >= 0) list.push('content-length', String(head.contentLength));
+  return list;
+}
+
+/** Of an answer of ours, or one that was kept: `lines` has CR LF before each of its fields. */
+export function answerFields(status: number, lines: string, contentLength: number): string[] {
+  const list = [':status', String(status)];
+  addLines(list, lines);
+  if (contentLength >= 0) list.push('content-length', String(contentLength));
+  return list;
+}
+
+export function trailerFields(trailers: string): OutgoingHttpHeaders {
+  const fields: Record<string, string[]> = {};
+  const list: string[] = [];
+  addLines(list, trailers);
+  for (let index = 0; index < list.length; index += 2) (fields[list[index] ?? ''] ??= []).push(list[index + 1] ?? '');
+  return fields;
+}
+
+/** Whether an answer to this request has no content, whatever its head says. */
+export function isWithoutContent(request: RequestHead, status: number): boolean {
+  return request.method === 'HEAD' || status === 204 || status === 304;
+}
+
+function addLines(list: string[], lines: string): void {
+  for (let start = 0; start < lines.length; ) {
+    const colon = lines.indexOf(':', start);
+    const next = lines.indexOf('\r\n', colon);
+    const end = next < 0 ? lines.length : next;
+    list.push(lines.slice(start + 2, colon).toLowerCase(), lines.slice(colon + 1, end).replace(BLANKS_AROUND, ''));
+    start = end;
+  }
+}
+
+const BLANKS_AROUND = /^[ \t]+|[ \t]+$/g;

@@ -1,0 +1,131 @@
+// The contract of wire-contract.ts over HTTP/2.
+import { type ClientHttp2Stream, constants } from 'node:http2';
+import { describe, expect, it } from 'vitest';
+import type { Bench } from './fixtures.ts';
+import { freePort } from './fixtures.ts';
+import {
+  answerOf,
+  application,
+  type Http2Application,
+  type Http2Dependency,
+  scriptedDependency,
+} from './http2-calls.ts';
+import { opened } from './opened.ts';
+import { type Ending, keepsContract, POLICIES, type Run as RunOf, type Wire } from './wire-contract.ts';
+
+type Run = RunOf<Http2Dependency>;
+
+const { open } = opened();
+
+const HTTP2: Wire<Http2Dependency> = {
+  start: scriptedDependency,
+  async call(port, path) {
+    const client = application(port);
+    return client.call(path).finally(() => client.close());
+  },
+};
+
+const KEYED = { ':method': 'POST', 'idempotency-key': 'k' };
+
+/** One request to the end of its stream. */
+const ask =
+  (path: string, fields = {}, body?: string): Run =>
+  async (bench) => {
+    const client = application(bench.port);
+    await client.call(path, fields, body).finally(() => client.close());
+    return 1;
+  };
+
+/** One request that is left once `until` is true. */
+const leave =
+  (
+    path: string,
+    until: (stream: ClientHttp2Stream, upstream: Http2Dependency, headsBefore: number) => Promise<unknown>,
+    how: (client: Http2Application, stream: ClientHttp2Stream) => void,
+  ): Run =>
+  async (bench, upstream) => {
+    const client = application(bench.port);
+    open.push(client);
+    const { heads } = upstream;
+    const stream = client.request(path);
+    const answer = answerOf(stream);
+    await until(stream, upstream, heads);
+    how(client, stream);
+    await answer;
+    client.close();
+    return 1;
+  };
+
+const firstData = (stream: ClientHttp2Stream): Promise<unknown> =>
+  new Promise((resolve) => stream.once('data', resolve).once('close', resolve));
+const arrived = (stream: ClientHttp2Stream, upstream: Http2Dependency, before: number): Promise<unknown> =>
+  expect.poll(() => stream.closed || upstream.heads > before, { interval: 2, timeout: 3_000 }).toBe(true);
+const cancels = (_client: Http2Application, stream: ClientHttp2Stream): void => stream.close(constants.NGHTTP2_CANCEL);
+const disconnects = (client: Http2Application): void => client.session.destroy();
+
+const ENDINGS: readonly Ending<Http2Dependency>[] = [
+  { name: 'is answered', run: ask('/answer') },
+  { name: 'is answered, with a body', run: ask('/answer', KEYED, 'body') },
+  { name: 'fails', run: ask('/fail') },
+  { name: 'is reset', run: ask('/reset') },
+  { name: 'is refused without being executed', run: ask('/refuse') },
+  { name: 'is refused, with a body', run: ask('/refuse', { ':method': 'POST' }, 'body') },
+  { name: 'loses its connection', run: ask('/disconnect') },
+  { name: 'meets a server that leaves', run: ask('/leave'), needsTimeouts: true, uncertain: true },
+  { name: 'is answered by what is no valid answer', run: ask('/nonsense') },
+  { name: 'is cut in the middle of its answer', run: ask('/half-reset') },
+  { name: 'gets no answer in time', run: ask('/hang'), needsTimeouts: true, uncertain: true },
+  { name: 'gets no end of its answer in time', run: ask('/half'), needsTimeouts: true, uncertain: true },
+  { name: 'is cancelled in the middle of its answer', run: leave('/half', firstData, cancels) },
+  { name: 'loses its caller in the middle of its answer', run: leave('/half', firstData, disconnects) },
+  { name: 'streams events until it is cancelled', run: leave('/events', firstData, cancels) },
+  { name: 'is cancelled before its answer', run: leave('/hang', arrived, cancels) },
+  { name: 'loses its caller before its answer', run: leave('/hang', arrived, disconnects) },
+  {
+    name: 'finds nobody there',
+    run: async (bench, upstream) => {
+      bench.setEndpoints({ address: '127.0.0.1', port: await freePort() });
+      const requests = await ask('/answer')(bench, upstream);
+      bench.setEndpoints(upstream.endpoint);
+      return requests;
+    },
+  },
+  {
+    name: 'has half a body, and is cancelled',
+    run: async (bench) => {
+      const client = application(bench.port);
+      open.push(client);
+      const stream = client.request('/answer', { ...KEYED, 'content-length': 4 });
+      const answer = answerOf(stream);
+      stream.write('bo');
+      cancels(client, stream);
+      await answer;
+      client.close();
+      return 1;
+    },
+    uncertain: true,
+  },
+  {
+    name: 'comes with others on one connection, some of which are cancelled at any moment',
+    run: async (bench: Bench) => {
+      const client = application(bench.port);
+      const paths = ['/answer', '/hang', '/half', '/fail', '/refuse'];
+      const streams = Array.from({ length: 15 }, (_, index) => client.request(paths[index % 5] ?? ''));
+      const answers = streams.map((stream) => answerOf(stream));
+      await answers[0];
+      for (const [index, stream] of streams.entries()) if (index % 3 === 1) cancels(client, stream);
+      await Promise.all(answers);
+      client.close();
+      return streams.length;
+    },
+    needsTimeouts: true,
+    uncertain: true,
+  },
+];
+
+describe.each(POLICIES)('$name: nothing is left over, and nothing counts twice, of a call over HTTP/2 that', (row) => {
+  const bounded = row.policy.timeouts !== undefined;
+  it.each(ENDINGS.filter(({ needsTimeouts }) => bounded || !needsTimeouts))('$name', (ending) =>
+    keepsContract(row, ending, HTTP2, open),
+  );
+});

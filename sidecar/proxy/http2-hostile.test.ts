@@ -1,0 +1,316 @@
+// Frames that no well-meaning peer sends, from either side: nothing of a malformed request reaches the dependency, no flood costs more than
+// the connection that it comes on, and others are served meanwhile.
+import { constants } from 'node:http2';
+import net, { type Socket } from 'node:net';
+import { describe, expect, it } from 'vitest';
+import { systemClock } from '../../runtime/clock.ts';
+import { type Bench, dependencyPlan, startUpstream } from './fixtures.ts';
+import { application, type Http2Dependency, scriptedDependency } from './http2-calls.ts';
+import { type Frame, FrameType, Flag, fieldBlock, frame, framesOf, PREFACE, uint32 } from './http2-frames.ts';
+import { opened } from './opened.ts';
+
+const { bench: startBench, open } = opened();
+
+async function opening(): Promise<{ server: Http2Dependency; bench: Bench }> {
+  const server = await scriptedDependency();
+  open.push(server);
+  return { server, bench: await startBench(dependencyPlan({}), server.endpoint) };
+}
+
+interface RawClient {
+  socket: Socket;
+  send(...frames: Buffer[]): void;
+  /** Until a frame is there, or the connection is over (null). */
+  until(predicate: (frame: Frame) => boolean): Promise<Frame | null>;
+  /** Until the connection is over. */
+  ended(): Promise<void>;
+}
+
+function rawClient(port: number): RawClient {
+  const socket = net.connect({ port, host: '127.0.0.1', noDelay: true });
+  open.push({ close: () => socket.destroy() });
+  let received: Buffer = Buffer.alloc(0);
+  let over = false;
+  socket.on('data', (chunk: Buffer) => {
+    received = Buffer.concat([received, chunk]);
+  });
+  socket.on('error', () => {});
+  socket.on('close', () => {
+    over = true;
+  });
+  socket.write(Buffer.concat([PREFACE, frame(FrameType.settings, 0, 0)]));
+  return {
+    socket,
+    send: (...frames) => void (socket.destroyed || socket.write(Buffer.concat(frames))),
+    async until(predicate) {
+      let found: Frame | undefined;
+      await expect
+        .poll(
+          () => {
+            found = framesOf(received).find(predicate);
+            return found !== undefined || over;
+          },
+          { interval: 5, timeout: 5_000 },
+        )
+        .toBe(true);
+      return found ?? null;
+    },
+    async ended() {
+      await expect.poll(() => over, { interval: 10, timeout: 10_000 }).toBe(true);
+    },
+  };
+}
+
+const REQUEST = [
+  [':method', 'GET'],
+  [':scheme', 'http'],
+  [':authority', 'payments.billing'],
+  [':path', '/answer'],
+] as const;
+
+const without = (name: string) => REQUEST.filter(([own]) => own !== name);
+const instead = (name: string, value: string) =>
+  REQUEST.map(([own, old]) => [own, own === name ? value : old] as const);
+const head = (
+  fields: readonly (readonly [string, string])[],
+  flags = Flag.endStream | Flag.endHeaders,
+  stream = 1,
+): Buffer => frame(FrameType.headers, flags, stream, fieldBlock(fields));
+
+describe('a malformed request', () => {
+  it.each<[string, readonly (readonly [string, string])[]]>([
+    ['without a method', without(':method')],
+    ['without a path', without(':path')],
+    ['without a scheme', without(':scheme')],
+    ['without any authority', without(':authority')],
+    ['with two paths', [...REQUEST, [':path', '/other']]],
+    ['with an unknown pseudo-header', [...REQUEST, [':protocol', 'websocket']]],
+    ['with the pseudo-header of a response', [...REQUEST, [':status', '200']]],
+    ['with a pseudo-header behind a field', [...without(':path'), ['a', 'b'], [':path', '/answer']]],
+    ['with a field name in capitals', [...REQUEST, ['X-A', 'b']]],
+    ['with a line end in the path', instead(':path', '/answer HTTP/1.1\r\nx-a: b\r\n')],
+    ['with a space in the path', instead(':path', '/answer HTTP/1.1')],
+    ['with a path that is none', instead(':path', 'answer')],
+    ['with an absolute path', instead(':path', 'http://other/answer')],
+    ['with a fragment', instead(':path', '/answer#a')],
+    ['with a space in the method', instead(':method', 'GET /evil')],
+    ['with a user in the authority', instead(':authority', 'user@payments.billing')],
+    ['with another host than authority', [...REQUEST, ['host', 'other.test']]],
+    ['with Connection', [...REQUEST, ['connection', 'close']]],
+    ['with Transfer-Encoding', [...REQUEST, ['transfer-encoding', 'chunked']]],
+    ['with Upgrade', [...REQUEST, ['upgrade', 'h2c']]],
+    ['with Keep-Alive', [...REQUEST, ['keep-alive', 'timeout=5']]],
+    ['with Proxy-Connection', [...REQUEST, ['proxy-connection', 'close']]],
+    ['with TE that is not "trailers"', [...REQUEST, ['te', 'gzip']]],
+    ['with two lengths', [...REQUEST, ['content-length', '0'], ['content-length', '1']]],
+    ['with a length and nothing of it', [...REQUEST, ['content-length', '5']]],
+    ['with a field that some take for the framing', [...REQUEST, ['content_length', '5']]],
+    [
+      'that is CONNECT',
+      [
+        [':method', 'CONNECT'],
+        [':authority', 'other.test:25'],
+      ],
+    ],
+  ])('%s reaches nobody', async (_name, fields) => {
+    const { server, bench } = await opening();
+    const client = rawClient(bench.port);
+    client.send(head(fields));
+    const answer = await client.until(({ stream, type }) => stream === 1 && type !== FrameType.windowUpdate);
+    // Reset by the frame layer, or told by an answer.
+    if (answer !== null) expect([FrameType.rstStream, FrameType.headers]).toContain(answer.type);
+    expect(server.heads).toBe(0);
+    await expect.poll(() => bench.plane.held()).toMatchObject({ requests: 0, attempts: 0, timers: 0 });
+  });
+
+  it.each<[string, [string, string]]>([
+    ['with a space in a field name', ['x a', 'b']],
+    ['with a colon in a field name', ['x:a', 'b']],
+    ['with a line end in a value', ['x-a', 'b\r\nx-c: d']],
+    ['with a line feed in a value', ['x-a', 'b\nx-c: d']],
+    ['with a zero byte in a value', ['x-a', 'b\0c']],
+  ])('%s loses that field before anybody sees it', async (_name, field) => {
+    const { server, bench } = await opening();
+    const client = rawClient(bench.port);
+    client.send(head([...REQUEST, field]));
+    await client.until(({ stream, type }) => stream === 1 && type === FrameType.headers);
+    expect(server.heads).toBe(1);
+    expect(
+      Object.keys(server.requests[0] ?? {}).filter((name) => name.startsWith('x') && name !== 'x-correlation-id'),
+    ).toEqual([]);
+    expect(server.requests[0]).not.toHaveProperty('x-c');
+    client.socket.destroy();
+  });
+
+  it('whose content is longer or shorter than it says is not taken for a whole one', async () => {
+    const { server, bench } = await opening();
+    for (const [length, data] of [
+      ['3', 'body'],
+      ['5', 'body'],
+    ] as const) {
+      const client = rawClient(bench.port);
+      const fields = [...instead(':method', 'POST'), ['content-length', length] as const];
+      client.send(head(fields, Flag.endHeaders), frame(FrameType.data, Flag.endStream, 1, Buffer.from(data)));
+      const answer = await client.until(({ stream, type }) => stream === 1 && type !== FrameType.windowUpdate);
+      if (answer !== null) expect(answer.type).toBe(FrameType.rstStream);
+      client.socket.destroy();
+    }
+    const answered = await bench.metric('breakwater_requests_total', { code: '2xx' });
+    expect(answered).toBe(0);
+    expect(server.heads).toBeLessThanOrEqual(2);
+  });
+
+  it('is told what is wrong with it, where its size is', async () => {
+    const { bench } = await opening();
+    const client = application(bench.port);
+    open.push(client);
+    const long = 'a'.repeat(9_000);
+    expect(await client.call(`/${long}`)).toMatchObject({ status: 414, reason: 'target-too-long' });
+    expect(await client.call('/', { a: long, b: long })).toMatchObject({ status: 431, reason: 'head-too-large' });
+    const many = Object.fromEntries(Array.from({ length: 101 }, (_, index) => [`x-${index}`, 'a']));
+    expect(await client.call('/', many)).toMatchObject({ status: 431, reason: 'head-too-large' });
+    expect(await client.call('/answer')).toMatchObject({ status: 200 });
+    expect(await bench.metric('breakwater_requests_total', { reason: 'head-too-large' })).toBe(2);
+  });
+});
+
+/** What is sent for as long as the connection lasts; `nth` counts from 0. */
+const floods: readonly [string, (nth: number) => Buffer][] = [
+  [
+    'streams that are reset at once (rapid reset)',
+    (nth) =>
+      Buffer.concat([
+        head(REQUEST, Flag.endStream | Flag.endHeaders, 2 * nth + 1),
+        frame(FrameType.rstStream, 0, 2 * nth + 1, uint32(constants.NGHTTP2_CANCEL)),
+      ]),
+  ],
+  [
+    'streams that it is made to reset (MadeYouReset)',
+    (nth) =>
+      Buffer.concat([
+        head(REQUEST, Flag.endHeaders, 2 * nth + 1),
+        frame(FrameType.windowUpdate, 0, 2 * nth + 1, uint32(0)),
+      ]),
+  ],
+  ['malformed requests', (nth) => head(without(':path'), Flag.endStream | Flag.endHeaders, 2 * nth + 1)],
+  [
+    'a head without end (CONTINUATION)',
+    (nth) =>
+      nth === 0 ? head(REQUEST, 0) : frame(FrameType.continuation, 0, 1, fieldBlock([[`x-${nth}`, 'a'.repeat(1_000)]])),
+  ],
+];
+
+describe('a flood', () => {
+  it.each(floods)(
+    'of %s costs its own connection alone',
+    async (_name, next) => {
+      const { bench } = await opening();
+      const other = application(bench.port);
+      open.push(other);
+      expect((await other.call('/answer')).status).toBe(200);
+      const client = rawClient(bench.port);
+      let nth = 0;
+      let stopped = false;
+      const flooding = (async () => {
+        while (!stopped && !client.socket.destroyed && nth < 40_000) {
+          client.send(...Array.from({ length: 50 }, () => next(nth++)));
+          await new Promise((resolve) => setImmediate(resolve));
+        }
+      })();
+      expect((await other.call('/answer')).status).toBe(200);
+      await client.ended();
+      stopped = true;
+      await flooding;
+      expect(nth).toBeLessThan(40_000);
+      expect((await other.call('/answer')).status).toBe(200);
+      await expect
+        .poll(() => bench.plane.held(), { timeout: 5_000 })
+        .toMatchObject({ requests: 0, attempts: 0, clientConnections: 1 });
+    },
+    30_000,
+  );
+
+  it.each([
+    ['pings', frame(FrameType.ping, 0, 0, Buffer.alloc(8))],
+    ['settings', frame(FrameType.settings, 0, 0, Buffer.concat([Buffer.from([0, 4]), uint32(65_535)]))],
+    ['empty frames of data', frame(FrameType.data, 0, 1)],
+  ])(
+    'of %s keeps nothing',
+    async (_name, bytes) => {
+      const { bench } = await opening();
+      const other = application(bench.port);
+      open.push(other);
+      const client = rawClient(bench.port);
+      client.send(head(instead(':method', 'POST'), Flag.endHeaders));
+      for (let i = 0; i < 200 && !client.socket.destroyed; i++) {
+        client.send(...Array.from({ length: 100 }, () => bytes));
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      expect((await other.call('/answer')).status).toBe(200);
+      client.socket.destroy();
+      await expect
+        .poll(() => bench.plane.held(), { timeout: 5_000 })
+        .toMatchObject({ requests: 0, attempts: 0, replayBytes: 0, clientConnections: 1 });
+    },
+    30_000,
+  );
+
+  it('of streams beyond the limit is refused, and those within are served', async () => {
+    const { bench } = await opening();
+    const client = rawClient(bench.port);
+    const heads = Array.from({ length: 1_030 }, (_, nth) =>
+      head(instead(':path', '/hang'), Flag.endStream | Flag.endHeaders, 2 * nth + 1),
+    );
+    client.send(...heads);
+    const refused = await client.until(({ type }) => type === FrameType.rstStream);
+    expect(refused?.payload).toEqual(uint32(constants.NGHTTP2_REFUSED_STREAM));
+    await expect.poll(() => bench.plane.held().requests).toBe(1_024);
+    client.socket.destroy();
+    await expect.poll(() => bench.plane.held(), { timeout: 5_000 }).toMatchObject({ requests: 0, attempts: 0 });
+  }, 15_000);
+});
+
+const SETTINGS = frame(FrameType.settings, 0, 0);
+const STATUS = (value: string, ...more: [string, string][]): Buffer => fieldBlock([[':status', value], ...more]);
+const answerHead = (block: Buffer, flags: number = Flag.endStream | Flag.endHeaders): Buffer =>
+  frame(FrameType.headers, flags, 1, block);
+
+describe('a dependency that answers', () => {
+  it.each<[string, Buffer]>([
+    ['without a status', answerHead(fieldBlock([['a', 'b']]))],
+    ['with a status that is none', answerHead(STATUS('2000'))],
+    ['with 101', answerHead(STATUS('101'), Flag.endHeaders)],
+    ['with a status above 599', answerHead(STATUS('999'))],
+    ['with Connection', answerHead(STATUS('200', ['connection', 'close']))],
+    ['with a length that it does not keep', answerHead(STATUS('200', ['content-length', '5']))],
+    ['with what is no frame', Buffer.alloc(64, 0xff)],
+    [
+      'with a head of megabytes',
+      Buffer.concat([
+        answerHead(STATUS('200'), 0),
+        ...Array.from({ length: 200 }, (_, n) =>
+          frame(FrameType.continuation, 0, 1, fieldBlock([[`x-${n}`, 'a'.repeat(10_000)]])),
+        ),
+      ]),
+    ],
+    ['with data before its head', frame(FrameType.data, Flag.endStream, 1, Buffer.from('data'))],
+  ])('%s is not passed on', async (_name, bytes) => {
+    const upstream = await startUpstream((received, socket) => {
+      const sent = framesOf(Buffer.from(received, 'latin1')).some(({ type }) => type === FrameType.headers);
+      if (received.length <= PREFACE.length) return;
+      if (sent) socket.write(bytes);
+      else socket.write(SETTINGS);
+    });
+    open.push(upstream);
+    const timeouts = { requestMs: 0, attemptMs: 2_000, connectMs: 2_000, idleMs: 0, opaqueIdleMs: 0 };
+    const bench = await startBench(dependencyPlan({ timeouts }), upstream.endpoint);
+    const client = application(bench.port);
+    open.push(client);
+    const startedMs = systemClock.monotonicMs();
+    const got = await client.call('/');
+    expect(got.status).toBe(502);
+    expect(['invalid-response', 'reset']).toContain(got.reason);
+    expect(systemClock.monotonicMs() - startedMs).toBeLessThan(1_900);
+    await expect.poll(() => bench.plane.held()).toMatchObject({ requests: 0, attempts: 0 });
+  });
+});
