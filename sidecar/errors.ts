@@ -84,7 +84,7 @@ export const LOCAL_ANSWERS = {
   invalidResponse: answer(
     'invalid-response',
     502,
-    'The answer of the dependency is not valid HTTP/1.1',
+    'The answer of the dependency is not valid HTTP',
     'What was received could be read in two ways or not at all, so it was not passed on.',
   ),
   faultInjected: answer(
@@ -103,7 +103,7 @@ export const LOCAL_ANSWERS = {
   malformed: answer(
     'malformed',
     400,
-    'The request is not valid HTTP/1.1',
+    'The request is not valid HTTP',
     'The request could be read in two ways or not at all.',
     true,
   ),

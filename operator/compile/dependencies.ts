@@ -157,7 +157,7 @@ function notFollowed(dependency: ResolvedDependency, policy: ResiliencePolicy, b
     problem('NoEffect', place, {
       dependency: dependency.base.id,
       blocks,
-      protocol: `port ${port.port} of Service ${keyOf(service)} does not speak plain HTTP/1.1 by ${says}`,
+      protocol: `port ${port.port} of Service ${keyOf(service)} does not speak plain HTTP by ${says}`,
     }),
   ];
 }

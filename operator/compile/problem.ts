@@ -97,7 +97,7 @@ export const PROBLEMS = {
     'Accepted',
     'Warning',
     (it: { dependency: string; blocks: readonly string[]; protocol: string }) =>
-      `${it.blocks.join(', ')} ${it.blocks.length === 1 ? 'has' : 'have'} no effect on ${it.dependency}: ${it.protocol}, so its bytes are passed on untouched and only timeouts.connect and timeouts.idle act; if it speaks HTTP/1.1, set appProtocol: http on the port of the Service`,
+      `${it.blocks.join(', ')} ${it.blocks.length === 1 ? 'has' : 'have'} no effect on ${it.dependency}: ${it.protocol}, so its bytes are passed on untouched and only timeouts.connect and timeouts.idle act; if it speaks HTTP, set appProtocol: http on the port of the Service`,
   ),
 
   NoEffectOnTls: define(
@@ -124,7 +124,7 @@ export const PROBLEMS = {
     'Accepted',
     'Error',
     (it: { dependency: string; fallback: string }) =>
-      `${it.dependency} falls back to ${it.fallback}, which does not speak plain HTTP/1.1, so its failures are answered as without a fallback; name an entry that does`,
+      `${it.dependency} falls back to ${it.fallback}, which does not speak plain HTTP, so its failures are answered as without a fallback; name an entry that does`,
   ),
   FallbackLoop: define(
     'Accepted',

@@ -80,13 +80,9 @@ export class Attempt implements ResponseReceiver {
 
   // ---- the request ----------------------------------------------------------------------------------------------------------------
 
-  onConnected(): void {
+  onConnected(made: boolean): void {
     const { context, dependency } = this.#request;
-    context.metrics.countConnect(dependency.label, 'success');
-    this.onConnectionShared();
-  }
-
-  onConnectionShared(): void {
+    if (made) context.metrics.countConnect(dependency.label, 'success');
     this.#request.shadow.connected();
     if (this.#leg) this.#send(this.#leg);
   }

@@ -54,7 +54,7 @@ export class Http1Connection implements UpstreamLeg {
     this.#out = new Outbox(this.socket);
     this.socket.on('connect', () => {
       this.#connected = true;
-      this.receiver?.onConnected();
+      this.receiver?.onConnected(true);
     });
     this.socket.on('drain', () => this.receiver?.onUpstreamDrain());
     this.socket.on('end', () => this.#onEnd());

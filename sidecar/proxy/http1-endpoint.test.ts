@@ -36,7 +36,6 @@ function connected(endpoint: Http1Endpoint): Promise<Http1Connection> {
         connection.receiver = null;
         resolve(connection);
       },
-      onConnectionShared: () => {},
       onInformational: () => {},
       onResponseHead: () => true,
       onResponseData: () => {},

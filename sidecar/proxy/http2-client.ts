@@ -24,13 +24,13 @@ export class Http2Client {
   readonly #session: ServerHttp2Session;
   readonly #spare: Http2Call[] = [];
 
-  constructor(socket: Socket, { first, onClosed, ...options }: Http2ClientOptions) {
+  constructor(socket: Socket, options: Http2ClientOptions) {
     this.context = options.context;
     this.dependency = options.dependency;
     this.originalDestination = options.originalDestination;
     this.rewriteHost = options.rewriteHost;
     socket.pause();
-    socket.unshift(first);
+    socket.unshift(options.first);
     const session = performServerHandshake(socket, CLIENT_OPTIONS);
     this.#session = session;
     this.context.clientConnections++;
@@ -39,7 +39,7 @@ export class Http2Client {
     session.on('error', () => {});
     session.on('close', () => {
       this.context.clientConnections--;
-      onClosed(this);
+      options.onClosed(this);
     });
     // An application that sends no more takes no answers either: HTTP/2 has its own way to say the one without the other.
     socket.on('end', () => this.destroy());

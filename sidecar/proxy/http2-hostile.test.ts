@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { systemClock } from '../../runtime/clock.ts';
 import { type Bench, dependencyPlan, startUpstream } from './fixtures.ts';
 import { application, type Http2Dependency, scriptedDependency } from './http2-calls.ts';
-import { type Frame, FrameType, Flag, fieldBlock, frame, framesOf, PREFACE, uint32 } from './http2-frames.ts';
+import { Flag, type Frame, FrameType, fieldBlock, frame, framesOf, PREFACE, uint32 } from './http2-frames.ts';
 import { opened } from './opened.ts';
 
 const { bench: startBench, open } = opened();

@@ -46,8 +46,7 @@ export class Http2Leg implements UpstreamLeg {
 
   /** `made`: for this leg. */
   connected(made: boolean): void {
-    if (made) this.receiver?.onConnected();
-    else this.receiver?.onConnectionShared();
+    this.receiver?.onConnected(made);
   }
 
   notConnected(failure: ConnectFailure): void {

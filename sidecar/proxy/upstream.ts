@@ -14,9 +14,8 @@ export type ConnectFailure = 'refused' | 'timeout' | 'unreachable';
 
 /** What a leg tells whoever uses it. Nothing of it is told inside `connect`, and after `receiver` was set to null nothing at all. */
 export interface ResponseReceiver {
-  onConnected(): void;
-  /** As `onConnected`, on a connection that somebody else was counted for. */
-  onConnectionShared(): void;
+  /** `made`: a connection of its own, and not one that another leg was told of. */
+  onConnected(made: boolean): void;
   /** A 1xx other than 101. */
   onInformational(head: ResponseHead): void;
   /** False: the response is not wanted, and the leg has been given up. */
@@ -76,7 +75,7 @@ export interface UpstreamLeg {
 export interface LegSource {
   /** A leg that may carry the next request at once, or null. */
   takeIdle(nowMs: number, maxIdleMs: number): UpstreamLeg | null;
-  /** A new leg; `onConnected`, `onConnectionShared` or `onUpstreamClosed` follows, never inside this call. */
+  /** A new leg; `onConnected` or `onUpstreamClosed` follows, never inside this call. */
   connect(receiver: ResponseReceiver): UpstreamLeg;
 }
 

@@ -14,6 +14,7 @@ import type { PolicyPlan, WorkloadPlan } from '../../plan/plan.ts';
 import { SHADOW_BLOCKS, type ShadowBlock } from '../../plan/policies/blocks.ts';
 import type { FallbackPlan } from '../../plan/policies/fallback.ts';
 import type { LoadBalancingPlan } from '../../plan/policies/load-balancing.ts';
+import { systemClock } from '../../runtime/clock.ts';
 import type { Holdings } from './data-plane.ts';
 import { type Bench, BREAKER, dependencyPlan, NO_POLICY, RETRIES, startBench, workloadPlan } from './fixtures.ts';
 
@@ -304,6 +305,16 @@ function planOf({ policy, replica }: Row): WorkloadPlan {
   return workloadPlan(plan, dependencyPlan(replica, names));
 }
 
+/** Returns what ends it. */
+function every(intervalMs: number, act: () => void): () => void {
+  const again = (): void => {
+    act();
+    cancel = systemClock.after(intervalMs, again);
+  };
+  let cancel = systemClock.after(intervalMs, again);
+  return () => cancel();
+}
+
 export async function keepsContract<Upstream extends Scripted>(
   row: Row,
   ending: Ending<Upstream>,
@@ -318,8 +329,8 @@ export async function keepsContract<Upstream extends Scripted>(
   bench.plane.applyEndpointsUpdate([{ key: 'billing/replica:80', endpoints: [upstream.endpoint] }], []);
   await row.before?.(bench, wire);
   const before = await counted(bench, upstream);
-  const churn = setInterval(() => bench.plane.applyPlan(plan()), 3);
-  const requests = await ending.run(bench, upstream).finally(() => clearInterval(churn));
+  const stop = every(3, () => bench.plane.applyPlan(plan()));
+  const requests = await ending.run(bench, upstream).finally(stop);
   await expect.poll(() => bench.plane.held(), { timeout: 5_000, interval: 5 }).toEqual(NOTHING);
   const after = await counted(bench, upstream);
   const now = (key: keyof typeof after) => after[key] - before[key];
