@@ -70,6 +70,7 @@ describe('the model', () => {
           maxAttempts: 3,
           retryOn: ['ConnectFailure', 'Reset', 'AttemptTimeout', 'GatewayError'],
           retryOnStatusCodes: [409, 425],
+          retryOnGrpcStatusCodes: ['Aborted', 'Unavailable'],
           methods: 'Idempotent',
           backoff: { initial: 25, max: 250 },
           maxRetryAfter: 1_000,

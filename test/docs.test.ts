@@ -56,16 +56,17 @@ const metricTable = (rows: readonly Row[]): string =>
 
 describe('the tables of the docs are those of the code', () => {
   it('answers of the sidecar', () => {
-    const rows = Object.values(LOCAL_ANSWERS).map(({ code, status, title, detail, closes }) => [
+    const rows = Object.values(LOCAL_ANSWERS).map(({ code, status, grpcStatus, title, detail, closes }) => [
       `\`${code}\``,
       `${status}${closes ? ', closes' : ''}`,
+      String(grpcStatus),
       title,
       detail,
     ]);
     expectGenerated(
       'docs/errors.md',
       'answers',
-      table(['breakwater-reason', 'answer', 'what happened', 'what to look at'], rows),
+      table(['breakwater-reason', 'answer', 'to gRPC', 'what happened', 'what to look at'], rows),
     );
   });
 

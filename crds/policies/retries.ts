@@ -3,6 +3,7 @@ import { formatDuration, MINUTE, SECOND } from '../duration.ts';
 import { DOC_DEFAULT, duration, integer, setList } from '../fields.ts';
 import { withRules } from '../rules.ts';
 import { FAILURE_KINDS, type FailureKind, failureKind } from './failure-kinds.ts';
+import { GRPC_STATUS_CODES, type GrpcStatusCode, grpcStatusCode } from './grpc-status-codes.ts';
 import { modeWithShadow } from './mode.ts';
 
 const retryOnDefault: readonly FailureKind[] = ['ConnectFailure', 'Reset', 'AttemptTimeout', 'GatewayError'];
@@ -12,6 +13,7 @@ export const retriesDefaults = {
   maxAttempts: 3,
   retryOn: retryOnDefault,
   retryOnStatusCodes: [] as readonly number[],
+  retryOnGrpcStatusCodes: [] as readonly GrpcStatusCode[],
   methods: 'Idempotent',
   backoff: { initial: 25, max: 250 },
   maxRetryAfter: SECOND,
@@ -68,6 +70,12 @@ export const retries = z
       description:
         'Statuses that are worth another attempt beside those of retryOn, such as 409 or 425 where the dependency means "try again" by it.',
       max: 32,
+      default: 'none',
+    }).optional(),
+    retryOnGrpcStatusCodes: setList(grpcStatusCode, {
+      description:
+        'Status codes of gRPC that are worth another attempt beside what retryOn makes of them, where the answer is nothing but the status. Most calls of gRPC may not run twice by themselves: see methods.',
+      max: GRPC_STATUS_CODES.length,
       default: 'none',
     }).optional(),
     methods: z

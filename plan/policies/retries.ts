@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { failureKind, milliseconds, percent, stateKey } from './values.ts';
+import { failureKind, grpcStatusCode, milliseconds, percent, stateKey } from './values.ts';
 
 export const retriesPlan = z.object({
   stateKey,
@@ -7,6 +7,8 @@ export const retriesPlan = z.object({
   retryOn: z.array(failureKind).max(6),
   /** Beside `retryOn`. */
   retryOnStatusCodes: z.array(z.number().int().min(400).max(599)).max(32).default([]),
+  /** Of calls of gRPC, beside `retryOn`. */
+  retryOnGrpcStatusCodes: z.array(grpcStatusCode).max(16).default([]),
   methods: z.enum(['Idempotent', 'All']),
   backoffInitialMs: milliseconds,
   backoffMaxMs: milliseconds,

@@ -53,6 +53,13 @@ export class RequestHead {
   tracestateParted = false;
   /** Value of X-Breakwater-Deadline, which ends here; empty: absent. */
   deadline = '';
+  // ---- of HTTP/2 alone: whoever reads that sets them, and no other reader touches them ----
+  /** A call of gRPC. */
+  grpc = false;
+  /** Value of grpc-timeout, which is written anew; empty: absent. */
+  grpcTimeout = '';
+  /** Attempts that the application says it has made before (grpc-previous-rpc-attempts, written anew). */
+  grpcPreviousAttempts = 0;
 
   reset(): void {
     this.method = '';

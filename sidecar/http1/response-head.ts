@@ -32,6 +32,15 @@ export class ResponseHead {
   retryAfterDate = '';
   /** The server says that the same request is not to be sent again (`isRetryRefusal`). */
   refusesRetry = false;
+  // ---- of HTTP/2 alone: whoever reads that sets them, and no other reader touches them ----
+  /** What was written on the wire, where `status` is what a status of gRPC is worth. */
+  wireStatus = 0;
+  /** A status of gRPC that is the whole answer; -1: there is none. */
+  grpcStatus = -1;
+  /** An answer of gRPC that has its status in the trailers. */
+  grpcStream = false;
+  /** When to try again (gRPC A6), milliseconds from now; -1: it does not say. */
+  pushbackMs = -1;
 
   reset(): void {
     this.status = 0;

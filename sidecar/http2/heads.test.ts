@@ -5,7 +5,7 @@ import { headErrorDetail } from '../http1/errors.ts';
 import { RequestHead } from '../http1/request-head.ts';
 import { ResponseHead } from '../http1/response-head.ts';
 import { readRequestHead, readResponseHead, readTrailers } from './read-heads.ts';
-import { answerFields, requestFields, responseFields, trailerFields } from './write-heads.ts';
+import { answerFields, fieldMap, requestFields, responseFields } from './write-heads.ts';
 
 const REQUEST = [':method', 'POST', ':scheme', 'http', ':authority', 'a.test:80', ':path', '/p?q'];
 
@@ -21,6 +21,7 @@ const outgoing = (head: RequestHead) => ({
   fields: head.fields,
   attempt: 0,
   deadline: '',
+  grpcTimeout: '',
   hasBody: false,
 });
 
@@ -195,7 +196,7 @@ describe('trailers', () => {
   });
 
   it('keep several values of one name', () => {
-    expect(trailerFields('\r\na: 1\r\nb: 2\r\na: 3')).toEqual({ a: ['1', '3'], b: ['2'] });
-    expect(trailerFields('')).toEqual({});
+    expect(fieldMap('\r\na: 1\r\nb: 2\r\na: 3')).toEqual({ a: ['1', '3'], b: ['2'] });
+    expect(fieldMap('')).toEqual({});
   });
 });

@@ -3,6 +3,7 @@
 //
 // What could mean one thing in the text and another in the section is refused before (RFC 9113, 8.2 and 8.3): a line end or a colon where a
 // name or a value would become two, a field that belongs to a connection, a second pseudo-header, one behind the others.
+import { httpStatusOf, isGrpcType, parseGrpcStatus, parsePushbackMs } from '../grpc/status.ts';
 import { HeadDetail } from '../http1/errors.ts';
 import { parseRequestHead, type RequestHead } from '../http1/request-head.ts';
 import { parseResponseHead, type ResponseHead } from '../http1/response-head.ts';
@@ -15,6 +16,11 @@ let lines = '';
 let cookie = '';
 let host: string | null = null;
 let hasContentLength = false;
+let contentType = '';
+let grpcTimeout = '';
+let grpcPreviousAttempts = '';
+let grpcStatus: string | null = null;
+let pushback: string | null = null;
 
 /**
  * Reads the field section of a request (`raw`: names and values in turn) into `head`. `ended`: no content follows. Returns 0, or a detail
@@ -51,6 +57,7 @@ export function readRequestHead(raw: readonly string[], ended: boolean, head: Re
   if (!ended && !hasContentLength) lines += '\r\ntransfer-encoding: chunked';
   if (cookie !== '') lines += `\r\ncookie: ${cookie}`;
   const named = authority ?? host ?? '';
+  noteGrpc(head);
   const detail = parseRequestHead(`${method} ${path} HTTP/1.1\r\nhost: ${named}${lines}`, head);
   if (detail !== HeadDetail.None) return detail;
   // A method or a target that the text split elsewhere would not be what the section says.
@@ -74,11 +81,14 @@ export function readResponseHead(raw: readonly string[], head: ResponseHead): nu
     if (detail !== HeadDetail.None) return detail;
   }
   if (host !== null) lines += `\r\nhost: ${host}`;
+  if (grpcTimeout !== '') lines += `\r\ngrpc-timeout: ${grpcTimeout}`;
+  if (grpcPreviousAttempts !== '') lines += `\r\ngrpc-previous-rpc-attempts: ${grpcPreviousAttempts}`;
   if (cookie !== '') lines += `\r\ncookie: ${cookie}`;
   const detail = parseResponseHead(`HTTP/1.1 ${status} ${lines}`, head);
   if (detail !== HeadDetail.None) return detail;
   // HTTP/2 has no switching of protocols (RFC 9113, 8.6), and what is above is no status at all.
   if (head.status === 101 || head.status > 599 || status.length !== 3) return HeadDetail.BadStatus;
+  noteGrpcAnswer(head);
   return HeadDetail.None;
 }
 
@@ -98,6 +108,33 @@ function begin(): void {
   cookie = '';
   host = null;
   hasContentLength = false;
+  contentType = '';
+  grpcTimeout = '';
+  grpcPreviousAttempts = '';
+  grpcStatus = null;
+  pushback = null;
+}
+
+/** What is nothing to HTTP, and taken out of the fields where a call of gRPC has it. */
+function noteGrpc(head: RequestHead): void {
+  head.grpc = isGrpcType(contentType);
+  head.grpcTimeout = head.grpc ? grpcTimeout : '';
+  head.grpcPreviousAttempts = head.grpc && /^\d{1,6}$/.test(grpcPreviousAttempts) ? Number(grpcPreviousAttempts) : 0;
+  if (head.grpc) return;
+  if (grpcTimeout !== '') lines += `\r\ngrpc-timeout: ${grpcTimeout}`;
+  if (grpcPreviousAttempts !== '') lines += `\r\ngrpc-previous-rpc-attempts: ${grpcPreviousAttempts}`;
+}
+
+function noteGrpcAnswer(head: ResponseHead): void {
+  const grpc = head.status === 200 && isGrpcType(contentType);
+  head.wireStatus = head.status;
+  head.grpcStatus = grpc && grpcStatus !== null ? parseGrpcStatus(grpcStatus) : -1;
+  head.grpcStream = grpc && grpcStatus === null;
+  head.pushbackMs = -1;
+  if (head.grpcStatus >= 0) head.status = httpStatusOf(head.grpcStatus);
+  if (pushback === null) return;
+  head.pushbackMs = parsePushbackMs(pushback);
+  head.refusesRetry ||= head.pushbackMs < 0;
 }
 
 function takeField(name: string, value: string): number {
@@ -124,6 +161,21 @@ function takeField(name: string, value: string): number {
       return HeadDetail.None;
     case 'content-length':
       hasContentLength = true;
+      break;
+    case 'content-type':
+      contentType = value;
+      break;
+    case 'grpc-timeout':
+      grpcTimeout = value;
+      return HeadDetail.None;
+    case 'grpc-previous-rpc-attempts':
+      grpcPreviousAttempts = value;
+      return HeadDetail.None;
+    case 'grpc-status':
+      grpcStatus ??= value;
+      break;
+    case 'grpc-retry-pushback-ms':
+      pushback ??= value;
       break;
     default:
       break;

@@ -1,5 +1,7 @@
 // Heads as they are written in HTTP/2: names and values in turn, as node:http2 takes them. Names are lower-case there (RFC 9113, 8.2).
 import type { OutgoingHttpHeaders } from 'node:http2';
+import { grpcMessage } from '../grpc/status.ts';
+import { withoutFields } from '../http1/field-value.ts';
 import type { RequestHead } from '../http1/request-head.ts';
 import type { ResponseHead } from '../http1/response-head.ts';
 import type { OutgoingRequest } from '../proxy/current-request.ts';
@@ -11,6 +13,9 @@ export function requestFields(request: OutgoingRequest): string[] {
   if (head.correlationId === '') list.push('x-correlation-id', request.correlationId);
   if (request.attempt > 0) list.push('x-breakwater-attempt', String(request.attempt));
   if (request.deadline !== '') list.push('x-breakwater-deadline', request.deadline);
+  if (request.grpcTimeout !== '') list.push('grpc-timeout', request.grpcTimeout);
+  const previous = head.grpcPreviousAttempts + (head.grpc && request.attempt > 1 ? request.attempt - 1 : 0);
+  if (previous > 0) list.push('grpc-previous-rpc-attempts', String(previous));
   if (head.contentLength >= 0) list.push('content-length', String(head.contentLength));
   if (head.acceptsTrailers) list.push('te', 'trailers');
   return list;
@@ -18,7 +23,7 @@ export function requestFields(request: OutgoingRequest): string[] {
 
 /** `marks`: field lines of ours, each with CR LF before it. */
 export function responseFields(head: ResponseHead, marks: string): string[] {
-  const list = [':status', String(head.status)];
+  const list = [':status', String(head.wireStatus)];
   addLines(list, head.fields);
   addLines(list, marks);
   if (head.contentLength >= 0) list.push('content-length', String(head.contentLength));
@@ -33,10 +38,22 @@ export function answerFields(status: number, lines: string, contentLength: numbe
   return list;
 }
 
-export function trailerFields(trailers: string): OutgoingHttpHeaders {
+/** A local answer to a call of gRPC, which is nothing but a status. `lines`: the fields of the same answer in HTTP. */
+export function grpcAnswerFields(grpcStatus: number, detail: string, lines: string): string[] {
+  const list = [':status', '200', 'content-type', 'application/grpc', 'grpc-status', String(grpcStatus)];
+  list.push('grpc-message', grpcMessage(detail));
+  addLines(
+    list,
+    withoutFields(lines, (name) => name === 'content-type'),
+  );
+  return list;
+}
+
+/** Field lines, each with CR LF before it, in the form that trailers and 1xx are given to node:http2 in. */
+export function fieldMap(lines: string): OutgoingHttpHeaders {
   const fields: Record<string, string[]> = {};
   const list: string[] = [];
-  addLines(list, trailers);
+  addLines(list, lines);
   for (let index = 0; index < list.length; index += 2) (fields[list[index] ?? ''] ??= []).push(list[index + 1] ?? '');
   return fields;
 }

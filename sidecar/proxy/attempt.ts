@@ -2,14 +2,17 @@
 // forwards the request and the response between the leg and the application, and knows whose fault it is when time is over. One object per
 // client connection, reused for every attempt.
 import { LOCAL_ANSWERS, type LocalAnswer } from '../errors.ts';
+import { httpStatusOf, parseGrpcStatus } from '../grpc/status.ts';
+import { fieldValue } from '../http1/field-value.ts';
 import type { ResponseHead } from '../http1/response-head.ts';
 import { AttemptResult, REASON_UPSTREAM, reasonSlot } from '../metrics/route-metrics.ts';
 import { Outcome } from '../policies/circuit-breaker.ts';
 import { FailureBit, statusFailures } from '../policies/failures.ts';
 import { AttemptBooks } from './attempt-books.ts';
 import type { AttemptOwner } from './attempt-owner.ts';
+import { isListed } from './attempts.ts';
 import type { CurrentRequest } from './current-request.ts';
-import { tellDeadline } from './deadline-travel.ts';
+import { tellDeadline, tellGrpcTimeout } from './deadline-travel.ts';
 import type { RequestTimer } from './request-timer.ts';
 import { DeadlineRule } from './route-policies.ts';
 import type { ConnectFailure, ResponseReceiver, UpstreamEndpoint, UpstreamLeg } from './upstream.ts';
@@ -29,6 +32,8 @@ export class Attempt implements ResponseReceiver {
   #leg: UpstreamLeg | null = null;
   /** The answer is a stream of events or an upgraded connection: only silence ends it. */
   #stream = false;
+  /** The answer is one of gRPC whose status is to come. */
+  #grpc = false;
   #slowReader = false;
   /** The application was told to go on with its body, by this attempt or one before. */
   #continued = false;
@@ -55,6 +60,7 @@ export class Attempt implements ResponseReceiver {
     this.written = false;
     this.status = 0;
     this.#stream = false;
+    this.#grpc = false;
     this.#slowReader = false;
     this.#continued = false;
   }
@@ -92,6 +98,7 @@ export class Attempt implements ResponseReceiver {
     this.#phase = Phase.Waiting;
     const endMs = this.books.endMs(policy);
     this.#timer.enter(endMs);
+    if (this.#request.head.grpc) tellGrpcTimeout(this.#request);
     if (policy.deadlineRule === DeadlineRule.Told) tellDeadline(this.#request, Math.min(endMs, this.#timer.deadlineMs));
     leg.sendHead(this, this.#request);
     this.written = true;
@@ -104,6 +111,7 @@ export class Attempt implements ResponseReceiver {
   }
 
   sendData(buffer: Buffer, start: number, end: number): void {
+    if (this.#grpc) this.#touch();
     if (this.#leg) this.#sendData(this.#leg, buffer, start, end);
   }
 
@@ -141,7 +149,7 @@ export class Attempt implements ResponseReceiver {
     const failureBits = statusFailures(head.status);
     this.#request.shadow.headCame(head, failureBits, nowMs);
     if (failureBits !== 0 && head.retryAfterSeconds > 0) this.books.retryAfterMs = head.retryAfterSeconds * 1000;
-    const replaceable = failureBits !== 0 || policy.retryStatuses?.[head.status] === 1;
+    const replaceable = failureBits !== 0 || isListed(policy, head);
     if (replaceable && this.#owner.replaces(this, failureBits, head, nowMs)) return false;
     this.status = head.status;
     this.books.failureBits = failureBits;
@@ -151,14 +159,33 @@ export class Attempt implements ResponseReceiver {
     if (this.#stream) {
       this.#settleEarly(nowMs);
       this.#timer.enterIdle(nowMs, policy.plan.timeouts.idleMs);
+    } else if (head.grpcStream) {
+      this.#beginGrpc(nowMs);
     }
     if (policy.fallback !== null) this.#request.recording = this.#request.rescue.recording(head, nowMs);
     client.beginResponse(head, this.#request.head, bodyDone, this.#request.marks);
     return true;
   }
 
+  /** Nothing shows whether a call of gRPC is a stream, so each may be one: it has begun in time, and from here on only silence ends it. */
+  #beginGrpc(nowMs: number): void {
+    const { policy, shadow } = this.#request;
+    this.#grpc = true;
+    this.#timer.enterIdle(nowMs, policy.plan.timeouts.idleMs);
+    shadow.streamBegan(this.books, nowMs);
+    // A probe is not to wait for the end of a stream.
+    if (this.books.probing) this.books.endProbe(policy, Outcome.Success, nowMs);
+  }
+
+  /** A call of gRPC is judged by its trailers. */
+  #judgeGrpc(trailers: string): void {
+    const code = parseGrpcStatus(fieldValue(trailers, 'grpc-status') ?? '');
+    this.status = httpStatusOf(code);
+    this.books.failureBits = statusFailures(this.status);
+  }
+
   onResponseData(buffer: Buffer, start: number, end: number): void {
-    if (this.#stream) this.#touch();
+    if (this.#stream || this.#grpc) this.#touch();
     if (this.#request.recording?.add(buffer, start, end) === false) this.#request.recording = null;
     if (!this.#request.client.responseData(buffer, start, end)) this.#leg?.keepRead(buffer);
   }
@@ -171,10 +198,11 @@ export class Attempt implements ResponseReceiver {
 
   onResponseEnd(trailers: string): void {
     const { client, context, bodyDone } = this.#request;
+    if (this.#grpc) this.#judgeGrpc(trailers);
     client.endResponse(trailers);
     this.#request.recording?.commit();
     const nowMs = context.ticker.nowMs();
-    if (!this.#slowReader && !this.#stream) this.books.noteResponse(nowMs);
+    if (!this.#slowReader && !this.#stream && !this.#grpc) this.books.noteResponse(nowMs);
     this.#takeLeg()?.release(bodyDone, nowMs);
     this.end(this.books.failureBits === 0 ? Outcome.Success : Outcome.Failure, this.#statusResult());
     this.#owner.answered(this.status, nowMs, this.#stream);
@@ -284,9 +312,10 @@ export class Attempt implements ResponseReceiver {
 
   /** Nothing came on a stream for its idle time. */
   idle(): void {
+    const reason = reasonSlot(LOCAL_ANSWERS.deadline.code);
     this.abort();
-    this.#endStream(reasonSlot(LOCAL_ANSWERS.deadline.code));
-    this.#request.client.breakOff();
+    this.#endStream(reason);
+    this.#request.client.breakOff(reason);
   }
 
   #timeOut(nowMs: number, deadline: boolean): void {

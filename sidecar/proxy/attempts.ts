@@ -19,6 +19,13 @@ export function mayRepeat(policy: RoutePolicy, request: RequestHead): boolean {
   return retries !== null && mayRunTwice(request.method, request.hasIdempotencyKey, retries.methods);
 }
 
+/** The policy names the status itself. */
+export function isListed({ retryStatuses, retryGrpcStatuses }: RoutePolicy, answer: ResponseHead): boolean {
+  return (
+    retryStatuses?.[answer.status] === 1 || (answer.grpcStatus > 0 && retryGrpcStatuses?.[answer.grpcStatus] === 1)
+  );
+}
+
 export class Attempts {
   readonly #request: CurrentRequest;
   /** Those that reached for an endpoint. */
@@ -88,7 +95,7 @@ export class Attempts {
   ): number {
     const { policy, head, replay, context } = this.#request;
     const { retries, budget, metrics } = policy;
-    const listed = answer !== null && policy.retryStatuses?.[answer.status] === 1;
+    const listed = answer !== null && isListed(policy, answer);
     if (!retries || ((policy.retryMask & failureBits) === 0 && !listed)) return -1;
     const retryAfterMs = answer === null ? -1 : retryAfterMsOf(answer, context.ticker);
     const delayMs = retryDelayMs(retries, this.count, retryAfterMs, context.random());
@@ -110,7 +117,11 @@ export class Attempts {
 }
 
 /** Retry-After in milliseconds from now; -1: it says nothing that can be read. */
-export function retryAfterMsOf({ retryAfterSeconds, retryAfterDate }: ResponseHead, ticker: Ticker): number {
+export function retryAfterMsOf(
+  { pushbackMs, retryAfterSeconds, retryAfterDate }: ResponseHead,
+  ticker: Ticker,
+): number {
+  if (pushbackMs >= 0) return pushbackMs;
   if (retryAfterSeconds >= 0) return retryAfterSeconds * 1000;
   if (retryAfterDate === '') return -1;
   const unixMs = ticker.unixMs();

@@ -21,6 +21,8 @@ export interface OutgoingRequest {
   readonly attempt: number;
   /** What x-breakwater-deadline says; empty: nothing. */
   readonly deadline: string;
+  /** What grpc-timeout says; empty: nothing. */
+  readonly grpcTimeout: string;
   readonly hasBody: boolean;
 }
 
@@ -49,6 +51,9 @@ export class CurrentRequest implements OutgoingRequest {
   fields = '';
   attempt = 0;
   deadline = '';
+  grpcTimeout = '';
+  /** The deadline of a call of gRPC that its grpc-timeout says, monotonic milliseconds; infinity: it says none. */
+  grpcDeadlineMs = Number.POSITIVE_INFINITY;
   hasBody = false;
   /** The deadline that the request came with, in Unix milliseconds of its caller's clock; below zero: none. */
   receivedDeadlineUnixMs = -1;

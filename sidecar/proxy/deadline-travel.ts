@@ -5,6 +5,7 @@
 // The absolute time is what is told, so that waiting in line and pauses between attempts need no arithmetic: they are gone from it by
 // themselves. An upgrade and a stream of events are told nothing: their deadline ends at the head, and whoever serves them for hours would
 // take it for the end of the stream, and every call of theirs for too late.
+import { grpcTimeoutText, parseGrpcTimeout } from '../grpc/status.ts';
 import type { RequestHead } from '../http1/request-head.ts';
 import { traceStateDeadline, withoutTraceStateDeadline, withTraceStateDeadline } from '../http1/trace-state.ts';
 import {
@@ -27,6 +28,7 @@ export function takeDeadline(request: CurrentRequest, timer: RequestTimer, nowMs
   request.deadline = '';
   request.receivedDeadlineUnixMs = -1;
   request.shortened = false;
+  if (head.grpc) takeGrpcTimeout(request, timer);
   if (head.deadline === '' && head.tracestateEnd === 0) return;
   if (policy.deadlineRule === DeadlineRule.Untouched) {
     request.deadline = head.deadline;
@@ -48,10 +50,37 @@ export function takeDeadline(request: CurrentRequest, timer: RequestTimer, nowMs
   timer.shorten(effectiveDeadlineMs(received, unixMs, nowMs));
 }
 
+/** The deadline of gRPC is a time from now on, and holds for a call however long its stream: it shortens as a received one does. */
+function takeGrpcTimeout(request: CurrentRequest, timer: RequestTimer): void {
+  const { head, policy } = request;
+  request.grpcTimeout = head.grpcTimeout;
+  request.grpcDeadlineMs = Number.POSITIVE_INFINITY;
+  if (head.grpcTimeout === '' || policy.deadlineRule < DeadlineRule.Taken) return;
+  const timeoutMs = parseGrpcTimeout(head.grpcTimeout);
+  let effect: number = DeadlineEffect.invalid;
+  if (!Number.isNaN(timeoutMs)) {
+    // From its arrival on: a fallback to another dependency begins later.
+    request.grpcDeadlineMs = request.startMs + timeoutMs;
+    effect = request.grpcDeadlineMs < timer.deadlineMs ? DeadlineEffect.shortened : DeadlineEffect.later;
+  }
+  policy.metrics.deadlines[effect] = (policy.metrics.deadlines[effect] ?? 0) + 1;
+  if (effect !== DeadlineEffect.shortened) return;
+  request.shortened = true;
+  timer.shorten(request.grpcDeadlineMs);
+}
+
+/** What is left of it, as an attempt is about to be sent. */
+export function tellGrpcTimeout(request: CurrentRequest): void {
+  const { context, grpcDeadlineMs } = request;
+  if (grpcDeadlineMs !== Number.POSITIVE_INFINITY)
+    request.grpcTimeout = grpcTimeoutText(grpcDeadlineMs - context.ticker.nowMs());
+}
+
 /** An attempt that ends at `endMs` is about to be sent. */
 export function tellDeadline(request: CurrentRequest, endMs: number): void {
   const { head, context, receivedDeadlineUnixMs } = request;
-  if (head.upgrade !== '' || head.acceptsEventStream) return;
+  // A call of gRPC may be a stream, for all that can be seen of it: it is told what its own caller said.
+  if (head.upgrade !== '' || head.acceptsEventStream || head.grpc) return;
   const { ticker } = context;
   const told = toldDeadlineUnixMs(endMs, receivedDeadlineUnixMs, ticker.unixMs(), ticker.nowMs());
   if (told < 0) return;
@@ -64,7 +93,7 @@ export function tellDeadline(request: CurrentRequest, endMs: number): void {
 /** Whose deadline it was that passed; empty: our own. */
 export function deadlineDetail(request: CurrentRequest): string {
   return request.shortened
-    ? 'The deadline that the request came with (x-breakwater-deadline or tracestate) passed: its caller does not wait any more.'
+    ? 'The deadline that the request came with (x-breakwater-deadline, tracestate or grpc-timeout) passed: its caller does not wait any more.'
     : '';
 }
 

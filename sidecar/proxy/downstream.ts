@@ -41,6 +41,6 @@ export interface Downstream {
   destroyAfterFlush(): void;
   /** Takes back an answer that was begun, to give another one; false: part of it is written. */
   takeBack(): boolean;
-  /** Ends the connection in the middle of an answer, so that nobody takes it for whole. */
-  breakOff(): void;
+  /** Ends an answer in its middle, so that nobody takes it for whole. `reason`: slot of why, as a local answer would say it. */
+  breakOff(reason: number): void;
 }

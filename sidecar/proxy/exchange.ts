@@ -351,7 +351,7 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
   answerCut(status: number, reason: number): void {
     this.#observe(status, reason, this.#elapsedMs());
     this.#reset();
-    this.#request.client.breakOff();
+    this.#request.client.breakOff(reason);
   }
 
   streamEnded(status: number, reason: number): void {

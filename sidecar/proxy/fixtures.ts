@@ -26,6 +26,7 @@ export const RETRIES: NonNullable<PolicyPlan['retries']> = {
   backoffInitialMs: 1,
   backoffMaxMs: 5,
   retryOnStatusCodes: [],
+  retryOnGrpcStatusCodes: [],
   maxRetryAfterMs: 1_000,
   budgetPercent: 100,
   budgetMinPerSecond: 1000,

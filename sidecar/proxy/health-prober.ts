@@ -119,6 +119,7 @@ class Probe implements ResponseReceiver, OutgoingRequest, TimerNode {
   readonly fields = '\r\nUser-Agent: breakwater-health-check\r\nAccept: */*';
   readonly attempt = 0;
   readonly deadline = '';
+  readonly grpcTimeout = '';
   readonly hasBody = false;
   readonly #context: ProxyContext;
   readonly #onOver: () => void;

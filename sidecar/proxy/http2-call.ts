@@ -6,12 +6,13 @@
 import { constants, type ServerHttp2Stream, type ServerStreamResponseOptions } from 'node:http2';
 import type { LocalAnswer } from '../errors.ts';
 import { LOCAL_ANSWERS } from '../errors.ts';
+import { grpcMessage } from '../grpc/status.ts';
 import { HeadError, headErrorClass, headErrorDetail } from '../http1/errors.ts';
 import { RequestHead } from '../http1/request-head.ts';
 import type { ResponseHead } from '../http1/response-head.ts';
 import { readRequestHead, readTrailers } from '../http2/read-heads.ts';
-import { answerFields, isWithoutContent, responseFields, trailerFields } from '../http2/write-heads.ts';
-import { reasonSlot } from '../metrics/route-metrics.ts';
+import { answerFields, fieldMap, grpcAnswerFields, isWithoutContent, responseFields } from '../http2/write-heads.ts';
+import { REASON_UPSTREAM, REASONS, reasonSlot } from '../metrics/route-metrics.ts';
 import type { Downstream } from './downstream.ts';
 import { Exchange } from './exchange.ts';
 import { namesNoService } from './forwarded-heads.ts';
@@ -37,6 +38,7 @@ interface CallStream extends ServerHttp2Stream {
 const options = (chosen: ServerStreamResponseOptions & { sendDate: false }): ServerStreamResponseOptions => chosen;
 const ENDING = options({ endStream: true, sendDate: false });
 const GOING_ON = options({ waitForTrailers: true, sendDate: false });
+const NOTHING = Buffer.alloc(0);
 const WHOLE = options({ sendDate: false });
 
 export class Http2Call implements Downstream {
@@ -156,14 +158,7 @@ export class Http2Call implements Downstream {
   informational(head: ResponseHead): void {
     const stream = this.#stream;
     if (!stream || stream.destroyed || stream.closed || stream.headersSent) return;
-    const list = responseFields(head, '');
-    const fields: Record<string, string | string[]> = {};
-    for (let index = 0; index < list.length; index += 2) {
-      const [name = '', value = ''] = [list[index], list[index + 1]];
-      const before = fields[name];
-      fields[name] = before === undefined ? value : [...(Array.isArray(before) ? before : [before]), value];
-    }
-    stream.additionalHeaders(fields);
+    stream.additionalHeaders({ ':status': head.status, ...fieldMap(head.fields) });
   }
 
   beginResponse(head: ResponseHead, request: RequestHead, _requestDone: boolean, marks: string): void {
@@ -207,7 +202,8 @@ export class Http2Call implements Downstream {
     if (!stream) return;
     if (!requestDone) {
       stream.early = true;
-      if (!stream.trailing) endEarly(stream);
+      // Behind the answer: a reset in the same turn would overtake it.
+      if (!stream.trailing) setImmediate(endEarly, stream);
     }
     this.#client.closeIfUnwanted();
     this.#client.giveBack(this);
@@ -215,6 +211,11 @@ export class Http2Call implements Downstream {
 
   answerLocally(answer: LocalAnswer, context: AnswerContext, requestDone: boolean): void {
     const { fields, body } = localAnswerParts(answer, context);
+    if (this.#head.grpc) {
+      const list = grpcAnswerFields(answer.grpcStatus, context.detail || answer.detail, fields);
+      this.#give(list, NOTHING, requestDone);
+      return;
+    }
     this.#give(answerFields(answer.status, fields, body.length), Buffer.from(body, 'latin1'), requestDone);
   }
 
@@ -225,21 +226,28 @@ export class Http2Call implements Downstream {
     this.#give(answerFields(status, fields, length), body, requestDone);
   }
 
-  breakOff(): void {
+  breakOff(reason: number): void {
     const stream = this.#leave();
     if (!stream) return;
-    stream.close(NGHTTP2_INTERNAL_ERROR);
+    if (this.#head.grpc && stream.trailing && !stream.writableEnded) {
+      // A client of gRPC looks there for what became of its call.
+      const answer = localAnswerOf(reason);
+      stream.lastTrailers = `\r\ngrpc-status: ${answer.grpcStatus}\r\ngrpc-message: ${grpcMessage(answer.detail)}\r\nbreakwater-reason: ${answer.code}`;
+      stream.end();
+    } else {
+      stream.close(NGHTTP2_INTERNAL_ERROR);
+    }
     this.#client.giveBack(this);
   }
 
   // ---- what HTTP/2 has not: no request offers an upgrade, so that none is ever accepted ----------------------------------------------
 
   switchProtocols(): void {
-    this.breakOff();
+    this.breakOff(REASON_UPSTREAM);
   }
 
   becomeTunnel(): void {
-    this.breakOff();
+    this.breakOff(REASON_UPSTREAM);
   }
 
   tunnelData(): boolean {
@@ -247,11 +255,11 @@ export class Http2Call implements Downstream {
   }
 
   endWriting(): void {
-    this.breakOff();
+    this.breakOff(REASON_UPSTREAM);
   }
 
   destroyAfterFlush(): void {
-    this.breakOff();
+    this.breakOff(REASON_UPSTREAM);
   }
 
   // ---- what becomes of the stream ---------------------------------------------------------------------------------------------------
@@ -317,7 +325,7 @@ export class Http2Call implements Downstream {
 
   #refuseTrailers(): void {
     if (this.#exchange.requestMalformed()) {
-      this.breakOff();
+      this.breakOff(REASON_UPSTREAM);
       return;
     }
     this.answerLocally(LOCAL_ANSWERS.malformed, this.#refusalContext('the trailers are malformed'), true);
@@ -337,6 +345,11 @@ export class Http2Call implements Downstream {
       rescued: '',
     };
   }
+}
+
+/** Of a slot that is none: the dependency is to blame. */
+function localAnswerOf(reason: number): LocalAnswer {
+  return Object.values(LOCAL_ANSWERS).find(({ code }) => code === REASONS[reason]) ?? LOCAL_ANSWERS.reset;
 }
 
 // Listeners of all streams alike: what a stream belongs to is written on it.
@@ -361,7 +374,7 @@ function onDrain(this: CallStream): void {
 }
 
 function onWantTrailers(this: CallStream): void {
-  this.sendTrailers(trailerFields(this.lastTrailers));
+  this.sendTrailers(fieldMap(this.lastTrailers));
   // Trailers are on their way only behind this turn of the event loop.
   if (this.early) setImmediate(endEarly, this);
 }

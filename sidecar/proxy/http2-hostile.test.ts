@@ -210,16 +210,14 @@ describe('a flood', () => {
       expect((await other.call('/answer')).status).toBe(200);
       const client = rawClient(bench.port);
       let nth = 0;
-      let stopped = false;
       const flooding = (async () => {
-        while (!stopped && !client.socket.destroyed && nth < 40_000) {
+        for (let round = 0; round < 800 && !client.socket.destroyed; round++) {
           client.send(...Array.from({ length: 50 }, () => next(nth++)));
           await new Promise((resolve) => setImmediate(resolve));
         }
       })();
       expect((await other.call('/answer')).status).toBe(200);
       await client.ended();
-      stopped = true;
       await flooding;
       expect(nth).toBeLessThan(40_000);
       expect((await other.call('/answer')).status).toBe(200);

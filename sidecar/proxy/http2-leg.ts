@@ -2,7 +2,7 @@
 import { type ClientHttp2Stream, constants } from 'node:http2';
 import { ResponseHead } from '../http1/response-head.ts';
 import { readResponseHead, readTrailers } from '../http2/read-heads.ts';
-import { requestFields, trailerFields } from '../http2/write-heads.ts';
+import { fieldMap, requestFields } from '../http2/write-heads.ts';
 import type { OutgoingRequest } from './current-request.ts';
 import type { Http2Session } from './http2-session.ts';
 import type { ConnectFailure, ResponseReceiver, UpstreamLeg } from './upstream.ts';
@@ -264,7 +264,7 @@ function onDrain(this: LegStream): void {
 }
 
 function onWantTrailers(this: LegStream): void {
-  this.sendTrailers(trailerFields(this.lastTrailers));
+  this.sendTrailers(fieldMap(this.lastTrailers));
 }
 
 function onClose(this: LegStream): void {

@@ -59,6 +59,7 @@ export class RequestShadow {
   headCame(head: ResponseHead, failureBits: number, nowMs: number): void {
     if (this.#route === null || this.#call === null) return;
     this.#call.status = head.status;
+    this.#call.grpcStatus = head.grpcStatus;
     this.#call.refusesRetry = head.refusesRetry;
     this.#call.retryAfterMs = retryAfterMsOf(head, this.#ticker);
     this.#call.headMs = nowMs;

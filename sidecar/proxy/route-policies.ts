@@ -16,6 +16,7 @@ import type { RetriesPlan } from '../../plan/policies/retries.ts';
 import type { Random } from '../../runtime/random.ts';
 import { DEFAULT_LOAD_BALANCING } from '../balance/load-balancer.ts';
 import { LOCAL_ANSWERS, type LocalAnswer } from '../errors.ts';
+import { grpcStatusOf, grpcStatusTable } from '../grpc/status.ts';
 import { Fallback, type RouteMetrics } from '../metrics/route-metrics.ts';
 import type { BreakerState, CircuitBreaker } from '../policies/circuit-breaker.ts';
 import { failureMask } from '../policies/failures.ts';
@@ -68,6 +69,8 @@ export interface RoutePolicy {
   readonly retryMask: number;
   /** One where a status is retried by its number; null: none is. */
   readonly retryStatuses: Uint8Array | null;
+  /** One where a status of gRPC is retried by its number; null: none is. */
+  readonly retryGrpcStatuses: Uint8Array | null;
   /** A `DeadlineRule`. */
   readonly deadlineRule: number;
   readonly budget: RetryBudget | null;
@@ -303,6 +306,7 @@ export class RoutePolicies {
       retries: plan.retries,
       retryMask: failureMask(plan.retries?.retryOn ?? []),
       retryStatuses: statusTable(plan.retries?.retryOnStatusCodes ?? []),
+      retryGrpcStatuses: grpcStatusTable(plan.retries?.retryOnGrpcStatusCodes ?? []),
       deadlineRule: deadlineRule(plan.timeouts.deadline, this.#environment.isOutside()),
       budget: this.#budgets.take(plan.retries),
       detection: choice.detection,
@@ -342,7 +346,8 @@ export class RoutePolicies {
 function faultsOf(plan: FaultInjectionPlan | null): RouteFaults | null {
   if (plan === null) return null;
   const { faultInjected } = LOCAL_ANSWERS;
-  return { plan, abort: { ...faultInjected, status: plan.abort?.statusCode ?? faultInjected.status } };
+  const status = plan.abort?.statusCode ?? faultInjected.status;
+  return { plan, abort: { ...faultInjected, status, grpcStatus: grpcStatusOf(status) } };
 }
 
 function deadlineRule(propagate: PolicyPlan['timeouts']['deadline'], outside: boolean): number {

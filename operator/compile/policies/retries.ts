@@ -37,6 +37,7 @@ export const retries: BlockCompiler<'retries'> = {
       retryOnStatusCodes: [...(block.retryOnStatusCodes ?? defaults.retryOnStatusCodes)].sort(
         (one, other) => one - other,
       ),
+      retryOnGrpcStatusCodes: [...(block.retryOnGrpcStatusCodes ?? defaults.retryOnGrpcStatusCodes)].sort(),
       methods: block.methods ?? defaults.methods,
       backoffInitialMs: initial,
       backoffMaxMs: max,
@@ -49,6 +50,7 @@ export const retries: BlockCompiler<'retries'> = {
     maxAttempts: 'maxAttempts',
     retryOn: 'retryOn',
     retryOnStatusCodes: 'retryOnStatusCodes',
+    retryOnGrpcStatusCodes: 'retryOnGrpcStatusCodes',
     methods: 'methods',
     backoffInitialMs: 'backoff.initial',
     backoffMaxMs: 'backoff.max',

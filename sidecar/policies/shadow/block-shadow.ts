@@ -34,6 +34,8 @@ export class ShadowCall implements BulkheadWaiter {
   headMs = 0;
   headFailureBits = 0;
   status = 0;
+  /** The status of gRPC that was the whole answer; below zero: there was none. */
+  grpcStatus = -1;
   /** Milliseconds of its Retry-After; below zero: it has none. */
   retryAfterMs = -1;
   /** The answer says that it is not to be tried again. */

@@ -1,6 +1,7 @@
 // Retries in shadow: of each attempt that failed, whether another one would have followed by these rules, with a budget of its own. What that
 // one would have met nobody knows; so one retry is counted for one failed attempt that was really made.
 import type { RetriesPlan } from '../../../plan/policies/retries.ts';
+import { isAmong } from '../../grpc/status.ts';
 import { Outcome } from '../circuit-breaker.ts';
 import { failureMask } from '../failures.ts';
 import { isRetryAfterTooLong, mayRunTwice, retryDelayMs } from '../retry.ts';
@@ -40,8 +41,9 @@ export class RetriesShadow extends BlockShadow {
     call.count(this.#decide(call, nowMs));
   }
 
-  #isListed({ answered, status }: ShadowCall): boolean {
-    return answered && this.#plan.retryOnStatusCodes.includes(status);
+  #isListed({ answered, status, grpcStatus }: ShadowCall): boolean {
+    const { retryOnStatusCodes, retryOnGrpcStatusCodes } = this.#plan;
+    return answered && (retryOnStatusCodes.includes(status) || isAmong(grpcStatus, retryOnGrpcStatusCodes));
   }
 
   /** The order of the enforced rule: the budget is asked last, since asking spends it. */

@@ -26,6 +26,7 @@ export class RouteShadow {
     call.connectedMs = 0;
     call.headMs = 0;
     call.status = 0;
+    call.grpcStatus = -1;
     call.retryAfterMs = -1;
     call.refusesRetry = false;
     call.timedOut = false;

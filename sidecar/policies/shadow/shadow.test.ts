@@ -20,6 +20,7 @@ const RETRIES: RetriesPlan = {
   maxAttempts: 3,
   retryOn: ['ConnectFailure', 'Reset', 'AttemptTimeout', 'GatewayError'],
   retryOnStatusCodes: [409],
+  retryOnGrpcStatusCodes: [],
   maxRetryAfterMs: 1000,
   methods: 'Idempotent',
   backoffInitialMs: 20,
