@@ -303,3 +303,93 @@ describe('success rates', () => {
     expect(bench.told).toEqual([]);
   });
 });
+
+describe('what is told of an endpoint', () => {
+  it('is whether it is ejected, and nothing of one that is not there', () => {
+    const bench = new Bench('ab', { panicThresholdPercent: 40 });
+    expect(bench.member('a').reason).toBe('');
+    bench.calls('a', ERROR_500, 5);
+    expect(['a', 'b', 'z'].map((name) => bench.detection.isEjected(name))).toEqual([true, false, false]);
+    expect(bench.detection.panicThresholdPercent).toBe(40);
+  });
+
+  it('is withheld again once it has been ejected in between', () => {
+    const bench = new Bench('abc', { ejectForMs: 1_000 });
+    bench.calls('a', ERROR_500, 5);
+    bench.calls('b', ERROR_500, 5);
+    bench.pass(1_000);
+    bench.calls('b', ERROR_500);
+    bench.pass(1_000);
+    bench.calls('a', ERROR_500, 5);
+    bench.calls('b', ERROR_500, 5);
+    expect(bench.told.filter((told) => told.startsWith('b'))).toEqual([
+      'b withheld: consecutive-failures',
+      'b ejected: consecutive-failures',
+      'b returned',
+      'b withheld: consecutive-failures',
+    ]);
+  });
+
+  it('beyond a smaller share is the return of whoever would be back first, whoever was ejected first', () => {
+    const bench = new Bench('abcdefgh', { ejectForMs: 1_000, intervalMs: 100_000 });
+    bench.calls('a', ERROR_500, 5);
+    bench.pass(1_000);
+    // For the second time, so for twice as long.
+    bench.calls('a', ERROR_500, 5);
+    bench.pass(100);
+    bench.calls('b', ERROR_500, 5);
+    bench.calls('c', ERROR_500, 5);
+    bench.detection.update({ ...SPEC, ejectForMs: 1_000, intervalMs: 100_000, maxEjectionPercent: 13 }, bench.nowMs);
+    expect(bench.ejected).toBe('a');
+  });
+});
+
+describe('the look at success rates', () => {
+  const spec: Partial<OutlierSpec> = {
+    consecutiveFailures: 0,
+    successRate: { minimumEndpoints: 5, minimumCalls: 20, deviationFactorPercent: 100 },
+    intervalMs: 1_000,
+  };
+
+  /** One of them fails at every second call, the others never. */
+  function callAll(bench: Bench, names: string): void {
+    for (const name of names)
+      for (let call = 0; call < 20; call += 1) bench.calls(name, name === 'a' && call % 2 ? ERROR_500 : 0);
+  }
+
+  it('comes at the end of each interval and not before, also after a new plan', () => {
+    const bench = new Bench('abcdef', spec);
+    callAll(bench, 'abcdef');
+    bench.detection.update({ ...SPEC, ...spec }, 0);
+    bench.pass(999);
+    expect(bench.ejected).toBe('');
+    bench.pass(1);
+    expect(bench.ejected).toBe('a');
+    const second = new Bench('abcdef', spec);
+    second.pass(1_000);
+    callAll(second, 'abcdef');
+    second.pass(999);
+    expect(second.ejected).toBe('');
+    second.pass(1);
+    expect(second.ejected).toBe('a');
+  });
+
+  it('knows nothing of the interval before', () => {
+    const bench = new Bench('abcdef', {
+      ...spec,
+      successRate: { minimumEndpoints: 6, minimumCalls: 20, deviationFactorPercent: 100 },
+    });
+    callAll(bench, 'bcdef');
+    bench.pass(1_000);
+    callAll(bench, 'a');
+    bench.pass(1_000);
+    expect(bench.ejected).toBe('');
+  });
+
+  it('needs as many endpoints as the plan says', () => {
+    const bench = new Bench('abcd', spec);
+    callAll(bench, 'abcd');
+    bench.pass(1_000);
+    expect(bench.ejected).toBe('');
+  });
+});

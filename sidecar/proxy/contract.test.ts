@@ -65,6 +65,33 @@ const ENDINGS: readonly Ending<ScriptedUpstream>[] = [
     name: 'changes the protocol, and its caller goes away',
     run: ask(get('/upgrade', 'Connection: Upgrade\r\nUpgrade: echo\r\n'), (text) => text.startsWith('HTTP/1.1 101')),
   },
+  {
+    // Only that no further one follows: whether the application is gone or waits shows when an answer is written to it.
+    name: 'comes before the application ends its side, and is answered',
+    run: async (bench) => {
+      const client = connect(bench.port);
+      client.socket.on('error', () => {});
+      client.send(get('/answer'));
+      client.socket.end();
+      await seen(client, isWhole);
+      client.socket.destroy();
+      return 1;
+    },
+  },
+  {
+    name: 'comes before the application ends its side, and gets no answer in time',
+    run: async (bench) => {
+      const client = connect(bench.port);
+      client.socket.on('error', () => {});
+      client.send(get('/hang'));
+      client.socket.end();
+      await seen(client, isWhole);
+      client.socket.destroy();
+      return 1;
+    },
+    needsTimeouts: true,
+    uncertain: true,
+  },
   { name: 'is aborted after its answer', run: ask(get('/answer'), isWhole, 'resetAndDestroy') },
   {
     name: 'is aborted before its answer',
