@@ -172,6 +172,8 @@ describe('open', () => {
 
   it('follows time by whatever is asked of it', () => {
     expect(opened().retryAfterMs(30_000)).toBe(0);
+    // Asked for the first time when that is long over.
+    expect(opened().retryAfterMs(45_000)).toBe(0);
     expect(opened().openTimeMs(30_000)).toBe(0);
     expect(opened().look(30_000)).toBe(true);
   });
