@@ -240,7 +240,9 @@ it('holds over any time: retries are within the share of its requests, the floor
           for (const toMs of retries.slice(index)) {
             const share = (percent * within(requests, fromMs, toMs)) / 100 + (minPerSecond * (toMs - fromMs)) / 1000;
             const keptOf = Math.max(1, (percent * within(requests, fromMs - 2000, fromMs)) / 100 + 2 * minPerSecond);
-            expect(within(retries, fromMs, toMs)).toBeLessThanOrEqual(share + keptOf + 1e-6);
+            const count = within(retries, fromMs, toMs);
+            // So many pairs that `expect` itself would be most of the test.
+            if (count > share + keptOf + 1e-6) expect(count).toBeLessThanOrEqual(share + keptOf);
           }
         }
       },
