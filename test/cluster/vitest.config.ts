@@ -23,8 +23,8 @@ const ALONE = ['bulkhead.test.ts', 'deadline.test.ts'];
  * These take the operator away, or change what all pods of the cluster get from it, so that each needs a cluster for itself as long as it runs.
  * They are dealt to two clusters, so that both take about as long; the first one has all the others before.
  */
-const FIRST = ['chart.test.ts', 'loopback.test.ts', 'policies.test.ts', 'rotation.test.ts'];
-const SECOND = ['docs.test.ts', 'operator-away.test.ts', 'replicas.test.ts', 'uninstall.test.ts'];
+const FIRST = ['chart.test.ts', 'loopback.test.ts', 'policies.test.ts', 'replicas.test.ts'];
+const SECOND = ['docs.test.ts', 'operator-away.test.ts', 'rotation.test.ts', 'uninstall.test.ts'];
 
 /** These bring what they need with them, and need no cluster: they run beside the others (run.ts). */
 const BESIDE = ['admission-fuzz.test.ts', 'capture.test.ts'];
