@@ -12,7 +12,9 @@ import {
   cacheLayout,
   NODE_ADDRESS,
   NODE_NAME,
+  ofBothFamilies,
   SERVICE_CIDR,
+  SERVICE_CIDR_6,
 } from './layout.ts';
 
 export interface ControlPlaneOptions {
@@ -93,7 +95,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       'secure-port': apiPort,
       'bind-address': bindAddress,
       'advertise-address': advertiseAddress,
-      'service-cluster-ip-range': SERVICE_CIDR,
+      'service-cluster-ip-range': ofBothFamilies(SERVICE_CIDR, SERVICE_CIDR_6).join(','),
       'cert-dir': '.',
       'tls-cert-file': 'apiserver.crt',
       'tls-private-key-file': 'apiserver.key',

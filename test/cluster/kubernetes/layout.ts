@@ -1,4 +1,5 @@
 // Where everything of the test cluster lives on this machine, and the addresses inside it.
+import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 
@@ -47,4 +48,17 @@ export const CLUSTER_CIDR = '198.18.0.0/17';
 export const SERVICE_CIDR = '198.19.0.0/16';
 export const API_SERVICE_ADDRESS = '198.19.0.1';
 export const DNS_SERVICE_ADDRESS = '198.19.0.10';
+
+// The same for IPv6 (RFC 5180). Services are of IPv4 where they do not ask for another family.
+export const NODE_ADDRESS_6 = '2001:2:0:ff00::1';
+export const POD_CIDR_6 = '2001:2:0:1::/64';
+export const CLUSTER_CIDR_6 = '2001:2::/50';
+export const SERVICE_CIDR_6 = '2001:2:0:f000::/112';
+
+/** Whether this machine can be the node of a cluster of both families. */
+export const hasIpv6 = (): boolean => existsSync('/proc/net/if_inet6');
+
+/** The first, and the second where the machine has IPv6. */
+export const ofBothFamilies = (ipv4: string, ipv6: string): string[] => (hasIpv6() ? [ipv4, ipv6] : [ipv4]);
+
 export const NODE_NAME = 'node';

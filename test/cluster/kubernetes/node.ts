@@ -16,12 +16,17 @@ import {
   adminKubeconfig,
   type Cache,
   CLUSTER_CIDR,
+  CLUSTER_CIDR_6,
   cacheLayout,
   DNS_SERVICE_ADDRESS,
+  hasIpv6,
   NODE_ADDRESS,
+  NODE_ADDRESS_6,
   NODE_NAME,
   networkNamespace,
+  ofBothFamilies,
   POD_CIDR,
+  POD_CIDR_6,
   stateDirectory,
 } from './layout.ts';
 import { ImageStore } from './load-image.ts';
@@ -63,6 +68,10 @@ async function createNetwork(cluster: Cluster): Promise<void> {
   await ip('addr', 'add', `${NODE_ADDRESS}/24`, 'dev', 'node0');
   await ip('link', 'set', 'node0', 'up');
   await ip('route', 'add', 'default', 'dev', 'node0');
+  if (!hasIpv6()) return;
+  // Nobody else could have the address, and until it is known that nobody has it nothing could be bound to it.
+  await ip('-6', 'addr', 'add', `${NODE_ADDRESS_6}/64`, 'dev', 'node0', 'nodad');
+  await ip('-6', 'route', 'add', 'default', 'dev', 'node0');
 }
 
 async function writeConfiguration(state: string, cache: Cache): Promise<void> {
@@ -70,8 +79,8 @@ async function writeConfiguration(state: string, cache: Cache): Promise<void> {
   const ipam = {
     type: 'host-local',
     dataDir: join(state, 'ipam'),
-    ranges: [[{ subnet: POD_CIDR }]],
-    routes: [{ dst: '0.0.0.0/0' }],
+    ranges: ofBothFamilies(POD_CIDR, POD_CIDR_6).map((subnet) => [{ subnet }]),
+    routes: ofBothFamilies('0.0.0.0/0', '::/0').map((dst) => ({ dst })),
   };
   const bridge = { type: 'bridge', bridge: 'cni0', isGateway: true, hairpinMode: true, ipam };
   const portmap = { type: 'portmap', capabilities: { portMappings: true } };
@@ -190,7 +199,7 @@ async function startNode(cluster: Cluster, cache: Cache): Promise<void> {
       kubeconfig: config('kubelet'),
       'root-dir': join(state, 'kubelet'),
       'hostname-override': NODE_NAME,
-      'node-ip': NODE_ADDRESS,
+      'node-ip': ofBothFamilies(NODE_ADDRESS, NODE_ADDRESS_6).join(','),
     }),
   );
   start(
@@ -198,7 +207,7 @@ async function startNode(cluster: Cluster, cache: Cache): Promise<void> {
     'kube-proxy',
     flags({
       kubeconfig: config('proxy'),
-      'cluster-cidr': CLUSTER_CIDR,
+      'cluster-cidr': ofBothFamilies(CLUSTER_CIDR, CLUSTER_CIDR_6).join(','),
       'hostname-override': NODE_NAME,
       'proxy-mode': 'iptables',
       'conntrack-max-per-core': 0,

@@ -31,6 +31,8 @@ export interface Arrival {
   /** Unix milliseconds. */
   at: number;
   path: string;
+  /** Which of our addresses it came to; of IPv4 as "::ffff:198.18.0.7". */
+  address: string;
   headers: Record<string, string>;
 }
 
@@ -83,7 +85,8 @@ function tell(request: IncomingMessage): void {
     const value = request.headers[name];
     if (typeof value === 'string') headers[name] = value;
   }
-  told.push({ at: Date.now(), path: request.url ?? '/', headers });
+  const address = request.socket.localAddress ?? '';
+  told.push({ at: Date.now(), path: request.url ?? '/', address, headers });
   if (told.length > TOLD_REQUESTS) told.shift();
 }
 
@@ -223,7 +226,8 @@ serveControl({
   told: () => told,
 });
 
-server.listen(8080, '0.0.0.0');
+// Of both families where there are two.
+server.listen(8080);
 
 // Graceful, as a well-behaved service closes: still answering while the endpoints are being withdrawn, then no new work.
 process.on('SIGTERM', () => {
