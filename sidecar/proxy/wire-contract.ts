@@ -340,7 +340,10 @@ export async function keepsContract<Upstream extends Scripted>(
   } else {
     expect([now('requests'), now('attempts')]).toEqual([requests, now('reached')]);
   }
-  if (row.policy.circuitBreaker === COUNTING || row.policy.shadow?.circuitBreaker === COUNTING_IN_SHADOW) {
+  // A timeout in shadow ends what it judges earlier than it ends, and how often depends on how busy the machine is.
+  if (row.policy.shadow?.circuitBreaker === COUNTING_IN_SHADOW)
+    expect(now('calls')).toBeLessThanOrEqual(now('attempts'));
+  if (row.policy.circuitBreaker === COUNTING) {
     if (ending.uncertain) expect(now('calls')).toBeLessThanOrEqual(now('results'));
     else expect(now('calls')).toBe(now('results'));
   }
