@@ -3,7 +3,7 @@ export type Random = () => number;
 
 export const systemRandom: Random = () => Math.random();
 
-/** xorshift32: small, fast, repeatable; for simulation and tests, never for secrets. */
+/** xorshift32: small, fast, repeatable; for simulation, tests and what is only counted, never for secrets. */
 export function seededRandom(seed: number): Random {
   let state = seed | 0 || 0x9e3779b9;
   return () => {

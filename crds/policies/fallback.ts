@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { formatDuration, HOUR, MINUTE, SECOND } from '../duration.ts';
 import { DOC_DEFAULT, DOC_TYPE, dnsLabel, duration, integer, setList } from '../fields.ts';
 import { formRule, withRules } from '../rules.ts';
-import { mode } from './mode.ts';
+import { modeWithShadow } from './mode.ts';
 import { headerName } from './rate-limit.ts';
 
 /** What a fallback may take the place of: the words of fallbackOn. */
@@ -129,7 +129,7 @@ const lastGood = z
 export const fallback = withRules(
   z
     .object({
-      mode,
+      mode: modeWithShadow,
       fallbackOn: setList(
         z.enum(FALLBACK_REASONS).meta({
           description:

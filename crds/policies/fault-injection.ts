@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { MINUTE } from '../duration.ts';
 import { duration, integer } from '../fields.ts';
 import { withRules } from '../rules.ts';
-import { mode } from './mode.ts';
+import { modeWithShadow } from './mode.ts';
 
 /** Faults act only where they are written, so nothing of them has a default. */
 export const faultInjectionDefaults = {} as const;
@@ -12,7 +12,7 @@ const percent = integer({ description: 'Share of the requests, in percent.', min
 export const faultInjection = withRules(
   z
     .object({
-      mode,
+      mode: modeWithShadow,
       delay: z
         .object({
           fixed: duration({

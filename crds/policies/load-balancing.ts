@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { formatDuration, MINUTE, SECOND } from '../duration.ts';
 import { DOC_DEFAULT, DOC_TYPE, duration, integer } from '../fields.ts';
 import { formRule, withRules } from '../rules.ts';
-import { mode } from './mode.ts';
+import { modeWithShadow } from './mode.ts';
 
 /** Durations in milliseconds. `consistentHash` and `slowStart` act only where written. */
 export const loadBalancingDefaults = {
@@ -63,7 +63,7 @@ const consistentHash = withRules(
 export const loadBalancing = withRules(
   z
     .object({
-      mode,
+      mode: modeWithShadow,
       algorithm: z
         .enum(['PeakEwma', 'LeastRequest', 'RoundRobin', 'ConsistentHash'])
         .meta({

@@ -3,7 +3,7 @@ import { formatDuration, HOUR, MINUTE, SECOND } from '../duration.ts';
 import { duration, integer, setList } from '../fields.ts';
 import { withRules } from '../rules.ts';
 import { FAILURE_KINDS, type FailureKind, failureKind } from './failure-kinds.ts';
-import { mode } from './mode.ts';
+import { modeWithShadow } from './mode.ts';
 
 const failureOnDefault: readonly FailureKind[] = ['ConnectFailure', 'Reset', 'AttemptTimeout', 'ServerError'];
 
@@ -52,7 +52,7 @@ const successRate = z
 export const outlierDetection = withRules(
   z
     .object({
-      mode,
+      mode: modeWithShadow,
       failureOn: setList(failureKind, {
         description:
           'What counts as a failure of the endpoint. Our own refusals, callers that went away and other 4xx never do.',

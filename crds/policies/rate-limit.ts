@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { integer } from '../fields.ts';
 import { formRule, withRules } from '../rules.ts';
-import { mode } from './mode.ts';
+import { modeWithShadow } from './mode.ts';
 
 /** `burst` defaults to `requestsPerSecond`. No rate fits every dependency: one that nobody wrote is more than a sidecar can serve. */
 export const rateLimitDefaults = { requestsPerSecond: 1_000_000, perHeader: { maxValues: 1000 } } as const;
@@ -39,7 +39,7 @@ export const headerName = withRules(
 export const rateLimit = withRules(
   z
     .object({
-      mode,
+      mode: modeWithShadow,
       requestsPerSecond: integer({
         description: 'Requests that may pass in each second, in the long run. Required where the block says no mode.',
         min: 1,

@@ -117,20 +117,20 @@ export const PROBLEMS = {
   FallbackNotFound: define(
     'Accepted',
     'Error',
-    (it: { dependency: string; fallback: string; present: readonly string[] }) =>
-      `${it.dependency} falls back to ${it.fallback}, which is no entry of the same ServiceDependency that can be called, so its failures are answered as without a fallback; ${it.present.length === 0 ? 'add that entry' : `name one of ${it.present.join(', ')}, or add that entry`}`,
+    (it: { dependency: string; fallback: string; present: readonly string[]; isEnforced: boolean }) =>
+      `${fallsBack(it)}, which is no entry of the same ServiceDependency that can be called, so ${withoutFallback(it)}; ${it.present.length === 0 ? 'add that entry' : `name one of ${it.present.join(', ')}, or add that entry`}`,
   ),
   FallbackNotHttp: define(
     'Accepted',
     'Error',
-    (it: { dependency: string; fallback: string }) =>
-      `${it.dependency} falls back to ${it.fallback}, which does not speak plain HTTP, so its failures are answered as without a fallback; name an entry that does`,
+    (it: { dependency: string; fallback: string; isEnforced: boolean }) =>
+      `${fallsBack(it)}, which does not speak plain HTTP, so ${withoutFallback(it)}; name an entry that does`,
   ),
   FallbackLoop: define(
     'Accepted',
     'Error',
-    (it: { dependency: string; circle: string }) =>
-      `${it.dependency} has a fallback that leads back to it (${it.circle}), so its failures are answered as without one; remove one of these fallbacks`,
+    (it: { dependency: string; circle: string; isEnforced: boolean }) =>
+      `${it.dependency} has a fallback${it.isEnforced ? '' : ' in shadow'} that leads back to it (${it.circle}), so ${withoutFallback(it)}; remove one of these fallbacks`,
   ),
   FaultsInjected: define(
     'Accepted',
@@ -339,4 +339,21 @@ export function sortedProblems(problems: Iterable<Problem>): Problem[] {
     unique.set([it.kind, it.object.namespace, it.object.name, it.field, it.reason, it.message].join('\u0000'), it);
   }
   return [...unique.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, it]) => it);
+}
+
+/** "shop/checkout/payments falls back to nobody" */
+function fallsBack({
+  dependency,
+  fallback,
+  isEnforced,
+}: {
+  dependency: string;
+  fallback: string;
+  isEnforced: boolean;
+}) {
+  return `${dependency} ${isEnforced ? 'falls' : 'would fall'} back to ${fallback}`;
+}
+
+function withoutFallback({ isEnforced }: { isEnforced: boolean }): string {
+  return isEnforced ? 'its failures are answered as without a fallback' : 'nothing is shadowed of it';
 }

@@ -34,7 +34,12 @@ export const shadowPlans = {
   timeouts: timeoutsPlan.nullable(),
   retries: blockPlans.retries,
   circuitBreaker: blockPlans.circuitBreaker,
+  outlierDetection: blockPlans.outlierDetection,
   bulkhead: blockPlans.bulkhead,
+  rateLimit: blockPlans.rateLimit,
+  fallback: blockPlans.fallback,
+  faultInjection: blockPlans.faultInjection,
+  loadBalancing: blockPlans.loadBalancing,
 };
 export type ShadowBlock = keyof typeof shadowPlans;
 export const SHADOW_BLOCKS = Object.keys(shadowPlans) as readonly ShadowBlock[];

@@ -97,6 +97,24 @@ it('tells of circuits in shadow apart from those that act', () => {
   ]);
 });
 
+it('tells of ejections in shadow apart from those that act', () => {
+  const shadow = {
+    dependency: 'shop/checkout/payments',
+    choice: 'shadow.outlierDetection:base default',
+    endpoints: 3,
+    pickable: 2,
+    maxEjected: 1,
+    panicking: false,
+    ejected: [{ endpoint: '10.0.0.1:80', reason: '5 failures', sinceUnixMs: 1_000, untilUnixMs: 31_000, times: 1 }],
+    unhealthy: [],
+    enforced: true,
+  };
+  expect(statusLines({ ...facts, choices: [shadow] }, 5_000).slice(-2)).toEqual([
+    'shadow:    1 endpoints would be ejected',
+    '  shop/checkout/payments (shadow.outlierDetection:base default): 10.0.0.1:80 for 4 s: 5 failures',
+  ]);
+});
+
 it('tells how connections come, where hosts are, and what goes past', () => {
   const lines = statusLines(
     {

@@ -34,7 +34,14 @@ export function statusLines(facts: StatusFacts, nowUnixMs: number): string[] {
     lines.push(`shadow:    ${notClosed(shadowed).length} of ${shadowed.length} circuits would not be closed`);
     lines.push(...circuitLines(shadowed, nowUnixMs));
   }
-  lines.push(...choiceLines(facts.choices, nowUnixMs));
+  const isShadow = ({ choice }: ChoiceView) => isShadowKey(choice);
+  lines.push(
+    ...choiceLines(
+      facts.choices.filter((it) => !isShadow(it)),
+      nowUnixMs,
+    ),
+  );
+  lines.push(...shadowChoiceLines(facts.choices.filter(isShadow), nowUnixMs));
   lines.push(...limitLines(facts.adaptiveLimits), ...loadLines(facts.load));
   return lines;
 }
@@ -57,6 +64,19 @@ function choiceLines(choices: readonly ChoiceView[], nowUnixMs: number): string[
       lines.push(`${whose} PANIC, all ${endpoints} endpoints are used: too few are left without those that are out`);
   }
   return lines;
+}
+
+/** Nothing where no ejection is shadowed. */
+function shadowChoiceLines(choices: readonly ChoiceView[], nowUnixMs: number): string[] {
+  if (choices.length === 0) return [];
+  const ejections = choices.reduce((sum, { ejected }) => sum + ejected.length, 0);
+  const ejected = choices.flatMap(({ dependency, choice, ejected: out }) =>
+    out.map(
+      ({ endpoint, reason, sinceUnixMs }) =>
+        `  ${dependency} (${choice}): ${endpoint} for ${seconds(nowUnixMs - sinceUnixMs)} s: ${reason}`,
+    ),
+  );
+  return [`shadow:    ${ejections} endpoints would be ejected`, ...ejected];
 }
 
 /** Nothing where all limits are fixed. */

@@ -179,8 +179,32 @@ export const SIDECAR_METRICS = {
   shadowDecisions: {
     name: 'breakwater_shadow_decisions_total',
     type: 'counter',
-    help: 'What policies with mode: Shadow would have done, by the block that would have: refused, timed out, queued or retried. Nothing was.',
+    help: 'What policies with mode: Shadow would have done, by the block that would have: refused, timed out, queued, retried, answered otherwise or chosen otherwise. Nothing was.',
     labels: ['dependency', 'rule', 'policy', 'decision'],
+  },
+  shadowExpectedCost: {
+    name: 'breakwater_shadow_expected_cost_seconds_total',
+    type: 'counter',
+    help: 'What attempts were expected to cost as PeakEwma reckons, latency by what is in progress and failures: at the endpoint that each went to (choice made), and at the one that loadBalancing with mode: Shadow would have chosen (choice shadow).',
+    labels: ['dependency', 'rule', 'choice'],
+  },
+  shadowEjections: {
+    name: 'breakwater_shadow_ejections_total',
+    type: 'counter',
+    help: 'As breakwater_outlier_ejections_total, of outlierDetection with mode: Shadow.',
+    labels: ['dependency', 'detection', 'cause'],
+  },
+  shadowEjectionsWithheld: {
+    name: 'breakwater_shadow_ejections_withheld_total',
+    type: 'counter',
+    help: 'As breakwater_outlier_ejections_withheld_total, of outlierDetection with mode: Shadow.',
+    labels: ['dependency', 'detection', 'cause'],
+  },
+  shadowEjectedEndpoints: {
+    name: 'breakwater_shadow_ejected_endpoints',
+    type: 'gauge',
+    help: 'Endpoints that would be ejected by outlierDetection with mode: Shadow. They are used all the same.',
+    labels: ['dependency', 'detection'],
   },
   shadowCircuitState: {
     name: 'breakwater_shadow_circuit_state',

@@ -23,11 +23,18 @@ export interface LiveBulkhead {
   queued: number;
 }
 
+export interface LiveDetection {
+  dependency: string;
+  detection: string;
+  ejected: number;
+}
+
 export interface LiveMetrics {
   circuits(): Iterable<LiveCircuit>;
   shadowCircuits(): Iterable<LiveCircuit>;
   shadowBulkheads(): Iterable<LiveBulkhead>;
-  detections(): Iterable<{ dependency: string; detection: string; ejected: number }>;
+  detections(): Iterable<LiveDetection>;
+  shadowDetections(): Iterable<LiveDetection>;
   healthChecks(): Iterable<{ dependency: string; check: string; unhealthy: number }>;
   choices(): Iterable<{ dependency: string; choice: string; pickable: number; panicking: boolean }>;
   bulkheads(): Iterable<BulkheadSample>;
@@ -74,10 +81,8 @@ export function liveSeries(source: () => LiveMetrics | null): SampledSeries[] {
     );
   const enforced = (live: LiveMetrics) => live.bulkheads();
   const shadowed = (live: LiveMetrics) => live.shadowBulkheads();
-  const ejected = each(
-    (live) => live.detections(),
-    ({ dependency, detection, ejected: value }) => [{ labels: { dependency, detection }, value }],
-  );
+  const ejected = (read: (live: LiveMetrics) => Iterable<LiveDetection>) =>
+    each(read, ({ dependency, detection, ejected: value }) => [{ labels: { dependency, detection }, value }]);
   const unhealthy = each(
     (live) => live.healthChecks(),
     ({ dependency, check, unhealthy: value }) => [{ labels: { dependency, check }, value }],
@@ -106,7 +111,8 @@ export function liveSeries(source: () => LiveMetrics | null): SampledSeries[] {
     { definition: SIDECAR_METRICS.shadowCircuitState, sample: circuits((live) => live.shadowCircuits()) },
     { definition: SIDECAR_METRICS.shadowBulkheadInFlight, sample: bulkheads(shadowed, ({ inFlight }) => inFlight) },
     { definition: SIDECAR_METRICS.shadowBulkheadQueued, sample: bulkheads(shadowed, ({ queued }) => queued) },
-    { definition: SIDECAR_METRICS.ejectedEndpoints, sample: ejected },
+    { definition: SIDECAR_METRICS.ejectedEndpoints, sample: ejected((live) => live.detections()) },
+    { definition: SIDECAR_METRICS.shadowEjectedEndpoints, sample: ejected((live) => live.shadowDetections()) },
     { definition: SIDECAR_METRICS.pickable, sample: pickable },
     { definition: SIDECAR_METRICS.unhealthyEndpoints, sample: unhealthy },
     { definition: SIDECAR_METRICS.panic, sample: panic },

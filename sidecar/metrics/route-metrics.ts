@@ -3,7 +3,7 @@
 import type { ShadowBlock } from '../../plan/policies/blocks.ts';
 import { LOCAL_ANSWER_NAMES, LOCAL_ANSWERS } from '../errors.ts';
 import { DEADLINE_EFFECTS } from '../policies/deadline.ts';
-import { SHADOW_SLOTS } from '../policies/shadow/decisions.ts';
+import { shadowCounts } from '../policies/shadow/block-shadow.ts';
 
 export const DURATION_BUCKETS_SECONDS = [
   0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10,
@@ -85,8 +85,8 @@ export class RouteMetrics {
   readonly faults = new Float64Array(FAULTS.length);
   readonly durations = new Float64Array(BUCKETS_MS.length + 1);
   durationSumMs = 0;
-  /** By the slots of SHADOW_SLOTS. */
-  readonly shadow = new Float64Array(SHADOW_SLOTS.length);
+  /** What shadows count. */
+  readonly shadow = shadowCounts();
   /** The blocks that any plan since the start shadowed here. */
   readonly shadowed = new Set<ShadowBlock>();
 

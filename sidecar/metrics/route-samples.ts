@@ -1,6 +1,6 @@
 // What a scrape shows of the slots that requests wrote to.
 import { DEADLINE_EFFECTS } from '../policies/deadline.ts';
-import { SHADOW_SLOTS } from '../policies/shadow/decisions.ts';
+import { EXPECTED_COSTS, SHADOW_SLOTS } from '../policies/shadow/decisions.ts';
 import { SIDECAR_METRICS } from './definitions.ts';
 import {
   ATTEMPT_RESULTS,
@@ -47,6 +47,7 @@ export function routeSeries(routes: Routes): SampledSeries[] {
       sample: () => happenedOnly(slotSamples(routes(), FAULTS, 'fault', ({ faults }) => faults)),
     },
     { definition: SIDECAR_METRICS.shadowDecisions, sample: () => shadowSamples(routes()) },
+    { definition: SIDECAR_METRICS.shadowExpectedCost, sample: () => expectedCostSamples(routes()) },
   ];
 }
 
@@ -105,8 +106,21 @@ function slotSamples(
 function shadowSamples(routes: Iterable<RouteMetrics>): Sample[] {
   return Array.from(routes).flatMap(({ dependency, rule, shadow, shadowed }) =>
     SHADOW_SLOTS.flatMap(({ block, decision }, slot) =>
-      shadowed.has(block) ? [{ labels: { dependency, rule, policy: block, decision }, value: shadow[slot] ?? 0 }] : [],
+      shadowed.has(block)
+        ? [{ labels: { dependency, rule, policy: block, decision }, value: shadow.decisions[slot] ?? 0 }]
+        : [],
     ),
+  );
+}
+
+function expectedCostSamples(routes: Iterable<RouteMetrics>): Sample[] {
+  return Array.from(routes).flatMap(({ dependency, rule, shadow, shadowed }) =>
+    shadowed.has('loadBalancing')
+      ? EXPECTED_COSTS.map((choice, slot) => ({
+          labels: { dependency, rule, choice },
+          value: (shadow.expectedCostMs[slot] ?? 0) / 1000,
+        }))
+      : [],
   );
 }
 

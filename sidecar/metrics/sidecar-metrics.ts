@@ -17,6 +17,8 @@ const COUNTERS = [
   'circuitResets',
   'shadowCircuitTransitions',
   'healthChecks',
+  'shadowEjections',
+  'shadowEjectionsWithheld',
   'connects',
   'tunnels',
   'tunnelDialFailures',
@@ -109,6 +111,22 @@ export class SidecarMetrics {
 
   countShadowTransition(dependency: string, circuit: string, to: string): void {
     this.#count('shadowCircuitTransitions', { dependency, circuit, to }, 1);
+  }
+
+  countShadowEjection(dependency: string, detection: string, cause: OutlierCause): void {
+    this.#count('shadowEjections', { dependency, detection, cause }, 1);
+  }
+
+  countShadowEjectionWithheld(dependency: string, detection: string, cause: OutlierCause): void {
+    this.#count('shadowEjectionsWithheld', { dependency, detection, cause }, 1);
+  }
+
+  /** As `addDetection`. */
+  addShadowDetection(dependency: string, detection: string): void {
+    for (const cause of OUTLIER_CAUSES) {
+      this.#count('shadowEjections', { dependency, detection, cause }, 0);
+      this.#count('shadowEjectionsWithheld', { dependency, detection, cause }, 0);
+    }
   }
 
   countConnect(dependency: string, result: 'success' | 'refused' | 'timeout' | 'unreachable'): void {

@@ -29,6 +29,12 @@ export interface GoodAnswer {
   readonly bornMs: number;
 }
 
+/** Of an answer, in bytes. */
+export interface AnswerSizes {
+  readonly fields: number;
+  readonly body: number;
+}
+
 interface Kept extends GoodAnswer {
   readonly target: string;
   readonly names: readonly string[];
@@ -93,14 +99,23 @@ export class LastGood {
     return null;
   }
 
-  /** Keeps an answer whose fields depend on `names` of the request; false: it has no room. `responseFields` are those to give again. */
-  keep(target: string, requestFields: string, names: readonly string[], answer: GoodAnswer): boolean {
+  /**
+   * Keeps an answer whose fields depend on `names` of the request; false: it has no room. `sizes`: what it counts for; other than its own
+   * where only that it is there is kept of it.
+   */
+  keep(
+    target: string,
+    requestFields: string,
+    names: readonly string[],
+    answer: GoodAnswer,
+    sizes: AnswerSizes = { fields: answer.fields.length, body: answer.body.length },
+  ): boolean {
     const values = names.map((name) => fieldValue(requestFields, name));
     const keyLength = target.length + values.reduce((sum, value) => sum + (value?.length ?? 0), 0);
-    const cost = ANSWER_OVERHEAD_BYTES + keyLength + answer.fields.length + answer.body.length;
+    const cost = ANSWER_OVERHEAD_BYTES + keyLength + sizes.fields + sizes.body;
     const { maxBytes, maxAnswerBytes } = this.#spec;
     if (this.#closed) return false;
-    if (keyLength > MAX_KEY_LENGTH || answer.body.length > maxAnswerBytes || cost > maxBytes) return false;
+    if (keyLength > MAX_KEY_LENGTH || sizes.body > maxAnswerBytes || cost > maxBytes) return false;
     this.#forgetFor(target, requestFields);
     if (!this.#makeRoom(cost)) return false;
     this.#add({
@@ -211,8 +226,17 @@ function selects(kept: Kept, requestFields: string): boolean {
   return true;
 }
 
+/** What is told of an answer as it passes by. */
+export interface AnswerWatch {
+  /** Bytes of its body. False: it wants no more, and is over. */
+  add(buffer: Buffer, start: number, end: number): boolean;
+  /** The answer is whole. */
+  commit(): void;
+  discard(): void;
+}
+
 /** An answer as it passes by, until it is whole. What it holds counts against the pool from the first byte on. */
-export class Recording {
+export class Recording implements AnswerWatch {
   readonly #store: LastGood;
   readonly #pool: BytePool;
   readonly #target: string;

@@ -68,8 +68,8 @@ export class Attempt implements ResponseReceiver {
   /** `maxIdleMs`: of a connection that lay idle; see FRESH_ENOUGH_MS. */
   start(endpoint: UpstreamEndpoint, maxIdleMs: number, nowMs: number): void {
     this.written = false;
+    this.#request.shadow.attempt(endpoint, nowMs);
     this.books.begin(endpoint, this.#request.policy, nowMs);
-    this.#request.shadow.attempt(nowMs);
     const legs = this.#request.client.http2 ? endpoint.http2 : endpoint;
     const idle = legs.takeIdle(nowMs, maxIdleMs);
     if (idle) {
@@ -162,7 +162,7 @@ export class Attempt implements ResponseReceiver {
     } else if (head.grpcStream) {
       this.#beginGrpc(nowMs);
     }
-    if (policy.fallback !== null) this.#request.recording = this.#request.rescue.recording(head, nowMs);
+    if (policy.watchesAnswers) this.#request.recording = this.#request.rescue.recording(head, nowMs);
     client.beginResponse(head, this.#request.head, bodyDone, this.#request.marks);
     return true;
   }

@@ -1,7 +1,7 @@
 // For the tests of this folder: whole calls, and an upstream that does what the path of each request says.
 import type { Socket } from 'node:net';
 import { systemClock } from '../../runtime/clock.ts';
-import { connect, get, OK, startUpstream, type Upstream } from './fixtures.ts';
+import { type Bench, connect, get, OK, startUpstream, type Upstream } from './fixtures.ts';
 
 export interface Answer {
   status: number;
@@ -31,6 +31,17 @@ export function isWhole(received: string): boolean {
   if (end < 0) return false;
   const length = /content-length: (\d+)/i.exec(received)?.[1];
   return length !== undefined && received.length >= end + 4 + Number(length);
+}
+
+/** What shadows would have done, by "block decision"; without what happened at no time. */
+export async function shadowDecisions({ metrics }: Bench): Promise<Record<string, number>> {
+  const all = await metrics.registry.getMetricsAsJSON();
+  const { values } = all.find(({ name }) => name === 'breakwater_shadow_decisions_total') ?? { values: [] };
+  return Object.fromEntries(
+    values
+      .filter(({ value }) => value > 0)
+      .map(({ labels, value }) => [`${labels['policy']} ${labels['decision']}`, value]),
+  );
 }
 
 export const UNAVAILABLE = 'HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n';

@@ -8,7 +8,8 @@ import type { EndpointChoice } from './endpoint-choice.ts';
 export function choiceViews(dependencies: Iterable<DependencyRuntime>, clock: Clock): ChoiceView[] {
   const views: ChoiceView[] = [];
   for (const dependency of dependencies) {
-    for (const choice of dependency.policies.choices.values())
+    const { choices, shadows } = dependency.policies;
+    for (const choice of [...choices.values(), ...shadows.ejectingChoices])
       if (choice.detection !== null || choice.health !== null) views.push(viewOf(dependency, choice, clock));
   }
   return views;

@@ -1,6 +1,6 @@
 // What the objects of the data path share: time, chance, metrics, and the few counts that belong to the process.
 import type { Logger } from '../../runtime/log.ts';
-import type { Random } from '../../runtime/random.ts';
+import { type Random, seededRandom } from '../../runtime/random.ts';
 import { NO_KEY } from '../balance/balancer.ts';
 import type { SidecarMetrics } from '../metrics/sidecar-metrics.ts';
 import type { BulkheadWaiter } from '../policies/bulkhead.ts';
@@ -27,6 +27,10 @@ export class ProxyContext {
   readonly shedder: LoadShedder;
   readonly replayPool = new ReplayPool(REPLAY_POOL_BYTES);
   readonly lastGoodPool = new ReplayPool(LAST_GOOD_POOL_BYTES);
+  /** What fallbacks in shadow would keep is bounded as if they kept it, and takes nothing from those that do. */
+  readonly shadowLastGoodPool = new ReplayPool(LAST_GOOD_POOL_BYTES);
+  /** Chance of the shadows: what they draw changes nothing for anybody else. */
+  readonly shadowRandom: Random;
   /** Requests in progress. */
   active = 0;
   /** Requests since the start; a look at it tells whether any came. */
@@ -59,6 +63,8 @@ export class ProxyContext {
     this.shedder = shedder;
     this.#correlationPrefix = hex32(bits32(random)) + hex32(bits32(random)) + hex32(bits32(random));
     this.#correlations = bits32(random);
+    // Not drawn: that would change what is drawn after it.
+    this.shadowRandom = seededRandom(this.#correlations);
   }
 
   setEndpointsStreamUp(up: boolean): void {

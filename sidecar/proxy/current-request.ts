@@ -1,7 +1,7 @@
 // What the parts of an exchange share of the request in progress. One object per client connection, reused for every request on it.
 import type { RequestHead } from '../http1/request-head.ts';
 import type { RouteMetrics } from '../metrics/route-metrics.ts';
-import type { Recording } from '../policies/last-good.ts';
+import type { AnswerWatch } from '../policies/last-good.ts';
 import type { ProxyContext } from './context.ts';
 import type { DependencyRuntime } from './dependency.ts';
 import type { Downstream } from './downstream.ts';
@@ -44,8 +44,8 @@ export class CurrentRequest implements OutgoingRequest {
   faultMark = '';
   /** With it, field lines that say what took the place of a failure; empty for most. */
   marks = '';
-  /** The answer is kept as it passes by. */
-  recording: Recording | null = null;
+  /** The answer is kept, or measured, as it passes by. */
+  recording: AnswerWatch | null = null;
   host = '';
   correlationId = '';
   fields = '';

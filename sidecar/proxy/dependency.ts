@@ -10,7 +10,7 @@ import type { BytePool } from '../policies/last-good.ts';
 import type { RouteTable } from '../route/match.ts';
 import type { CircuitEntry } from './circuit.ts';
 import { DependencyEndpoints, type EndpointsEnvironment } from './dependency-endpoints.ts';
-import { PASS_THROUGH, RoutePolicies, type RoutePolicy } from './route-policies.ts';
+import { PASS_THROUGH, type PoliciesEnvironment, RoutePolicies, type RoutePolicy } from './route-policies.ts';
 
 export interface DependencyEnvironment extends EndpointsEnvironment {
   metrics: SidecarMetrics;
@@ -18,6 +18,11 @@ export interface DependencyEnvironment extends EndpointsEnvironment {
   unixMs(): number;
   /** Bound of all last good answers together. */
   lastGoodPool: BytePool;
+  /** Chance and bounds of what is in shadow, so that nothing of it is taken from what is enforced. */
+  shadowRandom: Random;
+  shadowLastGoodPool: BytePool;
+  /** Hash of this pod's address. */
+  ownKey(): number;
   /** A dependency of the same plan, by its id. */
   find(id: string): DependencyRuntime | undefined;
   /** Where this pod runs. */
@@ -61,16 +66,31 @@ export class DependencyRuntime {
       onEjection: (detection, cause) => metrics.countEjection(label, detection, cause),
       onEjectionWithheld: (detection, cause) => metrics.countEjectionWithheld(label, detection, cause),
       onPanic: (choice) => metrics.countPanic(label, choice),
-      onShadowTransition: (circuit, state) => {
-        metrics.countShadowTransition(label, circuit.key, BREAKER_STATES[state]);
-        environment.onTransition(this, circuit);
-      },
+      shadows: this.#shadows(),
     });
     this.#resets = [plan.circuitReset];
     metrics.countCircuitReset(label, 0);
     this.endpoints = new DependencyEndpoints(plan, environment);
     this.endpoints.onSet = () => this.placeEndpoints();
     this.#updatePolicies();
+  }
+
+  #shadows(): PoliciesEnvironment['shadows'] {
+    const { label } = this;
+    const environment = this.#environment;
+    const { metrics } = environment;
+    return {
+      random: environment.shadowRandom,
+      lastGoodPool: environment.shadowLastGoodPool,
+      ownKey: () => environment.ownKey(),
+      hasSibling: (name) => this.sibling(name) !== null,
+      onTransition: (circuit, state) => {
+        metrics.countShadowTransition(label, circuit.key, BREAKER_STATES[state]);
+        environment.onTransition(this, circuit);
+      },
+      onEjection: (detection, cause) => metrics.countShadowEjection(label, detection, cause),
+      onEjectionWithheld: (detection, cause) => metrics.countShadowEjectionWithheld(label, detection, cause),
+    };
   }
 
   /** Takes the numbers of a new plan; state whose key is unchanged goes on. */
@@ -98,6 +118,8 @@ export class DependencyRuntime {
     const { metrics } = this.#environment;
     for (const [detection] of this.policies.detections.entries()) metrics.addDetection(this.label, detection);
     for (const [check] of this.policies.healthChecks.entries()) metrics.addHealthCheck(this.label, check);
+    for (const [detection] of this.policies.shadows.detections.entries())
+      metrics.addShadowDetection(this.label, detection);
     for (const { key } of this.policies.choices.values()) metrics.addChoice(this.label, key);
   }
 

@@ -36,6 +36,8 @@ export class EndpointChoice {
   readonly detection: OutlierDetection | null;
   readonly health: HealthEntry | null;
   #balancer: LoadBalancer<UpstreamEndpoint>;
+  /** How it chooses. */
+  loadBalancing: LoadBalancing;
   /** Called when panic begins. */
   onPanic: (() => void) | null = null;
   #panicking = false;
@@ -44,6 +46,7 @@ export class EndpointChoice {
     this.key = stateKey;
     this.detection = detection;
     this.health = health;
+    this.loadBalancing = loadBalancing;
     this.#balancer = new LoadBalancer(loadBalancing, exclusionOf(detection, health?.checks ?? null), random);
   }
 
@@ -68,6 +71,7 @@ export class EndpointChoice {
 
   /** New numbers, of the detection too. */
   update({ loadBalancing }: ChoicePlan): void {
+    this.loadBalancing = loadBalancing;
     this.#balancer.update(loadBalancing);
     this.#look();
   }

@@ -174,8 +174,8 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
 
   /** The layers that see a request once, whatever number of attempts it takes. */
   #startRequest(nowMs: number): void {
-    const { bodyDone, head, policy, shadow } = this.#request;
-    shadow.begin(policy.shadow, head, !bodyDone, this.#timer.deadlineMs, nowMs);
+    const { bodyDone, head, host, policy, shadow } = this.#request;
+    shadow.begin(policy.shadow, head, host, !bodyDone, this.#timer.deadlineMs, nowMs);
     const { faults, metrics } = policy;
     const delayMs = faults === null ? 0 : drawDelayMs(faults.plan, this.#context.random);
     if (delayMs === 0) {
@@ -189,12 +189,13 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
 
   #pastDelay(nowMs: number): void {
     const { head, policy } = this.#request;
-    const { budget, faults, metrics, rateLimit } = policy;
+    const { budget, faults, metrics, rateLimit, shadow } = policy;
     if (faults !== null && drawAbort(faults.plan, this.#context.random) !== 0) {
       metrics.faults[Fault.abort] = (metrics.faults[Fault.abort] ?? 0) + 1;
       this.#refuse(faults.abort, nowMs);
       return;
     }
+    if (shadow !== null) this.#request.shadow.admit(nowMs);
     if (rateLimit) {
       const { headerName } = rateLimit;
       const value = headerName === null ? '' : (fieldValue(head.fields, headerName) ?? '');
@@ -409,6 +410,7 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
 
   #refuse(answer: LocalAnswer, nowMs: number, words: Words = NO_WORDS): void {
     const { bodyDone, client, policy, rescue, startMs } = this.#request;
+    if (policy.shadow !== null) this.#request.shadow.refused(answerBits(answer));
     if (policy.fallback !== null && rescue.find(answerBits(answer), this.#timer.deadlineMs, nowMs)) {
       this.#fallBack(answer.code, nowMs);
       return;
@@ -437,6 +439,8 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
   /** Once, under the policies of that dependency, and in the time that is left. */
   #askInstead(target: DependencyRuntime, nowMs: number): void {
     const request = this.#request;
+    // What is shadowed there begins, and what is shadowed here ends.
+    request.shadow.end();
     request.rescue.redirect(target);
     this.#attempts.begin();
     const { requestMs } = request.policy.plan.timeouts;
@@ -449,6 +453,7 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
 
   /** Nobody is there to be answered any more. */
   #abandon(): void {
+    this.#request.shadow.left();
     if (this.bulkheadQueued) this.#request.policy.bulkhead?.cancel(this);
     this.#attempt.end(Outcome.Ignored, AttemptResult.cancelled);
     this.#reset();

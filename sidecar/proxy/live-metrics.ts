@@ -2,6 +2,7 @@
 import type { LiveMetrics } from '../metrics/live-metrics.ts';
 import type { LoadSampler } from '../overload/load-sampler.ts';
 import { BREAKER_STATES } from '../policies/circuit-breaker.ts';
+import type { OutlierDetection } from '../policies/outlier-detection.ts';
 import type { CircuitEntry } from './circuit.ts';
 import type { ProxyContext } from './context.ts';
 import type { DependencyRuntime } from './dependency.ts';
@@ -28,6 +29,9 @@ export function liveMetrics(
       inFlight,
       queued,
     });
+  const detectionOf =
+    (dependency: string) =>
+    ([detection, { ejected }]: [string, OutlierDetection]) => ({ dependency, detection, ejected: ejected.size });
   return {
     circuits: () => all().flatMap(({ label, policies }) => Array.from(policies.circuits.values(), circuitOf(label))),
     shadowCircuits: () =>
@@ -56,13 +60,9 @@ export function liveMetrics(
     shadowBulkheads: () =>
       all().flatMap(({ label, policies }) => Array.from(policies.shadows.places, bulkheadOf(label))),
     detections: () =>
-      all().flatMap(({ label, policies }) =>
-        Array.from(policies.detections.entries(), ([detection, { ejected }]) => ({
-          dependency: label,
-          detection,
-          ejected: ejected.size,
-        })),
-      ),
+      all().flatMap(({ label, policies }) => Array.from(policies.detections.entries(), detectionOf(label))),
+    shadowDetections: () =>
+      all().flatMap(({ label, policies }) => Array.from(policies.shadows.detections.entries(), detectionOf(label))),
     healthChecks: () =>
       all().flatMap(({ label, policies }) =>
         Array.from(policies.healthChecks.values(), ({ key, checks }) => ({

@@ -4,12 +4,16 @@ import type { RequestHead } from '../http1/request-head.ts';
 import type { ResponseHead } from '../http1/response-head.ts';
 import { AttemptResult } from '../metrics/route-metrics.ts';
 import { Outcome } from '../policies/circuit-breaker.ts';
+import { mayBeKept } from '../policies/keepable.ts';
 import { ShadowCall } from '../policies/shadow/block-shadow.ts';
+import { keptBy } from '../policies/shadow/fallback-shadow.ts';
+import { MeasuredAnswer } from '../policies/shadow/last-good-shadow.ts';
 import type { RouteShadow } from '../policies/shadow/route-shadow.ts';
 import type { AttemptBooks } from './attempt-books.ts';
 import { retryAfterMsOf } from './attempts.ts';
 import type { ReplayBody } from './replay-body.ts';
 import type { Ticker } from './ticker.ts';
+import type { UpstreamEndpoint } from './upstream.ts';
 
 export class RequestShadow {
   readonly #ticker: Ticker;
@@ -26,24 +30,34 @@ export class RequestShadow {
   }
 
   /** `deadlineMs`: by what is enforced. */
-  begin(route: RouteShadow | null, head: RequestHead, sending: boolean, deadlineMs: number, nowMs: number): void {
-    // Where another dependency is asked in the place of one that failed, what is shadowed there begins.
-    this.end();
+  begin(
+    route: RouteShadow | null,
+    head: RequestHead,
+    host: string,
+    sending: boolean,
+    deadlineMs: number,
+    nowMs: number,
+  ): void {
     this.#route = route;
     if (route === null) return;
     this.#call ??= new ShadowCall();
-    this.#call.method = head.method;
-    this.#call.hasIdempotencyKey = head.hasIdempotencyKey;
+    this.#call.head = head;
+    this.#call.host = host;
     this.#call.sending = sending;
     this.#attempting = false;
     route.begin(this.#call, deadlineMs, nowMs);
   }
 
-  /** An attempt has its endpoint. */
-  attempt(nowMs: number): void {
+  /** No fault that is injected ended the request. */
+  admit(nowMs: number): void {
+    if (this.#route !== null && this.#call !== null) this.#route.admit(this.#call, nowMs);
+  }
+
+  /** An attempt has its endpoint, and does not count as load of it yet. */
+  attempt(endpoint: UpstreamEndpoint, nowMs: number): void {
     if (this.#route === null || this.#call === null) return;
     this.#attempting = true;
-    this.#route.attempt(this.#call, nowMs);
+    this.#route.attempt(this.#call, endpoint, nowMs);
   }
 
   connected(): void {
@@ -98,8 +112,29 @@ export class RequestShadow {
     this.#route.attemptEnded(this.#call, nowMs);
   }
 
+  /** The sidecar is about to answer, or to give what takes the place of that, for what `failedBits` (`FallbackBit`s) say. */
+  refused(failedBits: number): void {
+    if (this.#route !== null && this.#call !== null) this.#call.refuse(failedBits);
+  }
+
+  /** The application is gone; whoever was answered already has been. */
+  left(): void {
+    if (this.#route !== null && this.#call !== null) this.#call.left = !this.#attempting || this.#call.headMs === 0;
+  }
+
+  /** An answer that begins to pass by, where a fallback in shadow would keep it; else null. */
+  measure(response: ResponseHead, nowMs: number): MeasuredAnswer | null {
+    const lastGood = this.#route === null ? null : this.#route.lastGood;
+    if (lastGood === null || this.#call === null || this.#call.over) return null;
+    const { head } = this.#call;
+    if (response.contentLength > lastGood.spec.maxAnswerBytes) return null;
+    if (!mayBeKept(head.method, head.fields, response, lastGood.spec)) return null;
+    return new MeasuredAnswer(lastGood, keptBy(this.#call), head.fields, response.fields, nowMs);
+  }
+
   end(): void {
     if (this.#route === null || this.#call === null) return;
+    this.#call.replayable = this.#replay.fits;
     this.#route.end(this.#call, this.#ticker.nowMs());
     this.#route = null;
   }

@@ -4,7 +4,8 @@ import type { ResponseHead } from '../http1/response-head.ts';
 import { FALLBACKS, REASON_UPSTREAM, reasonSlot } from '../metrics/route-metrics.ts';
 import { isSafe } from '../policies/fallback.ts';
 import { mayBeGiven, mayBeKept } from '../policies/keepable.ts';
-import { Recording } from '../policies/last-good.ts';
+import { type AnswerWatch, Recording } from '../policies/last-good.ts';
+import { KeptAndMeasured } from '../policies/shadow/last-good-shadow.ts';
 import { ATTEMPT_FLOOR_MS } from './attempts.ts';
 import type { CurrentRequest } from './current-request.ts';
 import type { DependencyRuntime } from './dependency.ts';
@@ -110,8 +111,14 @@ export class Rescue {
     return `${host} ${head.target}`;
   }
 
-  /** An answer that begins to pass by, where it may be given again; else null. */
-  recording(response: ResponseHead, nowMs: number): Recording | null {
+  /** An answer that begins to pass by, where it may be given again, or could be by what is in shadow; else null. */
+  recording(response: ResponseHead, nowMs: number): AnswerWatch | null {
+    const kept = this.#recording(response, nowMs);
+    const measured = this.request.shadow.measure(response, nowMs);
+    return kept === null || measured === null ? (kept ?? measured) : new KeptAndMeasured(kept, measured);
+  }
+
+  #recording(response: ResponseHead, nowMs: number): Recording | null {
     const { context, head, policy } = this.request;
     const lastGood = policy.fallback === null ? null : policy.fallback.lastGood;
     if (lastGood === null || response.contentLength > lastGood.spec.maxAnswerBytes) return null;

@@ -32,7 +32,7 @@ import type { RouteShadow } from '../policies/shadow/route-shadow.ts';
 import { type CircuitEntry, createCircuit } from './circuit.ts';
 import { type ChoicePlan, EndpointChoice, type HealthEntry } from './endpoint-choice.ts';
 import { fixedAnswer, type GivenAnswer } from './given-answer.ts';
-import { ShadowPolicies } from './shadow-policies.ts';
+import { type ShadowEnvironment, ShadowPolicies } from './shadow-policies.ts';
 import { StateTable } from './state-table.ts';
 import type { UpstreamEndpoint } from './upstream.ts';
 
@@ -78,6 +78,8 @@ export interface RoutePolicy {
   /** Which endpoint an attempt goes to. */
   readonly choice: EndpointChoice;
   readonly fallback: RouteFallback | null;
+  /** Answers may be kept as they pass by, or measured by what is in shadow. */
+  readonly watchesAnswers: boolean;
   readonly faults: RouteFaults | null;
   /** What is judged without acting; null: nothing is. */
   readonly shadow: RouteShadow | null;
@@ -95,6 +97,8 @@ export interface PoliciesEnvironment {
   lastGoodPool: BytePool;
   nowMs: () => number;
   unixMs: () => number;
+  /** What shadows need beside it. */
+  shadows: Omit<ShadowEnvironment, 'nowMs' | 'unixMs'>;
   routeMetrics(rule: string): RouteMetrics;
   /** What is called is a host outside the cluster. */
   isOutside: () => boolean;
@@ -103,8 +107,6 @@ export interface PoliciesEnvironment {
   /** The share of ejected endpoints was used up. */
   onEjectionWithheld(detection: string, cause: OutlierCause): void;
   onPanic(choice: string): void;
-  /** Of a circuit that is only shadowed. */
-  onShadowTransition(circuit: CircuitEntry, state: BreakerState): void;
 }
 
 export const PASS_THROUGH: PolicyPlan = {
@@ -182,11 +184,7 @@ export class RoutePolicies {
       update: (lastGood, plan) => lastGood.update(plan),
       remove: (lastGood) => lastGood.close(),
     });
-    this.shadows = new ShadowPolicies({
-      nowMs,
-      unixMs,
-      onTransition: (circuit, state) => environment.onShadowTransition(circuit, state),
-    });
+    this.shadows = new ShadowPolicies({ nowMs, unixMs, ...environment.shadows });
     this.#defaultChoice = new EndpointChoice(
       { stateKey: DEFAULT_CHOICE, detection: null, health: null, loadBalancing: DEFAULT_LOAD_BALANCING },
       random,
@@ -225,6 +223,7 @@ export class RoutePolicies {
     for (const detection of this.detections.values()) detection.setEndpoints(names, nowMs);
     for (const { checks } of this.healthChecks.values()) checks.setEndpoints(names, nowMs);
     for (const choice of this.allChoices()) choice.setEndpoints(live, placement);
+    this.shadows.setEndpoints(live, placement);
   }
 
   allChoices(): EndpointChoice[] {
@@ -239,6 +238,7 @@ export class RoutePolicies {
     if (nowMs < this.#lastGoodSweepMs) return;
     this.#lastGoodSweepMs = nowMs + LAST_GOOD_SWEEP_MS;
     for (const lastGood of this.lastGood.values()) lastGood.sweep(nowMs);
+    for (const lastGood of this.shadows.lastGood.values()) lastGood.sweep(nowMs);
   }
 
   /** The policy of a row; what is out of range passes through. */
@@ -254,6 +254,7 @@ export class RoutePolicies {
     const present = () => this.detections.get(stateKey) === detection;
     const refresh = () => {
       for (const choice of this.choices.values()) if (choice.detection === detection) choice.refresh();
+      this.shadows.refresh();
     };
     detection.listener = {
       ejected(_member, cause) {
@@ -272,6 +273,7 @@ export class RoutePolicies {
     const entry: HealthEntry = { key: plan.stateKey, plan, checks: new HealthChecks(plan, this.#environment.random) };
     entry.checks.listener = () => {
       for (const choice of this.choices.values()) if (choice.health === entry) choice.refresh();
+      this.shadows.refresh();
     };
     return entry;
   }
@@ -297,6 +299,8 @@ export class RoutePolicies {
   #policy(plan: PolicyPlan): RoutePolicy {
     const metrics = this.#environment.routeMetrics(plan.rule);
     const choice = this.#choiceOf(plan);
+    const fallback = this.#fallback(plan.fallback);
+    const shadow = this.shadows.take(plan.shadow, metrics, choice);
     return {
       plan,
       metrics,
@@ -311,9 +315,11 @@ export class RoutePolicies {
       budget: this.#budgets.take(plan.retries),
       detection: choice.detection,
       choice,
-      fallback: this.#fallback(plan.fallback),
+      fallback,
+      watchesAnswers:
+        (fallback !== null && fallback.lastGood !== null) || (shadow !== null && shadow.lastGood !== null),
       faults: faultsOf(plan.faultInjection),
-      shadow: this.shadows.take(plan.shadow, metrics),
+      shadow,
     };
   }
 

@@ -1,26 +1,56 @@
 // What is shadowed for the requests of one dependency, row by row of its plan, and the state behind it: tables of its own, so that nothing
 // here is ever shared with what acts. A block that can be shadowed is one entry of SHADOWS.
+import type { Placement } from '../../plan/endpoints.ts';
 import type { ShadowPlan } from '../../plan/plan.ts';
-import { SHADOW_BLOCKS, type ShadowBlock } from '../../plan/policies/blocks.ts';
+import type { ShadowBlock } from '../../plan/policies/blocks.ts';
 import type { BulkheadPlan } from '../../plan/policies/bulkhead.ts';
 import type { CircuitBreakerPlan } from '../../plan/policies/circuit-breaker.ts';
+import type { FallbackPlan, LastGoodPlan } from '../../plan/policies/fallback.ts';
+import type { OutlierDetectionPlan } from '../../plan/policies/outlier-detection.ts';
+import type { RateLimitPlan } from '../../plan/policies/rate-limit.ts';
 import type { RetriesPlan } from '../../plan/policies/retries.ts';
+import type { Random } from '../../runtime/random.ts';
+import type { BalancedEndpoint } from '../balance/candidates.ts';
+import type { LoadBalancer } from '../balance/load-balancer.ts';
 import type { RouteMetrics } from '../metrics/route-metrics.ts';
 import type { BreakerState } from '../policies/circuit-breaker.ts';
+import { fallbackMask } from '../policies/fallback.ts';
+import { type BytePool, LastGood } from '../policies/last-good.ts';
+import { type OutlierCause, OutlierDetection } from '../policies/outlier-detection.ts';
+import { RateLimit } from '../policies/rate-limit.ts';
 import { RetryBudget } from '../policies/retry-budget.ts';
+import { BalancingShadow, type ShadowChoice } from '../policies/shadow/balancing-shadow.ts';
 import { type BlockShadow, MEAN_CHANCE } from '../policies/shadow/block-shadow.ts';
 import { BulkheadShadow, ShadowPlaces } from '../policies/shadow/bulkhead-shadow.ts';
 import { CircuitShadow, ShadowCircuit } from '../policies/shadow/circuit-shadow.ts';
+import { FallbackShadow, type ShadowFallback } from '../policies/shadow/fallback-shadow.ts';
+import { FaultsShadow } from '../policies/shadow/faults-shadow.ts';
+import { OutlierShadow } from '../policies/shadow/outlier-shadow.ts';
+import { RateLimitShadow } from '../policies/shadow/rate-limit-shadow.ts';
 import { RetriesShadow } from '../policies/shadow/retries-shadow.ts';
 import { RouteShadow } from '../policies/shadow/route-shadow.ts';
 import { TimeoutsShadow } from '../policies/shadow/timeouts-shadow.ts';
+import { ATTEMPT_FLOOR_MS } from './attempts.ts';
 import { type CircuitEntry, createCircuit } from './circuit.ts';
-import { StateTable } from './state-table.ts';
+import { type ChoicePlan, EndpointChoice } from './endpoint-choice.ts';
+import { type States, StateTable } from './state-table.ts';
+import type { UpstreamEndpoint } from './upstream.ts';
 
 export interface ShadowEnvironment {
+  /** Chance of the shadows: what is enforced draws from another one. */
+  random: Random;
+  /** Bound of what all fallbacks in shadow would keep together. */
+  lastGoodPool: BytePool;
   nowMs: () => number;
   unixMs: () => number;
+  /** Hash of this pod's address. */
+  ownKey: () => number;
+  /** Another entry of the same ServiceDependency is in the plan. */
+  hasSibling: (name: string) => boolean;
   onTransition: (circuit: CircuitEntry, state: BreakerState) => void;
+  onEjection: (detection: string, cause: OutlierCause) => void;
+  /** The share of ejected endpoints would have been used up. */
+  onEjectionWithheld: (detection: string, cause: OutlierCause) => void;
 }
 
 interface ShadowEntry {
@@ -28,27 +58,104 @@ interface ShadowEntry {
   circuit: ShadowCircuit;
 }
 
+/** An endpoint choice, and what it may choose from. */
+class ShadowedChoice implements ShadowChoice {
+  readonly choice: EndpointChoice;
+  #live: ReadonlySet<BalancedEndpoint> = new Set();
+
+  constructor(plan: ChoicePlan, random: Random) {
+    this.choice = new EndpointChoice(plan, random);
+  }
+
+  get balancer(): LoadBalancer<UpstreamEndpoint> {
+    return this.choice.balancer;
+  }
+
+  has(endpoint: BalancedEndpoint): endpoint is UpstreamEndpoint {
+    return this.#live.has(endpoint);
+  }
+
+  setEndpoints(live: readonly UpstreamEndpoint[], placement: Placement): void {
+    this.#live = new Set(live);
+    this.choice.setEndpoints(live, placement);
+  }
+}
+
 interface ShadowState {
   circuits: StateTable<CircuitBreakerPlan, ShadowEntry>;
   places: StateTable<BulkheadPlan, ShadowPlaces>;
   budgets: StateTable<RetriesPlan, RetryBudget>;
+  limits: StateTable<RateLimitPlan, RateLimit>;
+  detections: StateTable<OutlierDetectionPlan, OutlierDetection>;
+  choices: StateTable<ChoicePlan, ShadowedChoice>;
+  lastGood: StateTable<LastGoodPlan & { stateKey: string }, LastGood>;
 }
 
-/** Null where the row does not shadow the block. */
-type Make = (plan: ShadowPlan, state: ShadowState) => BlockShadow | null;
+/** What a row is made of. */
+interface Making extends ShadowState {
+  plan: ShadowPlan;
+  environment: ShadowEnvironment;
+  /** What is enforced in the row. */
+  enforced: EndpointChoice;
+}
 
-const SHADOWS: Readonly<Record<ShadowBlock, Make>> = {
-  timeouts: ({ timeouts }) => timeouts && new TimeoutsShadow(timeouts),
-  retries: ({ retries }, { budgets }) => retries && new RetriesShadow(retries, budgets.take(retries)),
-  circuitBreaker: ({ circuitBreaker }, { circuits }) =>
+/** In the order of the layers. Null where the row does not shadow the block. */
+const SHADOWS: Readonly<Record<ShadowBlock, (making: Making) => BlockShadow | null>> = {
+  faultInjection: ({ plan: { faultInjection }, environment: { random } }) =>
+    faultInjection && new FaultsShadow(faultInjection, random),
+  rateLimit: ({ plan: { rateLimit }, limits }) => rateLimit && new RateLimitShadow(limits.take(rateLimit)),
+  timeouts: ({ plan: { timeouts } }) => timeouts && new TimeoutsShadow(timeouts),
+  retries: ({ plan: { retries }, budgets }) => retries && new RetriesShadow(retries, budgets.take(retries)),
+  circuitBreaker: ({ plan: { circuitBreaker }, circuits }) =>
     circuitBreaker && new CircuitShadow(circuits.take(circuitBreaker).circuit),
-  bulkhead: ({ bulkhead }, { places }) => bulkhead && new BulkheadShadow(places.take(bulkhead)),
+  bulkhead: ({ plan: { bulkhead }, places }) => bulkhead && new BulkheadShadow(places.take(bulkhead)),
+  outlierDetection: (making) => {
+    const { outlierDetection } = making.plan;
+    if (outlierDetection === null) return null;
+    const { choice } = choiceOf(making);
+    return new OutlierShadow(making.detections.take(outlierDetection), () => choice.panicking);
+  },
+  loadBalancing: (making) =>
+    making.plan.loadBalancing && new BalancingShadow(choiceOf(making), making.environment.ownKey),
+  fallback: ({ plan: { fallback }, environment, lastGood }) =>
+    fallback && new FallbackShadow(fallbackOf(fallback, environment, lastGood)),
 };
+const ORDER = Object.keys(SHADOWS) as readonly ShadowBlock[];
+
+/** By what is enforced, where it is not shadowed. */
+function choiceOf({ plan, detections, choices, enforced }: Making): ShadowedChoice {
+  const { outlierDetection, loadBalancing } = plan;
+  const shadowed = [outlierDetection, loadBalancing].flatMap((block) => block?.stateKey ?? []);
+  return choices.take({
+    stateKey: [...shadowed, enforced.key].join(' '),
+    detection: detections.take(outlierDetection) ?? enforced.detection,
+    health: enforced.health,
+    loadBalancing: loadBalancing ?? enforced.loadBalancing,
+  });
+}
+
+function fallbackOf(
+  { stateKey, fallbackOn, methods, response, lastGood, dependency }: FallbackPlan,
+  { hasSibling }: ShadowEnvironment,
+  kept: ShadowState['lastGood'],
+): ShadowFallback {
+  return {
+    mask: fallbackMask(fallbackOn),
+    allMethods: methods === 'All',
+    hasResponse: response !== null,
+    lastGood: kept.take(lastGood && { ...lastGood, stateKey }),
+    asksAnother: dependency === null ? null : () => hasSibling(dependency),
+    floorMs: ATTEMPT_FLOOR_MS,
+  };
+}
 
 export class ShadowPolicies {
+  readonly #environment: ShadowEnvironment;
   readonly #state: ShadowState;
 
-  constructor({ nowMs, unixMs, onTransition }: ShadowEnvironment) {
+  constructor(environment: ShadowEnvironment) {
+    this.#environment = environment;
+    const { lastGoodPool, nowMs, onTransition, random, unixMs } = environment;
     const circuits: ShadowState['circuits'] = new StateTable({
       create: (plan) => {
         const isPresent = (entry: CircuitEntry) => circuits.get(entry.key)?.entry === entry;
@@ -67,7 +174,42 @@ export class ShadowPolicies {
         create: (plan) => new RetryBudget(plan, nowMs()),
         update: (budget, plan) => budget.update(plan),
       }),
+      limits: new StateTable({
+        create: (plan) => new RateLimit(plan, nowMs()),
+        update: (limit, plan) => limit.update(plan, nowMs()),
+      }),
+      detections: new StateTable({
+        create: (plan) => this.#detection(plan),
+        update: (detection, plan) => detection.update(plan, nowMs()),
+      }),
+      choices: new StateTable({
+        create: (plan) => new ShadowedChoice(plan, random),
+        update: ({ choice }, plan) => choice.update(plan),
+      }),
+      lastGood: new StateTable({
+        create: (plan) => new LastGood(plan, lastGoodPool),
+        update: (lastGood, plan) => lastGood.update(plan),
+        remove: (lastGood) => lastGood.close(),
+      }),
     };
+  }
+
+  #detection(plan: OutlierDetectionPlan): OutlierDetection {
+    const { nowMs, onEjection, onEjectionWithheld } = this.#environment;
+    const { stateKey } = plan;
+    const detection = new OutlierDetection(plan, MEAN_CHANCE, nowMs());
+    const present = () => this.detections.get(stateKey) === detection;
+    detection.listener = {
+      ejected: (_member, cause) => {
+        this.refresh();
+        if (present()) onEjection(stateKey, cause);
+      },
+      withheld: (_member, cause) => {
+        if (present()) onEjectionWithheld(stateKey, cause);
+      },
+      returned: () => this.refresh(),
+    };
+    return detection;
   }
 
   get circuits(): Iterable<CircuitEntry> {
@@ -76,6 +218,33 @@ export class ShadowPolicies {
 
   get places(): Iterable<[string, ShadowPlaces]> {
     return this.#state.places.entries();
+  }
+
+  get detections(): States<OutlierDetection> {
+    return this.#state.detections;
+  }
+
+  /** Of what fallbacks in shadow would keep, by their keys. */
+  get lastGood(): States<LastGood> {
+    return this.#state.lastGood;
+  }
+
+  /** Those out of which a detection in shadow would eject. */
+  get ejectingChoices(): EndpointChoice[] {
+    const { choices, detections } = this.#state;
+    const own = new Set<OutlierDetection | null>(detections.values());
+    return Array.from(choices.values(), ({ choice }) => choice).filter(({ detection }) => own.has(detection));
+  }
+
+  /** What narrows a choice, enforced or in shadow, has changed. */
+  refresh(): void {
+    for (const { choice } of this.#state.choices.values()) choice.refresh();
+  }
+
+  setEndpoints(live: readonly UpstreamEndpoint[], placement: Placement): void {
+    const names = live.map(({ name }) => name);
+    for (const detection of this.#state.detections.values()) detection.setEndpoints(names, this.#environment.nowMs());
+    for (const choice of this.#state.choices.values()) choice.setEndpoints(live, placement);
   }
 
   /** From here to `end` every row of the new plan takes its state. */
@@ -87,24 +256,29 @@ export class ShadowPolicies {
     for (const table of Object.values(this.#state)) table.end();
   }
 
-  /** Of one row of the plan; null: nothing is shadowed there. */
-  take(plan: ShadowPlan | undefined, metrics: RouteMetrics): RouteShadow | null {
+  /** Of one row of the plan, whose choice is `enforced`; null: nothing is shadowed there. */
+  take(plan: ShadowPlan | undefined, metrics: RouteMetrics, enforced: EndpointChoice): RouteShadow | null {
     if (plan === undefined) return null;
-    const blocks = SHADOW_BLOCKS.flatMap((block) => {
-      const shadow = SHADOWS[block](plan, this.#state);
+    const making = { ...this.#state, plan, environment: this.#environment, enforced };
+    const blocks = ORDER.flatMap((block) => {
+      const shadow = SHADOWS[block](making);
       if (shadow !== null) metrics.shadowed.add(block);
-      return shadow === null ? [] : [shadow];
+      return shadow ?? [];
     });
-    return blocks.length === 0 ? null : new RouteShadow(blocks, metrics.shadow);
+    if (blocks.length === 0) return null;
+    const keeps = plan.fallback !== null && plan.fallback.lastGood !== null;
+    const lastGood = keeps ? (this.#state.lastGood.get(plan.fallback?.stateKey ?? '') ?? null) : null;
+    return new RouteShadow(blocks, metrics.shadow, lastGood);
   }
 
   /** What time alone changes, a few times per second. */
   sweep(nowMs: number): void {
     for (const { circuit } of this.#state.circuits.values()) circuit.sweep(nowMs);
     for (const places of this.#state.places.values()) places.sweep(nowMs);
+    for (const detection of this.#state.detections.values()) detection.sweep(nowMs);
   }
 
   clear(): void {
-    this.#state.circuits.clear();
+    for (const table of Object.values(this.#state)) table.clear();
   }
 }

@@ -2,7 +2,10 @@
 import type { Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import type { PolicyPlan, ShadowPlan } from '../../plan/plan.ts';
+import { NO_BLOCKS } from '../../plan/policies/blocks.ts';
+import type { FallbackPlan } from '../../plan/policies/fallback.ts';
 import { type Random, seededRandom } from '../../runtime/random.ts';
+import { shadowDecisions } from './calls.ts';
 import {
   answering,
   type Bench,
@@ -19,7 +22,7 @@ import {
 } from './fixtures.ts';
 import { opened } from './opened.ts';
 
-const NOTHING: ShadowPlan = { timeouts: null, retries: null, circuitBreaker: null, bulkhead: null };
+const NOTHING: ShadowPlan = { timeouts: null, ...NO_BLOCKS };
 const SHADOW = {
   timeouts: { requestMs: 60, attemptMs: 20, connectMs: 2_000, idleMs: 0, opaqueIdleMs: 0 },
   retries: { ...RETRIES, stateKey: 'shadow.retries:base' },
@@ -31,7 +34,43 @@ const SHADOW = {
     queueTimeoutMs: 60_000,
     adaptive: null,
   },
-} as const satisfies ShadowPlan;
+  outlierDetection: {
+    stateKey: 'shadow.outlierDetection:base',
+    failureOn: ['Reset', 'AttemptTimeout', 'ServerError'],
+    consecutiveFailures: 1,
+    consecutiveLocalOriginFailures: 1,
+    successRate: null,
+    intervalMs: 1_000,
+    maxEjectionPercent: 100,
+    ejectForMs: 1_000,
+    maxEjectForMs: 1_000,
+    panicThresholdPercent: 0,
+  },
+  rateLimit: { stateKey: 'shadow.rateLimit:base', requestsPerSecond: 1, burst: 25, perHeader: null },
+  fallback: {
+    stateKey: 'shadow.fallback:base',
+    fallbackOn: ['CircuitOpen', 'BulkheadFull', 'RateLimited', 'Reset', 'AttemptTimeout', 'Deadline', 'ServerError'],
+    methods: 'All',
+    response: { statusCode: 200, contentType: 'text/plain', body: 'instead' },
+    lastGood: null,
+    dependency: null,
+  },
+  faultInjection: { delay: { fixedMs: 50, percent: 50 }, abort: { statusCode: 503, percent: 3 } },
+  loadBalancing: {
+    stateKey: 'shadow.loadBalancing:base',
+    algorithm: 'RoundRobin',
+    consistentHash: null,
+    slowStart: null,
+    zoneAware: 'Hints',
+  },
+} as const satisfies Partial<ShadowPlan>;
+const LAST_GOOD: NonNullable<FallbackPlan['lastGood']> = {
+  maxAgeMs: 60_000,
+  maxBytes: 100_000,
+  maxAnswerBytes: 50_000,
+  audience: 'Anonymous',
+  keyHeaders: [],
+};
 const UNAVAILABLE = 'HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n';
 
 const { open, upstream } = opened();
@@ -59,16 +98,6 @@ async function call(port: number, request = get('/')): Promise<number> {
   return status(text);
 }
 
-async function decisions({ metrics }: Bench): Promise<Record<string, number>> {
-  const all = await metrics.registry.getMetricsAsJSON();
-  const { values } = all.find(({ name }) => name === 'breakwater_shadow_decisions_total') ?? { values: [] };
-  return Object.fromEntries(
-    values
-      .filter(({ value }) => value > 0)
-      .map(({ labels, value }) => [`${labels['policy']} ${labels['decision']}`, value]),
-  );
-}
-
 describe('in shadow', () => {
   it('a circuit opens, refuses nobody, and closes by the calls that are made', async () => {
     let healthy = false;
@@ -76,7 +105,7 @@ describe('in shadow', () => {
     const started = await bench({ circuitBreaker: { ...SHADOW.circuitBreaker, openForMs: 1_500 } }, server);
     for (let nth = 0; nth < 8; nth++) expect(await call(started.port)).toBe(503);
     expect(server.received.join('').match(/GET/g)).toHaveLength(8);
-    expect(await decisions(started)).toEqual({ 'circuitBreaker circuit-open': 3 });
+    expect(await shadowDecisions(started)).toEqual({ 'circuitBreaker circuit-open': 3 });
     expect(started.plane.circuits()).toMatchObject([
       { stateKey: 'shadow.circuitBreaker:base', state: 'Open', reason: '5 consecutive failures (last: ServerError)' },
     ]);
@@ -105,7 +134,7 @@ describe('in shadow', () => {
     const server = await upstream(slowly(40));
     const started = await bench({ timeouts: SHADOW.timeouts }, server);
     expect(await call(started.port)).toBe(200);
-    expect(await decisions(started)).toEqual({ 'timeouts attempt-timeout': 1 });
+    expect(await shadowDecisions(started)).toEqual({ 'timeouts attempt-timeout': 1 });
   });
 
   it('retries send nothing again', async () => {
@@ -114,7 +143,7 @@ describe('in shadow', () => {
     expect(await call(started.port)).toBe(503);
     expect(await call(started.port, get('/').replace('GET', 'POST'))).toBe(503);
     expect(server.received.join('').match(/HTTP/g)).toHaveLength(2);
-    expect(await decisions(started)).toEqual({ 'retries retry': 1, 'retries suppressed-unsafe': 1 });
+    expect(await shadowDecisions(started)).toEqual({ 'retries retry': 1, 'retries suppressed-unsafe': 1 });
   });
 
   it('retries know of a body that is too large to be kept, though nobody keeps it', async () => {
@@ -125,7 +154,7 @@ describe('in shadow', () => {
     const started = await bench({ retries: SHADOW.retries }, server);
     const put = `PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: ${length}\r\n\r\n${'x'.repeat(length)}`;
     expect(await call(started.port, put)).toBe(503);
-    expect(await decisions(started)).toEqual({ 'retries suppressed-body': 1 });
+    expect(await shadowDecisions(started)).toEqual({ 'retries suppressed-body': 1 });
   });
 
   it('a bulkhead lets everybody in, and its books are empty in the end', async () => {
@@ -139,7 +168,7 @@ describe('in shadow', () => {
     const answers = await Promise.all([1, 2, 3].map(() => call(started.port)));
     leaver.socket.resetAndDestroy();
     expect(answers).toEqual([200, 200, 200]);
-    expect(await decisions(started)).toEqual({ 'bulkhead queued': 1, 'bulkhead bulkhead-full': 2 });
+    expect(await shadowDecisions(started)).toEqual({ 'bulkhead queued': 1, 'bulkhead bulkhead-full': 2 });
     await expect.poll(() => started.metric('breakwater_shadow_bulkhead_in_flight')).toBe(0);
     expect(await started.metric('breakwater_shadow_bulkhead_queued')).toBe(0);
     expect(await started.metric('breakwater_bulkhead_in_flight')).toBe(0);
@@ -160,7 +189,7 @@ describe('in shadow', () => {
     finish();
     await client.until((received) => received.includes('0\r\n\r\n'));
     client.socket.destroy();
-    expect(await decisions(started)).toEqual({ 'timeouts idle-timeout': 1 });
+    expect(await shadowDecisions(started)).toEqual({ 'timeouts idle-timeout': 1 });
   });
 
   it('nothing is judged while the kill switch is thrown', async () => {
@@ -168,7 +197,7 @@ describe('in shadow', () => {
     const started = await bench({ retries: SHADOW.retries }, server);
     started.plane.setLocallyDisabled(true);
     await call(started.port);
-    expect(await decisions(started)).toEqual({});
+    expect(await shadowDecisions(started)).toEqual({});
   });
 });
 
@@ -209,10 +238,16 @@ function randomRun(random: Random): Run {
       }),
     },
     shadow: {
+      ...NOTHING,
       timeouts: maybe({ ...SHADOW.timeouts, attemptMs: pick(0, 10), requestMs: pick(0, 10) }),
       retries: maybe({ ...SHADOW.retries, maxAttempts: pick(1, 3), budgetMinPerSecond: pick(0, 1) }),
       circuitBreaker: maybe({ ...SHADOW.circuitBreaker, consecutiveFailures: pick(1, 2) }),
       bulkhead: maybe({ ...SHADOW.bulkhead, maxQueued: pick(0, 1), queueTimeoutMs: pick(0, 5) }),
+      outlierDetection: maybe(SHADOW.outlierDetection),
+      rateLimit: maybe({ ...SHADOW.rateLimit, perHeader: pick(null, { name: 'Host', maxValues: 1 }) }),
+      fallback: maybe({ ...SHADOW.fallback, ...pick({}, { response: null, lastGood: LAST_GOOD }) }),
+      faultInjection: maybe(SHADOW.faultInjection),
+      loadBalancing: maybe(SHADOW.loadBalancing),
     },
     requests: Array.from({ length: CLIENTS }, (_, client) =>
       Array.from({ length: REQUESTS }, (__, nth) => request(client, nth)),
@@ -291,8 +326,8 @@ describe('the same requests with and without shadows', () => {
       expect(shadowed.answers, `seed ${seed}`).toEqual(plain.answers);
       expect(attempts, `seed ${seed}`).toEqual(plain.attempts);
       attempts = {};
-      expect(await decisions(plain.started)).toEqual({});
-      for (const [decision, count] of Object.entries(await decisions(shadowed.started)))
+      expect(await shadowDecisions(plain.started)).toEqual({});
+      for (const [decision, count] of Object.entries(await shadowDecisions(shadowed.started)))
         counted[decision] = (counted[decision] ?? 0) + count;
       for (const name of ['in_flight', 'queued'])
         expect(await shadowed.started.metric(`breakwater_shadow_bulkhead_${name}`), `seed ${seed}`).toBe(0);
@@ -303,7 +338,12 @@ describe('the same requests with and without shadows', () => {
       'retries retry',
       'timeouts attempt-timeout',
       'bulkhead bulkhead-full',
+      'rateLimit rate-limited',
+      'fallback response',
+      'fallback missed',
+      'faultInjection delay',
+      'loadBalancing same-endpoint',
     ];
-    for (const decision of wanted) expect(counted[decision] ?? 0, JSON.stringify(counted)).toBeGreaterThan(10);
+    for (const decision of wanted) expect(counted[decision] ?? 0, JSON.stringify(counted)).toBeGreaterThan(5);
   }, 120_000);
 });

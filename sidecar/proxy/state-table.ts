@@ -9,6 +9,9 @@ export interface StateKind<Plan, State> {
   remove?(state: State): void;
 }
 
+/** For whoever only looks. */
+export type States<State> = Pick<StateTable<{ stateKey: string }, State>, 'get' | 'values' | 'entries'>;
+
 export class StateTable<Plan extends { stateKey: string }, State> {
   readonly #kind: StateKind<Plan, State>;
   #present = new Map<string, State>();

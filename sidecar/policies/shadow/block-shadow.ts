@@ -1,32 +1,72 @@
 // A policy block in shadow: it is told what really happens to the requests of its route, and counts what it would have done. It is given
-// nothing by which it could touch a request: no timer, no connection, and no chance, for a number drawn here would change those that the
-// enforced policies draw.
-
+// nothing by which it could touch a request: no timer, no connection, and no chance but that of the shadows, for a number drawn from the
+// other would change those that the enforced policies draw.
+import type { BalancedEndpoint } from '../../balance/candidates.ts';
+import type { KeyedRequest } from '../../balance/hash-key.ts';
 import type { BulkheadWaiter } from '../bulkhead.ts';
 import { Outcome } from '../circuit-breaker.ts';
+import type { OutlierMember } from '../outlier-detection.ts';
+import { EXPECTED_COSTS, SHADOW_SLOTS } from './decisions.ts';
 
 /** In the place of chance: what chance gives in the mean. */
 export const MEAN_CHANCE = (): number => 0.5;
+
+/** What shadows write to: the counters of a route. */
+export interface ShadowCounts {
+  /** What they would have done, by slot. */
+  readonly decisions: Float64Array;
+  /** By `ExpectedCost`, in milliseconds. */
+  readonly expectedCostMs: Float64Array;
+}
+
+export function shadowCounts(): ShadowCounts {
+  return {
+    decisions: new Float64Array(SHADOW_SLOTS.length),
+    expectedCostMs: new Float64Array(EXPECTED_COSTS.length),
+  };
+}
+
+/** The head of a request; `fields` has CR LF before each line. */
+export interface ShadowedHead extends KeyedRequest {
+  readonly method: string;
+  readonly target: string;
+  readonly hasIdempotencyKey: boolean;
+}
+
+const NO_HEAD: ShadowedHead = { method: '', target: '', host: '', fields: '', hasIdempotencyKey: false };
+
+const NO_COUNTS = shadowCounts();
 
 /** A request as the shadows of its route see it. One object per client connection, reused for every request on it. */
 export class ShadowCall implements BulkheadWaiter {
   bulkheadPrevious: BulkheadWaiter | null = null;
   bulkheadNext: BulkheadWaiter | null = null;
   bulkheadQueued = false;
-  /** Where what a shadow would have done is counted, by slot. */
-  counts: Float64Array = new Float64Array(0);
+  /** Where what a shadow would have done is counted. */
+  counts: ShadowCounts = NO_COUNTS;
   /** A shadow would have ended the request: what really happens to it from then on would not have happened. */
   over = false;
+  /** What the request failed of, `FallbackBit`s: by a shadow that would have ended it, or really. 0: it has not. */
+  failedBits = 0;
+  /** By the retries in shadow another attempt would have followed. */
+  wouldRetry = false;
+  /** Nobody is there to be answered any more. */
+  left = false;
   /** Monotonic, as all times here. */
   startMs = 0;
   /** Attempts that were really made. */
   attempts = 0;
-  method = '';
-  hasIdempotencyKey = false;
+  head: ShadowedHead = NO_HEAD;
+  /** By what name the dependency is called. */
+  host = '';
   /** By what is enforced; infinity: never. */
   deadlineMs = Number.POSITIVE_INFINITY;
 
+  /** Where attempts before this one failed, in that order. */
+  readonly failedEndpoints: BalancedEndpoint[] = [];
+
   // Of the attempt in progress, or the last one.
+  endpoint: BalancedEndpoint | null = null;
   attemptStartMs = 0;
   /** When the connection stood that was dialled for it; 0: none was dialled. */
   connectedMs = 0;
@@ -64,24 +104,59 @@ export class ShadowCall implements BulkheadWaiter {
   permit = 0;
   holdsPlace = false;
   queuedSinceMs = 0;
+  member: OutlierMember | null = null;
+  memberGeneration = 0;
 
-  begin(counts: Float64Array, nowMs: number): void {
+  begin(counts: ShadowCounts, nowMs: number): void {
     this.counts = counts;
     this.over = false;
+    this.failedBits = 0;
+    this.wouldRetry = false;
+    this.left = false;
     this.startMs = nowMs;
     this.attempts = 0;
+    this.endpoint = null;
+    this.failedEndpoints.length = 0;
+    this.headMs = 0;
+    this.status = 0;
     this.timedOut = false;
     this.stream = false;
   }
 
   count(slot: number): void {
-    this.counts[slot] = (this.counts[slot] ?? 0) + 1;
+    const { decisions } = this.counts;
+    decisions[slot] = (decisions[slot] ?? 0) + 1;
+  }
+
+  /** A shadow would have ended the request, of what `failedBits` (`FallbackBit`s) say. */
+  end(slot: number, failedBits: number): void {
+    this.count(slot);
+    this.over = true;
+    this.failedBits = failedBits;
+  }
+
+  /** The sidecar itself is about to answer, for what `failedBits` say. What a shadow would have ended before is over already. */
+  refuse(failedBits: number): void {
+    if (!this.over && this.failedBits === 0) this.failedBits = failedBits;
+  }
+
+  /** What belongs to others is let go of. */
+  release(): void {
+    this.head = NO_HEAD;
+    this.endpoint = null;
+    this.failedEndpoints.length = 0;
+    this.member = null;
   }
 }
 
 /** What does not concern a block it leaves as it is here. */
 export abstract class BlockShadow {
   begin(_call: ShadowCall, _nowMs: number): void {}
+
+  /** No fault was injected that ended the request. False: this block would have ended it. */
+  admit(_call: ShadowCall, _nowMs: number): boolean {
+    return true;
+  }
 
   /** An attempt begins, which no enforced policy refused. False: this block would have; the others give back what they took. */
   attempt(_call: ShadowCall, _nowMs: number): boolean {

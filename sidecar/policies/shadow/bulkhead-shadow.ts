@@ -5,6 +5,7 @@ import type { BulkheadPlan } from '../../../plan/policies/bulkhead.ts';
 import { Admission, type BulkheadWaiter } from '../bulkhead.ts';
 import { Outcome } from '../circuit-breaker.ts';
 import { FailureBit } from '../failures.ts';
+import { FallbackBit } from '../fallback.ts';
 import { PlannedBulkhead } from '../planned-bulkhead.ts';
 import { BlockShadow, MEAN_CHANCE, type ShadowCall } from './block-shadow.ts';
 import { shadowSlot } from './decisions.ts';
@@ -57,7 +58,7 @@ export class ShadowPlaces {
     this.#expire(nowMs);
     const admission = this.#bulkhead.acquire(call);
     if (admission === Admission.Full) {
-      call.count(FULL);
+      call.end(FULL, FallbackBit.BulkheadFull);
       return false;
     }
     call.holdsPlace = admission === Admission.Granted;
@@ -90,8 +91,7 @@ export class ShadowPlaces {
       const call = first as ShadowCall;
       if (nowMs - call.queuedSinceMs <= this.#queueTimeoutMs) return;
       this.#bulkhead.cancel(call);
-      call.count(QUEUE_TIMEOUT);
-      call.over = true;
+      call.end(QUEUE_TIMEOUT, FallbackBit.QueueTimeout);
     }
   }
 
@@ -99,8 +99,7 @@ export class ShadowPlaces {
     const call = waiter as ShadowCall;
     call.holdsPlace = true;
     if (nowMs - call.queuedSinceMs <= this.#queueTimeoutMs) return;
-    call.count(QUEUE_TIMEOUT);
-    call.over = true;
+    call.end(QUEUE_TIMEOUT, FallbackBit.QueueTimeout);
     this.leave(call, nowMs);
   }
 }

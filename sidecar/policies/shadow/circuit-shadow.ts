@@ -2,6 +2,7 @@
 // and made all the same, and its result decides nothing, as that of a call that was never made.
 import { type BreakerPlan, type CircuitBreaker, isProbe, Outcome } from '../circuit-breaker.ts';
 import { FailureBit } from '../failures.ts';
+import { FallbackBit } from '../fallback.ts';
 import { BlockShadow, type ShadowCall } from './block-shadow.ts';
 import { shadowSlot } from './decisions.ts';
 
@@ -69,7 +70,7 @@ export class CircuitShadow extends BlockShadow {
 
   override attempt(call: ShadowCall, nowMs: number): boolean {
     if (this.#circuit.admit(call, nowMs)) return true;
-    call.count(OPEN);
+    call.end(OPEN, FallbackBit.CircuitOpen);
     return false;
   }
 

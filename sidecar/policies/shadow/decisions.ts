@@ -1,6 +1,11 @@
 // What a shadowed block can say that it would have done: one line for each block, and one slot of the counters for each decision.
 import type { ShadowBlock } from '../../../plan/policies/blocks.ts';
 
+/** What shadowed load balancing adds up, in expected cost. */
+export const ExpectedCost = { Made: 0, Shadow: 1 } as const;
+/** By slot: of the endpoint that an attempt went to, and of the one that it would have gone to. */
+export const EXPECTED_COSTS = ['made', 'shadow'] as const;
+
 /** Names of refusals are those of `breakwater-reason`; of retries that would not have happened, those of their metric. */
 export const SHADOW_DECISIONS = {
   timeouts: ['deadline', 'attempt-timeout', 'connect-timeout', 'idle-timeout'],
@@ -15,7 +20,12 @@ export const SHADOW_DECISIONS = {
     'suppressed-retry-after',
   ],
   circuitBreaker: ['circuit-open'],
+  outlierDetection: ['ejected-endpoint'],
   bulkhead: ['queued', 'bulkhead-full', 'queue-timeout'],
+  rateLimit: ['rate-limited'],
+  fallback: ['response', 'last-good', 'dependency', 'missed'],
+  faultInjection: ['delay', 'abort'],
+  loadBalancing: ['same-endpoint', 'other-endpoint'],
 } as const satisfies Record<ShadowBlock, readonly string[]>;
 
 type Decision<B extends ShadowBlock> = (typeof SHADOW_DECISIONS)[B][number];

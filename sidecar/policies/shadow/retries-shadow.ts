@@ -30,15 +30,18 @@ export class RetriesShadow extends BlockShadow {
     this.#mask = failureMask(plan.retryOn);
   }
 
-  override begin(_call: ShadowCall, nowMs: number): void {
+  override admit(_call: ShadowCall, nowMs: number): boolean {
     this.#budget.recordRequest(nowMs);
+    return true;
   }
 
   override judge(call: ShadowCall, nowMs: number): void {
     const failed = call.outcome === Outcome.Failure || call.timedOut;
     const isWanted = failed && (this.#mask & call.failureBits) !== 0;
     if (call.over || !(isWanted || this.#isListed(call))) return;
-    call.count(this.#decide(call, nowMs));
+    const decision = this.#decide(call, nowMs);
+    call.wouldRetry = decision === RETRY;
+    call.count(decision);
   }
 
   #isListed({ answered, status, grpcStatus }: ShadowCall): boolean {
@@ -51,7 +54,7 @@ export class RetriesShadow extends BlockShadow {
     const { maxAttempts, methods, maxRetryAfterMs } = this.#plan;
     const retryAfterMs = call.answered ? call.retryAfterMs : -1;
     if (call.attempts >= maxAttempts) return ATTEMPTS;
-    if (!call.unsent && !mayRunTwice(call.method, call.hasIdempotencyKey, methods)) return UNSAFE;
+    if (!call.unsent && !mayRunTwice(call.head.method, call.head.hasIdempotencyKey, methods)) return UNSAFE;
     if (!call.unsent && !call.replayable) return BODY;
     if (call.answered && call.refusesRetry) return REFUSED;
     if (isRetryAfterTooLong(retryAfterMs, maxRetryAfterMs)) return RETRY_AFTER;

@@ -1,15 +1,21 @@
 // All that is shadowed for the requests of one row of the plan, in the order of the layers. Each block is judged by what really happens, and
-// by what the shadows before it make of that; a request that one of them would have ended is nothing to the others any more.
-import type { BlockShadow, ShadowCall } from './block-shadow.ts';
+// by what the shadows before it make of that; a request that one of them would have ended is nothing to the others any more, but for the
+// fallback, which would have been asked for another answer.
+import type { BalancedEndpoint } from '../../balance/candidates.ts';
+import type { LastGood } from '../last-good.ts';
+import type { BlockShadow, ShadowCall, ShadowCounts } from './block-shadow.ts';
 
 export class RouteShadow {
+  /** Which answers a fallback in shadow would keep; null: none. */
+  readonly lastGood: LastGood | null;
   readonly #blocks: readonly BlockShadow[];
-  readonly #counts: Float64Array;
+  readonly #counts: ShadowCounts;
 
-  /** `counts`: of the route, by slot. */
-  constructor(blocks: readonly BlockShadow[], counts: Float64Array) {
+  /** `counts`: of the route. */
+  constructor(blocks: readonly BlockShadow[], counts: ShadowCounts, lastGood: LastGood | null = null) {
     this.#blocks = blocks;
     this.#counts = counts;
+    this.lastGood = lastGood;
   }
 
   /** `deadlineMs`: by what is enforced. */
@@ -19,8 +25,16 @@ export class RouteShadow {
     for (const block of this.#blocks) block.begin(call, nowMs);
   }
 
-  /** An attempt has its endpoint. */
-  attempt(call: ShadowCall, nowMs: number): void {
+  /** No fault that is injected ended the request. */
+  admit(call: ShadowCall, nowMs: number): void {
+    if (call.over) return;
+    for (const block of this.#blocks) if (!block.admit(call, nowMs)) return;
+  }
+
+  /** An attempt has its endpoint, and does not count as load of it yet. */
+  attempt(call: ShadowCall, endpoint: BalancedEndpoint, nowMs: number): void {
+    if (call.endpoint !== null) call.failedEndpoints.push(call.endpoint);
+    call.endpoint = endpoint;
     call.attempts += 1;
     call.attemptStartMs = nowMs;
     call.connectedMs = 0;
@@ -31,9 +45,11 @@ export class RouteShadow {
     call.refusesRetry = false;
     call.timedOut = false;
     if (call.over) return;
+    // It went on after what failed before.
+    call.failedBits = 0;
+    call.wouldRetry = false;
     for (const block of this.#blocks) {
       if (block.attempt(call, nowMs)) continue;
-      call.over = true;
       for (const other of this.#blocks) other.giveBack(call, nowMs);
       return;
     }
@@ -61,5 +77,6 @@ export class RouteShadow {
 
   end(call: ShadowCall, nowMs: number): void {
     for (const block of this.#blocks) block.end(call, nowMs);
+    call.release();
   }
 }

@@ -6,12 +6,11 @@ import type { TimeoutsPlan } from '../../../plan/policies/timeouts.ts';
 import { BreakerState, CircuitBreaker, Outcome } from '../circuit-breaker.ts';
 import { FailureBit } from '../failures.ts';
 import { RetryBudget } from '../retry-budget.ts';
-import { type BlockShadow, MEAN_CHANCE, ShadowCall } from './block-shadow.ts';
+import { MEAN_CHANCE, ShadowCall } from './block-shadow.ts';
 import { BulkheadShadow, ShadowPlaces } from './bulkhead-shadow.ts';
 import { CircuitShadow, ShadowCircuit } from './circuit-shadow.ts';
-import { SHADOW_SLOTS } from './decisions.ts';
 import { RetriesShadow } from './retries-shadow.ts';
-import { RouteShadow } from './route-shadow.ts';
+import { Route } from './testing.ts';
 import { TimeoutsShadow } from './timeouts-shadow.ts';
 
 const TIMEOUTS: TimeoutsPlan = { requestMs: 1000, attemptMs: 400, connectMs: 50, idleMs: 5000, opaqueIdleMs: 0 };
@@ -42,70 +41,6 @@ const CIRCUIT: CircuitBreakerPlan = {
   halfOpenProbeTimeoutMs: 500,
   force: null,
 };
-
-interface Happens {
-  startMs?: number;
-  endMs: number;
-  connectedMs?: number;
-  outcome?: number;
-  bits?: number;
-  answered?: boolean;
-  unsent?: boolean;
-  replayable?: boolean;
-  responseMs?: number;
-  status?: number;
-  retryAfterMs?: number;
-  refusesRetry?: boolean;
-}
-
-/** What the data path tells, without a data path. */
-class Route {
-  readonly counts = new Float64Array(SHADOW_SLOTS.length);
-  readonly shadow: RouteShadow;
-
-  constructor(...blocks: BlockShadow[]) {
-    this.shadow = new RouteShadow(blocks, this.counts);
-  }
-
-  begin(nowMs: number, method = 'GET', deadlineMs = Number.POSITIVE_INFINITY): ShadowCall {
-    const call = new ShadowCall();
-    call.method = method;
-    this.shadow.begin(call, deadlineMs, nowMs);
-    return call;
-  }
-
-  endAttempt(call: ShadowCall, it: Happens): void {
-    call.connectedMs = it.connectedMs ?? 0;
-    this.facts(call, it);
-    this.shadow.attemptEnded(call, it.endMs);
-  }
-
-  facts(call: ShadowCall, it: Happens): void {
-    call.failureBits = it.bits ?? 0;
-    call.outcome = it.outcome ?? (call.failureBits === 0 ? Outcome.Success : Outcome.Failure);
-    call.answered = it.answered ?? call.outcome === Outcome.Success;
-    call.unsent = it.unsent ?? false;
-    call.replayable = it.replayable ?? true;
-    call.status = it.status ?? 0;
-    call.retryAfterMs = it.retryAfterMs ?? -1;
-    call.refusesRetry = it.refusesRetry ?? false;
-    call.responseMs = it.responseMs ?? it.endMs - call.attemptStartMs;
-  }
-
-  /** A request of one attempt. */
-  request(it: Happens, method = 'GET', deadlineMs = Number.POSITIVE_INFINITY): ShadowCall {
-    const call = this.begin(it.startMs ?? 0, method, deadlineMs);
-    this.shadow.attempt(call, it.startMs ?? 0);
-    this.endAttempt(call, it);
-    this.shadow.end(call, it.endMs);
-    return call;
-  }
-
-  get decisions(): Record<string, number> {
-    const told = SHADOW_SLOTS.map(({ decision }, slot) => [decision, this.counts[slot] ?? 0] as const);
-    return Object.fromEntries(told.filter(([, count]) => count > 0));
-  }
-}
 
 const retries = (changes: Partial<RetriesPlan> = {}) => {
   const plan = { ...RETRIES, ...changes };
@@ -139,7 +74,7 @@ describe('shadowed timeouts', () => {
     const route = new Route(new TimeoutsShadow(TIMEOUTS));
     const call = route.begin(0);
     for (const startMs of [0, 300, 700, 1100, 1500]) {
-      route.shadow.attempt(call, startMs);
+      route.attempt(call, startMs);
       route.endAttempt(call, { endMs: startMs + 100, bits: FailureBit.Reset });
     }
     route.shadow.end(call, 1600);
@@ -149,7 +84,7 @@ describe('shadowed timeouts', () => {
   it('count a wait before the first attempt', () => {
     const route = new Route(new TimeoutsShadow(TIMEOUTS));
     const call = route.begin(0);
-    route.shadow.attempt(call, 900);
+    route.attempt(call, 900);
     route.endAttempt(call, { endMs: 1100 });
     route.shadow.end(call, 1100);
     expect(route.decisions).toEqual({ deadline: 1 });
@@ -158,7 +93,7 @@ describe('shadowed timeouts', () => {
   it('leave a stream to its idle time', () => {
     const route = new Route(new TimeoutsShadow(TIMEOUTS));
     const call = route.begin(0);
-    route.shadow.attempt(call, 0);
+    route.attempt(call, 0);
     route.facts(call, { endMs: 10 });
     route.shadow.streamBegan(call, 10);
     for (const atMs of [4000, 8000, 14_000, 30_000]) route.shadow.active(call, atMs);
@@ -247,7 +182,7 @@ describe('a shadowed circuit', () => {
     for (const atMs of [0, 20]) route.request(failed(atMs));
     const call = route.begin(50);
     for (const atMs of [50, 70, 90]) {
-      route.shadow.attempt(call, atMs);
+      route.attempt(call, atMs);
       route.endAttempt(call, failed(atMs));
     }
     expect(route.decisions).toEqual({ 'circuit-open': 1 });
@@ -280,7 +215,7 @@ describe('a shadowed circuit', () => {
     holder.begin(route.counts, 0);
     expect(places.enter(holder, 0)).toBe(true);
     const call = route.begin(2000);
-    route.shadow.attempt(call, 2000);
+    route.attempt(call, 2000);
     expect(route.decisions).toEqual({ 'bulkhead-full': 1 });
     expect(breaker.look(2000)).toBe(true);
     route.endAttempt(call, failed(2000));
@@ -293,7 +228,7 @@ describe('a shadowed circuit', () => {
       const route = new Route(shadow);
       for (const atMs of [0, 20]) route.request(failed(atMs));
       const call = route.begin(2000);
-      route.shadow.attempt(call, 2000);
+      route.attempt(call, 2000);
       return { breaker, call, sweep: (atMs: number) => circuits.sweep(atMs), route };
     };
     const hanging = probing();
@@ -339,7 +274,7 @@ describe('a shadowed circuit', () => {
           const permit = enforced.admit(nowMs);
           if (permit === 0) continue;
           const call = route.begin(nowMs);
-          route.shadow.attempt(call, nowMs);
+          route.attempt(call, nowMs);
           nowMs += tookMs;
           const answered = bits !== FailureBit.Reset;
           const counts = outcome === Outcome.Failure && (enforced.failureMask & bits) !== 0;
@@ -364,7 +299,7 @@ describe('a shadowed bulkhead', () => {
     new ShadowPlaces({ stateKey: '', maxConcurrent, maxQueued, queueTimeoutMs, adaptive: null }, 0);
   const entered = (route: Route, nowMs: number) => {
     const call = route.begin(nowMs);
-    route.shadow.attempt(call, nowMs);
+    route.attempt(call, nowMs);
     return call;
   };
 

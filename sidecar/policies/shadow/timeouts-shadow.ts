@@ -2,6 +2,7 @@
 // end, so what never ends is counted when its application gives up.
 import type { TimeoutsPlan } from '../../../plan/policies/timeouts.ts';
 import { FailureBit } from '../failures.ts';
+import { FallbackBit, statusBits } from '../fallback.ts';
 import { BlockShadow, type ShadowCall } from './block-shadow.ts';
 import { shadowSlot } from './decisions.ts';
 
@@ -25,7 +26,7 @@ export class TimeoutsShadow extends BlockShadow {
 
   override attempt(call: ShadowCall, nowMs: number): boolean {
     if (!this.#isPastDeadline(call, nowMs)) return true;
-    call.count(DEADLINE);
+    call.end(DEADLINE, FallbackBit.Deadline);
     return false;
   }
 
@@ -38,6 +39,7 @@ export class TimeoutsShadow extends BlockShadow {
     if (connectMs > 0 && connectTookMs > connectMs) {
       call.count(CONNECT);
       call.failureBits = FailureBit.ConnectFailure;
+      call.failedBits = FallbackBit.ConnectFailure;
       call.unsent = true;
     } else if (attemptMs > 0 && nowMs - call.attemptStartMs > attemptMs) {
       call.count(ATTEMPT);
@@ -45,6 +47,9 @@ export class TimeoutsShadow extends BlockShadow {
       // The time of a slow reader or writer is not the dependency's.
       if (call.responseMs <= attemptMs) call.failureBits = 0;
       else call.responseMs = attemptMs;
+      // An answer that began in time would have been cut, and nothing takes its place.
+      const begun = call.headMs > 0 && call.headMs - call.attemptStartMs <= attemptMs;
+      call.failedBits = begun ? 0 : FallbackBit.AttemptTimeout;
     } else {
       return;
     }
@@ -55,13 +60,13 @@ export class TimeoutsShadow extends BlockShadow {
   override active(call: ShadowCall, nowMs: number): void {
     const { idleMs } = this.#plan;
     if (call.over || idleMs === 0 || nowMs - call.lastActivityMs <= idleMs) return;
-    call.count(IDLE);
-    call.over = true;
+    call.end(IDLE, 0);
   }
 
   override end(call: ShadowCall, nowMs: number): void {
     if (call.over || call.stream || call.timedOut || !this.#isPastDeadline(call, nowMs)) return;
-    call.count(DEADLINE);
+    const begun = call.headMs > 0 && !this.#isPastDeadline(call, call.headMs);
+    call.end(DEADLINE, begun ? statusBits(call.status) : FallbackBit.Deadline);
   }
 
   #isPastDeadline(call: ShadowCall, nowMs: number): boolean {
