@@ -25,6 +25,8 @@ export class ChoiceProbes {
   readonly #outliers = new Map<OutlierDetection, OutlierModel>();
   readonly #health = new Map<HealthChecks, HealthModel>();
   readonly #choices = new WeakMap<LoadBalancer<UpstreamEndpoint>, ChoiceModel>();
+  /** Those that requests go by, and not only shadows. */
+  readonly #acting = new WeakSet<LoadBalancer<UpstreamEndpoint>>();
   readonly #costs = new WeakMap<UpstreamEndpoint, CostModel>();
   readonly #whereabouts = new WeakMap<DependencyEndpoints, WhereaboutsModel>();
   readonly counts = {
@@ -78,6 +80,7 @@ export class ChoiceProbes {
 
   #meet({ choice, detection, plan }: RoutePolicy): void {
     const model = this.#choice(choice.balancer);
+    this.#acting.add(choice.balancer);
     model.planIs(plan.loadBalancing ?? DEFAULT_LOAD_BALANCING);
     model.outliers = detection && plan.outlierDetection && this.#outliersOf(detection, plan.outlierDetection);
     model.health = choice.health && this.#healthOf(choice.health);
@@ -285,6 +288,7 @@ export class ChoiceProbes {
     const { counts } = this;
     const demandTruth = () => this.demandTruth();
     const choice = (balancer: LoadBalancer<UpstreamEndpoint>) => this.#choice(balancer);
+    const acting = this.#acting;
     const where = (endpoints: DependencyEndpoints) => this.#where(endpoints);
     const prototype: LoadBalancer<UpstreamEndpoint> = LoadBalancer.prototype;
     return [
@@ -297,6 +301,7 @@ export class ChoiceProbes {
       wrap(prototype, 'pick', (original) => {
         return function (this: LoadBalancer<UpstreamEndpoint>, avoid, key, nowMs) {
           const picked = original.call(this, avoid, key, nowMs);
+          if (!acting.has(this)) return picked;
           demandTruth();
           const model = choice(this);
           model.picked(picked, avoid, key === NO_KEY ? null : key, nowMs);

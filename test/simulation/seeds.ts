@@ -1,4 +1,5 @@
 // Many seeds, and what came of them.
+import { add } from './counts.ts';
 import { CALL_OUTCOMES, type CallOutcome } from './ledger.ts';
 import { type RunResult, simulate } from './simulate.ts';
 import { Violation } from './violation.ts';
@@ -52,8 +53,4 @@ export function merge(total: Summary, part: Summary): void {
   add(total.reasons, part.reasons);
   add(total.counts, part.counts);
   total.failures.push(...part.failures);
-}
-
-function add(total: Record<string, number>, part: Record<string, number>): void {
-  for (const [name, count] of Object.entries(part)) total[name] = (total[name] ?? 0) + count;
 }

@@ -1,10 +1,12 @@
 // A real sidecar: its data path, its subscription and its reports, on a simulated network and with a simulated way to the operator.
 import { silentLogger } from '../../runtime/log.ts';
+import { SIDECAR_METRICS } from '../../sidecar/metrics/definitions.ts';
 import { createSidecarMetrics, type SidecarMetrics } from '../../sidecar/metrics/sidecar-metrics.ts';
-import { createDataPlane, type ProxyDataPlane } from '../../sidecar/proxy/data-plane.ts';
+import type { DataPlaneOptions } from '../../sidecar/proxy/data-plane.ts';
 import { createSubscribeMetrics } from '../../sidecar/subscribe/metrics.ts';
 import type { OperatorConnection } from '../../sidecar/subscribe/operator-client.ts';
 import { Subscriber } from '../../sidecar/subscribe/subscriber.ts';
+import { type Shadows, SimulatedDataPlane } from './data-plane.ts';
 import type { Dice } from './dice.ts';
 import { Host } from './host.ts';
 import type { SimulatedNetwork } from './network.ts';
@@ -25,6 +27,7 @@ export interface SidecarOptions {
   time: VirtualTime;
   network: SimulatedNetwork;
   dice: Dice;
+  shadows: Shadows;
   /** Makes the way to the operator from this process. */
   operator(host: Host): OperatorConnection;
   /** A connection to a server is about to be made. */
@@ -35,7 +38,7 @@ export class SimulatedSidecar {
   readonly host: Host;
   readonly pod: string;
   readonly metrics: SidecarMetrics;
-  readonly dataPlane: ProxyDataPlane;
+  readonly dataPlane: SimulatedDataPlane;
   readonly subscriber: Subscriber;
   readonly #options: SidecarOptions;
 
@@ -46,7 +49,7 @@ export class SimulatedSidecar {
     this.host = new Host(`sidecar of ${pod}`, time, dice.between(0, 1_000_000));
     this.metrics = createSidecarMetrics();
     const shared = { clock: this.host, random: dice.random, log: silentLogger };
-    this.dataPlane = createDataPlane({
+    const path: DataPlaneOptions = {
       ...shared,
       capture: 'iptables',
       bootstrap: null,
@@ -56,7 +59,8 @@ export class SimulatedSidecar {
       names: NO_NAMES,
       metrics: this.metrics,
       network: network.of(this.host, (socket) => options.onConnect(socket)),
-    });
+    };
+    this.dataPlane = new SimulatedDataPlane(path, options.shadows);
     this.subscriber = new Subscriber({
       ...shared,
       operator: options.operator(this.host),
@@ -82,6 +86,19 @@ export class SimulatedSidecar {
   async stop(): Promise<void> {
     await this.subscriber.stop();
     this.dataPlane.close();
+  }
+
+  /** How often policies in shadow would have done something so far, by block. */
+  async shadowDecisions(): Promise<Record<string, number>> {
+    const found = (await this.metrics.registry.getMetricsAsJSON()).find(
+      ({ name }) => name === SIDECAR_METRICS.shadowDecisions.name,
+    );
+    const counts: Record<string, number> = {};
+    for (const { labels, value } of found?.values ?? []) {
+      const { policy = '' } = labels as Record<string, string>;
+      counts[policy] = (counts[policy] ?? 0) + value;
+    }
+    return counts;
   }
 
   /** The application connects, and the kernel redirects it to the sidecar. */

@@ -2,6 +2,8 @@
 // balance.
 import { MAX_CHECKS_UNDER_WAY } from '../../sidecar/proxy/health-prober.ts';
 import { behaviour, MODES } from './behaviours.ts';
+import { add } from './counts.ts';
+import type { Shadows } from './data-plane.ts';
 import type { Dice } from './dice.ts';
 import type { Tally } from './ledger.ts';
 import { FAIR_WEATHER } from './network.ts';
@@ -19,6 +21,8 @@ const REST_MS = 150_000;
 
 export interface RunOptions {
   wallClockSteps?: boolean;
+  /** AsPlanned where absent. */
+  shadows?: Shadows;
   /** Called with every event that is worth telling. */
   trace?: (nowMs: number, text: string) => void;
 }
@@ -26,12 +30,14 @@ export interface RunOptions {
 export interface RunResult extends Tally {
   /** What the policies did. */
   counts: Probes['counts'];
+  /** How often policies in shadow would have done something, by block. */
+  shadowDecisions: Record<string, number>;
 }
 
 /** Rejects with a Violation where something happened that must not. */
 export async function simulate(seed: number, options: RunOptions = {}): Promise<RunResult> {
-  const { wallClockSteps = true, trace = () => {} } = options;
-  const world = new SimulatedWorld({ seed, trace });
+  const { wallClockSteps = true, shadows = 'AsPlanned', trace = () => {} } = options;
+  const world = new SimulatedWorld({ seed, shadows, trace });
   world.probes.install();
   try {
     await world.start();
@@ -45,7 +51,9 @@ export async function simulate(seed: number, options: RunOptions = {}): Promise<
   } finally {
     world.probes.remove();
   }
-  return { ...world.ledger.tally, counts: world.probes.counts };
+  const shadowDecisions: Record<string, number> = {};
+  for (const sidecar of world.sidecars) add(shadowDecisions, await sidecar.shadowDecisions());
+  return { ...world.ledger.tally, counts: world.probes.counts, shadowDecisions };
 }
 
 /** Trouble of every kind, each as often as this seed wants it. */

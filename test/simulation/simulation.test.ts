@@ -1,10 +1,15 @@
 // The whole of it over some seeds; `npm run sim -- --seeds 10000` runs more of them, `npm run sim -- --seed N --trace` one of them by itself.
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
+import { SHADOW_BLOCKS } from '../../plan/policies/blocks.ts';
+import { BlockShadow, type ShadowCall } from '../../sidecar/policies/shadow/block-shadow.ts';
 import { BREAKAGES } from './breakages.ts';
+import { add } from './counts.ts';
 import { addSeed, emptySummary } from './seeds.ts';
+import { compareShadows } from './shadows.ts';
 import { simulate } from './simulate.ts';
 import { Violation } from './violation.ts';
+import { wrap } from './wrap.ts';
 
 /** Always run. */
 const SEEDS = 15;
@@ -22,6 +27,11 @@ const RARE: Readonly<Record<string, number>> = {
   'a late result that ejects who has come back': 31,
   'turns that are not kept': 15,
 };
+
+/** Where most shadows have something to do. */
+const FIRST_SHADOW_SEED = 5;
+/** Hardly ever in a world of seconds: see sidecar/proxy/shadow-choice.test.ts. */
+const RARE_SHADOWS: ReadonlySet<string> = new Set(['outlierDetection']);
 
 /** Everything that happened, in one word. */
 async function fingerprint(seed: number, wallClockSteps: boolean): Promise<string> {
@@ -62,6 +72,26 @@ describe('the simulation', () => {
       expect(await fingerprint(seed, false)).toBe(once);
     }
   }, 60_000);
+
+  it('feels nothing of shadows, and notices where one acts', async () => {
+    const decisions: Record<string, number> = {};
+    const missing = () => SHADOW_BLOCKS.filter((block) => !RARE_SHADOWS.has(block) && (decisions[block] ?? 0) === 0);
+    for (let seed = FIRST_SHADOW_SEED; seed <= LAST_SEED && (seed < 7 || missing().length > 0); seed += 1)
+      add(decisions, (await compareShadows(seed)).shadowDecisions);
+    expect(missing()).toEqual([]);
+    // It tells the balancing what it thinks of an endpoint.
+    const mend = wrap(BlockShadow.prototype, 'attempt', () => {
+      return function (this: BlockShadow, { endpoint }: ShadowCall) {
+        if (endpoint !== null) endpoint.failureMs += 1_000;
+        return true;
+      };
+    });
+    try {
+      await expect(compareShadows(FIRST_SHADOW_SEED)).rejects.toBeInstanceOf(Violation);
+    } finally {
+      mend();
+    }
+  }, 120_000);
 
   it.each(Object.keys(BREAKAGES))(
     'notices %s',

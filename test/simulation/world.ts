@@ -5,6 +5,7 @@ import { OperatorError } from '../../sidecar/subscribe/operator-client.ts';
 import { Application, type Manners } from './applications.ts';
 import { behaviour, MODES } from './behaviours.ts';
 import { Cluster, ENDPOINT_PORT } from './cluster.ts';
+import type { Shadows } from './data-plane.ts';
 import { Dice } from './dice.ts';
 import { Host } from './host.ts';
 import { Ledger } from './ledger.ts';
@@ -18,6 +19,7 @@ import { Wiretap } from './wiretap.ts';
 
 export interface WorldOptions {
   seed: number;
+  shadows: Shadows;
   trace(nowMs: number, text: string): void;
 }
 
@@ -41,7 +43,7 @@ export class SimulatedWorld {
   #pods = 0;
 
   constructor(options: WorldOptions) {
-    const { seed } = options;
+    const { seed, shadows } = options;
     this.#seed = seed;
     this.trace = (text) => options.trace(this.time.nowMs, text);
     this.#serverDice = this.dice('servers');
@@ -63,6 +65,7 @@ export class SimulatedWorld {
           time: this.time,
           network: this.network,
           dice: this.dice(`sidecar of ${pod}`),
+          shadows,
           operator: (host) => this.#wayToOperator(pod, host),
           onConnect: (socket) => this.#tap.upstream(socket),
         }),

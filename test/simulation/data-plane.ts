@@ -1,0 +1,59 @@
+// The data path of a simulated sidecar. Two runs of one seed that differ in nothing but the shadows of policies must not differ in what
+// happens to any request: for that the one is given the same plans without their shadows, the other one with as many of them as there can be,
+// and from neither does anybody hear of circuits in shadow, for what is told to the operator takes its time and its chance.
+import type { PolicyPlan, ShadowPlan, WorkloadPlan } from '../../plan/plan.ts';
+import { SHADOW_BLOCKS } from '../../plan/policies/blocks.ts';
+import { isShadowKey, shadowKey } from '../../plan/policies/state-key.ts';
+import type { CircuitView } from '../../sidecar/data-plane.ts';
+import { type DataPlaneOptions, ProxyDataPlane } from '../../sidecar/proxy/data-plane.ts';
+
+/** AsPlanned: as in production. */
+export type Shadows = 'AsPlanned' | 'Everywhere' | 'Removed';
+
+export class SimulatedDataPlane extends ProxyDataPlane {
+  readonly #shadows: Shadows;
+
+  constructor(options: DataPlaneOptions, shadows: Shadows) {
+    super(options);
+    this.#shadows = shadows;
+  }
+
+  override applyPlan(plan: WorkloadPlan): void {
+    super.applyPlan(this.#shadows === 'AsPlanned' ? plan : changed(plan, this.#shadows));
+  }
+
+  override circuits(): CircuitView[] {
+    return super.circuits().filter((circuit) => this.#isTold(circuit));
+  }
+
+  override onCircuitChange(listener: (circuit: CircuitView) => void): void {
+    super.onCircuitChange((circuit) => {
+      if (this.#isTold(circuit)) listener(circuit);
+    });
+  }
+
+  #isTold({ stateKey }: CircuitView): boolean {
+    return this.#shadows === 'AsPlanned' || !isShadowKey(stateKey);
+  }
+}
+
+function changed(plan: WorkloadPlan, shadows: Shadows): WorkloadPlan {
+  const dependencies = plan.dependencies.map((dependency) => {
+    const { policies } = dependency;
+    const rows = policies.map(({ shadow, ...row }, index) => {
+      const other = policies[(index + 1) % policies.length] ?? row;
+      return shadows === 'Removed' ? row : { ...row, shadow: shadowOf(shadow, other) };
+    });
+    return { ...dependency, policies: rows };
+  });
+  return { ...plan, dependencies };
+}
+
+/** What is shadowed, and of the other blocks those of another row, as if somebody shadowed them here. */
+function shadowOf(shadow: ShadowPlan | undefined, row: PolicyPlan): ShadowPlan {
+  const blocks = SHADOW_BLOCKS.map((name) => {
+    const block: object | null = shadow?.[name] ?? row[name];
+    return [name, block && 'stateKey' in block ? { ...block, stateKey: shadowKey(String(block.stateKey)) } : block];
+  });
+  return Object.fromEntries(blocks) as ShadowPlan;
+}
