@@ -84,6 +84,9 @@ export function isForced(state: CircuitState): boolean {
 /** Unix time in milliseconds that a Date can hold: what goes into a status must be a time. */
 const unixMs = z.number().int().min(0).max(8_640_000_000_000_000);
 
+/** Of a report: outlier detection, health checks, and outlier detection in shadow of every dependency. */
+export const MAX_EXCLUSIONS = PLAN_LIMITS.dependencies * 3;
+
 /** Endpoints of a dependency that are told by name, of those that get no calls. */
 export const MAX_EXCLUDED_NAMES = 3;
 
@@ -131,7 +134,7 @@ export const circuitReport = z.object({
     { max: PLAN_LIMITS.dependencies * 4 },
   ),
   /** All endpoints of a sidecar that get no calls; absent: there are none. */
-  exclusions: boundedList(exclusion, { max: PLAN_LIMITS.dependencies * 2 }).optional(),
+  exclusions: boundedList(exclusion, { max: MAX_EXCLUSIONS }).optional(),
 });
 export type CircuitReport = z.infer<typeof circuitReport>;
 

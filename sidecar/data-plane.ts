@@ -67,7 +67,7 @@ export interface ChoiceView {
   enforced: boolean;
 }
 
-/** Endpoints of a dependency that get no calls by one state: what the operator is told. */
+/** Endpoints of a dependency that get no calls by one state, or would get none: what the operator is told. */
 export interface ExclusionView {
   dependency: string;
   /** Of the outlier detection or the health checks. */
@@ -140,7 +140,7 @@ export interface DataPlane {
   load(): LoadView;
   /** Called on every change of any circuit's state; not where a plan takes one away. */
   onCircuitChange(listener: (circuit: CircuitView) => void): void;
-  /** Where any endpoint gets no calls, and that is enforced. */
+  /** Where any endpoint gets no calls and that is enforced, or would get none by what is in shadow. */
   exclusions(): ExclusionView[];
   /** Called on every change of `exclusions`, some time later. */
   onExclusionChange(listener: () => void): void;

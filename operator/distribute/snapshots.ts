@@ -81,8 +81,8 @@ function circuitKeys({ policies }: DependencyPlan): ReadonlySet<string> {
 
 function exclusionKeys({ policies }: DependencyPlan): ReadonlySet<string> {
   return new Set(
-    policies.flatMap(({ outlierDetection, healthCheck }) =>
-      [outlierDetection, healthCheck].flatMap((block) => block?.stateKey ?? []),
+    policies.flatMap(({ outlierDetection, healthCheck, shadow }) =>
+      [outlierDetection, healthCheck, shadow?.outlierDetection].flatMap((block) => block?.stateKey ?? []),
     ),
   );
 }

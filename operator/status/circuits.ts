@@ -119,6 +119,7 @@ function withoutCircuits(status: unknown): unknown {
     shadowCircuits: undefined,
     openCircuits: undefined,
     excludedEndpoints: undefined,
+    shadowExcludedEndpoints: undefined,
     summary: undefined,
   };
 }

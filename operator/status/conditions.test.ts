@@ -262,6 +262,17 @@ describe('a ServiceDependency', () => {
     expect(sdep(base, { reports: allApplied }).excludedEndpoints).toBeUndefined();
   });
 
+  it('tells of endpoints that would be ejected in shadow apart from those that are', () => {
+    const exclusions = [excluded('outlierDetection:base'), excluded('shadow.outlierDetection:base', { sidecars: 1 })];
+    const made = sdep(base, { reports: reports({ 'shop/checkout': { applied: 12, of: 12 } }, [], exclusions) });
+    expect(made.summary).toBe(
+      '1/1 resolved · 12/12 sidecars · payments 2 of 5 endpoints Ejected in 3 of 12 · shadow: payments 2 of 5 endpoints would be Ejected in 1 of 12',
+    );
+    expect(made.excludedEndpoints).toMatchObject([{ rule: 'base', state: 'Ejected', sidecars: 3 }]);
+    expect(made.shadowExcludedEndpoints).toMatchObject([{ rule: 'base', state: 'Ejected', sidecars: 1 }]);
+    expect(sdep(base, { reports: allApplied }).shadowExcludedEndpoints).toBeUndefined();
+  });
+
   it('leaves out times that cannot be, and never says "3 of 2"', () => {
     const odd = { nextProbeUnixMs: 8.64e15, sinceUnixMs: 8.64e15, failingSinceUnixMs: 0, totalSidecars: 2, reason: '' };
     const made = sdep(base, {

@@ -14,7 +14,7 @@ import { compareText, keyOf } from '../compile/world-index.ts';
 import type { CircuitSummary } from '../distribute/acknowledgements.ts';
 import type { ExclusionSummary } from '../distribute/exclusions.ts';
 import { describeCircuits, type OpenCircuit, openCircuits } from './circuits.ts';
-import { describeExclusions, excludedEndpoints } from './exclusions.ts';
+import { describeExclusions, type ExcludedEndpoints, excludedEndpoints } from './exclusions.ts';
 
 /** The object as it stands: what was read of it, and the status it has now, unchecked. */
 export interface StatusSubject {
@@ -76,7 +76,8 @@ export function statusOf(
   const applied = sumApplied(scope.workloads, result, reports);
   const circuits = openCircuits(subject.kind, scope.dependencies, reports.circuits, now, false);
   const shadowCircuits = openCircuits(subject.kind, scope.dependencies, reports.circuits, now, true);
-  const excluded = excludedEndpoints(subject.kind, scope.dependencies, reports.exclusions, now);
+  const excluded = excludedEndpoints(subject.kind, scope.dependencies, reports.exclusions, now, false);
+  const shadowExcluded = excludedEndpoints(subject.kind, scope.dependencies, reports.exclusions, now, true);
   const verdicts = verdictsOf(subject, problems, scope, applied);
   const resolved = `${scope.resolved}/${scope.entries}`;
   const programmed = `${applied.appliedBy}/${applied.of}`;
@@ -89,7 +90,7 @@ export function statusOf(
       programmed,
       circuits: shownCircuits,
       excluded: describeExclusions(excluded),
-      shadow: describeShadow(subject, shadowCircuits),
+      shadow: describeShadow(subject, shadowCircuits, shadowExcluded),
     }),
     resolved,
     programmed,
@@ -99,6 +100,7 @@ export function statusOf(
     circuits: circuits.length === 0 ? undefined : circuits.slice(0, MAX_CIRCUITS),
     shadowCircuits: shadowCircuits.length === 0 ? undefined : shadowCircuits.slice(0, MAX_CIRCUITS),
     excludedEndpoints: excluded.length === 0 ? undefined : excluded.slice(0, MAX_EXCLUDED),
+    shadowExcludedEndpoints: shadowExcluded.length === 0 ? undefined : shadowExcluded.slice(0, MAX_EXCLUDED),
   };
 }
 
@@ -368,10 +370,15 @@ function summarise(
   return shorten(parts.join(' · '), MAX_SUMMARY);
 }
 
-/** "circuitBreaker, bulkhead; payments would be Open in 3 of 12": what a policy shadows, and which of the circuits would not be closed. */
-function describeShadow({ content }: StatusSubject, circuits: readonly OpenCircuit[]): string {
+/** "circuitBreaker, bulkhead; payments would be Open in 3 of 12": what a policy shadows, and which circuits and endpoints would be out. */
+function describeShadow(
+  { content }: StatusSubject,
+  circuits: readonly OpenCircuit[],
+  excluded: readonly ExcludedEndpoints[],
+): string {
   const blocks = 'model' in content && content.model.kind === 'ResiliencePolicy' ? shadowedIn(content.model.spec) : [];
-  return [blocks.join(', '), describeCircuits(circuits, ' would be')].filter((part) => part !== '').join('; ');
+  const wouldBe = [describeCircuits(circuits, ' would be'), describeExclusions(excluded, ' would be')];
+  return [blocks.join(', '), ...wouldBe].filter((part) => part !== '').join('; ');
 }
 
 function shadowedIn(spec: ResiliencePolicySpec): readonly string[] {

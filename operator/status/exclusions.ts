@@ -1,6 +1,6 @@
 // The endpoints that get no calls, as a status tells them: one entry for each dependency, rule and block, summed over sidecars.
 import type { ServiceDependencyStatus } from '../../crds/service-dependency.ts';
-import { blockOfKey } from '../../plan/policies/state-key.ts';
+import { blockOfKey, isShadowKey, withoutShadow } from '../../plan/policies/state-key.ts';
 import type { OwnKind } from '../compile/result.ts';
 import { compareText } from '../compile/world-index.ts';
 import type { ExclusionSummary } from '../distribute/exclusions.ts';
@@ -11,16 +11,18 @@ export type ExcludedEndpoints = NonNullable<ServiceDependencyStatus['excludedEnd
 /** By the block that takes them out. */
 const STATES = { outlierDetection: 'Ejected', healthCheck: 'Unhealthy' } as const;
 
-/** By dependency, rule and state. */
+/** By dependency, rule and state. `isShadow`: those that only would be out. */
 export function excludedEndpoints(
   kind: OwnKind,
   concerns: (dependencyId: string) => boolean,
   summaries: readonly ExclusionSummary[],
   now: string,
+  isShadow: boolean,
 ): ExcludedEndpoints[] {
   const nowUnixMs = Date.parse(now);
+  const concerned = summaries.filter((it) => isShadowKey(it.stateKey) === isShadow && concerns(it.dependencyId));
   const entries = (['outlierDetection', 'healthCheck'] as const).flatMap((block) => {
-    const own = summaries.filter((it) => blockOfKey(it.stateKey) === block && concerns(it.dependencyId));
+    const own = concerned.filter(({ stateKey }) => blockOfKey(withoutShadow(stateKey)) === block);
     const nameOf = names(kind, own);
     return own.map((it) => ({ ...nameOf(it), state: STATES[block], ...detailsOf(it, nowUnixMs) }));
   });
@@ -44,13 +46,13 @@ function detailsOf(
   };
 }
 
-/** "payments 2 of 5 endpoints Ejected in 3 of 12 (all used in 1)". */
-export function describeExclusions(excluded: readonly ExcludedEndpoints[]): string {
+/** "payments 2 of 5 endpoints Ejected in 3 of 12 (all used in 1)"; `verb`: what stands before the state. */
+export function describeExclusions(excluded: readonly ExcludedEndpoints[], verb: '' | ' would be' = ''): string {
   return excluded
     .map(({ dependency, rule, state, endpoints, totalEndpoints, sidecars, totalSidecars, panickingSidecars }) => {
       const whose = `${entryOf(dependency)}${rule === 'base' ? '' : ` (${rule})`}`;
       const panic = panickingSidecars === undefined ? '' : ` (all used in ${panickingSidecars})`;
-      return `${whose} ${endpoints} of ${totalEndpoints} endpoints ${state} in ${sidecars} of ${totalSidecars}${panic}`;
+      return `${whose} ${endpoints} of ${totalEndpoints} endpoints${verb} ${state} in ${sidecars} of ${totalSidecars}${panic}`;
     })
     .join(', ');
 }

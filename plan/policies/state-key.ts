@@ -13,6 +13,11 @@ export function blockOfKey(key: string): string {
   return end < 0 ? key : key.slice(0, end);
 }
 
+/** "shadow.circuitBreaker:base" → "circuitBreaker:base"; of a block that is enforced: itself. */
+export function withoutShadow(key: string): string {
+  return isShadowKey(key) ? key.slice(SHADOW.length) : key;
+}
+
 export function isShadowKey(key: string): boolean {
   return key.startsWith(SHADOW);
 }

@@ -46,14 +46,15 @@ export class ExclusionReports {
     for (const dependency of this.#dependencies.values()) {
       if (!dependency.enforced) continue;
       const { policies } = dependency;
-      for (const [key, detection] of policies.detections.entries()) {
+      const choices = [...policies.allChoices(), ...policies.shadows.ejectingChoices];
+      for (const [key, detection] of [...policies.detections.entries(), ...policies.shadows.detections.entries()]) {
         if (detection.ejected.size === 0) continue;
         const ejected = Array.from(detection.ejected, ({ name, reason, ejectedAtMs }) => ({
           name,
           reason,
           sinceMs: ejectedAtMs,
         }));
-        const panicking = policies.allChoices().some((choice) => choice.detection === detection && choice.panicking);
+        const panicking = choices.some((choice) => choice.detection === detection && choice.panicking);
         all.push(exclusionOf(dependency, key, ejected, panicking));
       }
       for (const health of policies.healthChecks.values()) {

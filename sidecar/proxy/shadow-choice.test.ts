@@ -102,6 +102,16 @@ describe('outlier detection in shadow', () => {
     ]);
   });
 
+  it('tells the operator who would be out, apart from who is', async () => {
+    const servers = [await server(), await server(UNAVAILABLE)];
+    const started = await bench(servers, { outlierDetection: OUTLIER });
+    await callTimes(started, 8);
+    const names = [{ endpoint: `127.0.0.1:${servers[1]?.port}`, reason: expect.stringContaining('3 consecutive') }];
+    expect(started.plane.exclusions()).toMatchObject([
+      { stateKey: 'shadow.outlierDetection:base', endpoints: 1, totalEndpoints: 2, panicking: false, names },
+    ]);
+  });
+
   it('says where the share would have been used up, and where too few would be left', async () => {
     const servers = [await server(UNAVAILABLE), await server(UNAVAILABLE)];
     const withheld = await bench(servers, { outlierDetection: OUTLIER });

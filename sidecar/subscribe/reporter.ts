@@ -1,6 +1,6 @@
 // Sends to the operator what the sidecar has to tell: what was applied, and which circuits are not closed, and which endpoints get no calls.
 import { PLAN_LIMITS } from '../../plan/plan.ts';
-import { type AcknowledgementReport, type CircuitReport, PATHS } from '../../plan/wire.ts';
+import { type AcknowledgementReport, type CircuitReport, MAX_EXCLUSIONS, PATHS } from '../../plan/wire.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/log.ts';
 import type { Random } from '../../runtime/random.ts';
@@ -126,7 +126,7 @@ export class Reporter {
   }
 
   #circuitReport(): CircuitReport {
-    const exclusions = this.#options.exclusions().slice(0, PLAN_LIMITS.dependencies * 2);
+    const exclusions = this.#options.exclusions().slice(0, MAX_EXCLUSIONS);
     const open = this.#options.circuits().filter(({ state, enforced }) => state !== 'Closed' && enforced);
     return {
       circuits: open.slice(0, PLAN_LIMITS.dependencies * 4).map((circuit) => ({

@@ -1,10 +1,10 @@
 // The data path of a simulated sidecar. Two runs of one seed that differ in nothing but the shadows of policies must not differ in what
 // happens to any request: for that the one is given the same plans without their shadows, the other one with as many of them as there can be,
-// and from neither does anybody hear of circuits in shadow, for what is told to the operator takes its time and its chance.
+// and from neither does anybody hear of circuits and endpoints in shadow, for what is told to the operator takes its time and its chance.
 import type { PolicyPlan, ShadowPlan, WorkloadPlan } from '../../plan/plan.ts';
 import { SHADOW_BLOCKS } from '../../plan/policies/blocks.ts';
 import { isShadowKey, shadowKey } from '../../plan/policies/state-key.ts';
-import type { CircuitView } from '../../sidecar/data-plane.ts';
+import type { CircuitView, ExclusionView } from '../../sidecar/data-plane.ts';
 import { type DataPlaneOptions, ProxyDataPlane } from '../../sidecar/proxy/data-plane.ts';
 
 /** AsPlanned: as in production. */
@@ -32,7 +32,22 @@ export class SimulatedDataPlane extends ProxyDataPlane {
     });
   }
 
-  #isTold({ stateKey }: CircuitView): boolean {
+  override exclusions(): ExclusionView[] {
+    return super.exclusions().filter((exclusion) => this.#isTold(exclusion));
+  }
+
+  override onExclusionChange(listener: () => void): void {
+    let told = '[]';
+    super.onExclusionChange(() => {
+      // Without the wall clock, whose steps are no change.
+      const now = JSON.stringify(this.exclusions().map((exclusion) => ({ ...exclusion, sinceUnixMs: 0 })));
+      if (this.#shadows !== 'AsPlanned' && now === told) return;
+      told = now;
+      listener();
+    });
+  }
+
+  #isTold({ stateKey }: { stateKey: string }): boolean {
     return this.#shadows === 'AsPlanned' || !isShadowKey(stateKey);
   }
 }
