@@ -10,6 +10,7 @@ import { loadBalancingSubject } from './contract/load-balancing.ts';
 import { outlierSubject } from './contract/outlier-detection.ts';
 import { rateLimitSubject } from './contract/rate-limit.ts';
 import { budgetSubject } from './contract/retry-budget.ts';
+import { shadowSubject } from './contract/shadow.ts';
 import { wheelSubject } from './contract/timer-wheel.ts';
 
 const BALANCING = ['PeakEwma', 'LeastRequest', 'RoundRobin', 'ConsistentHash'].flatMap((algorithm) => [
@@ -29,6 +30,7 @@ const POLICIES = [
   policy('load balancing', ['nobody', 'panicking', ...BALANCING], loadBalancingSubject),
   policy('last good answers', ['kept', 'given up', 'full', 'too large'], lastGoodSubject),
   policy('retry budget', ['granted', 'refused'], budgetSubject),
+  policy('shadows of a route', ['free', 'held', 'queueing', 'open', 'probing'], shadowSubject),
   policy('timer wheel', ['empty', 'armed'], wheelSubject),
 ];
 

@@ -14,6 +14,7 @@ import type { PolicyPlan, WorkloadPlan } from '../../plan/plan.ts';
 import { SHADOW_BLOCKS, type ShadowBlock } from '../../plan/policies/blocks.ts';
 import type { FallbackPlan } from '../../plan/policies/fallback.ts';
 import type { LoadBalancingPlan } from '../../plan/policies/load-balancing.ts';
+import type { OutlierDetectionPlan } from '../../plan/policies/outlier-detection.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import type { Holdings } from './data-plane.ts';
 import { type Bench, BREAKER, dependencyPlan, NO_POLICY, RETRIES, startBench, workloadPlan } from './fixtures.ts';
@@ -91,6 +92,18 @@ const BALANCING: LoadBalancingPlan = {
   slowStart: { windowMs: 10_000 },
   zoneAware: 'Hints',
 };
+const OUTLIER: OutlierDetectionPlan = {
+  stateKey: 'outlierDetection:base',
+  failureOn: ['ConnectFailure', 'Reset', 'AttemptTimeout', 'ServerError'],
+  consecutiveFailures: 1,
+  consecutiveLocalOriginFailures: 1,
+  successRate: null,
+  intervalMs: 10_000,
+  maxEjectionPercent: 100,
+  ejectForMs: 30_000,
+  maxEjectForMs: 30_000,
+  panicThresholdPercent: 0,
+};
 const NO_SHADOW = Object.fromEntries(SHADOW_BLOCKS.map((block) => [block, null])) as Record<ShadowBlock, null>;
 
 export const POLICIES: readonly Row[] = [
@@ -120,18 +133,7 @@ export const POLICIES: readonly Row[] = [
     name: 'outlierDetection',
     policy: {
       timeouts: TIMEOUTS,
-      outlierDetection: {
-        stateKey: 'outlierDetection:base',
-        failureOn: ['ConnectFailure', 'Reset', 'AttemptTimeout', 'ServerError'],
-        consecutiveFailures: 1,
-        consecutiveLocalOriginFailures: 1,
-        successRate: null,
-        intervalMs: 10_000,
-        maxEjectionPercent: 100,
-        ejectForMs: 30_000,
-        maxEjectForMs: 30_000,
-        panicThresholdPercent: 0,
-      },
+      outlierDetection: OUTLIER,
     },
   },
   {
@@ -245,6 +247,11 @@ export const POLICIES: readonly Row[] = [
         retries: { ...RETRIES, stateKey: 'shadow.retries:base' },
         circuitBreaker: COUNTING_IN_SHADOW,
         bulkhead: { ...BULKHEAD, stateKey: 'shadow.bulkhead:base' },
+        outlierDetection: { ...OUTLIER, stateKey: 'shadow.outlierDetection:base' },
+        rateLimit: { stateKey: 'shadow.rateLimit:base', requestsPerSecond: 10, burst: 4, perHeader: null },
+        fallback: { ...FALLBACK, stateKey: 'shadow.fallback:base', lastGood: LAST_GOOD },
+        faultInjection: { delay: { fixedMs: 60_000, percent: 50 }, abort: { statusCode: 503, percent: 10 } },
+        loadBalancing: { ...BALANCING, stateKey: 'shadow.loadBalancing:base' },
       },
     },
   },

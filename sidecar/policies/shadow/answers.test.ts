@@ -158,6 +158,7 @@ describe('a shadowed fallback', () => {
       maxAttempts: 2,
       retryOn: ['ServerError' as const],
       retryOnStatusCodes: [],
+      retryOnGrpcStatusCodes: [],
       maxRetryAfterMs: 0,
       methods: 'Idempotent' as const,
       backoffInitialMs: 1,
