@@ -238,7 +238,7 @@ describe('deadlines of gRPC', () => {
   });
 
   it('of a policy hold until the answer begins; from then on only silence ends the stream', async () => {
-    const timeouts = { ...TIMEOUTS, requestMs: 80, attemptMs: 60, idleMs: 250 };
+    const timeouts = { ...TIMEOUTS, requestMs: 800, attemptMs: 600, idleMs: 2_000 };
     const { client, bench } = await between(
       (stream, _fields, nth) => {
         if (nth === 0) return;
@@ -246,7 +246,7 @@ describe('deadlines of gRPC', () => {
         let sent = 0;
         const send = (): void => {
           stream.write(MESSAGE);
-          if (++sent < 6) setTimeout(send, 40);
+          if (++sent < 6) setTimeout(send, 180);
         };
         send();
       },
@@ -311,13 +311,13 @@ describe('a stream of gRPC in both directions', () => {
         stream.on('data', (chunk: Buffer) => stream.write(chunk));
         stream.on('end', () => stream.end());
       },
-      { retries: ALL, timeouts: { ...TIMEOUTS, requestMs: 100, idleMs: 200 } },
+      { retries: ALL, timeouts: { ...TIMEOUTS, requestMs: 600, idleMs: 3_000 } },
     );
     const stream = client.request('/shop.Orders/Chat', GRPC);
     const got = answerOf(stream);
     for (let i = 0; i < 8; i++) {
       stream.write(Buffer.alloc(20_000));
-      await new Promise((resolve) => setTimeout(resolve, 40));
+      await new Promise((resolve) => setTimeout(resolve, 100));
     }
     expect(bench.plane.held().replayBytes).toBe(0);
     stream.end();

@@ -323,7 +323,7 @@ describe('what goes wrong', () => {
 
   it('a connection that has gone silent takes no more requests, once one of them was given up', async () => {
     const server = await dependency(answer);
-    const timeouts = { requestMs: 0, attemptMs: 60, connectMs: 500, idleMs: 0, opaqueIdleMs: 0 };
+    const timeouts = { requestMs: 0, attemptMs: 1_000, connectMs: 2_000, idleMs: 0, opaqueIdleMs: 0 };
     const bench = await startBench(dependencyPlan({ timeouts }), server.endpoint);
     const client = caller(bench.port);
     expect((await client.call('/')).status).toBe(200);
