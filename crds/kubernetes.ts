@@ -248,7 +248,7 @@ export const commonStatus = {
     excludedEndpoints.meta({ description: 'Endpoints of one dependency that would get no calls in some sidecars.' }),
     {
       description:
-        'Endpoints that would be ejected by outlierDetection with mode: Shadow, in the same form. They are used all the same. Written at the pace of circuits.',
+        'Endpoints that would be ejected by outlierDetection, or be unhealthy by healthCheck, with mode: Shadow, in the same form. They are used all the same. Written at the pace of circuits.',
       keys: ['dependency', 'rule', 'state'],
       max: 64,
     },

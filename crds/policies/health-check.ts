@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { formatDuration, MINUTE, SECOND } from '../duration.ts';
 import { DOC_DEFAULT, DOC_TYPE, duration, integer, setList } from '../fields.ts';
 import { formRule, withRules } from '../rules.ts';
-import { mode } from './mode.ts';
+import { modeWithShadow } from './mode.ts';
 
 /** Durations in milliseconds. `port` defaults to that of the endpoint, `host` to the name of the dependency. */
 export const healthCheckDefaults = {
@@ -19,7 +19,7 @@ const defaults = healthCheckDefaults;
 export const healthCheck = withRules(
   z
     .object({
-      mode,
+      mode: modeWithShadow,
       path: withRules(
         z
           .string()

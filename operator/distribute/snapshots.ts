@@ -82,7 +82,9 @@ function circuitKeys({ policies }: DependencyPlan): ReadonlySet<string> {
 function exclusionKeys({ policies }: DependencyPlan): ReadonlySet<string> {
   return new Set(
     policies.flatMap(({ outlierDetection, healthCheck, shadow }) =>
-      [outlierDetection, healthCheck, shadow?.outlierDetection].flatMap((block) => block?.stateKey ?? []),
+      [outlierDetection, healthCheck, shadow?.outlierDetection, shadow?.healthCheck].flatMap(
+        (block) => block?.stateKey ?? [],
+      ),
     ),
   );
 }

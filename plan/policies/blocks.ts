@@ -40,6 +40,7 @@ export const shadowPlans = {
   fallback: blockPlans.fallback,
   faultInjection: blockPlans.faultInjection,
   loadBalancing: blockPlans.loadBalancing,
+  healthCheck: blockPlans.healthCheck,
 };
 export type ShadowBlock = keyof typeof shadowPlans;
 export const SHADOW_BLOCKS = Object.keys(shadowPlans) as readonly ShadowBlock[];

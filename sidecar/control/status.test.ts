@@ -97,7 +97,7 @@ it('tells of circuits in shadow apart from those that act', () => {
   ]);
 });
 
-it('tells of ejections in shadow apart from those that act', () => {
+it('tells of ejections and health checks in shadow apart from those that act', () => {
   const shadow = {
     dependency: 'shop/checkout/payments',
     choice: 'shadow.outlierDetection:base default',
@@ -106,12 +106,13 @@ it('tells of ejections in shadow apart from those that act', () => {
     maxEjected: 1,
     panicking: false,
     ejected: [{ endpoint: '10.0.0.1:80', reason: '5 failures', sinceUnixMs: 1_000, untilUnixMs: 31_000, times: 1 }],
-    unhealthy: [],
+    unhealthy: [{ endpoint: '10.0.0.2:80', problem: 'the answer had status 503', sinceUnixMs: 3_000 }],
     enforced: true,
   };
-  expect(statusLines({ ...facts, choices: [shadow] }, 5_000).slice(-2)).toEqual([
-    'shadow:    1 endpoints would be ejected',
-    '  shop/checkout/payments (shadow.outlierDetection:base default): 10.0.0.1:80 for 4 s: 5 failures',
+  expect(statusLines({ ...facts, choices: [shadow] }, 5_000).slice(-3)).toEqual([
+    'shadow:    1 endpoints would be ejected, 1 unhealthy',
+    '  shop/checkout/payments (shadow.outlierDetection:base default): 10.0.0.1:80 ejected for 4 s: 5 failures',
+    '  shop/checkout/payments (shadow.outlierDetection:base default): 10.0.0.2:80 unhealthy for 2 s: the answer had status 503',
   ]);
 });
 

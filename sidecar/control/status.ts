@@ -66,17 +66,20 @@ function choiceLines(choices: readonly ChoiceView[], nowUnixMs: number): string[
   return lines;
 }
 
-/** Nothing where no ejection is shadowed. */
+/** Nothing where neither ejection nor health checks are shadowed. */
 function shadowChoiceLines(choices: readonly ChoiceView[], nowUnixMs: number): string[] {
   if (choices.length === 0) return [];
   const ejections = choices.reduce((sum, { ejected }) => sum + ejected.length, 0);
-  const ejected = choices.flatMap(({ dependency, choice, ejected: out }) =>
-    out.map(
-      ({ endpoint, reason, sinceUnixMs }) =>
-        `  ${dependency} (${choice}): ${endpoint} for ${seconds(nowUnixMs - sinceUnixMs)} s: ${reason}`,
-    ),
-  );
-  return [`shadow:    ${ejections} endpoints would be ejected`, ...ejected];
+  const failing = choices.reduce((sum, { unhealthy }) => sum + unhealthy.length, 0);
+  const lines = [`shadow:    ${ejections} endpoints would be ejected, ${failing} unhealthy`];
+  for (const { dependency, choice, ejected, unhealthy } of choices) {
+    const whose = `  ${dependency} (${choice}):`;
+    for (const { endpoint, reason, sinceUnixMs } of ejected)
+      lines.push(`${whose} ${endpoint} ejected for ${seconds(nowUnixMs - sinceUnixMs)} s: ${reason}`);
+    for (const { endpoint, problem, sinceUnixMs } of unhealthy)
+      lines.push(`${whose} ${endpoint} unhealthy for ${seconds(nowUnixMs - sinceUnixMs)} s: ${problem}`);
+  }
+  return lines;
 }
 
 /** Nothing where all limits are fixed. */

@@ -206,6 +206,18 @@ export const SIDECAR_METRICS = {
     help: 'Endpoints that would be ejected by outlierDetection with mode: Shadow. They are used all the same.',
     labels: ['dependency', 'detection'],
   },
+  shadowHealthChecks: {
+    name: 'breakwater_shadow_health_checks_total',
+    type: 'counter',
+    help: 'As breakwater_health_checks_total, of healthCheck with mode: Shadow, whose checks are made.',
+    labels: ['dependency', 'check', 'result'],
+  },
+  shadowUnhealthyEndpoints: {
+    name: 'breakwater_shadow_unhealthy_endpoints',
+    type: 'gauge',
+    help: 'Endpoints that are unhealthy by healthCheck with mode: Shadow. They are used all the same.',
+    labels: ['dependency', 'check'],
+  },
   shadowCircuitState: {
     name: 'breakwater_shadow_circuit_state',
     type: 'gauge',

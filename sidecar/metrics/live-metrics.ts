@@ -29,13 +29,20 @@ export interface LiveDetection {
   ejected: number;
 }
 
+export interface LiveHealthChecks {
+  dependency: string;
+  check: string;
+  unhealthy: number;
+}
+
 export interface LiveMetrics {
   circuits(): Iterable<LiveCircuit>;
   shadowCircuits(): Iterable<LiveCircuit>;
   shadowBulkheads(): Iterable<LiveBulkhead>;
   detections(): Iterable<LiveDetection>;
   shadowDetections(): Iterable<LiveDetection>;
-  healthChecks(): Iterable<{ dependency: string; check: string; unhealthy: number }>;
+  healthChecks(): Iterable<LiveHealthChecks>;
+  shadowHealthChecks(): Iterable<LiveHealthChecks>;
   choices(): Iterable<{ dependency: string; choice: string; pickable: number; panicking: boolean }>;
   bulkheads(): Iterable<BulkheadSample>;
   rateLimits(): Iterable<{ dependency: string; rateLimit: string; values: number; sharedUses: number }>;
@@ -83,10 +90,8 @@ export function liveSeries(source: () => LiveMetrics | null): SampledSeries[] {
   const shadowed = (live: LiveMetrics) => live.shadowBulkheads();
   const ejected = (read: (live: LiveMetrics) => Iterable<LiveDetection>) =>
     each(read, ({ dependency, detection, ejected: value }) => [{ labels: { dependency, detection }, value }]);
-  const unhealthy = each(
-    (live) => live.healthChecks(),
-    ({ dependency, check, unhealthy: value }) => [{ labels: { dependency, check }, value }],
-  );
+  const unhealthy = (read: (live: LiveMetrics) => Iterable<LiveHealthChecks>) =>
+    each(read, ({ dependency, check, unhealthy: value }) => [{ labels: { dependency, check }, value }]);
   const panic = each(
     (live) => live.choices(),
     ({ dependency, choice, panicking }) => [{ labels: { dependency, choice }, value: panicking ? 1 : 0 }],
@@ -114,7 +119,11 @@ export function liveSeries(source: () => LiveMetrics | null): SampledSeries[] {
     { definition: SIDECAR_METRICS.ejectedEndpoints, sample: ejected((live) => live.detections()) },
     { definition: SIDECAR_METRICS.shadowEjectedEndpoints, sample: ejected((live) => live.shadowDetections()) },
     { definition: SIDECAR_METRICS.pickable, sample: pickable },
-    { definition: SIDECAR_METRICS.unhealthyEndpoints, sample: unhealthy },
+    { definition: SIDECAR_METRICS.unhealthyEndpoints, sample: unhealthy((live) => live.healthChecks()) },
+    {
+      definition: SIDECAR_METRICS.shadowUnhealthyEndpoints,
+      sample: unhealthy((live) => live.shadowHealthChecks()),
+    },
     { definition: SIDECAR_METRICS.panic, sample: panic },
     { definition: SIDECAR_METRICS.bulkheadLimit, sample: bulkheads(enforced, ({ limit }) => limit) },
     { definition: SIDECAR_METRICS.bulkheadLatency, sample: latencies },

@@ -1,6 +1,8 @@
 // The metrics of a sidecar: what requests count in the slots of their route, what is rarer and counted here by its labels, and what is
 // read from live objects. Label sets of requests are resolved when a plan arrives, and text is made only at a scrape.
+
 import { type Gauge, Registry } from 'prom-client';
+import { isShadowKey } from '../../plan/policies/state-key.ts';
 import { SHED_REASONS } from '../policies/load-shedder.ts';
 import { OUTLIER_CAUSES, type OutlierCause } from '../policies/outlier-detection.ts';
 import { SIDECAR_METRICS } from './definitions.ts';
@@ -17,6 +19,7 @@ const COUNTERS = [
   'circuitResets',
   'shadowCircuitTransitions',
   'healthChecks',
+  'shadowHealthChecks',
   'shadowEjections',
   'shadowEjectionsWithheld',
   'connects',
@@ -97,12 +100,14 @@ export class SidecarMetrics {
     }
   }
 
+  /** `check`: its key; those in shadow have metrics of their own. */
   countHealthCheck(dependency: string, check: string, result: 'passed' | 'failed'): void {
-    this.#count('healthChecks', { dependency, check, result }, 1);
+    this.#count(isShadowKey(check) ? 'shadowHealthChecks' : 'healthChecks', { dependency, check, result }, 1);
   }
 
   addHealthCheck(dependency: string, check: string): void {
-    for (const result of ['passed', 'failed']) this.#count('healthChecks', { dependency, check, result }, 0);
+    const series = isShadowKey(check) ? 'shadowHealthChecks' : 'healthChecks';
+    for (const result of ['passed', 'failed']) this.#count(series, { dependency, check, result }, 0);
   }
 
   addChoice(dependency: string, choice: string): void {

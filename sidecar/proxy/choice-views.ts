@@ -3,20 +3,32 @@ import type { Clock } from '../../runtime/clock.ts';
 import type { ChoiceView, EjectionView } from '../data-plane.ts';
 import type { OutlierDetection } from '../policies/outlier-detection.ts';
 import type { DependencyRuntime } from './dependency.ts';
-import type { EndpointChoice } from './endpoint-choice.ts';
+import type { EndpointChoice, HealthEntry } from './endpoint-choice.ts';
+
+/** A choice, and what of that which narrows it is told. */
+interface NarrowedChoice {
+  choice: EndpointChoice;
+  detection: OutlierDetection | null;
+  health: HealthEntry | null;
+}
 
 export function choiceViews(dependencies: Iterable<DependencyRuntime>, clock: Clock): ChoiceView[] {
   const views: ChoiceView[] = [];
   for (const dependency of dependencies) {
     const { choices, shadows } = dependency.policies;
-    for (const choice of [...choices.values(), ...shadows.ejectingChoices])
-      if (choice.detection !== null || choice.health !== null) views.push(viewOf(dependency, choice, clock));
+    for (const choice of choices.values())
+      if (choice.detection !== null || choice.health !== null)
+        views.push(viewOf(dependency, { choice, detection: choice.detection, health: choice.health }, clock));
+    for (const narrowed of shadows.narrowedChoices) views.push(viewOf(dependency, narrowed, clock));
   }
   return views;
 }
 
-function viewOf({ plan, endpoints, enforced }: DependencyRuntime, choice: EndpointChoice, clock: Clock): ChoiceView {
-  const { detection, health } = choice;
+function viewOf(
+  { plan, endpoints, enforced }: DependencyRuntime,
+  { choice, detection, health }: NarrowedChoice,
+  clock: Clock,
+): ChoiceView {
   const startedUnixMs = clock.unixMs() - clock.monotonicMs();
   return {
     dependency: plan.id,

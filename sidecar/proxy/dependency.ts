@@ -117,7 +117,7 @@ export class DependencyRuntime {
     this.placeEndpoints();
     const { metrics } = this.#environment;
     for (const [detection] of this.policies.detections.entries()) metrics.addDetection(this.label, detection);
-    for (const [check] of this.policies.healthChecks.entries()) metrics.addHealthCheck(this.label, check);
+    for (const { key } of this.policies.allHealthChecks()) metrics.addHealthCheck(this.label, key);
     for (const [detection] of this.policies.shadows.detections.entries())
       metrics.addShadowDetection(this.label, detection);
     for (const { key } of this.policies.choices.values()) metrics.addChoice(this.label, key);

@@ -5,7 +5,7 @@ import type { HealthCheckPlan } from '../../plan/policies/health-check.ts';
 import type { Random } from '../../runtime/random.ts';
 import type { Exclusion } from '../balance/candidates.ts';
 import { LoadBalancer, type LoadBalancing } from '../balance/load-balancer.ts';
-import type { HealthChecks } from '../policies/health-check.ts';
+import { HealthChecks } from '../policies/health-check.ts';
 import type { OutlierDetection } from '../policies/outlier-detection.ts';
 import type { UpstreamEndpoint } from './upstream.ts';
 
@@ -17,6 +17,21 @@ export interface HealthEntry {
   readonly key: string;
   plan: HealthCheckPlan;
   readonly checks: HealthChecks;
+}
+
+/** What to do with the plans of a table of health checks. `onTurn`: an endpoint has become healthy or unhealthy. */
+export function healthStates(random: Random, nowMs: () => number, onTurn: (entry: HealthEntry) => void) {
+  return {
+    create(plan: HealthCheckPlan): HealthEntry {
+      const entry: HealthEntry = { key: plan.stateKey, plan, checks: new HealthChecks(plan, random) };
+      entry.checks.listener = () => onTurn(entry);
+      return entry;
+    },
+    update(entry: HealthEntry, plan: HealthCheckPlan): void {
+      entry.plan = plan;
+      entry.checks.update(plan, nowMs());
+    },
+  };
 }
 
 /** What a choice is made of, as one plan for the table of choices. */

@@ -1,5 +1,6 @@
 // Which endpoints get no calls, for whoever asks, and for whoever wants to hear that it is another than before. Looked at with the sweep of
 // the data path: what comes and goes between two looks is no news to anybody further away.
+import { isShadowKey } from '../../plan/policies/state-key.ts';
 import { MAX_EXCLUDED_NAMES } from '../../plan/wire.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { ExclusionView } from '../data-plane.ts';
@@ -46,7 +47,9 @@ export class ExclusionReports {
     for (const dependency of this.#dependencies.values()) {
       if (!dependency.enforced) continue;
       const { policies } = dependency;
-      const choices = [...policies.allChoices(), ...policies.shadows.ejectingChoices];
+      const shadowed = policies.shadows.narrowedChoices.map(({ choice }) => choice);
+      // A choice in shadow goes by what is enforced beside it too, which is not told of it.
+      const choicesOf = (key: string) => (isShadowKey(key) ? shadowed : policies.allChoices());
       for (const [key, detection] of [...policies.detections.entries(), ...policies.shadows.detections.entries()]) {
         if (detection.ejected.size === 0) continue;
         const ejected = Array.from(detection.ejected, ({ name, reason, ejectedAtMs }) => ({
@@ -54,17 +57,17 @@ export class ExclusionReports {
           reason,
           sinceMs: ejectedAtMs,
         }));
-        const panicking = choices.some((choice) => choice.detection === detection && choice.panicking);
+        const panicking = choicesOf(key).some((choice) => choice.detection === detection && choice.panicking);
         all.push(exclusionOf(dependency, key, ejected, panicking));
       }
-      for (const health of policies.healthChecks.values()) {
+      for (const health of policies.allHealthChecks()) {
         const unhealthy = health.checks.unhealthy.map(({ name, problem: reason, sinceMs }) => ({
           name,
           reason,
           sinceMs,
         }));
         if (unhealthy.length === 0) continue;
-        const panicking = policies.allChoices().some((choice) => choice.health === health && choice.panicking);
+        const panicking = choicesOf(health.key).some((choice) => choice.health === health && choice.panicking);
         all.push(exclusionOf(dependency, health.key, unhealthy, panicking));
       }
     }

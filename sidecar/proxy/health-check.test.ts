@@ -2,8 +2,11 @@
 import type { Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import type { DependencyPlan, PolicyPlan } from '../../plan/plan.ts';
+import { NO_BLOCKS } from '../../plan/policies/blocks.ts';
 import type { HealthCheckPlan } from '../../plan/policies/health-check.ts';
+import type { LoadBalancingPlan } from '../../plan/policies/load-balancing.ts';
 import { silentLogger } from '../../runtime/log.ts';
+import { shadowDecisions } from './calls.ts';
 import {
   answering,
   type Bench,
@@ -312,5 +315,59 @@ describe('health checks', () => {
     ]);
     started.setEndpoints(...servers.slice(1).map(({ endpoint }) => endpoint));
     expect(started.plane.choices()).toMatchObject([{ pickable: 3, panicking: false, unhealthy: [] }]);
+  });
+});
+
+describe('health checks in shadow', () => {
+  const SHADOW = { ...CHECK, stateKey: 'shadow.healthCheck:base' };
+  const shadow = (healthCheck: HealthCheckPlan) => ({ timeouts: null, ...NO_BLOCKS, healthCheck });
+
+  it('ask, leave nobody out, and count who would not have been called', async () => {
+    const servers = [await server(), await server(true), await server()];
+    const loadBalancing: LoadBalancingPlan = {
+      stateKey: 'loadBalancing:base',
+      algorithm: 'RoundRobin',
+      consistentHash: null,
+      slowStart: null,
+      zoneAware: 'Hints',
+    };
+    const started = await bench({ loadBalancing, shadow: shadow(SHADOW) }, servers);
+    const labels = { dependency: 'payments', check: 'shadow.healthCheck:base' };
+    await expect.poll(() => started.metric('breakwater_shadow_unhealthy_endpoints', labels), soon).toBe(1);
+    expect(await calls(started.port, 30)).toBe(30);
+    expect(servers.map(({ requests }) => requests)).toEqual([10, 10, 10]);
+    expect(await shadowDecisions(started)).toEqual({ 'healthCheck unhealthy-endpoint': 10 });
+    expect(
+      await started.metric('breakwater_shadow_health_checks_total', { ...labels, result: 'failed' }),
+    ).toBeGreaterThan(1);
+    expect(await started.metric('breakwater_health_checks_total')).toBe(0);
+    expect(await started.metric('breakwater_unhealthy_endpoints')).toBe(0);
+    expect(started.plane.choices()).toMatchObject([
+      { choice: 'shadow.healthCheck:base loadBalancing:base', pickable: 2, unhealthy: [{}] },
+    ]);
+    expect(started.plane.exclusions()).toMatchObject([
+      { stateKey: 'shadow.healthCheck:base', endpoints: 1, totalEndpoints: 3, panicking: false },
+    ]);
+  });
+
+  it('count nobody where all would be used', async () => {
+    const servers = [await server(true), await server(true)];
+    const started = await bench({ shadow: shadow(SHADOW) }, servers);
+    await expect.poll(() => started.metric('breakwater_shadow_unhealthy_endpoints'), soon).toBe(2);
+    await calls(started.port, 10);
+    expect(await shadowDecisions(started)).toEqual({});
+  });
+
+  it('over enforced ones have results of their own, and end with the plan', async () => {
+    const servers = [await server(), await server(true), await server()];
+    const strict = { ...SHADOW, expectedStatuses: [204] };
+    const started = await bench({ healthCheck: CHECK, shadow: shadow(strict) }, servers);
+    await expect.poll(() => started.metric('breakwater_shadow_unhealthy_endpoints'), soon).toBe(3);
+    await expect.poll(() => started.metric('breakwater_unhealthy_endpoints'), soon).toBe(1);
+    await calls(started.port, 20);
+    expect(servers[1]?.requests).toBe(0);
+    started.plane.applyPlan(workloadPlan(dependencyPlan({})));
+    await expect.poll(() => started.plane.held(), soon).toMatchObject({ healthChecks: 0, timers: 0 });
+    expect(await started.metric('breakwater_shadow_unhealthy_endpoints')).toBe(0);
   });
 });

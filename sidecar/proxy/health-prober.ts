@@ -5,6 +5,7 @@
 //
 // Not asked: while a kill switch is thrown, while the endpoints come from disk or cannot be trusted (their addresses may be strangers' by
 // now), and where the sidecar does not choose the endpoint, since the result would change nothing.
+import { isShadowKey } from '../../plan/policies/state-key.ts';
 import { RequestHead } from '../http1/request-head.ts';
 import type { ResponseHead } from '../http1/response-head.ts';
 import type { CheckedEndpoint } from '../policies/health-check.ts';
@@ -55,7 +56,7 @@ export class HealthProber {
     for (const probe of this.#underway) if (!isWanted(probe.check)) probe.giveUp();
     for (const dependency of dependencies) {
       if (!isAsked(dependency)) continue;
-      for (const health of dependency.policies.healthChecks.values()) {
+      for (const health of dependency.policies.allHealthChecks()) {
         const due: CheckedEndpoint[] = [];
         health.checks.takeDue(nowMs, due);
         for (const checked of due) this.#queue.push({ dependency, health, checked });
@@ -95,9 +96,7 @@ function isAsked({ plan, enforced, endpoints }: DependencyRuntime): boolean {
 }
 
 function isWanted({ dependency, health, checked }: Check): boolean {
-  return (
-    isAsked(dependency) && health.checks.has(checked) && dependency.policies.healthChecks.get(health.key) === health
-  );
+  return isAsked(dependency) && health.checks.has(checked) && dependency.policies.hasHealthChecks(health);
 }
 
 /** Null: the endpoint is gone. */
@@ -189,7 +188,11 @@ class Probe implements ResponseReceiver, OutgoingRequest, TimerNode {
     const { dependency, health, checked } = this.check;
     const facts = { dependency: dependency.plan.id, check: health.key, endpoint: checked.name };
     const { log } = this.#context;
-    if (checked.healthy) log.info(facts, 'the endpoint passes its health checks again');
+    // Its key says that it is one in shadow, and nobody is to be woken by it.
+    if (isShadowKey(health.key)) {
+      const { healthy, problem } = checked;
+      log.info({ ...facts, healthy, problem }, 'by health checks in shadow the endpoint would be another than before');
+    } else if (checked.healthy) log.info(facts, 'the endpoint passes its health checks again');
     else log.warn({ ...facts, problem: checked.problem }, 'the endpoint fails its health checks');
   }
 

@@ -6,6 +6,7 @@ import type { OutlierDetection } from '../policies/outlier-detection.ts';
 import type { CircuitEntry } from './circuit.ts';
 import type { ProxyContext } from './context.ts';
 import type { DependencyRuntime } from './dependency.ts';
+import type { HealthEntry } from './endpoint-choice.ts';
 
 export function liveMetrics(
   context: ProxyContext,
@@ -32,6 +33,9 @@ export function liveMetrics(
   const detectionOf =
     (dependency: string) =>
     ([detection, { ejected }]: [string, OutlierDetection]) => ({ dependency, detection, ejected: ejected.size });
+  const healthChecksOf =
+    (dependency: string) =>
+    ({ key, checks }: HealthEntry) => ({ dependency, check: key, unhealthy: checks.unhealthy.length });
   return {
     circuits: () => all().flatMap(({ label, policies }) => Array.from(policies.circuits.values(), circuitOf(label))),
     shadowCircuits: () =>
@@ -64,13 +68,9 @@ export function liveMetrics(
     shadowDetections: () =>
       all().flatMap(({ label, policies }) => Array.from(policies.shadows.detections.entries(), detectionOf(label))),
     healthChecks: () =>
-      all().flatMap(({ label, policies }) =>
-        Array.from(policies.healthChecks.values(), ({ key, checks }) => ({
-          dependency: label,
-          check: key,
-          unhealthy: checks.unhealthy.length,
-        })),
-      ),
+      all().flatMap(({ label, policies }) => Array.from(policies.healthChecks.values(), healthChecksOf(label))),
+    shadowHealthChecks: () =>
+      all().flatMap(({ label, policies }) => Array.from(policies.shadows.healthChecks.values(), healthChecksOf(label))),
     choices: () =>
       all().flatMap(({ label, policies }) =>
         policies.allChoices().map(({ key, pickable, panicking }) => ({

@@ -21,7 +21,6 @@ import { Fallback, type RouteMetrics } from '../metrics/route-metrics.ts';
 import type { BreakerState, CircuitBreaker } from '../policies/circuit-breaker.ts';
 import { failureMask } from '../policies/failures.ts';
 import { fallbackMask } from '../policies/fallback.ts';
-import { HealthChecks } from '../policies/health-check.ts';
 import { type BytePool, LastGood } from '../policies/last-good.ts';
 import { type OutlierCause, OutlierDetection } from '../policies/outlier-detection.ts';
 import { PlannedBulkhead } from '../policies/planned-bulkhead.ts';
@@ -30,7 +29,7 @@ import { statusTable } from '../policies/retry.ts';
 import { RetryBudget } from '../policies/retry-budget.ts';
 import type { RouteShadow } from '../policies/shadow/route-shadow.ts';
 import { type CircuitEntry, createCircuit } from './circuit.ts';
-import { type ChoicePlan, EndpointChoice, type HealthEntry } from './endpoint-choice.ts';
+import { type ChoicePlan, EndpointChoice, type HealthEntry, healthStates } from './endpoint-choice.ts';
 import { fixedAnswer, type GivenAnswer } from './given-answer.ts';
 import { type ShadowEnvironment, ShadowPolicies } from './shadow-policies.ts';
 import { StateTable } from './state-table.ts';
@@ -167,13 +166,12 @@ export class RoutePolicies {
       create: (plan) => this.#detection(plan),
       update: (detection, plan) => detection.update(plan, nowMs()),
     });
-    this.healthChecks = new StateTable({
-      create: (plan) => this.#healthEntry(plan),
-      update(entry, plan) {
-        entry.plan = plan;
-        entry.checks.update(plan, nowMs());
-      },
-    });
+    this.healthChecks = new StateTable(
+      healthStates(random, nowMs, (entry) => {
+        for (const choice of this.choices.values()) if (choice.health === entry) choice.refresh();
+        this.shadows.refresh();
+      }),
+    );
     this.choices = new StateTable({
       create: (plan) => this.#choice(plan),
       update: (choice, plan) => choice.update(plan),
@@ -196,6 +194,17 @@ export class RoutePolicies {
   *allCircuits(): Iterable<CircuitEntry> {
     yield* this.circuits.values();
     yield* this.shadows.circuits;
+  }
+
+  /** Those that act and those that are shadowed: their keys are different. */
+  *allHealthChecks(): Iterable<HealthEntry> {
+    yield* this.healthChecks.values();
+    yield* this.shadows.healthChecks.values();
+  }
+
+  /** Whether these checks are still wanted. */
+  hasHealthChecks(entry: HealthEntry): boolean {
+    return (this.healthChecks.get(entry.key) ?? this.shadows.healthChecks.get(entry.key)) === entry;
   }
 
   /** Takes the rows of a new plan; state whose key is unchanged goes on. */
@@ -267,15 +276,6 @@ export class RoutePolicies {
       returned: refresh,
     };
     return detection;
-  }
-
-  #healthEntry(plan: HealthCheckPlan): HealthEntry {
-    const entry: HealthEntry = { key: plan.stateKey, plan, checks: new HealthChecks(plan, this.#environment.random) };
-    entry.checks.listener = () => {
-      for (const choice of this.choices.values()) if (choice.health === entry) choice.refresh();
-      this.shadows.refresh();
-    };
-    return entry;
   }
 
   #choice(plan: ChoicePlan): EndpointChoice {

@@ -6,6 +6,7 @@ import type { ShadowBlock } from '../../plan/policies/blocks.ts';
 import type { BulkheadPlan } from '../../plan/policies/bulkhead.ts';
 import type { CircuitBreakerPlan } from '../../plan/policies/circuit-breaker.ts';
 import type { FallbackPlan, LastGoodPlan } from '../../plan/policies/fallback.ts';
+import type { HealthCheckPlan } from '../../plan/policies/health-check.ts';
 import type { OutlierDetectionPlan } from '../../plan/policies/outlier-detection.ts';
 import type { RateLimitPlan } from '../../plan/policies/rate-limit.ts';
 import type { RetriesPlan } from '../../plan/policies/retries.ts';
@@ -25,6 +26,7 @@ import { BulkheadShadow, ShadowPlaces } from '../policies/shadow/bulkhead-shadow
 import { CircuitShadow, ShadowCircuit } from '../policies/shadow/circuit-shadow.ts';
 import { FallbackShadow, type ShadowFallback } from '../policies/shadow/fallback-shadow.ts';
 import { FaultsShadow } from '../policies/shadow/faults-shadow.ts';
+import { HealthShadow } from '../policies/shadow/health-shadow.ts';
 import { OutlierShadow } from '../policies/shadow/outlier-shadow.ts';
 import { RateLimitShadow } from '../policies/shadow/rate-limit-shadow.ts';
 import { RetriesShadow } from '../policies/shadow/retries-shadow.ts';
@@ -32,7 +34,7 @@ import { RouteShadow } from '../policies/shadow/route-shadow.ts';
 import { TimeoutsShadow } from '../policies/shadow/timeouts-shadow.ts';
 import { ATTEMPT_FLOOR_MS } from './attempts.ts';
 import { type CircuitEntry, createCircuit } from './circuit.ts';
-import { type ChoicePlan, EndpointChoice } from './endpoint-choice.ts';
+import { type ChoicePlan, EndpointChoice, type HealthEntry, healthStates } from './endpoint-choice.ts';
 import { type States, StateTable } from './state-table.ts';
 import type { UpstreamEndpoint } from './upstream.ts';
 
@@ -87,6 +89,7 @@ interface ShadowState {
   budgets: StateTable<RetriesPlan, RetryBudget>;
   limits: StateTable<RateLimitPlan, RateLimit>;
   detections: StateTable<OutlierDetectionPlan, OutlierDetection>;
+  healthChecks: StateTable<HealthCheckPlan, HealthEntry>;
   choices: StateTable<ChoicePlan, ShadowedChoice>;
   lastGood: StateTable<LastGoodPlan & { stateKey: string }, LastGood>;
 }
@@ -115,6 +118,12 @@ const SHADOWS: Readonly<Record<ShadowBlock, (making: Making) => BlockShadow | nu
     const { choice } = choiceOf(making);
     return new OutlierShadow(making.detections.take(outlierDetection), () => choice.panicking);
   },
+  healthCheck: (making) => {
+    const { healthCheck } = making.plan;
+    if (healthCheck === null) return null;
+    const { choice } = choiceOf(making);
+    return new HealthShadow(making.healthChecks.take(healthCheck).checks, () => choice.panicking);
+  },
   loadBalancing: (making) =>
     making.plan.loadBalancing && new BalancingShadow(choiceOf(making), making.environment.ownKey),
   fallback: ({ plan: { fallback }, environment, lastGood }) =>
@@ -123,13 +132,13 @@ const SHADOWS: Readonly<Record<ShadowBlock, (making: Making) => BlockShadow | nu
 const ORDER = Object.keys(SHADOWS) as readonly ShadowBlock[];
 
 /** By what is enforced, where it is not shadowed. */
-function choiceOf({ plan, detections, choices, enforced }: Making): ShadowedChoice {
-  const { outlierDetection, loadBalancing } = plan;
-  const shadowed = [outlierDetection, loadBalancing].flatMap((block) => block?.stateKey ?? []);
+function choiceOf({ plan, detections, healthChecks, choices, enforced }: Making): ShadowedChoice {
+  const { outlierDetection, healthCheck, loadBalancing } = plan;
+  const shadowed = [outlierDetection, healthCheck, loadBalancing].flatMap((block) => block?.stateKey ?? []);
   return choices.take({
     stateKey: [...shadowed, enforced.key].join(' '),
     detection: detections.take(outlierDetection) ?? enforced.detection,
-    health: enforced.health,
+    health: healthChecks.take(healthCheck) ?? enforced.health,
     loadBalancing: loadBalancing ?? enforced.loadBalancing,
   });
 }
@@ -182,6 +191,7 @@ export class ShadowPolicies {
         create: (plan) => this.#detection(plan),
         update: (detection, plan) => detection.update(plan, nowMs()),
       }),
+      healthChecks: new StateTable(healthStates(random, nowMs, () => this.refresh())),
       choices: new StateTable({
         create: (plan) => new ShadowedChoice(plan, random),
         update: ({ choice }, plan) => choice.update(plan),
@@ -224,16 +234,24 @@ export class ShadowPolicies {
     return this.#state.detections;
   }
 
+  get healthChecks(): States<HealthEntry> {
+    return this.#state.healthChecks;
+  }
+
   /** Of what fallbacks in shadow would keep, by their keys. */
   get lastGood(): States<LastGood> {
     return this.#state.lastGood;
   }
 
-  /** Those out of which a detection in shadow would eject. */
-  get ejectingChoices(): EndpointChoice[] {
-    const { choices, detections } = this.#state;
-    const own = new Set<OutlierDetection | null>(detections.values());
-    return Array.from(choices.values(), ({ choice }) => choice).filter(({ detection }) => own.has(detection));
+  /** Those that something in shadow would narrow, with what would: not with what is enforced beside it. */
+  get narrowedChoices(): { choice: EndpointChoice; detection: OutlierDetection | null; health: HealthEntry | null }[] {
+    const { choices, detections, healthChecks } = this.#state;
+    const own = new Set<OutlierDetection | HealthEntry>([...detections.values(), ...healthChecks.values()]);
+    return Array.from(choices.values(), ({ choice }) => ({
+      choice,
+      detection: choice.detection !== null && own.has(choice.detection) ? choice.detection : null,
+      health: choice.health !== null && own.has(choice.health) ? choice.health : null,
+    })).filter(({ detection, health }) => detection !== null || health !== null);
   }
 
   /** What narrows a choice, enforced or in shadow, has changed. */
@@ -243,7 +261,9 @@ export class ShadowPolicies {
 
   setEndpoints(live: readonly UpstreamEndpoint[], placement: Placement): void {
     const names = live.map(({ name }) => name);
-    for (const detection of this.#state.detections.values()) detection.setEndpoints(names, this.#environment.nowMs());
+    const nowMs = this.#environment.nowMs();
+    for (const detection of this.#state.detections.values()) detection.setEndpoints(names, nowMs);
+    for (const { checks } of this.#state.healthChecks.values()) checks.setEndpoints(names, nowMs);
     for (const choice of this.#state.choices.values()) choice.setEndpoints(live, placement);
   }
 

@@ -2,7 +2,7 @@
 // happens to any request: for that the one is given the same plans without their shadows, the other one with as many of them as there can be,
 // and from neither does anybody hear of circuits and endpoints in shadow, for what is told to the operator takes its time and its chance.
 import type { PolicyPlan, ShadowPlan, WorkloadPlan } from '../../plan/plan.ts';
-import { SHADOW_BLOCKS } from '../../plan/policies/blocks.ts';
+import { SHADOW_BLOCKS, type ShadowBlock } from '../../plan/policies/blocks.ts';
 import { isShadowKey, shadowKey } from '../../plan/policies/state-key.ts';
 import type { CircuitView, ExclusionView } from '../../sidecar/data-plane.ts';
 import { type DataPlaneOptions, ProxyDataPlane } from '../../sidecar/proxy/data-plane.ts';
@@ -64,10 +64,13 @@ function changed(plan: WorkloadPlan, shadows: Shadows): WorkloadPlan {
   return { ...plan, dependencies };
 }
 
+/** Its checks are really made, so that servers have more to do: with it a world is another one. See sidecar/proxy/health-check.test.ts. */
+export const ASKING_SHADOWS: ReadonlySet<ShadowBlock> = new Set(['healthCheck']);
+
 /** What is shadowed, and of the other blocks those of another row, as if somebody shadowed them here. */
 function shadowOf(shadow: ShadowPlan | undefined, row: PolicyPlan): ShadowPlan {
   const blocks = SHADOW_BLOCKS.map((name) => {
-    const block: object | null = shadow?.[name] ?? row[name];
+    const block: object | null = ASKING_SHADOWS.has(name) ? null : (shadow?.[name] ?? row[name]);
     return [name, block && 'stateKey' in block ? { ...block, stateKey: shadowKey(String(block.stateKey)) } : block];
   });
   return Object.fromEntries(blocks) as ShadowPlan;

@@ -5,6 +5,7 @@ import { SHADOW_BLOCKS } from '../../plan/policies/blocks.ts';
 import { BlockShadow, type ShadowCall } from '../../sidecar/policies/shadow/block-shadow.ts';
 import { BREAKAGES } from './breakages.ts';
 import { add } from './counts.ts';
+import { ASKING_SHADOWS } from './data-plane.ts';
 import { addSeed, emptySummary } from './seeds.ts';
 import { compareShadows } from './shadows.ts';
 import { simulate } from './simulate.ts';
@@ -75,7 +76,10 @@ describe('the simulation', () => {
 
   it('feels nothing of shadows, and notices where one acts', async () => {
     const decisions: Record<string, number> = {};
-    const missing = () => SHADOW_BLOCKS.filter((block) => !RARE_SHADOWS.has(block) && (decisions[block] ?? 0) === 0);
+    const missing = () =>
+      SHADOW_BLOCKS.filter(
+        (block) => !RARE_SHADOWS.has(block) && !ASKING_SHADOWS.has(block) && (decisions[block] ?? 0) === 0,
+      );
     for (let seed = FIRST_SHADOW_SEED; seed <= LAST_SEED && (seed < 7 || missing().length > 0); seed += 1)
       add(decisions, (await compareShadows(seed)).shadowDecisions);
     expect(missing()).toEqual([]);

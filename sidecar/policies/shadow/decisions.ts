@@ -26,6 +26,7 @@ export const SHADOW_DECISIONS = {
   fallback: ['response', 'last-good', 'dependency', 'missed'],
   faultInjection: ['delay', 'abort'],
   loadBalancing: ['same-endpoint', 'other-endpoint'],
+  healthCheck: ['unhealthy-endpoint'],
 } as const satisfies Record<ShadowBlock, readonly string[]>;
 
 type Decision<B extends ShadowBlock> = (typeof SHADOW_DECISIONS)[B][number];
