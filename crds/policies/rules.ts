@@ -92,6 +92,37 @@ const header = withRules(
   ],
 );
 
+const grpc = z
+  .object({
+    service: withRules(
+      z
+        .string()
+        .max(253, { abort: true })
+        .meta({ description: 'Full name of the service, with its package, such as shop.v1.Orders.' }),
+      [
+        {
+          cel: "self.matches('^[A-Za-z_][A-Za-z0-9_]*([.][A-Za-z_][A-Za-z0-9_]*)*$')",
+          message: 'write the service as in its .proto file, with its package, such as shop.v1.Orders',
+          holds: (value) => /^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$/.test(value),
+        },
+      ],
+    ),
+    method: withRules(
+      z
+        .string()
+        .max(253, { abort: true })
+        .meta({ description: 'Name of the method, such as Get; any where absent.' }),
+      [
+        {
+          cel: "self.matches('^[A-Za-z_][A-Za-z0-9_]*$')",
+          message: 'write the name of one method, such as Get',
+          holds: (value) => /^[A-Za-z_]\w*$/.test(value),
+        },
+      ],
+    ).optional(),
+  })
+  .meta({ description: 'Service and method of a call of gRPC; instead of method and path, which follow from them.' });
+
 const match = withRules(
   z.object({
     method: z
@@ -99,6 +130,7 @@ const match = withRules(
       .meta({ description: 'Method of the request; any where absent.' })
       .optional(),
     path: path.optional(),
+    grpc: grpc.optional(),
     headers: z
       .array(header.meta({ ...header.meta(), description: 'One header of the request.' }))
       .min(1)
@@ -108,10 +140,17 @@ const match = withRules(
   }),
   [
     {
-      cel: 'has(self.method) || has(self.path) || has(self.headers)',
+      cel: 'has(self.method) || has(self.path) || has(self.grpc) || has(self.headers)',
       message:
-        'a match names a method, a path or headers; write one of them, and what holds for every request beside rules',
-      holds: (it) => it.method !== undefined || it.path !== undefined || it.headers !== undefined,
+        'a match names a method, a path, a call of gRPC or headers; write one of them, and what holds for every request beside rules',
+      holds: ({ method, path: target, grpc: call, headers }) =>
+        [method, target, call, headers].some((named) => named !== undefined),
+    },
+    {
+      cel: '!has(self.grpc) || (!has(self.method) && !has(self.path))',
+      message: 'grpc says method and path of the request already; remove method and path beside it',
+      holds: ({ method, path: target, grpc: call }) =>
+        call === undefined || (method === undefined && target === undefined),
     },
   ],
 );

@@ -195,15 +195,23 @@ function rulesOf(policy: ResiliencePolicy): readonly PolicyRule[] {
 function levelOf(policy: ResiliencePolicy): RulePlan[] {
   return rulesOf(policy).map((rule) => ({
     name: rule.name,
-    matches: rule.matches.map(({ method, path, headers }) => ({
-      method: method ?? null,
-      path: path === undefined ? null : { type: path.type, value: path.value },
-      ...(headers === undefined ? {} : { headers: headers.map(headerOf) }),
+    matches: rule.matches.map((match) => ({
+      ...requestOf(match),
+      ...(match.headers === undefined ? {} : { headers: match.headers.map(headerOf) }),
     })),
   }));
 }
 
-type HeaderMatch = NonNullable<PolicyRule['matches'][number]['headers']>[number];
+type Match = PolicyRule['matches'][number];
+type HeaderMatch = NonNullable<Match['headers']>[number];
+
+/** A call of gRPC is a POST to /SERVICE/METHOD (gRPC over HTTP/2, "Requests"). */
+function requestOf({ method, path, grpc }: Match): Pick<RulePlan['matches'][number], 'method' | 'path'> {
+  if (grpc?.method !== undefined)
+    return { method: 'POST', path: { type: 'Exact', value: `/${grpc.service}/${grpc.method}` } };
+  if (grpc !== undefined) return { method: 'POST', path: { type: 'PathPrefix', value: `/${grpc.service}` } };
+  return { method: method ?? null, path: path === undefined ? null : { type: path.type, value: path.value } };
+}
 
 /** Names of headers have no case: in a plan theirs is the lower one. */
 function headerOf({ name, type = 'Exact', value = '' }: HeaderMatch) {
