@@ -120,6 +120,7 @@ describe('the model', () => {
           healthyThreshold: 2,
           expectedStatuses: [200, 204],
         },
+        hedging: { afterPercentile: 95, minDelay: 10, maxDelay: 1_000, maxHedges: 1 },
         rules: [
           {
             name: 'charge',
@@ -145,6 +146,7 @@ describe('the model', () => {
       fallback: { lastGood: {} },
       loadBalancing: { slowStart: {} },
       healthCheck: {},
+      hedging: {},
       rules: [],
     });
   });

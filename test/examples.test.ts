@@ -67,6 +67,14 @@ describe('the examples', () => {
     expect(base(['retries.yaml'], 'payments')?.retries).toBeNull();
   });
 
+  it('hedging.yaml hedges reads of inventory, within the budget of retries', () => {
+    expect(base(['hedging.yaml'], 'inventory')).toMatchObject({
+      hedging: { afterPercentile: 95, minDelayMs: 20, maxDelayMs: null, maxHedges: 1 },
+      retries: { budgetPercent: 20 },
+    });
+    expect(base(['hedging.yaml'], 'payments')?.hedging).toBeNull();
+  });
+
   it('circuit-breaker.yaml sets all three triggers', () => {
     expect(base(['circuit-breaker.yaml'], 'payments')?.circuitBreaker).toMatchObject({
       consecutiveFailures: 5,

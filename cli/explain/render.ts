@@ -182,6 +182,7 @@ const UNSET: Record<BlockExplanation['block'], string> = {
   faultInjection: 'no policy sets any',
   loadBalancing: 'no policy sets it, so each request goes to the cheaper of two endpoints, by latency and failures',
   healthCheck: 'no policy sets one',
+  hedging: 'no policy sets it, so no request is sent twice at a time',
 };
 
 /** What needs no quotes. */

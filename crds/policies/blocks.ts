@@ -5,6 +5,7 @@ import { circuitBreaker, circuitBreakerDefaults } from './circuit-breaker.ts';
 import { FALLBACK_ALTERNATIVES, fallback, fallbackDefaults } from './fallback.ts';
 import { faultInjection, faultInjectionDefaults } from './fault-injection.ts';
 import { healthCheck, healthCheckDefaults } from './health-check.ts';
+import { hedging, hedgingDefaults } from './hedging.ts';
 import { loadBalancing, loadBalancingDefaults } from './load-balancing.ts';
 import { outlierDetection, outlierDetectionDefaults } from './outlier-detection.ts';
 import { rateLimit, rateLimitDefaults } from './rate-limit.ts';
@@ -22,6 +23,7 @@ export const blocks = {
   faultInjection: faultInjection.optional(),
   loadBalancing: loadBalancing.optional(),
   healthCheck: healthCheck.optional(),
+  hedging: hedging.optional(),
 };
 export type BlockName = keyof typeof blocks;
 export const BLOCKS = Object.keys(blocks) as readonly BlockName[];
@@ -38,6 +40,7 @@ export const POLICY_DEFAULTS = {
   faultInjection: faultInjectionDefaults,
   loadBalancing: loadBalancingDefaults,
   healthCheck: healthCheckDefaults,
+  hedging: hedgingDefaults,
 } as const satisfies Record<BlockName, unknown>;
 
 /** Fields of which a block acts by one: a narrower policy that writes one of them takes the others of a wider policy away. */

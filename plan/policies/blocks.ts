@@ -4,6 +4,7 @@ import { circuitBreakerPlan } from './circuit-breaker.ts';
 import { fallbackPlan } from './fallback.ts';
 import { faultInjectionPlan } from './fault-injection.ts';
 import { healthCheckPlan } from './health-check.ts';
+import { hedgingPlan } from './hedging.ts';
 import { loadBalancingPlan } from './load-balancing.ts';
 import { outlierDetectionPlan } from './outlier-detection.ts';
 import { rateLimitPlan } from './rate-limit.ts';
@@ -23,6 +24,7 @@ export const blockPlans = {
   faultInjection: faultInjectionPlan.nullable().default(null),
   loadBalancing: loadBalancingPlan.nullable().default(null),
   healthCheck: healthCheckPlan.nullable().default(null),
+  hedging: hedgingPlan.nullable().default(null),
 };
 export type PlannedBlock = keyof typeof blockPlans;
 export const PLANNED_BLOCKS = Object.keys(blockPlans) as readonly PlannedBlock[];
@@ -56,4 +58,5 @@ export const NO_BLOCKS = {
   faultInjection: null,
   loadBalancing: null,
   healthCheck: null,
+  hedging: null,
 } as const satisfies Record<Exclude<PlannedBlock, 'timeouts'>, null>;

@@ -1,7 +1,14 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { BalancedEndpoint } from './candidates.ts';
-import { costMs, FAILURE_COST_MS, MAX_FAILURE_COST_MS, observeFailure, observeSuccess } from './endpoint-cost.ts';
+import {
+  costMs,
+  FAILURE_COST_MS,
+  MAX_FAILURE_COST_MS,
+  observeFailure,
+  observeOvertaken,
+  observeSuccess,
+} from './endpoint-cost.ts';
 
 const endpoint = () => new BalancedEndpoint('e');
 
@@ -72,6 +79,15 @@ describe('the cost of an endpoint', () => {
     expect(one.latencyMs).toBeCloseTo(20, 9);
     observeFailure(one, 2_000, 0, 6_000);
     expect(one.latencyMs).toBe(2_000);
+  });
+
+  it('learns from what was overtaken that it takes longer, and never that it is fast', () => {
+    const one = endpoint();
+    observeSuccess(one, 100, 0);
+    observeOvertaken(one, 40, 0);
+    expect(costMs(one, 0)).toBe(100);
+    observeOvertaken(one, 300, 0);
+    expect(costMs(one, 0)).toBe(300);
   });
 
   it('for any course of events lies between five milliseconds and the worst that was seen, and falls while nothing happens', () => {

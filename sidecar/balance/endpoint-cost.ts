@@ -34,6 +34,11 @@ export function observeFailure(endpoint: BalancedEndpoint, tookMs: number, retry
   observe(endpoint, Math.max(tookMs, endpoint.latencyMs), costMs, nowMs);
 }
 
+/** An attempt was given up after `tookMs` because another one was faster: its answer would have taken longer, and that is all it says. */
+export function observeOvertaken(endpoint: BalancedEndpoint, tookMs: number, nowMs: number): void {
+  if (tookMs > endpoint.latencyMs) observe(endpoint, tookMs, 0, nowMs);
+}
+
 function observe(endpoint: BalancedEndpoint, latencyMs: number, failureMs: number, nowMs: number): void {
   if (endpoint.measuredAtMs < 0) {
     endpoint.latencyMs = latencyMs;

@@ -38,6 +38,24 @@ export const SIDECAR_METRICS = {
     help: 'Failures that the policy would have retried, and why they were not: attempts (maxAttempts is reached), unsafe (it may have been executed, and must not run twice), budget, body (too large to be kept), deadline (too little time is left), refused (the answer says that it is not to be asked again), retry-after (it asks for a longer wait than maxRetryAfter).',
     labels: ['dependency', 'rule', 'cause'],
   },
+  hedges: {
+    name: 'breakwater_hedges_total',
+    type: 'counter',
+    help: 'Second copies of a request that were sent because the answer took long, by what became of them: won (its answer was taken), lost (another copy was answered first), failed, cancelled (the application went away, or the deadline passed).',
+    labels: ['dependency', 'rule', 'result'],
+  },
+  hedgesSuppressed: {
+    name: 'breakwater_hedges_suppressed_total',
+    type: 'counter',
+    help: 'Hedges that were due, and why they were not sent: body (too large to be kept), no-other-endpoint, circuit (it is not closed), bulkhead (no place is free), budget (that of retries is used up).',
+    labels: ['dependency', 'rule', 'cause'],
+  },
+  hedgingDelay: {
+    name: 'breakwater_hedging_delay_seconds',
+    type: 'gauge',
+    help: 'How long an answer is waited for before a hedge is sent; -1 while too few calls were seen to say.',
+    labels: ['dependency', 'hedging'],
+  },
   deadlinesReceived: {
     name: 'breakwater_deadlines_received_total',
     type: 'counter',

@@ -45,6 +45,14 @@ export const Suppression = {
 } as const;
 export const SUPPRESSIONS = ['attempts', 'unsafe', 'budget', 'body', 'deadline', 'refused', 'retry-after'] as const;
 
+/** What became of a hedge; the numbers are slots. */
+export const HedgeResult = { won: 0, lost: 1, failed: 2, cancelled: 3 } as const;
+export const HEDGE_RESULTS = ['won', 'lost', 'failed', 'cancelled'] as const;
+
+/** Why a hedge that was due was not sent; the numbers are slots. */
+export const HedgeSuppression = { body: 0, endpoint: 1, circuit: 2, bulkhead: 3, budget: 4 } as const;
+export const HEDGE_SUPPRESSIONS = ['body', 'no-other-endpoint', 'circuit', 'bulkhead', 'budget'] as const;
+
 /** What a fallback gives; the numbers are slots. */
 export const Fallback = { response: 0, lastGood: 1, dependency: 2 } as const;
 export const FALLBACKS = ['response', 'last-good', 'dependency'] as const;
@@ -78,6 +86,10 @@ export class RouteMetrics {
   readonly attempts = new Float64Array(ATTEMPT_RESULTS.length);
   readonly retries = new Float64Array(ATTEMPT_RESULTS.length);
   readonly suppressed = new Float64Array(SUPPRESSIONS.length);
+  /** Hedging acts here, or did since the start. */
+  hedging = false;
+  readonly hedges = new Float64Array(HEDGE_RESULTS.length);
+  readonly hedgesSuppressed = new Float64Array(HEDGE_SUPPRESSIONS.length);
   /** Deadlines that requests came with, by `DeadlineEffect`. */
   readonly deadlines = new Float64Array(DEADLINE_EFFECTS.length);
   readonly fallbacks = new Float64Array(FALLBACKS.length * REASONS.length);

@@ -8,6 +8,8 @@ import {
   DURATION_BUCKETS_SECONDS,
   FALLBACKS,
   FAULTS,
+  HEDGE_RESULTS,
+  HEDGE_SUPPRESSIONS,
   REASONS,
   type RouteMetrics,
   SUPPRESSIONS,
@@ -33,6 +35,15 @@ export function routeSeries(routes: Routes): SampledSeries[] {
       sample: () => slotSamples(routes(), SUPPRESSIONS, 'cause', ({ suppressed }) => suppressed),
     },
     {
+      definition: SIDECAR_METRICS.hedges,
+      sample: () => slotSamples(hedged(routes()), HEDGE_RESULTS, 'result', ({ hedges }) => hedges),
+    },
+    {
+      definition: SIDECAR_METRICS.hedgesSuppressed,
+      sample: () =>
+        slotSamples(hedged(routes()), HEDGE_SUPPRESSIONS, 'cause', ({ hedgesSuppressed }) => hedgesSuppressed),
+    },
+    {
       definition: SIDECAR_METRICS.deadlinesReceived,
       sample: () => slotSamples(routes(), DEADLINE_EFFECTS, 'effect', ({ deadlines }) => deadlines),
     },
@@ -50,6 +61,9 @@ export function routeSeries(routes: Routes): SampledSeries[] {
     { definition: SIDECAR_METRICS.shadowExpectedCost, sample: () => expectedCostSamples(routes()) },
   ];
 }
+
+/** Most rules have no hedging. */
+const hedged = (routes: Iterable<RouteMetrics>): RouteMetrics[] => Array.from(routes).filter(({ hedging }) => hedging);
 
 /** Most rules have no such policy: a series is there once it happened. */
 const happenedOnly = (samples: Sample[]): Sample[] => samples.filter(({ value }) => value > 0);

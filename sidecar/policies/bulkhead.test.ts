@@ -146,6 +146,14 @@ class Acquire extends BulkheadCommand {
   }
 }
 
+class TryAcquire extends BulkheadCommand {
+  act(model: Model, bulkhead: Bulkhead): void {
+    const isFree = model.holders.length < model.maxConcurrent && model.queue.length === 0;
+    expect(bulkhead.tryAcquire()).toBe(isFree);
+    if (isFree) model.holders.push(new Waiter());
+  }
+}
+
 class Release extends BulkheadCommand {
   override check(model: Readonly<Model>): boolean {
     return model.holders.length > 0;
@@ -181,6 +189,7 @@ it('does as its model does', () => {
   const commands = [
     fc.nat().map((number) => new Acquire(number)),
     fc.nat().map((number) => new Acquire(number)),
+    fc.nat().map((number) => new TryAcquire(number)),
     fc.nat().map((number) => new Release(number)),
     fc.nat().map((number) => new Cancel(number)),
     fc.nat().map((number) => new Update(number)),

@@ -60,6 +60,13 @@ export class Bulkhead {
     return Admission.Queued;
   }
 
+  /** Takes a slot where one is free and nobody waits for it; never queues. True must be given back by one `release`. */
+  tryAcquire(): boolean {
+    if (this.#inFlight >= this.#maxConcurrent || this.#head !== null) return false;
+    this.#inFlight += 1;
+    return true;
+  }
+
   /** Gives a slot back. The waiter returned holds it now, and its caller goes on with it; null: nobody waits, or the limit was lowered. */
   release(): BulkheadWaiter | null {
     this.#inFlight -= 1;

@@ -5,6 +5,7 @@ import { bulkheadSubject } from './contract/bulkhead.ts';
 import { breakerSubject } from './contract/circuit-breaker.ts';
 import { policy } from './contract/contract.ts';
 import { healthSubject } from './contract/health-check.ts';
+import { hedgingSubject } from './contract/hedging.ts';
 import { lastGoodSubject } from './contract/last-good.ts';
 import { loadBalancingSubject } from './contract/load-balancing.ts';
 import { outlierSubject } from './contract/outlier-detection.ts';
@@ -29,6 +30,7 @@ const POLICIES = [
   policy('rate limit by header', ['granted', 'refused', 'shared'], rateLimitSubject(true)),
   policy('load balancing', ['nobody', 'panicking', ...BALANCING], loadBalancingSubject),
   policy('last good answers', ['kept', 'given up', 'full', 'too large'], lastGoodSubject),
+  policy('hedging', ['unknown', 'shortest', 'by latency', 'longest'], hedgingSubject),
   policy('retry budget', ['granted', 'refused'], budgetSubject),
   policy('shadows of a route', ['free', 'held', 'queueing', 'open', 'probing'], shadowSubject),
   policy('timer wheel', ['empty', 'armed'], wheelSubject),

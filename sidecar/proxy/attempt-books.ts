@@ -1,6 +1,6 @@
 // The books of the attempt in progress: the permit of the breaker, the place in the bulkhead, the load of the endpoint, what balancing and
 // outlier detection are told of it, and what the metrics count. Whatever way an attempt ends, it ends here once, and nothing stays taken.
-import { observeFailure, observeSuccess } from '../balance/endpoint-cost.ts';
+import { observeFailure, observeOvertaken, observeSuccess } from '../balance/endpoint-cost.ts';
 import { AttemptResult } from '../metrics/route-metrics.ts';
 import { type CircuitBreaker, isProbe, Outcome } from '../policies/circuit-breaker.ts';
 import { LOCAL_ORIGIN } from '../policies/failures.ts';
@@ -121,6 +121,17 @@ export class AttemptBooks {
     this.#observed = true;
     if (failed) observeFailure(this.endpoint, this.responseMs, this.retryAfterMs, nowMs);
     else observeSuccess(this.endpoint, this.responseMs, nowMs);
+  }
+
+  /**
+   * Another copy of the request was answered first. Breaker and outlier detection hear nothing of it; balancing and an adaptive bulkhead
+   * learn that the answer would have taken longer, or they would take an endpoint that is always overtaken for a fast one.
+   */
+  overtaken(policy: RoutePolicy, context: ProxyContext, nowMs: number): void {
+    this.noteResponse(nowMs);
+    if (this.endpoint !== null) observeOvertaken(this.endpoint, this.responseMs, nowMs);
+    this.#place?.recordTimeout(this.responseMs, nowMs);
+    this.end(policy, context, Outcome.Ignored, AttemptResult.cancelled, 0, nowMs);
   }
 
   /**

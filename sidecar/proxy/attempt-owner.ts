@@ -18,6 +18,8 @@ export interface AttemptOwner {
   attemptGivenUp(attempt: Attempt, endpoint: UpstreamEndpoint | null, answer: LocalAnswer, nowMs: number): void;
   /** The status of an answer may be worth another one. True: another attempt or a fallback takes its place, and this one has been ended. */
   replaces(attempt: Attempt, failureBits: number, head: ResponseHead, nowMs: number): boolean;
+  /** The application gets its answer, whose status may be a failure; told on routes with hedging. */
+  taken(attempt: Attempt, failed: boolean, nowMs: number): void;
   /** The connection that failed leads elsewhere from now on. */
   rerouted(attempt: Attempt): boolean;
   /** The whole answer was passed on. `durationMs` below zero: a stream. */

@@ -28,6 +28,10 @@ export class Attempt implements ResponseReceiver {
   readonly #request: CurrentRequest;
   readonly #timer: RequestTimer;
   readonly #owner: AttemptOwner;
+  /** It is a copy of another one, which shadows know of. */
+  readonly #isHedge: boolean;
+  /** What the dependency is told of it; 0: nothing. */
+  #number = 0;
   #phase: number = Phase.None;
   #leg: UpstreamLeg | null = null;
   /** The answer is a stream of events or an upgraded connection: only silence ends it. */
@@ -38,10 +42,11 @@ export class Attempt implements ResponseReceiver {
   /** The application was told to go on with its body, by this attempt or one before. */
   #continued = false;
 
-  constructor(request: CurrentRequest, timer: RequestTimer, owner: AttemptOwner) {
+  constructor(request: CurrentRequest, timer: RequestTimer, owner: AttemptOwner, isHedge = false) {
     this.#request = request;
     this.#timer = timer;
     this.#owner = owner;
+    this.#isHedge = isHedge;
   }
 
   get streaming(): boolean {
@@ -55,6 +60,7 @@ export class Attempt implements ResponseReceiver {
 
   /** Another request begins. */
   reset(): void {
+    this.#timer.stop();
     if (this.#phase === Phase.Tunnel) this.#request.context.tunnels--;
     this.#phase = Phase.None;
     this.written = false;
@@ -65,10 +71,11 @@ export class Attempt implements ResponseReceiver {
     this.#continued = false;
   }
 
-  /** `maxIdleMs`: of a connection that lay idle; see FRESH_ENOUGH_MS. */
-  start(endpoint: UpstreamEndpoint, maxIdleMs: number, nowMs: number): void {
+  /** `number`: what the dependency is told, 0: nothing. `maxIdleMs`: of a connection that lay idle; see FRESH_ENOUGH_MS. */
+  start(endpoint: UpstreamEndpoint, number: number, maxIdleMs: number, nowMs: number): void {
     this.written = false;
-    this.#request.shadow.attempt(endpoint, nowMs);
+    this.#number = number;
+    if (!this.#isHedge) this.#request.shadow.attempt(endpoint, nowMs);
     this.books.begin(endpoint, this.#request.policy, nowMs);
     const legs = this.#request.client.http2 ? endpoint.http2 : endpoint;
     const idle = legs.takeIdle(nowMs, maxIdleMs);
@@ -89,7 +96,7 @@ export class Attempt implements ResponseReceiver {
   onConnected(made: boolean): void {
     const { context, dependency } = this.#request;
     if (made) context.metrics.countConnect(dependency.label, 'success');
-    this.#request.shadow.connected();
+    if (!this.#isHedge) this.#request.shadow.connected();
     if (this.#leg) this.#send(this.#leg);
   }
 
@@ -100,6 +107,7 @@ export class Attempt implements ResponseReceiver {
     this.#timer.enter(endMs);
     if (this.#request.head.grpc) tellGrpcTimeout(this.#request);
     if (policy.deadlineRule === DeadlineRule.Told) tellDeadline(this.#request, Math.min(endMs, this.#timer.deadlineMs));
+    this.#request.attempt = this.#number;
     leg.sendHead(this, this.#request);
     this.written = true;
     if (replay.used) {
@@ -136,8 +144,8 @@ export class Attempt implements ResponseReceiver {
   // ---- the response ---------------------------------------------------------------------------------------------------------------
 
   onInformational(head: ResponseHead): void {
-    // One 100 is enough for the application, whatever a second attempt hears.
-    if (head.status === 100 && this.#continued) return;
+    // One 100 is enough for the application, whatever a second attempt hears; and of two copies nobody knows whose answer it will be.
+    if (this.#request.rivals > 0 || (head.status === 100 && this.#continued)) return;
     if (head.status === 100) this.#continued = true;
     this.#request.client.informational(head, this.#request.head);
   }
@@ -147,10 +155,11 @@ export class Attempt implements ResponseReceiver {
     const nowMs = context.ticker.nowMs();
     if (head.status === 101) return this.#switchProtocols(head, nowMs);
     const failureBits = statusFailures(head.status);
-    this.#request.shadow.headCame(head, failureBits, nowMs);
-    if (failureBits !== 0 && head.retryAfterSeconds > 0) this.books.retryAfterMs = head.retryAfterSeconds * 1000;
     const replaceable = failureBits !== 0 || isListed(policy, head);
+    if (!replaceable || this.#request.rivals === 0) this.#request.shadow.headCame(head, failureBits, nowMs);
+    if (failureBits !== 0 && head.retryAfterSeconds > 0) this.books.retryAfterMs = head.retryAfterSeconds * 1000;
     if (replaceable && this.#owner.replaces(this, failureBits, head, nowMs)) return false;
+    if (policy.hedging !== null) this.#owner.taken(this, replaceable, nowMs);
     this.status = head.status;
     this.books.failureBits = failureBits;
     this.books.noteResponse(nowMs);
@@ -319,22 +328,51 @@ export class Attempt implements ResponseReceiver {
   }
 
   #timeOut(nowMs: number, deadline: boolean): void {
-    const { context, dependency, policy } = this.#request;
     const { endpoint } = this.books;
     const unsent = !this.written;
-    if (unsent) context.metrics.countConnect(dependency.label, 'timeout');
-    const blameless = this.#waitsForClient() || (unsent && this.#owner.rerouted(this));
-    this.abort();
-    if (!deadline && !blameless) {
-      const { attemptTimeout } = LOCAL_ANSWERS;
-      this.#fail(FailureBit.AttemptTimeout, AttemptResult.attemptTimeout, unsent, attemptTimeout, nowMs);
+    const blameless = this.#isBlameless();
+    const { attemptTimeout } = LOCAL_ANSWERS;
+    if (deadline || blameless) {
+      this.#giveUp(blameless, nowMs);
+      this.#owner.attemptGivenUp(this, endpoint, deadline ? LOCAL_ANSWERS.deadline : attemptTimeout, nowMs);
       return;
     }
+    this.abort();
+    this.#fail(FailureBit.AttemptTimeout, AttemptResult.attemptTimeout, unsent, attemptTimeout, nowMs);
+  }
+
+  /** Its time is over, and nothing of that was the dependency's. */
+  #isBlameless(): boolean {
+    if (this.written) return this.#waitsForClient();
+    const { context, dependency } = this.#request;
+    context.metrics.countConnect(dependency.label, 'timeout');
+    return this.#owner.rerouted(this);
+  }
+
+  #giveUp(blameless: boolean, nowMs: number): void {
+    this.abort();
     // How long the application took over its body tells nothing of the dependency.
     if (!blameless) this.books.noteResponse(nowMs);
-    const outcome = this.books.ranLongEnough(policy, nowMs) && !blameless ? Outcome.Failure : Outcome.Ignored;
-    this.end(outcome, AttemptResult.attemptTimeout, FailureBit.AttemptTimeout);
-    this.#owner.attemptGivenUp(this, endpoint, deadline ? LOCAL_ANSWERS.deadline : LOCAL_ANSWERS.attemptTimeout, nowMs);
+    const blamed = this.books.ranLongEnough(this.#request.policy, nowMs) && !blameless;
+    this.end(blamed ? Outcome.Failure : Outcome.Ignored, AttemptResult.attemptTimeout, FailureBit.AttemptTimeout);
+  }
+
+  /** The deadline of the request has passed, as another copy of it was told. */
+  deadlinePassed(nowMs: number): void {
+    this.#timer.stop();
+    this.#giveUp(this.#isBlameless(), nowMs);
+  }
+
+  /** Another copy of the request was answered first. */
+  overtaken(nowMs: number): void {
+    this.abort();
+    this.#timer.stop();
+    this.books.overtaken(this.#request.policy, this.#request.context, nowMs);
+  }
+
+  /** It has ended, and other copies of the request go on. */
+  stopTimer(): void {
+    this.#timer.stop();
   }
 
   /** The time is over in the middle of an answer. It was the application's, where that does not read. */
@@ -384,9 +422,11 @@ export class Attempt implements ResponseReceiver {
    * Ends it in all books. `outcome`: a Failure is one that no policy has looked at yet. `result` below zero: nothing was tried.
    */
   end(outcome: number, result: number, failureBits: number = this.books.failureBits): void {
-    const { context, policy, shadow } = this.#request;
+    const { context, policy, rivals, shadow } = this.#request;
     const nowMs = context.ticker.nowMs();
-    shadow.attemptEnded(this.books, outcome, result, failureBits, this.status !== 0, this.written, nowMs);
+    // To a shadow, the copies of a request are one attempt, which ends with the last of them.
+    if (rivals === 0)
+      shadow.attemptEnded(this.books, outcome, result, failureBits, this.status !== 0, this.written, nowMs);
     this.books.end(policy, context, outcome, result, failureBits, nowMs);
     this.written = false;
   }

@@ -28,8 +28,12 @@ export function isListed({ retryStatuses, retryGrpcStatuses }: RoutePolicy, answ
 
 export class Attempts {
   readonly #request: CurrentRequest;
-  /** Those that reached for an endpoint. */
+  /** Those that reached for an endpoint, hedges among them. */
   count = 0;
+  /** Copies that were sent while an attempt was not answered: to `maxAttempts` they belong to that attempt. */
+  hedges = 0;
+  /** An answer that was not taken, for another copy of the request was out, said that it is not to be asked again. */
+  refused = false;
   /** Where they failed, in that order. */
   readonly failedEndpoints: UpstreamEndpoint[] = [];
   /** The one attempt that is allowed without any policy, after a request that was never sent. */
@@ -43,6 +47,8 @@ export class Attempts {
 
   begin(): void {
     this.count = 0;
+    this.hedges = 0;
+    this.refused = false;
     this.failedEndpoints.length = 0;
     this.#unsentRetryUsed = false;
     this.#retryCause = -1;
@@ -55,6 +61,21 @@ export class Attempts {
     const { retries } = this.#request.policy.metrics;
     retries[this.#retryCause] = (retries[this.#retryCause] ?? 0) + 1;
     this.#retryCause = -1;
+  }
+
+  /** A copy of the attempt has its endpoint. */
+  hedged(): void {
+    this.count++;
+    this.hedges++;
+  }
+
+  /**
+   * What the dependency is told as the number of the last one; 0: nothing. Only who may be asked again is told, from the first attempt on:
+   * where the field is missing, nobody repeats anything.
+   */
+  get toldNumber(): number {
+    const { retries, hedging } = this.#request.policy;
+    return retries !== null && (retries.maxAttempts > 1 || hedging !== null) ? this.count : 0;
   }
 
   failedAt(endpoint: UpstreamEndpoint | null): void {
@@ -98,12 +119,13 @@ export class Attempts {
     const listed = answer !== null && isListed(policy, answer);
     if (!retries || ((policy.retryMask & failureBits) === 0 && !listed)) return -1;
     const retryAfterMs = answer === null ? -1 : retryAfterMsOf(answer, context.ticker);
-    const delayMs = retryDelayMs(retries, this.count, retryAfterMs, context.random());
+    const attempts = this.count - this.hedges;
+    const delayMs = retryDelayMs(retries, attempts, retryAfterMs, context.random());
     let suppression = -1;
-    if (this.count >= retries.maxAttempts) suppression = Suppression.attempts;
+    if (attempts >= retries.maxAttempts) suppression = Suppression.attempts;
     else if (!unsent && !mayRepeat(policy, head)) suppression = Suppression.unsafe;
     else if (!replay.complete) suppression = Suppression.body;
-    else if (answer?.refusesRetry) suppression = Suppression.refused;
+    else if (this.refused || answer?.refusesRetry) suppression = Suppression.refused;
     else if (isRetryAfterTooLong(retryAfterMs, retries.maxRetryAfterMs)) suppression = Suppression.retryAfter;
     else if (nowMs + delayMs + ATTEMPT_FLOOR_MS > deadlineMs) suppression = Suppression.deadline;
     else if (budget && !budget.tryWithdraw(nowMs)) suppression = Suppression.budget;

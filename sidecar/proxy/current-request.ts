@@ -50,6 +50,8 @@ export class CurrentRequest implements OutgoingRequest {
   correlationId = '';
   fields = '';
   attempt = 0;
+  /** Copies of it that are out beside the one that is looked at. */
+  rivals = 0;
   deadline = '';
   grpcTimeout = '';
   /** The deadline of a call of gRPC that its grpc-timeout says, monotonic milliseconds; infinity: it says none. */

@@ -12,6 +12,7 @@
 //   faults         #startRequest             injected on purpose: before anything is spent, and nobody is to blame for them
 //   rate limit     #pastDelay                counts requests and not attempts, before anything is spent on them
 //   attempts       #startAttempt, attemptFailed   the budget and the retry rule decide on another one (attempts.ts)
+//   hedges         #admitted                 copies of an attempt that takes long, each with what is below of its own (hedges.ts)
 //   breaker look   #startAttempt             refuse early, before a place in the queue is taken
 //   bulkhead       #startAttempt, granted    held to the end of the body; a backoff holds no place
 //   breaker admit  #admitted                 it may have opened while the request waited
@@ -39,6 +40,7 @@ import { CurrentRequest } from './current-request.ts';
 import { takeDeadline } from './deadline-travel.ts';
 import type { DependencyRuntime } from './dependency.ts';
 import type { Downstream } from './downstream.ts';
+import { Hedges } from './hedges.ts';
 import {
   DELAYED_TOO_LONG,
   detailed,
@@ -63,7 +65,11 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
   readonly #request: CurrentRequest;
   readonly #timer: RequestTimer;
   readonly #attempts: Attempts;
-  readonly #attempt: Attempt;
+  /** Whose answer is passed on, or the one in progress: the first, but for a hedge that was answered before it. */
+  #attempt: Attempt;
+  readonly #firstAttempt: Attempt;
+  /** Made with the first request that needs it. */
+  #hedges: Hedges | null = null;
   #phase: number = Phase.Idle;
 
   constructor(client: Downstream, context: ProxyContext, dependency: DependencyRuntime, head: RequestHead) {
@@ -71,7 +77,8 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
     this.#request = new CurrentRequest(client, context, dependency, head);
     this.#timer = new RequestTimer(context.ticker, this);
     this.#attempts = new Attempts(this.#request);
-    this.#attempt = new Attempt(this.#request, this.#timer, this);
+    this.#firstAttempt = new Attempt(this.#request, this.#timer, this);
+    this.#attempt = this.#firstAttempt;
   }
 
   /** The next request is for another one: only its Host could tell. */
@@ -268,11 +275,14 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
       return;
     }
     this.#attempts.started();
-    // Only who may be asked again is told, from the first attempt on: where the field is missing, nobody repeats anything.
-    this.#request.attempt = policy.retries !== null && policy.retries.maxAttempts > 1 ? this.#attempts.count : 0;
     this.#phase = Phase.Attempting;
+    if (policy.hedging !== null) {
+      this.#hedges ??= new Hedges(this.#request, this.#timer, this.#attempts, this);
+      this.#hedges.watch(this.#attempt, policy.hedging, nowMs);
+    }
     // What nobody would send again must not meet the end of a connection that lay idle.
-    this.#attempt.start(endpoint, mayRepeat(policy, head) ? Number.POSITIVE_INFINITY : FRESH_ENOUGH_MS, nowMs);
+    const maxIdleMs = mayRepeat(policy, head) ? Number.POSITIVE_INFINITY : FRESH_ENOUGH_MS;
+    this.#attempt.start(endpoint, this.#attempts.toldNumber, maxIdleMs, nowMs);
   }
 
   // ---- what attempts come to ------------------------------------------------------------------------------------------------------
@@ -288,10 +298,12 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
     const { endpoint } = attempt.books;
     const rerouted = result === AttemptResult.connectFailure && this.rerouted(attempt);
     // A server that leaves in order refuses what it does not take any more: that is no failure, if it stays at that.
-    const moved = result === AttemptResult.refused && this.#attempts.mayGoAgainUnsent(unsent, result);
+    const isAlone = this.#request.rivals === 0;
+    const moved = result === AttemptResult.refused && isAlone && this.#attempts.mayGoAgainUnsent(unsent, result);
     const counted = result === AttemptResult.refused && !moved ? AttemptResult.reset : result;
     attempt.end(rerouted || moved ? Outcome.Ignored : Outcome.Failure, counted, failureBits);
     this.#attempts.failedAt(endpoint);
+    if (this.#hedges?.ended(attempt, result, nowMs)) return;
     if (rerouted) {
       this.#attempts.takeBack();
       this.#startAttempt(nowMs);
@@ -306,8 +318,10 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
     else this.#wait(Phase.Backoff, atMs);
   }
 
-  attemptGivenUp(_attempt: Attempt, endpoint: UpstreamEndpoint | null, answer: LocalAnswer, nowMs: number): void {
+  attemptGivenUp(attempt: Attempt, endpoint: UpstreamEndpoint | null, answer: LocalAnswer, nowMs: number): void {
     this.#attempts.failedAt(endpoint);
+    if (answer === LOCAL_ANSWERS.deadline) this.#hedges?.deadlinePassed(attempt, nowMs);
+    else if (this.#hedges?.ended(attempt, AttemptResult.attemptTimeout, nowMs)) return;
     this.#refuse(answer, nowMs);
   }
 
@@ -315,15 +329,24 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
   replaces(attempt: Attempt, failureBits: number, head: ResponseHead, nowMs: number): boolean {
     const { failureStatus } = AttemptResult;
     const { deadlineMs } = this.#timer;
-    const atMs = this.#attempts.nextAtMs(failureBits, failureStatus, false, head, deadlineMs, nowMs);
-    if (atMs < 0 && !this.#request.rescue.find(statusBits(head.status), deadlineMs, nowMs)) return false;
+    // Another copy of the request is out, and may be answered better.
+    const waits = this.#request.rivals > 0;
+    const atMs = waits ? -1 : this.#attempts.nextAtMs(failureBits, failureStatus, false, head, deadlineMs, nowMs);
+    if (!waits && atMs < 0 && !this.#request.rescue.find(statusBits(head.status), deadlineMs, nowMs)) return false;
     attempt.books.noteResponse(nowMs);
     this.#attempts.failedAt(attempt.books.endpoint);
     attempt.drop();
     attempt.end(Outcome.Failure, failureStatus, failureBits);
-    if (atMs >= 0) this.#wait(Phase.Backoff, atMs);
+    this.#hedges?.ended(attempt, failureStatus, nowMs);
+    if (waits) this.#attempts.refused ||= head.refusesRetry;
+    else if (atMs >= 0) this.#wait(Phase.Backoff, atMs);
     else this.#fallBack(head.status === 429 ? REPLACED_ANSWERS.tooManyRequests : REPLACED_ANSWERS.serverError, nowMs);
     return true;
+  }
+
+  taken(attempt: Attempt, failed: boolean, nowMs: number): void {
+    this.#hedges?.taken(attempt, failed, nowMs);
+    this.#attempt = attempt;
   }
 
   /**
@@ -469,10 +492,14 @@ export class Exchange implements AttemptOwner, TimedRequest, BulkheadWaiter {
   }
 
   #reset(): void {
-    this.#timer.stop();
+    this.#hedges?.reset(this.#context.ticker.nowMs());
     if (this.#phase !== Phase.Idle) this.#context.active--;
     this.#phase = Phase.Idle;
     this.#attempt.reset();
+    if (this.#attempt !== this.#firstAttempt) {
+      this.#attempt = this.#firstAttempt;
+      this.#attempt.reset();
+    }
     this.#request.shadow.end();
     this.#request.recording?.discard();
     this.#request.recording = null;

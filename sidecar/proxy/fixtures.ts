@@ -32,6 +32,15 @@ export const RETRIES: NonNullable<PolicyPlan['retries']> = {
   budgetMinPerSecond: 1000,
 };
 
+/** Hedges after 10 to 30 ms, once 20 calls were seen. */
+export const HEDGING: NonNullable<PolicyPlan['hedging']> = {
+  stateKey: 'hedging:base',
+  afterPercentile: 50,
+  minDelayMs: 10,
+  maxDelayMs: 30,
+  maxHedges: 1,
+};
+
 export const BREAKER: NonNullable<PolicyPlan['circuitBreaker']> = {
   stateKey: 'circuitBreaker:base',
   failureOn: ['ConnectFailure', 'Reset', 'AttemptTimeout', 'ServerError'],

@@ -71,6 +71,14 @@ export function liveMetrics(
       all().flatMap(({ label, policies }) => Array.from(policies.healthChecks.values(), healthChecksOf(label))),
     shadowHealthChecks: () =>
       all().flatMap(({ label, policies }) => Array.from(policies.shadows.healthChecks.values(), healthChecksOf(label))),
+    hedgings: () =>
+      all().flatMap(({ label, policies }) =>
+        Array.from(policies.hedgings.entries(), ([hedging, state]) => ({
+          dependency: label,
+          hedging,
+          delayMs: state.delayMs(context.ticker.nowMs()),
+        })),
+      ),
     choices: () =>
       all().flatMap(({ label, policies }) =>
         policies.allChoices().map(({ key, pickable, panicking }) => ({

@@ -10,6 +10,7 @@ import type { CircuitBreakerPlan } from '../../plan/policies/circuit-breaker.ts'
 import type { FallbackPlan, LastGoodPlan } from '../../plan/policies/fallback.ts';
 import type { FaultInjectionPlan } from '../../plan/policies/fault-injection.ts';
 import type { HealthCheckPlan } from '../../plan/policies/health-check.ts';
+import type { HedgingPlan } from '../../plan/policies/hedging.ts';
 import type { OutlierDetectionPlan } from '../../plan/policies/outlier-detection.ts';
 import type { RateLimitPlan } from '../../plan/policies/rate-limit.ts';
 import type { RetriesPlan } from '../../plan/policies/retries.ts';
@@ -21,6 +22,7 @@ import { Fallback, type RouteMetrics } from '../metrics/route-metrics.ts';
 import type { BreakerState, CircuitBreaker } from '../policies/circuit-breaker.ts';
 import { failureMask } from '../policies/failures.ts';
 import { fallbackMask } from '../policies/fallback.ts';
+import { Hedging } from '../policies/hedging.ts';
 import { type BytePool, LastGood } from '../policies/last-good.ts';
 import { type OutlierCause, OutlierDetection } from '../policies/outlier-detection.ts';
 import { PlannedBulkhead } from '../policies/planned-bulkhead.ts';
@@ -73,6 +75,8 @@ export interface RoutePolicy {
   /** A `DeadlineRule`. */
   readonly deadlineRule: number;
   readonly budget: RetryBudget | null;
+  /** When an attempt is sent a second time; null: it is not, or there is no budget for it. */
+  readonly hedging: Hedging | null;
   readonly detection: OutlierDetection | null;
   /** Which endpoint an attempt goes to. */
   readonly choice: EndpointChoice;
@@ -124,6 +128,7 @@ export class RoutePolicies {
   readonly bulkheads: StateTable<BulkheadPlan, PlannedBulkhead>;
   readonly rateLimits: StateTable<RateLimitPlan, RateLimit>;
   readonly #budgets: StateTable<RetriesPlan, RetryBudget>;
+  readonly hedgings: StateTable<HedgingPlan, Hedging>;
   readonly detections: StateTable<OutlierDetectionPlan, OutlierDetection>;
   readonly healthChecks: StateTable<HealthCheckPlan, HealthEntry>;
   /** Those that a policy makes. */
@@ -161,6 +166,10 @@ export class RoutePolicies {
     this.#budgets = new StateTable({
       create: (plan) => new RetryBudget(plan, nowMs()),
       update: (budget, plan) => budget.update(plan),
+    });
+    this.hedgings = new StateTable({
+      create: (plan) => new Hedging(plan, nowMs()),
+      update: (hedging, plan) => hedging.update(plan),
     });
     this.detections = new StateTable({
       create: (plan) => this.#detection(plan),
@@ -214,6 +223,7 @@ export class RoutePolicies {
       this.bulkheads,
       this.rateLimits,
       this.#budgets,
+      this.hedgings,
       this.detections,
       this.choices,
       this.lastGood,
@@ -301,6 +311,8 @@ export class RoutePolicies {
     const choice = this.#choiceOf(plan);
     const fallback = this.#fallback(plan.fallback);
     const shadow = this.shadows.take(plan.shadow, metrics, choice);
+    const hedging = plan.retries === null ? null : this.hedgings.take(plan.hedging);
+    if (hedging !== null) metrics.hedging = true;
     return {
       plan,
       metrics,
@@ -313,6 +325,7 @@ export class RoutePolicies {
       retryGrpcStatuses: grpcStatusTable(plan.retries?.retryOnGrpcStatusCodes ?? []),
       deadlineRule: deadlineRule(plan.timeouts.deadline, this.#environment.isOutside()),
       budget: this.#budgets.take(plan.retries),
+      hedging,
       detection: choice.detection,
       choice,
       fallback,

@@ -17,7 +17,16 @@ import type { LoadBalancingPlan } from '../../plan/policies/load-balancing.ts';
 import type { OutlierDetectionPlan } from '../../plan/policies/outlier-detection.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import type { Holdings } from './data-plane.ts';
-import { type Bench, BREAKER, dependencyPlan, NO_POLICY, RETRIES, startBench, workloadPlan } from './fixtures.ts';
+import {
+  type Bench,
+  BREAKER,
+  dependencyPlan,
+  HEDGING,
+  NO_POLICY,
+  RETRIES,
+  startBench,
+  workloadPlan,
+} from './fixtures.ts';
 
 /** A dependency that does what the path of each request says. */
 export interface Scripted {
@@ -50,6 +59,10 @@ export interface Row {
   policy: Partial<PolicyPlan>;
   /** Of another dependency, named replica, at the same upstream; absent: there is none. */
   replica?: Partial<PolicyPlan>;
+  /** There are two upstreams. */
+  another?: true;
+  /** A call may be sent more than once, and copies of it be given up before they arrive. */
+  hedged?: true;
   refuses?: readonly string[];
   before?: (bench: Bench, wire: Wire) => Promise<void>;
 }
@@ -255,6 +268,24 @@ export const POLICIES: readonly Row[] = [
       },
     },
   },
+  ...(['hedging', 'hedging, three times'] as const).map((name, index) => ({
+    name,
+    policy: {
+      timeouts: TIMEOUTS,
+      retries: RETRIES,
+      circuitBreaker: COUNTING,
+      bulkhead: { ...BULKHEAD, maxConcurrent: 4 + index },
+      hedging: { ...HEDGING, maxDelayMs: 15, maxHedges: 1 + 2 * index },
+    },
+    another: true as const,
+    hedged: true as const,
+    refuses: ['bulkhead-full', 'queue-timeout'],
+    before: async (bench: Bench, wire: Wire) => {
+      for (let calls = 0; calls < 20; calls++) await wire.call(bench.port, '/answer');
+      const delaySeconds = () => bench.metric('breakwater_hedging_delay_seconds');
+      await expect.poll(delaySeconds, { interval: 10, timeout: 5_000 }).toBeGreaterThan(0);
+    },
+  })),
   {
     name: 'all of them',
     policy: { timeouts: TIMEOUTS, retries: RETRIES, circuitBreaker: COUNTING, bulkhead: BULKHEAD },
@@ -322,16 +353,25 @@ function every(intervalMs: number, act: () => void): () => void {
   return () => cancel();
 }
 
+/** The first of them, with the heads that all have read. */
+function together<Upstream extends Scripted>(first: Upstream, upstreams: readonly Upstream[]): Upstream {
+  const heads = () => upstreams.reduce((sum, each) => sum + each.heads, 0);
+  return Object.defineProperty(Object.create(first) as Upstream, 'heads', { get: heads });
+}
+
 export async function keepsContract<Upstream extends Scripted>(
   row: Row,
   ending: Ending<Upstream>,
   wire: Wire<Upstream>,
   open: { close(): unknown }[],
 ): Promise<void> {
-  const upstream = await wire.start();
+  const first = await wire.start();
+  const upstreams = row.another ? [first, await wire.start()] : [first];
+  const upstream = together(first, upstreams);
   const plan = () => planOf(row);
-  const bench = await startBench(dependencyPlan(row.policy), [upstream.endpoint]);
-  open.push(upstream, bench);
+  const endpoints = upstreams.map(({ endpoint }) => endpoint);
+  const bench = await startBench(dependencyPlan(row.policy), endpoints);
+  open.push(...upstreams, bench);
   bench.plane.applyPlan(plan());
   bench.plane.applyEndpointsUpdate([{ key: 'billing/replica:80', endpoints: [upstream.endpoint] }], []);
   await row.before?.(bench, wire);
@@ -341,7 +381,8 @@ export async function keepsContract<Upstream extends Scripted>(
   await expect.poll(() => bench.plane.held(), { timeout: 5_000, interval: 5 }).toEqual(NOTHING);
   const after = await counted(bench, upstream);
   const now = (key: keyof typeof after) => after[key] - before[key];
-  if (ending.uncertain) {
+  const uncertain = ending.uncertain || row.hedged;
+  if (uncertain) {
     expect(now('requests')).toBeLessThanOrEqual(requests);
     expect(now('reached')).toBeLessThanOrEqual(now('attempts'));
   } else {
@@ -351,7 +392,7 @@ export async function keepsContract<Upstream extends Scripted>(
   if (row.policy.shadow?.circuitBreaker === COUNTING_IN_SHADOW)
     expect(now('calls')).toBeLessThanOrEqual(now('attempts'));
   if (row.policy.circuitBreaker === COUNTING) {
-    if (ending.uncertain) expect(now('calls')).toBeLessThanOrEqual(now('results'));
+    if (uncertain) expect(now('calls')).toBeLessThanOrEqual(now('results'));
     else expect(now('calls')).toBe(now('results'));
   }
   const state = async () => [bench.plane.circuits(), await bench.metric('breakwater_last_good_answers')];

@@ -41,6 +41,11 @@ export class CostModel {
     this.#measuredMs = nowMs;
   }
 
+  /** Another copy of the request was answered first: it would have taken longer, and nothing else is known. */
+  overtaken(tookMs: number, nowMs: number): void {
+    if (tookMs > this.#latencyMs) this.ended(tookMs, false, 0, nowMs);
+  }
+
   costMs(nowMs: number): number {
     const costMs = (this.#latencyMs + this.#failureMs) * Math.exp((this.#measuredMs - nowMs) / DECAY_MS);
     return Math.max(costMs, LATENCY_FLOOR_MS) * (this.inFlight + 1);

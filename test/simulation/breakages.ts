@@ -15,12 +15,14 @@ import { OutlierDetection } from '../../sidecar/policies/outlier-detection.ts';
 import { RetryBudget } from '../../sidecar/policies/retry-budget.ts';
 import { TimerWheel } from '../../sidecar/policies/timer-wheel.ts';
 import { TokenBucket } from '../../sidecar/policies/token-bucket.ts';
+import { Attempt } from '../../sidecar/proxy/attempt.ts';
 import { AttemptBooks } from '../../sidecar/proxy/attempt-books.ts';
 import { Attempts } from '../../sidecar/proxy/attempts.ts';
 import { ClientConnection } from '../../sidecar/proxy/client-connection.ts';
 import { ProxyDataPlane } from '../../sidecar/proxy/data-plane.ts';
 import { EndpointChoice } from '../../sidecar/proxy/endpoint-choice.ts';
 import { Exchange } from '../../sidecar/proxy/exchange.ts';
+import { Hedges } from '../../sidecar/proxy/hedges.ts';
 import type { Http1Connection } from '../../sidecar/proxy/http1-connection.ts';
 import { Http1Endpoint } from '../../sidecar/proxy/http1-endpoint.ts';
 import { ReplayBody } from '../../sidecar/proxy/replay-body.ts';
@@ -53,6 +55,15 @@ export const BREAKAGES: Readonly<Record<string, Breakage>> = {
         return atMs;
       };
     }),
+  'hedges that nobody pays for': () =>
+    wrap(Hedges.prototype, 'expire', (original) => {
+      return function (this: Hedges, nowMs) {
+        const mend = wrap(RetryBudget.prototype, 'tryWithdraw', () => () => true);
+        original.call(this, nowMs);
+        mend();
+      };
+    }),
+  'a copy that goes on when another one was answered': () => wrap(Attempt.prototype, 'overtaken', () => () => {}),
   'a conductor that sends again whatever failed': () =>
     wrap(Attempts.prototype, 'nextAtMs', (original) => {
       return function (this: Attempts, failureBits, result, _unsent, ...rest) {

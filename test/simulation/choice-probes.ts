@@ -274,6 +274,12 @@ export class ChoiceProbes {
           original.call(this, policy, nowMs);
         };
       }),
+      wrap(prototype, 'overtaken', (original) => {
+        return function (this: AttemptBooks, policy, context, nowMs) {
+          if (this.endpoint !== null) cost(this.endpoint).overtaken(nowMs - this.sentMs, nowMs);
+          original.call(this, policy, context, nowMs);
+        };
+      }),
       wrap(prototype, 'end', (original) => {
         return function (this: AttemptBooks, policy, context, outcome, result, failureBits, nowMs) {
           if (outcome !== Outcome.Ignored) know(this, failureBits !== 0, nowMs);

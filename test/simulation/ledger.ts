@@ -42,6 +42,11 @@ export function emptyTally(): Tally {
   return { requests: 0, outcomes, reasons: new Map(), retries: 0 };
 }
 
+/** Copies beside the attempts. */
+function maxHedges({ hedging, retries, plan }: RoutePolicy): number {
+  return hedging === null || retries === null ? 0 : (plan.hedging?.maxHedges ?? 0);
+}
+
 const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE']);
 
 export class Ledger {
@@ -119,7 +124,7 @@ export class Ledger {
     call.attempts += 1;
     if (call.attempts > 1) this.tally.retries += 1;
     // One that was not taken up passes through a tunnel.
-    const limit = call.policy === null ? 1 : (call.policy.retries?.maxAttempts ?? 2);
+    const limit = call.policy === null ? 1 : (call.policy.retries?.maxAttempts ?? 2) + maxHedges(call.policy);
     demand(call.attempts <= limit, () => `request ${id} was sent ${call.attempts} times, ${limit} are allowed`);
     return call;
   }

@@ -77,6 +77,16 @@ export class BulkheadModel {
     else if (admission === Admission.Queued) this.#queue.push(waiter);
   }
 
+  /** Without waiting. */
+  tried(plan: BulkheadLimits, isGranted: boolean): void {
+    demand(
+      isGranted === (this.inFlight < plan.maxConcurrent && this.#queue.length === 0),
+      () =>
+        `a bulkhead of ${plan.maxConcurrent}, ${this.inFlight} in flight, ${isGranted ? 'gave' : 'refused'} a place`,
+    );
+    if (isGranted) this.inFlight += 1;
+  }
+
   released(): void {
     this.inFlight -= 1;
     demand(this.inFlight >= 0, () => 'more places of a bulkhead were given back than taken');

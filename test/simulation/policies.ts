@@ -4,12 +4,12 @@ import { parseResiliencePolicy } from '../../crds/parse.ts';
 import { blocks } from '../../crds/policies/blocks.ts';
 import { rawSchema, type SchemaNode } from '../../crds/structural.ts';
 import type { Manifest } from '../../operator/compile/testing.ts';
-import type { Dice } from './dice.ts';
+import { Dice } from './dice.ts';
 import { randomValue, type Vocabulary } from './schema-values.ts';
 
 /**
  * Texts that are no enum, which what the applications of the simulation send has to match (see applications.ts), and numbers that mean something
- * for as few endpoints and values as there are.
+ * for as few endpoints and values as there are, and as fast as servers answer.
  */
 const VOCABULARY: Vocabulary = {
   'rateLimit.perHeader.name': ['x-tenant'],
@@ -25,6 +25,8 @@ const VOCABULARY: Vocabulary = {
   'healthCheck.host': ['status.example.com'],
   'fallback.dependency': ['payments', 'inventory', 'reviews', 'nobody'],
   'fallback.lastGood.keyHeaders': ['x-tenant', 'accept'],
+  'hedging.minDelay': ['1ms', '5ms', '20ms', '200ms'],
+  'hedging.maxDelay': ['20ms', '200ms', '2s'],
   'fallback.response.body': ['', '{"items":[]}'],
   'fallback.response.contentType': ['application/json', 'text/plain; charset=utf-8'],
 };
@@ -35,7 +37,11 @@ export const METHODS = ['GET', 'POST', 'PUT', 'DELETE', 'HEAD', 'PATCH'] as cons
 const RULE_NAMES = ['charge', 'report', 'list'] as const;
 const TRIES = 200;
 
-const BLOCKS = Object.entries(blocks).map(([name, block]) => [name, rawSchema(block)] as const);
+/** Drawn by dice of its own: what hedges is paid out of retries, and next to never sent where both are drawn by chance. */
+const HEDGING = rawSchema(blocks.hedging);
+const BLOCKS = Object.entries(blocks)
+  .filter(([name]) => name !== 'hedging')
+  .map(([name, block]) => [name, rawSchema(block)] as const);
 
 /** A policy that the API server would take. */
 export function randomPolicy(dice: Dice, name: string, namespace: string, targetRefs: readonly Manifest[]): Manifest {
@@ -56,6 +62,10 @@ export function randomPolicy(dice: Dice, name: string, namespace: string, target
 function randomBlocks(dice: Dice, probability: number): Record<string, unknown> {
   const blocks: Record<string, unknown> = {};
   for (const [name, node] of BLOCKS) if (dice.chance(probability)) blocks[name] = validBlock(dice, name, node);
+  if ('retries' in blocks) {
+    const own = new Dice(0, JSON.stringify(blocks));
+    if (own.chance(0.7)) blocks['hedging'] = validBlock(own, 'hedging', HEDGING);
+  }
   return blocks;
 }
 

@@ -6,6 +6,7 @@ import { Bulkhead, type BulkheadLimits, type BulkheadWaiter } from '../../sideca
 import { type BreakerState, CircuitBreaker } from '../../sidecar/policies/circuit-breaker.ts';
 import { RateLimit, type RateLimitNumbers } from '../../sidecar/policies/rate-limit.ts';
 import { RetryBudget } from '../../sidecar/policies/retry-budget.ts';
+import { Attempt } from '../../sidecar/proxy/attempt.ts';
 import { Attempts } from '../../sidecar/proxy/attempts.ts';
 import { DependencyRuntime } from '../../sidecar/proxy/dependency.ts';
 import { Exchange } from '../../sidecar/proxy/exchange.ts';
@@ -54,6 +55,8 @@ export class Probes {
     passedByHeader: 0,
     limitedByHeader: 0,
     sharedByHeader: 0,
+    hedged: 0,
+    overtaken: 0,
   };
 
   constructor(ledger: Ledger, wereEndpoints: WereEndpoints) {
@@ -73,6 +76,7 @@ export class Probes {
       this.#bulkhead(),
       this.#breaker(),
       this.#rateLimit(),
+      this.#hedges(),
       this.#choices.install(),
     ].flat();
   }
@@ -173,6 +177,24 @@ export class Probes {
     ];
   }
 
+  #hedges(): (() => void)[] {
+    const counts = this.#counts;
+    return [
+      wrap(Attempts.prototype, 'hedged', (original) => {
+        return function (this: Attempts) {
+          original.call(this);
+          counts.hedged += 1;
+        };
+      }),
+      wrap(Attempt.prototype, 'overtaken', (original) => {
+        return function (this: Attempt, nowMs: number) {
+          original.call(this, nowMs);
+          counts.overtaken += 1;
+        };
+      }),
+    ];
+  }
+
   #budget(): (() => void)[] {
     const counts = this.#counts;
     const budgets = this.#budgets;
@@ -227,6 +249,14 @@ export class Probes {
           if (admission === 1) counts.queued += 1;
           else if (admission === 2) counts.full += 1;
           return admission;
+        };
+      }),
+      wrap(prototype, 'tryAcquire', (original) => {
+        return function (this: Bulkhead) {
+          const isGranted = original.call(this);
+          const watched = bulkheads.get(this);
+          watched?.model.tried(watched.plan, isGranted);
+          return isGranted;
         };
       }),
       wrap(prototype, 'takeGrantable', (original) => {

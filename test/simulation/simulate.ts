@@ -144,11 +144,21 @@ function peace(world: SimulatedWorld): void {
   world.announce();
 }
 
+/**
+ * An application that only ended its side of a connection may still want its answer: its request is tried again as often and as late as a
+ * policy may say.
+ */
+const LONGEST_BACKOFFS_MS = 10 * 60_000;
+
 async function closeBooks(world: SimulatedWorld): Promise<void> {
   converged(world);
   for (const server of world.allServers()) server.kill();
   // Where a connection had fallen silent, the kernel has to find out by itself.
   await world.time.settleUntil(world.time.nowMs + KEEP_ALIVE_MS + 1_000);
+  const isBusy = () => world.sidecars.some(({ dataPlane }) => dataPlane.held().requests > 0);
+  const untilMs = world.time.nowMs + LONGEST_BACKOFFS_MS;
+  do await world.time.settleUntil(world.time.nowMs + 1_000);
+  while (isBusy() && world.time.nowMs < untilMs);
   for (const { pod, dataPlane } of world.sidecars) {
     // Health checks go on as long as the sidecar does: each holds its timer, and nothing else.
     const { healthChecks, timers, ...rest } = dataPlane.held();

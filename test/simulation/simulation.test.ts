@@ -17,6 +17,8 @@ const SEEDS = 15;
 /** As many more as fit into this time, and as it takes until everything has happened that has to. */
 const TIME_MS = 6_000;
 const LAST_SEED = 100;
+/** Where hedges are looked for first. */
+const HEDGING_SEED = 25;
 
 /** What a few seeds only bring out: where it is looked for first, so that it does not take a minute. */
 const RARE: Readonly<Record<string, number>> = {
@@ -27,6 +29,8 @@ const RARE: Readonly<Record<string, number>> = {
   'an ejection of which nobody is told': 14,
   'a late result that ejects who has come back': 31,
   'turns that are not kept': 15,
+  'hedges that nobody pays for': HEDGING_SEED,
+  'a copy that goes on when another one was answered': HEDGING_SEED,
 };
 
 /** Where most shadows have something to do. */
@@ -64,6 +68,15 @@ describe('the simulation', () => {
     }
     expect(summary.failures).toEqual([]);
     expect(missing()).toEqual([]);
+  }, 120_000);
+
+  it('hedges too, where there are endpoints and calls enough for it', async () => {
+    const summary = emptySummary();
+    const count = (what: string) => summary.counts[what] ?? 0;
+    for (let seed = HEDGING_SEED; seed < HEDGING_SEED + LAST_SEED && count('overtaken') === 0; seed += 1)
+      await addSeed(summary, seed);
+    expect(summary.failures).toEqual([]);
+    expect(Math.min(count('hedged'), count('overtaken'))).toBeGreaterThan(0);
   }, 120_000);
 
   it('runs a seed twice in the same way, whatever wall clocks say', async () => {

@@ -6,6 +6,7 @@ import { circuitBreaker } from './circuit-breaker.ts';
 import { fallback } from './fallback.ts';
 import { faultInjection } from './fault-injection.ts';
 import { healthCheck } from './health-check.ts';
+import { hedging } from './hedging.ts';
 import { loadBalancing } from './load-balancing.ts';
 import { outlierDetection } from './outlier-detection.ts';
 import { rateLimit } from './rate-limit.ts';
@@ -23,6 +24,7 @@ export const COMPILERS: { readonly [B in BlockName]: BlockCompiler<B> } = {
   faultInjection,
   loadBalancing,
   healthCheck,
+  hedging,
 };
 
 export type AllNumbers = { readonly [B in BlockName]: NumbersOrAbsent<B> };

@@ -87,6 +87,36 @@ export const CONTRADICTIONS = {
     (it: { dependency: string; timeout: string; interval: string }) =>
       `on ${it.dependency} the policies merge to healthCheck.timeout ${it.timeout} above healthCheck.interval ${it.interval}, so a check takes ${it.interval} at most; shorten timeout or lengthen interval`,
   ),
+  MinDelayExceedsMax: define(
+    'Accepted',
+    'Warning',
+    (it: { dependency: string; minDelay: string; maxDelay: string }) =>
+      `on ${it.dependency} the policies merge to hedging.minDelay ${it.minDelay} above hedging.maxDelay ${it.maxDelay}, so hedges are sent after ${it.minDelay}; shorten minDelay or lengthen maxDelay`,
+  ),
+  HedgingWithoutRetries: define(
+    'Accepted',
+    'Warning',
+    (it: { dependency: string }) =>
+      `hedging has no effect on ${it.dependency}: hedges are paid out of the budget of retries, which say also what may run twice, and no policy enforces retries there; write retries: {}, or retries: {maxAttempts: 1} where nothing is to be tried again`,
+  ),
+  HedgingWithoutBudget: define(
+    'Accepted',
+    'Warning',
+    (it: { dependency: string }) =>
+      `hedging has no effect on ${it.dependency}: hedges are paid out of the budget of retries, which merges to 0 % and 0 per second; raise retries.budget.percent or minPerSecond, or remove hedging`,
+  ),
+  HedgingWithoutPlace: define(
+    'Accepted',
+    'Warning',
+    (it: { dependency: string }) =>
+      `hedging has no effect on ${it.dependency}: bulkhead.maxConcurrent merges to 1, and the attempt that is hedged has that place; raise maxConcurrent or remove hedging`,
+  ),
+  HedgingAfterAttempt: define(
+    'Accepted',
+    'Warning',
+    (it: { dependency: string; minDelay: string; attempt: string }) =>
+      `hedging has no effect on ${it.dependency}: hedging.minDelay of ${it.minDelay} is not shorter than the attempt timeout of ${it.attempt}, when there is nothing left to hedge; shorten minDelay or lengthen timeouts.attempt`,
+  ),
   RetriesCannotFinish: define(
     'Accepted',
     'Warning',

@@ -77,5 +77,36 @@ function tellDelayThatReachesTheDeadline(
   });
 }
 
+function tellHedgingThatNeverActs(
+  _blocks: Blocks,
+  { hedging, retries, bulkhead, timeouts }: AllNumbers,
+  tell: Findings['tell'],
+): void {
+  if (hedging === null) return;
+  const block = ['hedging', ''] as const;
+  if (retries === null) {
+    tell({ reason: 'HedgingWithoutRetries', fields: [block], details: {} });
+    return;
+  }
+  if (retries.budgetPercent === 0 && retries.budgetMinPerSecond === 0)
+    tell({
+      reason: 'HedgingWithoutBudget',
+      fields: [block, ['retries', 'budget.percent'], ['retries', 'budget.minPerSecond']],
+      details: {},
+    });
+  if (bulkhead?.maxConcurrent === 1)
+    tell({ reason: 'HedgingWithoutPlace', fields: [block, ['bulkhead', 'maxConcurrent']], details: {} });
+  if (timeouts.attemptMs === 0 || hedging.minDelayMs < timeouts.attemptMs) return;
+  tell({
+    reason: 'HedgingAfterAttempt',
+    fields: [['hedging', 'minDelay'], ['timeouts', 'attempt'], ['timeouts', 'request'], block],
+    details: { minDelay: formatDuration(hedging.minDelayMs), attempt: formatDuration(timeouts.attemptMs) },
+  });
+}
+
 export const SETTLEMENTS: readonly Settlement[] = [settleProbeTimeout];
-export const RELATIONS: readonly Relation[] = [tellRetriesThatCannotFinish, tellDelayThatReachesTheDeadline];
+export const RELATIONS: readonly Relation[] = [
+  tellRetriesThatCannotFinish,
+  tellDelayThatReachesTheDeadline,
+  tellHedgingThatNeverActs,
+];

@@ -14,7 +14,15 @@ export function bulkheadSubject(first: number): Subject<Place> {
   const letIn = (waiter: BulkheadWaiter | null) => {
     if (waiter !== null) (waiter as Place).state = 'Held';
   };
+  let calls = 0;
   const begin = () => {
+    calls += 1;
+    return calls % 4 === 0 ? beginAtOnce() : beginInLine();
+  };
+  /** As a hedge, which never waits. */
+  const beginAtOnce = (): Place | null =>
+    bulkhead.tryAcquire() ? { bulkheadPrevious: null, bulkheadNext: null, bulkheadQueued: false, state: 'Held' } : null;
+  const beginInLine = () => {
     const place: Place = { bulkheadPrevious: null, bulkheadNext: null, bulkheadQueued: false, state: 'Gone' };
     const admission = bulkhead.acquire(place);
     if (admission === Admission.Full) return null;
