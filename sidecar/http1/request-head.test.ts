@@ -77,6 +77,9 @@ describe('what is taken apart', () => {
       tracestateEnd: 0,
       tracestateParted: false,
       deadline: '',
+      grpc: false,
+      grpcTimeout: '',
+      grpcPreviousAttempts: 0,
     });
   });
 

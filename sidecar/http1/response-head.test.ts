@@ -38,6 +38,10 @@ describe('what is taken apart', () => {
       retryAfterSeconds: -1,
       retryAfterDate: '',
       refusesRetry: false,
+      wireStatus: 0,
+      grpcStatus: -1,
+      grpcStream: false,
+      pushbackMs: -1,
     });
   });
 
