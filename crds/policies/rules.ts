@@ -108,10 +108,7 @@ const grpc = z
       ],
     ),
     method: withRules(
-      z
-        .string()
-        .max(253, { abort: true })
-        .meta({ description: 'Name of the method, such as Get; any where absent.' }),
+      z.string().max(253, { abort: true }).meta({ description: 'Name of the method, such as Get; any where absent.' }),
       [
         {
           cel: "self.matches('^[A-Za-z_][A-Za-z0-9_]*$')",

@@ -27,10 +27,10 @@ const RARE: Readonly<Record<string, number>> = {
   'a circuit that keeps the permits of cancelled calls': 13,
   'an ejection that never ends': 14,
   'an ejection of which nobody is told': 14,
-  'a late result that ejects who has come back': 31,
-  'turns that are not kept': 15,
+  'a late result that ejects who has come back': 230,
+  'turns that are not kept': 63,
   'hedges that nobody pays for': HEDGING_SEED,
-  'a copy that goes on when another one was answered': HEDGING_SEED,
+  'a copy that goes on when another one was answered': 70,
 };
 
 /** Where most shadows have something to do. */
