@@ -3,7 +3,7 @@
 // BREAKWATER_REQUIRE_ALL=1. Arguments go to vitest: `npm test -- sidecar/policies`.
 import { spawn, spawnSync } from 'node:child_process';
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { CONTROL_PLANE, controlPlaneAvailable, controlPlaneBinaries } from './harness/control-plane.ts';
 import { add, boxed, failedTests, type Totals, totalsOf, type VitestReport, vitestReport } from './report.ts';
@@ -38,8 +38,11 @@ interface Ended {
   output: string;
 }
 
+/** vitest leaves one processor free, and on a machine with two would run file after file, which wait more than they compute. */
+const WORKERS = { unit: Math.max(2, availableParallelism() - 1), 'api-server': 1 } as const;
+
 /** `keepBack`: not to talk into what another one says. */
-async function runProject(project: string, keepBack: boolean): Promise<Ended> {
+async function runProject(project: keyof typeof WORKERS, keepBack: boolean): Promise<Ended> {
   const folder = mkdtempSync(join(tmpdir(), 'breakwater-test-'));
   const file = join(folder, 'report.json');
   const log = join(folder, 'output.txt');
@@ -49,6 +52,7 @@ async function runProject(project: string, keepBack: boolean): Promise<Ended> {
       join(root, 'node_modules/vitest/vitest.mjs'),
       'run',
       `--project=${project}`,
+      `--maxWorkers=${WORKERS[project]}`,
       '--reporter=default',
       '--reporter=json',
       `--outputFile.json=${file}`,
