@@ -17,7 +17,7 @@ import type { TimerNode } from '../policies/timer-wheel.ts';
 import { Attempt } from './attempt.ts';
 import type { AttemptBooks } from './attempt-books.ts';
 import type { AttemptOwner } from './attempt-owner.ts';
-import { type Attempts, mayRepeat } from './attempts.ts';
+import { ATTEMPT_FLOOR_MS, type Attempts, mayRepeat } from './attempts.ts';
 import type { CurrentRequest } from './current-request.ts';
 import { RequestTimer, type TimedRequest } from './request-timer.ts';
 import type { UpstreamEndpoint } from './upstream.ts';
@@ -98,7 +98,8 @@ export class Hedges implements TimerNode {
       this.#arm(dueMs);
       return;
     }
-    if (!this.#mayHaveMore) return;
+    // The tick that brings it may be the one in which the deadline passes.
+    if (!this.#mayHaveMore || this.#timer.deadlineMs - nowMs < ATTEMPT_FLOOR_MS) return;
     const suppression = this.#send(nowMs);
     if (suppression < 0) return;
     const { hedgesSuppressed } = this.#request.policy.metrics;

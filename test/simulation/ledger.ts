@@ -18,6 +18,8 @@ export interface CallRecord {
   readonly sentMs: number;
   /** When the sidecar took it up; -1: it did not (yet), or the connection is a tunnel. */
   begunMs: number;
+  /** By the timeouts of its policies; infinity: none bounds it. */
+  deadlineMs: number;
   policy: RoutePolicy | null;
   /** How often its head reached a server. */
   heads: number;
@@ -40,6 +42,11 @@ export interface Tally {
 export function emptyTally(): Tally {
   const outcomes = Object.fromEntries(CALL_OUTCOMES.map((outcome) => [outcome, 0])) as Record<CallOutcome, number>;
   return { requests: 0, outcomes, reasons: new Map(), retries: 0 };
+}
+
+function deadlineOf({ plan }: RoutePolicy, fromMs: number): number {
+  const { requestMs } = plan.timeouts;
+  return requestMs === 0 ? Number.POSITIVE_INFINITY : fromMs + requestMs;
 }
 
 /** Copies beside the attempts. */
@@ -70,6 +77,7 @@ export class Ledger {
       keyed,
       sentMs: this.#nowMs(),
       begunMs: -1,
+      deadlineMs: Number.POSITIVE_INFINITY,
       policy: null,
       heads: 0,
       attempts: 0,
@@ -100,6 +108,7 @@ export class Ledger {
     demand(call.begunMs < 0, () => `request ${id} was taken up twice`);
     call.begunMs = this.#nowMs();
     call.policy = policy;
+    call.deadlineMs = deadlineOf(policy, call.begunMs);
     this.#trace(`request ${id}: taken up under rule ${policy.plan.rule}`);
   }
 
@@ -113,6 +122,7 @@ export class Ledger {
       () => `request ${id}, a ${call.method}, was sent to another dependency, and no policy says that it may`,
     );
     call.policy = to;
+    call.deadlineMs = Math.min(call.deadlineMs, deadlineOf(to, this.#nowMs()));
     call.attempts = 0;
     call.heads = 0;
     this.#trace(`request ${id}: sent to another dependency, under rule ${to.plan.rule}`);

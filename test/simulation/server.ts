@@ -66,6 +66,7 @@ export class SimulatedServer implements Listener {
   #atWork = 0;
   readonly #queue: (() => void)[] = [];
   readonly #connections = new Set<ServerConnection>();
+  #killed = false;
   #stopListening: () => void = () => {};
 
   constructor(host: Host, address: string, port: number, behaviour: ServerBehaviour, events: ServerEvents) {
@@ -90,6 +91,7 @@ export class SimulatedServer implements Listener {
 
   /** The pod is killed: its connections are reset by the kernel. */
   kill(): void {
+    this.#killed = true;
     this.#stopListening();
     for (const connection of this.#connections) connection.reset();
   }
@@ -103,6 +105,11 @@ export class SimulatedServer implements Listener {
   }
 
   accept(socket: SimulatedSocket): void {
+    // Killed while the handshake was under way.
+    if (this.#killed) {
+      socket.resetAndDestroy();
+      return;
+    }
     const connection = new ServerConnection(this, socket, () => this.#connections.delete(connection));
     this.#connections.add(connection);
   }

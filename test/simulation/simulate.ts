@@ -146,7 +146,7 @@ function peace(world: SimulatedWorld): void {
 
 /**
  * An application that only ended its side of a connection may still want its answer: its request is tried again as often and as late as a
- * policy may say.
+ * policy may say. And that end may be the first to be sent on a connection that had fallen silent.
  */
 const LONGEST_BACKOFFS_MS = 10 * 60_000;
 
@@ -155,7 +155,11 @@ async function closeBooks(world: SimulatedWorld): Promise<void> {
   for (const server of world.allServers()) server.kill();
   // Where a connection had fallen silent, the kernel has to find out by itself.
   await world.time.settleUntil(world.time.nowMs + KEEP_ALIVE_MS + 1_000);
-  const isBusy = () => world.sidecars.some(({ dataPlane }) => dataPlane.held().requests > 0);
+  const isBusy = () =>
+    world.sidecars.some(({ dataPlane }) => {
+      const { requests, tunnels } = dataPlane.held();
+      return requests + tunnels > 0;
+    });
   const untilMs = world.time.nowMs + LONGEST_BACKOFFS_MS;
   do await world.time.settleUntil(world.time.nowMs + 1_000);
   while (isBusy() && world.time.nowMs < untilMs);

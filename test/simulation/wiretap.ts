@@ -81,23 +81,19 @@ export class Wiretap {
   #began(call: CallRecord, atMs: number): void {
     const { policy } = call;
     if (policy === null) return;
-    const { requestMs } = policy.plan.timeouts;
     demand(
-      requestMs === 0 || atMs < call.begunMs + requestMs,
-      () => `request ${call.id} began an attempt ${atMs - call.begunMs - requestMs} ms after its deadline`,
+      atMs < call.deadlineMs,
+      () => `request ${call.id} began an attempt ${atMs - call.deadlineMs} ms after its deadline`,
     );
     this.#probes.sent(policy, call.attempts > 1);
   }
 
   /** Until now: the sidecar has written the last byte of the answer or ended the connection, or the application does not wait any longer. */
   waited(call: CallRecord, sidecar: Host): void {
-    if (!this.#owed.delete(call) || call.policy === null) return;
-    const { requestMs } = call.policy.plan.timeouts;
-    if (requestMs === 0) return;
-    const deadlineMs = call.begunMs + requestMs;
+    if (!this.#owed.delete(call)) return;
     const pausedMs = sidecar.pausedSince(call.begunMs);
     const allowedMs = TICKS_MS + (pausedMs > 0 ? pausedMs + AFTER_PAUSE_MS : 0);
-    const lateMs = sidecar.time.nowMs - deadlineMs;
+    const lateMs = sidecar.time.nowMs - call.deadlineMs;
     demand(lateMs <= allowedMs, () => `request ${call.id} outlived its deadline by ${lateMs} ms`);
   }
 }
