@@ -150,7 +150,17 @@ function peace(world: SimulatedWorld): void {
  */
 const LONGEST_BACKOFFS_MS = 10 * 60_000;
 
+/** A connection that was made in trouble may have been cut just now, at whichever byte it was to be. */
+const CONVERGED_WITHIN_MS = 30_000;
+
 async function closeBooks(world: SimulatedWorld): Promise<void> {
+  const latestMs = world.time.nowMs + CONVERGED_WITHIN_MS;
+  const areUp = () =>
+    world.sidecars.every(({ subscriber }) => {
+      const { planStreamUp, endpointsStreamUp } = subscriber.status();
+      return planStreamUp && endpointsStreamUp;
+    });
+  while (world.time.nowMs < latestMs && !areUp()) await world.time.settleUntil(world.time.nowMs + 1_000);
   converged(world);
   for (const server of world.allServers()) server.kill();
   // Where a connection had fallen silent, the kernel has to find out by itself.
