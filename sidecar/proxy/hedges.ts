@@ -51,7 +51,7 @@ export class Hedges implements TimerNode {
   readonly #timer: RequestTimer;
   readonly #attempts: Attempts;
   readonly #owner: AttemptOwner;
-  /** As many as any request had; the nth hedge of a request is the nth. */
+  /** Made when first needed and kept for later requests: the first hedge of each request takes the first one, and so on. */
   readonly #hedges: Hedge[] = [];
   /** The attempt that is watched, and its hedges, as far as they have not ended. */
   readonly #out: Attempt[] = [];

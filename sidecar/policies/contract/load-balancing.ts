@@ -1,4 +1,4 @@
-// Load balancing under the contract of every policy: what it lends is load, a call at an endpoint; what must come back is that nobody has any.
+// Load balancing under the contract of every policy: it lends load, a call at an endpoint, and at the end no endpoint carries load.
 import { expect } from 'vitest';
 import { seededRandom } from '../../../runtime/random.ts';
 import { NO_KEY } from '../../balance/balancer.ts';
