@@ -5,6 +5,7 @@ import { defineConfig } from 'vitest/config';
 // test changes of the process (environment, globals, module state) it puts back.
 // api-server: needs a real kube-apiserver; test/run.ts decides whether one can be had and says so where not. One server serves
 // all files, one after the other.
+// conformance: programs that others trust, beside the sidecar or against it; test/conformance/run.ts gets them, and says which it could not get.
 export default defineConfig({
   test: {
     projects: [
@@ -12,7 +13,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['{crds,plan,runtime,operator,sidecar,cli,charts,test,bench}/**/*.test.ts'],
-          exclude: ['**/*.api.test.ts', 'test/cluster/**', '**/node_modules/**'],
+          exclude: ['**/*.{api,conformance}.test.ts', 'test/cluster/**', '**/node_modules/**'],
           isolate: false,
           testTimeout: 20_000,
         },
@@ -26,6 +27,16 @@ export default defineConfig({
           hookTimeout: 120_000,
           fileParallelism: false,
           globalSetup: ['test/harness/shared-control-plane.ts'],
+        },
+      },
+      {
+        test: {
+          name: 'conformance',
+          include: ['test/conformance/**/*.conformance.test.ts'],
+          exclude: ['**/node_modules/**'],
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+          fileParallelism: false,
         },
       },
     ],
