@@ -25,20 +25,22 @@ import type { Names } from '../resolve/name-directory.ts';
 import { RouteTable } from '../route/match.ts';
 import { Arrivals } from './arrivals.ts';
 import { BootstrapListeners, type ListenerTarget } from './bootstrap-listeners.ts';
+import { CapturedListeners } from './captured-listeners.ts';
 import { choiceViews } from './choice-views.ts';
 import { CircuitReports } from './circuit-reports.ts';
 import { ProxyContext } from './context.ts';
 import { type DependencyEnvironment, DependencyRuntime } from './dependency.ts';
 import { DependencyListeners } from './dependency-listeners.ts';
+import { EndpointSources } from './endpoint-sources.ts';
 import { ExclusionReports } from './exclusion-reports.ts';
 import { HealthProber } from './health-prober.ts';
-import type { DeclaredHost } from './host-index.ts';
+import { type Holdings, holdingsOf } from './holdings.ts';
 import { Http1Endpoint } from './http1-endpoint.ts';
 import { Intake } from './intake.ts';
 import type { World } from './listener-targets.ts';
 import { liveMetrics } from './live-metrics.ts';
-import { type Listening, type Network, systemNetwork } from './network.ts';
-import { leadsBack, placeOf } from './own-addresses.ts';
+import { type Network, systemNetwork } from './network.ts';
+import { isLoopback, leadsBack } from './own-addresses.ts';
 import { Ticker } from './ticker.ts';
 
 export interface DataPlaneOptions {
@@ -72,25 +74,6 @@ export interface DataPlaneOptions {
 /** Idle connections are looked through, and circuits compared with what was last told, this often. */
 const SWEEP_INTERVAL_MS = 500;
 
-/** What is taken at a moment. All of it is zero where nothing is in progress: the promise that the tests of this folder hold it to. */
-export interface Holdings {
-  requests: number;
-  tunnels: number;
-  clientConnections: number;
-  timers: number;
-  replayBytes: number;
-  /** Of answers that are being kept and are not whole yet. */
-  recordingBytes: number;
-  /** Attempts that count as load of an endpoint. */
-  attempts: number;
-  /** Those of shadows, which nobody takes but in their books, among them. */
-  bulkheadPlaces: number;
-  bulkheadQueued: number;
-  /** Of circuits that are half-open, the shadowed ones among them. */
-  probes: number;
-  healthChecks: number;
-}
-
 export function createDataPlane(options: DataPlaneOptions): ProxyDataPlane {
   return new ProxyDataPlane(options);
 }
@@ -103,15 +86,15 @@ export class ProxyDataPlane implements DataPlane {
   readonly #arrivals: Arrivals;
   readonly #dependencyListeners: DependencyListeners;
   readonly #bootstrapListeners: BootstrapListeners | null;
-  readonly #captured: Listening[] = [];
+  /** Null in the other modes of capture. */
+  readonly #capturedListeners: CapturedListeners | null;
+  readonly #endpointSources: EndpointSources;
   readonly #world: World;
   readonly #circuits: CircuitReports;
   readonly #exclusions: ExclusionReports;
   readonly #sampler: LoadSampler | null;
   readonly #prober: HealthProber;
   readonly #environment: DependencyEnvironment;
-  #sets = new Map<string, EndpointSet>();
-  #fromDisk = false;
   #placement = UNPLACED;
   #listening = false;
   #locallyDisabled = false;
@@ -150,22 +133,32 @@ export class ProxyDataPlane implements DataPlane {
       random,
       leadsBack: (address, port) => leadsBack(address, port, { has: (place) => this.#listensAt(place) }),
     };
-    const explicit = options.capture === 'explicit';
+    const { bindHost, bootstrap, capture, originalDestination } = options;
+    const explicit = capture === 'explicit';
     const [intake, context, environment, world] = [this.#intake, this.#context, this.#environment, this.#world];
     this.#arrivals = new Arrivals({ intake, context, environment, world, explicit });
+    this.#capturedListeners =
+      capture === 'iptables'
+        ? new CapturedListeners({
+            bindHost,
+            port: options.outboundPort,
+            originalDestination,
+            onConnection: (socket, original) => this.#arrivals.captured(socket, original),
+            network,
+            log,
+          })
+        : null;
     this.#dependencyListeners = new DependencyListeners({
-      bindHost: options.bindHost,
+      bindHost,
       portBefore: options.portBefore,
       dependencies: this.#dependencies,
       onConnection: (socket, dependency) => this.#arrivals.dedicated(socket, dependency),
       network,
       log,
     });
-    const { bootstrap } = options;
     const onConnection = (socket: Socket, target: ListenerTarget) => this.#arrivals.listened(socket, target);
     this.#bootstrapListeners = bootstrap ? new BootstrapListeners({ bootstrap, onConnection, network, log }) : null;
-    options.names.onChange((name) => this.#onNameChanged(name));
-    this.#watchNames();
+    this.#endpointSources = new EndpointSources({ world, bootstrap, dependencies: this.#dependencies, metrics, log });
     metrics.setLive(liveMetrics(this.#context, this.#dependencies, () => this.#failedListeners(), this.#sampler));
   }
 
@@ -195,8 +188,7 @@ export class ProxyDataPlane implements DataPlane {
       this.#dependencies.set(dependency.id, new DependencyRuntime(dependency, routes, label, this.#environment));
     }
     this.#arrivals.setUndeclared(plan.undeclared);
-    this.#watchNames();
-    for (const dependency of this.#dependencies.values()) this.#applySet(dependency);
+    this.#endpointSources.applyPlan();
     this.#arrivals.index(this.#dependencies.values());
     this.#circuits.forgetAbsent();
     this.#grantRaisedLimits();
@@ -206,19 +198,12 @@ export class ProxyDataPlane implements DataPlane {
   }
 
   applyEndpointsSnapshot(sets: readonly EndpointSet[], fromDisk: boolean): void {
-    this.#sets = new Map(sets.map((set) => [set.key, set]));
-    this.#fromDisk = fromDisk;
-    for (const dependency of this.#dependencies.values()) this.#applySet(dependency);
+    this.#endpointSources.applySnapshot(sets, fromDisk);
     this.#arrivals.index(this.#dependencies.values());
   }
 
   applyEndpointsUpdate(sets: readonly EndpointSet[], removed: readonly string[]): void {
-    for (const set of sets) this.#sets.set(set.key, set);
-    for (const key of removed) this.#sets.delete(key);
-    const touched = new Set([...sets.map(({ key }) => key), ...removed]);
-    for (const dependency of this.#dependencies.values()) {
-      if (touched.has(dependency.plan.endpointsKey)) this.#applySet(dependency);
-    }
+    this.#endpointSources.applyUpdate(sets, removed);
     this.#arrivals.index(this.#dependencies.values());
   }
 
@@ -247,31 +232,7 @@ export class ProxyDataPlane implements DataPlane {
   }
 
   held(): Holdings {
-    const { active, tunnels, clientConnections, ticker, replayPool, lastGoodPool } = this.#context;
-    const held = {
-      requests: active,
-      tunnels,
-      clientConnections,
-      timers: ticker.size,
-      replayBytes: replayPool.usedBytes,
-    };
-    let recordingBytes = lastGoodPool.usedBytes;
-    let attempts = 0;
-    let bulkheadPlaces = 0;
-    let bulkheadQueued = 0;
-    let probes = 0;
-    for (const { endpoints, policies } of this.#all()) {
-      attempts += endpoints.load;
-      for (const { bytes } of policies.lastGood.values()) recordingBytes -= bytes;
-      const shadowed = Array.from(policies.shadows.places, ([, places]) => places);
-      for (const { inFlight, queued } of [...policies.bulkheads.values(), ...shadowed]) {
-        bulkheadPlaces += inFlight;
-        bulkheadQueued += queued;
-      }
-      for (const { breaker } of policies.allCircuits()) probes += breaker.probesInFlight;
-    }
-    const healthChecks = this.#prober.underway;
-    return { ...held, recordingBytes, attempts, bulkheadPlaces, bulkheadQueued, probes, healthChecks };
+    return holdingsOf(this.#context, this.#all(), this.#prober.underway);
   }
 
   circuits(): CircuitView[] {
@@ -325,33 +286,25 @@ export class ProxyDataPlane implements DataPlane {
   }
 
   async listen(): Promise<void> {
-    const { capture, outboundPort, bindHost } = this.#options;
-    const { network } = this.#context;
+    const { clock, log } = this.#options;
     this.#listening = true;
-    if (!(await network.prepare(this.#options.clock)))
-      this.#options.log.warn('reads cannot share a buffer in this Node: they cost more');
+    if (!(await this.#context.network.prepare(clock)))
+      log.warn('reads cannot share a buffer in this Node: they cost more');
     this.#sweep();
     this.#sampler?.start();
-    if (capture !== 'iptables') {
-      await this.#bootstrapListeners?.open();
-      await this.#openListeners();
+    if (this.#capturedListeners) {
+      await this.#capturedListeners.open();
       return;
     }
-    const { log } = this.#options;
-    this.#captured.push(await network.listen(bindHost, outboundPort, log, (socket) => this.#acceptCaptured(socket, 4)));
-    if (bindHost !== '127.0.0.1') return;
-    try {
-      this.#captured.push(await network.listen('::1', outboundPort, log, (socket) => this.#acceptCaptured(socket, 6)));
-    } catch (error) {
-      log.info({ err: error }, 'IPv6 loopback is not there: only IPv4 is captured');
-    }
+    await this.#bootstrapListeners?.open();
+    await this.#openListeners();
   }
 
   close(): void {
     this.#listening = false;
     this.#cancelSweep?.();
     this.#sampler?.stop();
-    for (const server of this.#captured) server.close();
+    this.#capturedListeners?.close();
     this.#dependencyListeners.closeAll();
     this.#bootstrapListeners?.close();
     this.#prober.close();
@@ -377,70 +330,12 @@ export class ProxyDataPlane implements DataPlane {
     return [...this.#dependencies.values(), ...(nobody ? [nobody] : [])];
   }
 
-  #watchNames(): void {
-    const names = new Set<string>();
-    for (const { host } of this.#options.bootstrap?.entries ?? []) if (host !== null) names.add(host);
-    for (const { plan } of this.#dependencies.values()) if (plan.host) names.add(plan.host.name);
-    this.#options.names.watch(names);
-  }
-
-  #onNameChanged(name: string): void {
-    for (const dependency of this.#dependencies.values())
-      if (dependency.plan.host?.name === name) this.#applyNames(dependency, dependency.plan.host);
-  }
-
-  #applyNames(dependency: DependencyRuntime, { name, port }: DeclaredHost): void {
-    const addresses = this.#options.names.addresses(name);
-    if (addresses === null) {
-      dependency.endpoints.forget();
-      return;
-    }
-    const usable = addresses.filter((address) => !this.#world.leadsBack(address, port));
-    if (usable.length > 0 || addresses.length === 0) {
-      dependency.endpoints.set(
-        usable.map((address) => ({ address, port })),
-        false,
-      );
-      return;
-    }
-    if (!dependency.endpoints.block()) return;
-    this.#options.metrics.countSelfReference(dependency.label);
-    this.#options.log.error(
-      { host: name, port, addresses },
-      'DNS gives this host addresses of the sidecar itself: it is not called, for the call would never end',
-    );
-  }
-
-  #applySet(dependency: DependencyRuntime): void {
-    const { host } = dependency.plan;
-    if (host) {
-      this.#applyNames(dependency, host);
-      return;
-    }
-    const set = this.#sets.get(dependency.plan.endpointsKey);
-    if (set) dependency.endpoints.set(set.endpoints, this.#fromDisk);
-    else dependency.endpoints.forget();
-  }
-
   #grantRaisedLimits(): void {
     for (const dependency of this.#dependencies.values()) {
       for (const bulkhead of dependency.policies.bulkheads.values()) {
         for (let next = bulkhead.takeGrantable(); next; next = bulkhead.takeGrantable()) this.#context.grant(next);
       }
     }
-  }
-
-  #acceptCaptured(socket: Socket, family: 4 | 6): void {
-    const { originalDestination, log, outboundPort } = this.#options;
-    const { fd } = (socket as unknown as { _handle: { fd: number } })._handle;
-    const original = originalDestination?.(fd, family) ?? null;
-    // Without a redirection the destination is this listener itself: forwarding would never end.
-    if (!original || (original.port === outboundPort && isLoopback(original.address))) {
-      log.warn({ original }, 'a connection without an original destination was refused');
-      socket.destroy();
-      return;
-    }
-    this.#arrivals.captured(socket, original);
   }
 
   async #openListeners(): Promise<void> {
@@ -453,9 +348,7 @@ export class ProxyDataPlane implements DataPlane {
   }
 
   #listensAt(place: string): boolean {
-    const { capture, bindHost, outboundPort } = this.#options;
-    if (capture === 'iptables')
-      return place === placeOf(bindHost, outboundPort) || place === placeOf('::1', outboundPort);
+    if (this.#capturedListeners) return this.#capturedListeners.has(place);
     return this.#dependencyListeners.has(place) || this.#bootstrapListeners?.has(place) === true;
   }
 
@@ -483,8 +376,4 @@ function labelsOf(dependencies: readonly DependencyPlan[]): Map<string, string> 
       (uses.get(name) ?? 0) > 1 ? `${serviceDependency}/${name}` : name,
     ]),
   );
-}
-
-function isLoopback(address: string): boolean {
-  return address.startsWith('127.') || address === '::1';
 }

@@ -2,7 +2,7 @@
 //
 // TO JOIN: add a row to POLICIES with the blocks of a plan that switch your policy on. Its numbers must be such that it lets a call pass now and
 // then; `refuses` has the reasons of its refusals, and `before` brings it into the situation that the row is about. Each row is run through all of ENDINGS, and held to this:
-//  1. nothing stays taken: every count of `held()` is zero (a new kind of thing that can be taken belongs into Holdings of data-plane.ts);
+//  1. nothing stays taken: every count of `held()` is zero (a new kind of thing that can be taken belongs into Holdings of holdings.ts);
 //  2. nothing counts twice: each request once in the requests, each attempt once in the attempts and once, or not at all, in the window of its circuit;
 //  3. an equal plan that comes in between changes nothing, and takes nothing from a request in progress;
 //  4. the next call is served, or refused for a reason of the row.
@@ -16,7 +16,6 @@ import type { FallbackPlan } from '../../plan/policies/fallback.ts';
 import type { LoadBalancingPlan } from '../../plan/policies/load-balancing.ts';
 import type { OutlierDetectionPlan } from '../../plan/policies/outlier-detection.ts';
 import { systemClock } from '../../runtime/clock.ts';
-import type { Holdings } from './data-plane.ts';
 import {
   type Bench,
   BREAKER,
@@ -27,6 +26,7 @@ import {
   startBench,
   workloadPlan,
 } from './fixtures.ts';
+import type { Holdings } from './holdings.ts';
 
 /** A dependency that does what the path of each request says. */
 export interface Scripted {
