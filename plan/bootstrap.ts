@@ -1,7 +1,7 @@
 // What a pod is born with in the capture modes that need no privilege: which addresses of the loopback interface stand for which
 // destinations. Injection writes it into an annotation of the pod, since host names and environment of a running pod cannot change any
 // more; the sidecar listens by it from its first moment, before any plan, and the operator reads from it what the pod cannot know yet.
-import { z } from 'zod';
+import * as z from 'zod';
 
 export const BOOTSTRAP_ANNOTATION = 'breakwater.dev/bootstrap';
 export const BOOTSTRAP_FORMAT_VERSION = 1;

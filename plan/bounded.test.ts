@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
-import { z } from 'zod';
+import * as z from 'zod';
 import { boundedList, indexList, parseBoundedJson } from './bounded.ts';
 import { decodeEndpointsFrame, decodePlanFrame } from './wire.ts';
 

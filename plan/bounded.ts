@@ -1,6 +1,6 @@
 // Bounds on what a peer may make us do with a few megabytes: JSON that is nothing but brackets becomes objects of fifty times its size, and
 // a schema that tells every wrong item of a list tells millions. Both are refused at the first thing that shows it.
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** The deepest frame has 12 levels. */
 const MAX_DEPTH = 64;

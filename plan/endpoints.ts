@@ -1,5 +1,5 @@
 // Where the dependencies are now. Kept apart from the plan: pods come and go all day, and must not touch the state of any policy.
-import { z } from 'zod';
+import * as z from 'zod';
 import { boundedList } from './bounded.ts';
 import { PLAN_LIMITS } from './plan.ts';
 

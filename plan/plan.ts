@@ -4,7 +4,7 @@
 // Rules of several policies merge per request: each policy contributes its first matching rule, or its base. The plan carries that as
 // `levels` (the matchers of each policy, widest target first) and a table `combinations` that maps the tuple of matched rules to a row
 // of `policies`, so that a request costs a few comparisons and one array look-up.
-import { z } from 'zod';
+import * as z from 'zod';
 import { boundedList, indexList } from './bounded.ts';
 import { blockPlans, PLANNED_BLOCKS, type PlannedBlock, shadowPlans } from './policies/blocks.ts';
 

@@ -11,7 +11,7 @@
 // is where its stream is, and ends with it: a sidecar that opens a stream anew says it again.
 //
 // `version` is the last one applied; an equal version is answered `unchanged` in the place of the whole. A frame of an unknown kind is ignored.
-import { z } from 'zod';
+import * as z from 'zod';
 import { boundedList, parseBoundedJson } from './bounded.ts';
 import { endpointSet, placement } from './endpoints.ts';
 import { PLAN_LIMITS, workloadPlan } from './plan.ts';

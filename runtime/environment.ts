@@ -1,5 +1,5 @@
 // The only reader of process.env. A process names what it reads in one zod object; all problems are told at once.
-import type { z } from 'zod';
+import type * as z from 'zod';
 
 export class EnvironmentError extends Error {
   override name = 'EnvironmentError';

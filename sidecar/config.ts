@@ -1,6 +1,6 @@
 // What the sidecar reads from its environment: every name, range and default, in one place.
 import { isIP } from 'node:net';
-import { z } from 'zod';
+import * as z from 'zod';
 import { BOOTSTRAP_ANNOTATION, type Bootstrap, readBootstrap } from '../plan/bootstrap.ts';
 import { EnvironmentError, readEnvironment } from '../runtime/environment.ts';
 import type { LogLevel } from '../runtime/log.ts';

@@ -6,7 +6,6 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Registry } from 'prom-client';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { type Certificates, createCertificates } from '../operator/certificates/certificates.ts';
 import type { Lifetimes } from '../operator/certificates/decide.ts';
@@ -20,6 +19,7 @@ import { HttpsServer } from '../operator/https-server.ts';
 import { type Clock, systemClock } from '../runtime/clock.ts';
 import { type Logger, silentLogger } from '../runtime/log.ts';
 import { seededRandom } from '../runtime/random.ts';
+import { MetricRegistry } from '../sidecar/metrics/registry.ts';
 import { createSubscribeMetrics } from '../sidecar/subscribe/metrics.ts';
 import { RecordingDataPlane } from '../sidecar/subscribe/recording-data-plane.ts';
 import { readStateFile } from '../sidecar/subscribe/state-file.ts';
@@ -143,7 +143,7 @@ async function startSidecar({ port }: HttpsServer, caBundle: string): Promise<Si
     lookup: (_name, _options, done) => done(new Error('the operator of this test has an address'), ''),
     locallyDisabled: () => false,
     onPlanApplied: () => undefined,
-    metrics: createSubscribeMetrics(new Registry(), () => systemClock.monotonicMs()),
+    metrics: createSubscribeMetrics(new MetricRegistry(), () => systemClock.monotonicMs()),
     clock: systemClock,
     random: seededRandom(pods.length),
     log: log as unknown as Logger,

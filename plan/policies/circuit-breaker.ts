@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { failureKind, milliseconds, percent, stateKey } from './values.ts';
 
 const ratio = z.object({ percent: percent.min(1), minimumCalls: z.number().int().min(1).max(100_000) });

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { milliseconds, stateKey } from './values.ts';
 
 /** What a fallback may take the place of: the reasons of local answers, and kinds of final answers of the dependency. */

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { milliseconds, percent } from './values.ts';
 
 /** A null fault is not injected; each share is drawn on its own. */

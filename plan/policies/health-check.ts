@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { milliseconds, stateKey } from './values.ts';
 
 const threshold = z.number().int().min(1).max(100);

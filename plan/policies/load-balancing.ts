@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { milliseconds, stateKey } from './values.ts';
 
 /** Null in a row means the same as PeakEwma without slow start, by the hints of endpoints. */

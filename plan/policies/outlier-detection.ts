@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { failureKind, milliseconds, percent, stateKey } from './values.ts';
 
 export const outlierDetectionPlan = z.object({

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { stateKey } from './values.ts';
 
 const rate = z.number().int().min(1).max(1_000_000);

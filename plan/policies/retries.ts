@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { failureKind, grpcStatusCode, milliseconds, percent, stateKey } from './values.ts';
 
 export const retriesPlan = z.object({

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { milliseconds } from './values.ts';
 
 /** Zero means: no such timeout. `idleMs` holds for HTTP streams and upgrades, `opaqueIdleMs` for tunnelled connections. */

@@ -1,5 +1,5 @@
 // The values that blocks of a plan are made of.
-import { z } from 'zod';
+import * as z from 'zod';
 
 export const milliseconds = z.number().int().min(0).max(86_400_000);
 export const percent = z.number().int().min(0).max(100);

@@ -1,5 +1,5 @@
-import { Counter, Registry } from 'prom-client';
 import { afterEach, expect, it } from 'vitest';
+import { MetricRegistry } from '../metrics/registry.ts';
 import { startAdminServer } from './admin-server.ts';
 import type { Readiness } from './readiness.ts';
 import type { RunningServer } from './server.ts';
@@ -7,10 +7,31 @@ import type { RunningServer } from './server.ts';
 let server: RunningServer | null = null;
 afterEach(() => server?.close());
 
+it('bounds what it reads, and answers a failure by saying so', async () => {
+  const registry = {
+    contentType: 'text/plain',
+    metrics: () => {
+      throw new Error('no samples');
+    },
+  };
+  const readiness = () => ({ ready: true, reason: 'it is' });
+  server = await startAdminServer({ host: '127.0.0.1', port: 0, readiness, registry });
+  const at = (path: string) => `http://127.0.0.1:${server?.port}${path}`;
+  const head = await fetch(at('/readyz?verbose'), { method: 'HEAD' });
+  expect([head.status, await head.text()]).toEqual([200, '']);
+  expect((await fetch(at('/livez'), { method: 'POST', body: 'x'.repeat(1024) })).status).toBe(404);
+  await expect(fetch(at('/livez'), { method: 'POST', body: 'x'.repeat(1025) })).rejects.toThrow();
+  const failed = await fetch(at('/metrics'));
+  expect([failed.status, await failed.text()]).toEqual([500, 'this failed, which it should not: Error: no samples\n']);
+});
+
 it('serves probes and metrics, and nothing else', async () => {
   let readiness: Readiness = { ready: false, reason: 'waiting for the first plan' };
-  const registry = new Registry();
-  new Counter({ name: 'calls_total', help: 'Calls.', registers: [registry] }).inc();
+  const registry = new MetricRegistry();
+  registry.register({
+    definition: { name: 'calls_total', type: 'counter', help: 'Calls.', labels: [] },
+    sample: () => [{ labels: {}, value: 1 }],
+  });
   server = await startAdminServer({ host: '127.0.0.1', port: 0, readiness: () => readiness, registry });
   const get = async (path: string, method = 'GET') => {
     const response = await fetch(`http://127.0.0.1:${server?.port}${path}`, { method });

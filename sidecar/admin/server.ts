@@ -1,5 +1,6 @@
-// What the sidecar's two small HTTP servers share.
-import type { FastifyInstance } from 'fastify';
+// What the sidecar's two small HTTP servers share: fixed paths, answers of text, on node:http alone. A framework would be 15 MB of memory
+// beside every application.
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { Part } from '../../runtime/lifecycle.ts';
 
 export interface RunningServer {
@@ -8,28 +9,72 @@ export interface RunningServer {
   close(): Promise<void>;
 }
 
-const MAX_BODY_BYTES = 1024;
-const REQUEST_TIMEOUT_MS = 10_000;
-
-/** Loads fastify when it is called: that takes longer than all else at start, and the data path need not wait for it. */
-export async function createServer(): Promise<FastifyInstance> {
-  const { fastify } = await import('fastify');
-  return fastify({
-    logger: false,
-    bodyLimit: MAX_BODY_BYTES,
-    requestTimeout: REQUEST_TIMEOUT_MS,
-    forceCloseConnections: true,
-  });
+export interface Answer {
+  /** 200 where absent. */
+  status?: number;
+  /** text/plain where absent. */
+  type?: string;
+  text: string;
 }
 
-/** Throws what listening throws. */
-export async function listenOn(server: FastifyInstance, host: string, port: number): Promise<RunningServer> {
-  await server.listen({ host, port });
-  const address = server.server.address();
+/** By method and path: "GET /livez". Each GET answers HEAD, too. */
+export type Routes = Readonly<Record<string, (request: IncomingMessage) => Answer | Promise<Answer>>>;
+
+const MAX_BODY_BYTES = 1024;
+const REQUEST_TIMEOUT_MS = 10_000;
+const TEXT = 'text/plain; charset=utf-8';
+
+/** Port 0: a free one. Throws what listening throws. */
+export async function startServer(routes: Routes, host: string, port: number): Promise<RunningServer> {
+  const server = createServer({ requestTimeout: REQUEST_TIMEOUT_MS }, (request, response) => {
+    readBody(request, () => void respond(routes, request, response));
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen({ host, port }, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+  const address = server.address();
   return {
     port: address !== null && typeof address === 'object' ? address.port : port,
-    close: () => server.close(),
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
   };
+}
+
+/** No route wants a body; one that comes is read to its end, so that the connection can be used again, and within a bound. */
+function readBody(request: IncomingMessage, onEnd: () => void): void {
+  let bytes = 0;
+  request.on('data', (chunk: Buffer) => {
+    bytes += chunk.length;
+    if (bytes > MAX_BODY_BYTES) request.destroy();
+  });
+  request.on('error', () => undefined);
+  request.on('end', onEnd);
+}
+
+async function respond(routes: Routes, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const { status = 200, type = TEXT, text } = await answerTo(routes, request);
+  response.writeHead(status, { 'content-type': type, 'content-length': Buffer.byteLength(text) });
+  response.end(text);
+}
+
+async function answerTo(routes: Routes, request: IncomingMessage): Promise<Answer> {
+  const method = request.method === 'HEAD' ? 'GET' : request.method;
+  const path = request.url?.split('?', 1)[0] ?? '';
+  const key = `${method} ${path}`;
+  const route = Object.hasOwn(routes, key) ? routes[key] : undefined;
+  if (!route) return { status: 404, text: 'not found\n' };
+  try {
+    return await route(request);
+  } catch (error) {
+    return { status: 500, text: `this failed, which it should not: ${String(error)}\n` };
+  }
 }
 
 /** A server as a part of the process; the port it got is left in `ports[key]`. */

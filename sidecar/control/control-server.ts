@@ -1,7 +1,8 @@
 // The port on 127.0.0.1: what is in force, and the local kill switch. Other containers of the pod can reach it, too, but only act on their own
 // pod's calls; the header keeps a request that something else was talked into making from throwing the switch.
+import type { IncomingMessage } from 'node:http';
 import type { Logger } from '../../runtime/log.ts';
-import { createServer, listenOn, type RunningServer } from '../admin/server.ts';
+import { type Answer, type Routes, type RunningServer, startServer } from '../admin/server.ts';
 import { CONTROL_HEADER } from './command.ts';
 import { writeControlPort } from './control-file.ts';
 
@@ -22,31 +23,31 @@ export interface ControlServerOptions {
 
 /** Throws what listening throws. */
 export async function startControlServer(options: ControlServerOptions): Promise<RunningServer> {
-  const server = await createServer();
-  server.get('/status', (_request, reply) => reply.type('text/plain').send(`${options.status().join('\n')}\n`));
-  server.get('/plan', (_request, reply) => reply.send(options.plan()));
-  for (const [path, disabled] of [
-    ['/disable', true],
-    ['/enable', false],
-  ] as const) {
-    server.post(path, async (request, reply) => {
-      reply.type('text/plain');
-      if (request.headers[CONTROL_HEADER] === undefined)
-        return reply.code(403).send(`the header ${CONTROL_HEADER} is missing\n`);
-      const was = options.isDisabled();
-      const problem = await options.setDisabled(disabled);
-      return reply.send(
-        `${answer(was, disabled)}${problem === '' ? '' : `\nbut it will not outlive this process: ${problem}`}\n`,
-      );
-    });
-  }
-  const running = await listenOn(server, '127.0.0.1', options.port);
+  const routes: Routes = {
+    'GET /status': () => ({ text: `${options.status().join('\n')}\n` }),
+    'GET /plan': () => ({ type: 'application/json; charset=utf-8', text: JSON.stringify(options.plan()) }),
+    'POST /disable': (request) => setDisabled(options, request, true),
+    'POST /enable': (request) => setDisabled(options, request, false),
+  };
+  const running = await startServer(routes, '127.0.0.1', options.port);
   if (options.stateDirectory !== null) {
     await writeControlPort(options.stateDirectory, running.port).catch((error: unknown) => {
       options.log.warn({ err: error }, 'the control port cannot be left in the state directory');
     });
   }
   return running;
+}
+
+async function setDisabled(
+  options: ControlServerOptions,
+  { headers }: IncomingMessage,
+  disabled: boolean,
+): Promise<Answer> {
+  if (headers[CONTROL_HEADER] === undefined) return { status: 403, text: `the header ${CONTROL_HEADER} is missing\n` };
+  const was = options.isDisabled();
+  const problem = await options.setDisabled(disabled);
+  const lasting = problem === '' ? '' : `\nbut it will not outlive this process: ${problem}`;
+  return { text: `${answer(was, disabled)}${lasting}\n` };
 }
 
 function answer(was: boolean, disabled: boolean): string {

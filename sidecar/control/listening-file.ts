@@ -2,7 +2,7 @@
 // them as long as it lives. Left in the state directory; a file that cannot be read or written costs new addresses and nothing else.
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 
 const FILE = 'listening.json';
 

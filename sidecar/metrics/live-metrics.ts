@@ -1,7 +1,7 @@
 // What is read at a scrape from live objects instead of being counted. A new gauge is one entry of the list at the end.
 import { BREAKER_STATES } from '../policies/circuit-breaker.ts';
 import { SIDECAR_METRICS } from './definitions.ts';
-import type { Sample, SampledSeries } from './sampled-metric.ts';
+import type { Sample, SampledSeries } from './registry.ts';
 
 export interface BulkheadSample extends LiveBulkhead {
   limit: number;

@@ -2,6 +2,7 @@
 import { DEADLINE_EFFECTS } from '../policies/deadline.ts';
 import { EXPECTED_COSTS, SHADOW_SLOTS } from '../policies/shadow/decisions.ts';
 import { SIDECAR_METRICS } from './definitions.ts';
+import type { Sample, SampledSeries } from './registry.ts';
 import {
   ATTEMPT_RESULTS,
   CODES,
@@ -14,7 +15,6 @@ import {
   type RouteMetrics,
   SUPPRESSIONS,
 } from './route-metrics.ts';
-import type { Sample, SampledSeries } from './sampled-metric.ts';
 
 type Routes = () => Iterable<RouteMetrics>;
 

@@ -1,15 +1,14 @@
 // The metrics of a sidecar: what requests count in the slots of their route, what is rarer and counted here by its labels, and what is
 // read from live objects. Label sets of requests are resolved when a plan arrives, and text is made only at a scrape.
 
-import { type Gauge, Registry } from 'prom-client';
 import { isShadowKey } from '../../plan/policies/state-key.ts';
 import { SHED_REASONS } from '../policies/load-shedder.ts';
 import { OUTLIER_CAUSES, type OutlierCause } from '../policies/outlier-detection.ts';
 import { SIDECAR_METRICS } from './definitions.ts';
 import { type LiveMetrics, liveSeries } from './live-metrics.ts';
+import { MetricRegistry } from './registry.ts';
 import { RouteMetrics } from './route-metrics.ts';
 import { routeSeries } from './route-samples.ts';
-import { SampledMetric, type SampledSeries } from './sampled-metric.ts';
 
 const COUNTERS = [
   'circuitTransitions',
@@ -35,19 +34,19 @@ const COUNTERS = [
 type CounterKey = (typeof COUNTERS)[number];
 
 export class SidecarMetrics {
-  readonly registry = new Registry();
+  readonly registry = new MetricRegistry();
   readonly #routes = new Map<string, RouteMetrics>();
   readonly #counters = new Map<CounterKey, Map<string, { labels: Record<string, string>; value: number }>>();
   #live: LiveMetrics | null = null;
 
   constructor() {
-    for (const series of routeSeries(() => this.#routes.values())) this.#add(series);
+    for (const series of routeSeries(() => this.#routes.values())) this.registry.register(series);
     for (const key of COUNTERS) {
       this.#counters.set(key, new Map());
       const sample = () => [...(this.#counters.get(key)?.values() ?? [])];
-      this.#add({ definition: SIDECAR_METRICS[key], sample });
+      this.registry.register({ definition: SIDECAR_METRICS[key], sample });
     }
-    for (const series of liveSeries(() => this.#live)) this.#add(series);
+    for (const series of liveSeries(() => this.#live)) this.registry.register(series);
     this.#count('tunnelDialFailures', {}, 0);
     this.#count('shedConnections', {}, 0);
     for (const reason of SHED_REASONS) this.#count('shedRequests', { reason }, 0);
@@ -168,10 +167,6 @@ export class SidecarMetrics {
 
   countSelfReference(dependency: string): void {
     this.#count('selfReferences', { dependency }, 1);
-  }
-
-  #add({ definition, sample }: SampledSeries): void {
-    this.registry.registerMetric(new SampledMetric(definition, sample) as unknown as Gauge);
   }
 
   #count(key: CounterKey, labels: Record<string, string>, by: number): void {

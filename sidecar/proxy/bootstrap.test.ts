@@ -115,7 +115,7 @@ const host = (name: string, port: number, changes: Partial<DependencyPlan> = {})
   );
 
 async function tunnels(metrics: SidecarMetrics, cause: string): Promise<number> {
-  const metric = (await metrics.registry.getMetricsAsJSON()).find(({ name }) => name === 'breakwater_tunnels_total');
+  const metric = metrics.registry.getMetricsAsJSON().find(({ name }) => name === 'breakwater_tunnels_total');
   const values = (metric?.values ?? []) as { labels: Record<string, string>; value: number }[];
   return values.find(({ labels }) => labels['cause'] === cause)?.value ?? 0;
 }
@@ -189,7 +189,7 @@ describe('before a plan', () => {
     client.send('x');
     expect(await client.closed()).toBe('ECONNRESET');
     expect(plane.inFlight()).toBe(0);
-    const text = await metrics.registry.metrics();
+    const text = metrics.registry.metrics();
     expect(text).toContain('breakwater_tunnel_dial_failures_total 1');
   });
 });
@@ -293,7 +293,7 @@ describe('ports', () => {
     ]);
     const { listeners } = plane.capture();
     expect(listeners.map(({ problem }) => problem)).toEqual(['EADDRINUSE', '']);
-    expect(await metrics.registry.metrics()).toContain('breakwater_failed_listeners 1');
+    expect(metrics.registry.metrics()).toContain('breakwater_failed_listeners 1');
     plane.applyPlan(workloadPlan());
     const client = dial(Number(listeners[1]?.listen.split(':')[1]));
     client.send('hello');
@@ -347,8 +347,8 @@ describe('a declared host', () => {
         'All addresses that DNS knows of the host are this sidecar',
       );
     }
-    expect(await metrics.registry.metrics()).toMatch(/breakwater_self_references_total\{dependency="api.test"\} 1/);
-    expect(await metrics.registry.metrics()).toMatch(/breakwater_self_references_total\{dependency="own.test"\} 1/);
+    expect(metrics.registry.metrics()).toMatch(/breakwater_self_references_total\{dependency="api.test"\} 1/);
+    expect(metrics.registry.metrics()).toMatch(/breakwater_self_references_total\{dependency="own.test"\} 1/);
   });
 
   it('whose addresses are not known yet says so', async () => {

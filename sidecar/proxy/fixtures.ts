@@ -166,7 +166,7 @@ export async function startBench(
     port,
     setEndpoints: (...next) => plane.applyEndpointsUpdate([{ key: plan.endpointsKey, endpoints: next }], []),
     metric: async (name, labels = {}) => {
-      const found = (await metrics.registry.getMetricsAsJSON()).find((metric) => metric.name === name);
+      const found = metrics.registry.getMetricsAsJSON().find((metric) => metric.name === name);
       const values = (found?.values ?? []) as { labels: Record<string, string>; value: number }[];
       return values
         .filter((sample) => Object.entries(labels).every(([key, value]) => sample.labels[key] === value))

@@ -28,7 +28,7 @@ async function captured(plan: WorkloadPlan | null, clock: Clock = systemClock): 
 }
 
 async function tunnels(metrics: SidecarMetrics, cause: string): Promise<number> {
-  const metric = (await metrics.registry.getMetricsAsJSON()).find(({ name }) => name === 'breakwater_tunnels_total');
+  const metric = metrics.registry.getMetricsAsJSON().find(({ name }) => name === 'breakwater_tunnels_total');
   const values = (metric?.values ?? []) as { labels: Record<string, string>; value: number }[];
   return values.find(({ labels }) => labels['cause'] === cause)?.value ?? 0;
 }
@@ -156,9 +156,9 @@ describe('a tunnel', () => {
     const client = dial(port);
     client.send('hello');
     expect(await client.closed()).toBe('ECONNRESET');
-    const metric = (await metrics.registry.getMetricsAsJSON()).find(
-      ({ name }) => name === 'breakwater_tunnel_dial_failures_total',
-    );
+    const metric = metrics.registry
+      .getMetricsAsJSON()
+      .find(({ name }) => name === 'breakwater_tunnel_dial_failures_total');
     expect(metric?.values[0]?.value).toBe(1);
   });
 

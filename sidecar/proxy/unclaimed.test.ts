@@ -51,7 +51,7 @@ function host(name: string, port: number, policy = {}, changes: Partial<Dependen
 }
 
 async function counted({ metrics }: Captured, name: string, labels: Record<string, string> = {}): Promise<number> {
-  const found = (await metrics.registry.getMetricsAsJSON()).find((metric) => metric.name === name);
+  const found = metrics.registry.getMetricsAsJSON().find((metric) => metric.name === name);
   const values = (found?.values ?? []) as { labels: Record<string, string>; value: number }[];
   return values
     .filter((sample) => Object.entries(labels).every(([key, value]) => sample.labels[key] === value))

@@ -8,12 +8,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import * as fc from 'fast-check';
-import { Registry } from 'prom-client';
 import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { encodeFrame, PATHS } from '../../plan/wire.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import { silentLogger } from '../../runtime/log.ts';
 import { seededRandom } from '../../runtime/random.ts';
+import { MetricRegistry } from '../metrics/registry.ts';
 import { EndpointsFollower } from './endpoints-follower.ts';
 import { createSubscribeMetrics } from './metrics.ts';
 import { PlanFollower, type Verdict } from './plan-follower.ts';
@@ -192,7 +192,7 @@ describe('a server in the place of the operator', () => {
       dataPlane,
       locallyDisabled: () => false,
       onPlanApplied: () => {},
-      metrics: createSubscribeMetrics(new Registry(), () => systemClock.monotonicMs()),
+      metrics: createSubscribeMetrics(new MetricRegistry(), () => systemClock.monotonicMs()),
       clock: systemClock,
       random: seededRandom(1),
       log,

@@ -4,7 +4,7 @@
 // state is no state. Writes go to a second file that is flushed and renamed, so that a crash at any moment leaves the old content or the new.
 import { createHash } from 'node:crypto';
 import { open, readFile, rename, rm, stat } from 'node:fs/promises';
-import { z } from 'zod';
+import * as z from 'zod';
 
 const FORMAT = 1;
 const MAX_HEADER_BYTES = 512;

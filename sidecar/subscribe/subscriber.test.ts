@@ -2,12 +2,12 @@ import { mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Registry } from 'prom-client';
 import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { PLAN_LIMITS } from '../../plan/plan.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import { seededRandom } from '../../runtime/random.ts';
 import type { CircuitView } from '../data-plane.ts';
+import { MetricRegistry } from '../metrics/registry.ts';
 import { createSubscribeMetrics } from './metrics.ts';
 import { planOf, RecordingDataPlane, setOf } from './recording-data-plane.ts';
 import type { StreamSettings } from './stream-machine.ts';
@@ -26,7 +26,7 @@ interface LogLine {
 interface Bench {
   dataPlane: RecordingDataPlane;
   subscriber: Subscriber;
-  registry: Registry;
+  registry: MetricRegistry;
   logs: LogLine[];
 }
 
@@ -52,7 +52,7 @@ afterEach(async () => {
 
 async function start(changes: Partial<SubscriberOptions> = {}): Promise<Bench> {
   const dataPlane = new RecordingDataPlane();
-  const registry = new Registry();
+  const registry = new MetricRegistry();
   const logs: LogLine[] = [];
   const write = (level: string) => (fields: object, message: string) => void logs.push({ ...fields, level, message });
   const log = {
@@ -91,8 +91,8 @@ const snapshot = (version: string, ...sets: ReturnType<typeof setOf>[]) =>
   ({ kind: 'snapshot', version, sets }) as const;
 const unchanged = (version: string) => ({ kind: 'unchanged', version }) as const;
 
-async function metric(registry: Registry, line: RegExp): Promise<number> {
-  return Number(line.exec(await registry.metrics())?.[1]);
+async function metric(registry: MetricRegistry, line: RegExp): Promise<number> {
+  return Number(line.exec(registry.metrics())?.[1]);
 }
 
 describe('plan stream', () => {

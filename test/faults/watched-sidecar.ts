@@ -1,12 +1,12 @@
 // What of a sidecar follows an operator, with a data path that remembers whether it was ever without the endpoints that exist.
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Registry } from 'prom-client';
 import type { EndpointSet } from '../../plan/endpoints.ts';
 import type { WorkloadPlan } from '../../plan/plan.ts';
 import { systemClock as clock } from '../../runtime/clock.ts';
 import { silentLogger } from '../../runtime/log.ts';
 import type { Random } from '../../runtime/random.ts';
+import { MetricRegistry } from '../../sidecar/metrics/registry.ts';
 import { createSubscribeMetrics } from '../../sidecar/subscribe/metrics.ts';
 import { RecordingDataPlane } from '../../sidecar/subscribe/recording-data-plane.ts';
 import { Subscriber } from '../../sidecar/subscribe/subscriber.ts';
@@ -81,7 +81,7 @@ export class WatchedSidecar {
       },
       locallyDisabled: () => false,
       onPlanApplied: () => undefined,
-      metrics: createSubscribeMetrics(new Registry(), () => clock.monotonicMs()),
+      metrics: createSubscribeMetrics(new MetricRegistry(), () => clock.monotonicMs()),
       clock,
       random,
       log: silentLogger,

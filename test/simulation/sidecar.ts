@@ -90,9 +90,9 @@ export class SimulatedSidecar {
 
   /** How often policies in shadow would have done something so far, by block. */
   async shadowDecisions(): Promise<Record<string, number>> {
-    const found = (await this.metrics.registry.getMetricsAsJSON()).find(
-      ({ name }) => name === SIDECAR_METRICS.shadowDecisions.name,
-    );
+    const found = this.metrics.registry
+      .getMetricsAsJSON()
+      .find(({ name }) => name === SIDECAR_METRICS.shadowDecisions.name);
     const counts: Record<string, number> = {};
     for (const { labels, value } of found?.values ?? []) {
       const { policy = '' } = labels as Record<string, string>;
