@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { formatDuration, HOUR, MINUTE } from '../duration.ts';
 import { duration, integer } from '../fields.ts';
 import { withRules } from '../rules.ts';
-import { mode } from './mode.ts';
+import { modeWithShadow } from './mode.ts';
 
 /** Durations in milliseconds. `maxDelay` bounds only where written. */
 export const hedgingDefaults = { afterPercentile: 95, minDelay: 10, maxHedges: 1 } as const;
@@ -12,7 +12,7 @@ const defaults = hedgingDefaults;
 export const hedging = withRules(
   z
     .object({
-      mode,
+      mode: modeWithShadow,
       afterPercentile: integer({
         description:
           'When a hedge is sent: after the time within which this share of the calls of the last minute was answered, in percent. 95 adds 5 % to the load at most.',

@@ -43,6 +43,7 @@ export const shadowPlans = {
   faultInjection: blockPlans.faultInjection,
   loadBalancing: blockPlans.loadBalancing,
   healthCheck: blockPlans.healthCheck,
+  hedging: blockPlans.hedging,
 };
 export type ShadowBlock = keyof typeof shadowPlans;
 export const SHADOW_BLOCKS = Object.keys(shadowPlans) as readonly ShadowBlock[];

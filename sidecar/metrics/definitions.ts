@@ -206,6 +206,12 @@ export const SIDECAR_METRICS = {
     help: 'What attempts were expected to cost as PeakEwma reckons, latency by what is in progress and failures: at the endpoint that each went to (choice made), and at the one that loadBalancing with mode: Shadow would have chosen (choice shadow).',
     labels: ['dependency', 'rule', 'choice'],
   },
+  shadowHedgingDelay: {
+    name: 'breakwater_shadow_hedging_delay_seconds',
+    type: 'gauge',
+    help: 'As breakwater_hedging_delay_seconds, of hedging with mode: Shadow.',
+    labels: ['dependency', 'hedging'],
+  },
   shadowEjections: {
     name: 'breakwater_shadow_ejections_total',
     type: 'counter',

@@ -29,6 +29,13 @@ export interface LiveDetection {
   ejected: number;
 }
 
+export interface LiveHedging {
+  dependency: string;
+  hedging: string;
+  /** -1: not known yet. */
+  delayMs: number;
+}
+
 export interface LiveHealthChecks {
   dependency: string;
   check: string;
@@ -44,7 +51,8 @@ export interface LiveMetrics {
   healthChecks(): Iterable<LiveHealthChecks>;
   shadowHealthChecks(): Iterable<LiveHealthChecks>;
   choices(): Iterable<{ dependency: string; choice: string; pickable: number; panicking: boolean }>;
-  hedgings(): Iterable<{ dependency: string; hedging: string; delayMs: number }>;
+  hedgings(): Iterable<LiveHedging>;
+  shadowHedgings(): Iterable<LiveHedging>;
   bulkheads(): Iterable<BulkheadSample>;
   rateLimits(): Iterable<{ dependency: string; rateLimit: string; values: number; sharedUses: number }>;
   dependencies(): Iterable<{ dependency: string; endpoints: number; fallback: boolean; enforced: boolean }>;
@@ -93,12 +101,10 @@ export function liveSeries(source: () => LiveMetrics | null): SampledSeries[] {
     each(read, ({ dependency, detection, ejected: value }) => [{ labels: { dependency, detection }, value }]);
   const unhealthy = (read: (live: LiveMetrics) => Iterable<LiveHealthChecks>) =>
     each(read, ({ dependency, check, unhealthy: value }) => [{ labels: { dependency, check }, value }]);
-  const hedgingDelay = each(
-    (live) => live.hedgings(),
-    ({ dependency, hedging, delayMs }) => [
+  const hedgingDelay = (read: (live: LiveMetrics) => Iterable<LiveHedging>) =>
+    each(read, ({ dependency, hedging, delayMs }) => [
       { labels: { dependency, hedging }, value: delayMs < 0 ? -1 : delayMs / 1000 },
-    ],
-  );
+    ]);
   const panic = each(
     (live) => live.choices(),
     ({ dependency, choice, panicking }) => [{ labels: { dependency, choice }, value: panicking ? 1 : 0 }],
@@ -125,7 +131,8 @@ export function liveSeries(source: () => LiveMetrics | null): SampledSeries[] {
     { definition: SIDECAR_METRICS.shadowBulkheadQueued, sample: bulkheads(shadowed, ({ queued }) => queued) },
     { definition: SIDECAR_METRICS.ejectedEndpoints, sample: ejected((live) => live.detections()) },
     { definition: SIDECAR_METRICS.shadowEjectedEndpoints, sample: ejected((live) => live.shadowDetections()) },
-    { definition: SIDECAR_METRICS.hedgingDelay, sample: hedgingDelay },
+    { definition: SIDECAR_METRICS.hedgingDelay, sample: hedgingDelay((live) => live.hedgings()) },
+    { definition: SIDECAR_METRICS.shadowHedgingDelay, sample: hedgingDelay((live) => live.shadowHedgings()) },
     { definition: SIDECAR_METRICS.pickable, sample: pickable },
     { definition: SIDECAR_METRICS.unhealthyEndpoints, sample: unhealthy((live) => live.healthChecks()) },
     {

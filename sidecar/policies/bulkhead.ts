@@ -51,7 +51,7 @@ export class Bulkhead {
 
   /** An `Admission`. Granted must be given back by one `release`; Queued ends by being returned from `release` or `takeGrantable`, or by `cancel`. */
   acquire(waiter: BulkheadWaiter): number {
-    if (this.#inFlight < this.#maxConcurrent && this.#head === null) {
+    if (this.hasRoom) {
       this.#inFlight += 1;
       return Admission.Granted;
     }
@@ -60,9 +60,14 @@ export class Bulkhead {
     return Admission.Queued;
   }
 
+  /** A slot is free and nobody waits for it. */
+  get hasRoom(): boolean {
+    return this.#inFlight < this.#maxConcurrent && this.#head === null;
+  }
+
   /** Takes a slot where one is free and nobody waits for it; never queues. True must be given back by one `release`. */
   tryAcquire(): boolean {
-    if (this.#inFlight >= this.#maxConcurrent || this.#head !== null) return false;
+    if (!this.hasRoom) return false;
     this.#inFlight += 1;
     return true;
   }

@@ -89,6 +89,11 @@ export class CircuitBreaker {
     return this.#state === BreakerState.HalfOpen && this.#probesInFlight < this.#spec.halfOpenMaxProbes;
   }
 
+  /** Calls are let through, and not as probes; not even time is followed by asking. */
+  get isClosed(): boolean {
+    return this.#state === BreakerState.Closed || this.#state === BreakerState.ForcedClosed;
+  }
+
   /** A permit, which must be settled exactly once, or 0: refused. */
   admit(nowMs: number): number {
     if (this.#state === BreakerState.Closed) return this.#generation * 2;

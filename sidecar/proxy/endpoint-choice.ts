@@ -3,7 +3,7 @@
 import type { Placement } from '../../plan/endpoints.ts';
 import type { HealthCheckPlan } from '../../plan/policies/health-check.ts';
 import type { Random } from '../../runtime/random.ts';
-import type { Exclusion } from '../balance/candidates.ts';
+import type { BalancedEndpoint, Exclusion } from '../balance/candidates.ts';
 import { LoadBalancer, type LoadBalancing } from '../balance/load-balancer.ts';
 import { HealthChecks } from '../policies/health-check.ts';
 import type { OutlierDetection } from '../policies/outlier-detection.ts';
@@ -82,6 +82,13 @@ export class EndpointChoice {
   /** What may be picked now. */
   get pickable(): readonly UpstreamEndpoint[] {
     return this.#balancer.candidates.pickable;
+  }
+
+  /** How many may be picked now beside this one; none where it is not of those that are chosen from. */
+  othersThan(endpoint: BalancedEndpoint): number {
+    const { all, pickable } = this.#balancer.candidates;
+    const isIn = (endpoints: readonly BalancedEndpoint[]) => endpoints.includes(endpoint);
+    return isIn(all) ? pickable.length - (isIn(pickable) ? 1 : 0) : 0;
   }
 
   /** New numbers, of the detection too. */

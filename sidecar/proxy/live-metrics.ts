@@ -2,6 +2,7 @@
 import type { LiveMetrics } from '../metrics/live-metrics.ts';
 import type { LoadSampler } from '../overload/load-sampler.ts';
 import { BREAKER_STATES } from '../policies/circuit-breaker.ts';
+import type { Hedging } from '../policies/hedging.ts';
 import type { OutlierDetection } from '../policies/outlier-detection.ts';
 import type { CircuitEntry } from './circuit.ts';
 import type { ProxyContext } from './context.ts';
@@ -36,6 +37,9 @@ export function liveMetrics(
   const healthChecksOf =
     (dependency: string) =>
     ({ key, checks }: HealthEntry) => ({ dependency, check: key, unhealthy: checks.unhealthy.length });
+  const hedgingOf =
+    (dependency: string) =>
+    ([hedging, state]: [string, Hedging]) => ({ dependency, hedging, delayMs: state.delayMs(context.ticker.nowMs()) });
   return {
     circuits: () => all().flatMap(({ label, policies }) => Array.from(policies.circuits.values(), circuitOf(label))),
     shadowCircuits: () =>
@@ -71,13 +75,10 @@ export function liveMetrics(
       all().flatMap(({ label, policies }) => Array.from(policies.healthChecks.values(), healthChecksOf(label))),
     shadowHealthChecks: () =>
       all().flatMap(({ label, policies }) => Array.from(policies.shadows.healthChecks.values(), healthChecksOf(label))),
-    hedgings: () =>
+    hedgings: () => all().flatMap(({ label, policies }) => Array.from(policies.hedgings.entries(), hedgingOf(label))),
+    shadowHedgings: () =>
       all().flatMap(({ label, policies }) =>
-        Array.from(policies.hedgings.entries(), ([hedging, state]) => ({
-          dependency: label,
-          hedging,
-          delayMs: state.delayMs(context.ticker.nowMs()),
-        })),
+        Array.from(policies.shadows.hedges, ([key, { hedging }]) => hedgingOf(label)([key, hedging])),
       ),
     choices: () =>
       all().flatMap(({ label, policies }) =>

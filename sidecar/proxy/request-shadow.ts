@@ -66,7 +66,10 @@ export class RequestShadow {
 
   /** The application has sent all of the request. */
   sent(): void {
-    if (this.#route !== null && this.#call !== null) this.#call.sending = false;
+    if (this.#route === null || this.#call === null) return;
+    this.#call.sending = false;
+    this.#call.sentMs = this.#ticker.nowMs();
+    this.#call.replayable = this.#replay.fits;
   }
 
   /** The head of the answer came. */

@@ -310,14 +310,16 @@ export class RoutePolicies {
     const metrics = this.#environment.routeMetrics(plan.rule);
     const choice = this.#choiceOf(plan);
     const fallback = this.#fallback(plan.fallback);
-    const shadow = this.shadows.take(plan.shadow, metrics, choice);
+    const breaker = this.circuits.take(plan.circuitBreaker)?.breaker ?? null;
+    const bulkhead = this.bulkheads.take(plan.bulkhead);
+    const shadow = this.shadows.take(plan.shadow, metrics, { choice, breaker, bulkhead, retries: plan.retries });
     const hedging = plan.retries === null ? null : this.hedgings.take(plan.hedging);
     if (hedging !== null) metrics.hedging = true;
     return {
       plan,
       metrics,
-      breaker: this.circuits.take(plan.circuitBreaker)?.breaker ?? null,
-      bulkhead: this.bulkheads.take(plan.bulkhead),
+      breaker,
+      bulkhead,
       rateLimit: this.rateLimits.take(plan.rateLimit),
       retries: plan.retries,
       retryMask: failureMask(plan.retries?.retryOn ?? []),

@@ -7,6 +7,7 @@ import type { BulkheadPlan } from '../../plan/policies/bulkhead.ts';
 import type { CircuitBreakerPlan } from '../../plan/policies/circuit-breaker.ts';
 import type { FallbackPlan, LastGoodPlan } from '../../plan/policies/fallback.ts';
 import type { HealthCheckPlan } from '../../plan/policies/health-check.ts';
+import type { HedgingPlan } from '../../plan/policies/hedging.ts';
 import type { OutlierDetectionPlan } from '../../plan/policies/outlier-detection.ts';
 import type { RateLimitPlan } from '../../plan/policies/rate-limit.ts';
 import type { RetriesPlan } from '../../plan/policies/retries.ts';
@@ -14,10 +15,11 @@ import type { Random } from '../../runtime/random.ts';
 import type { BalancedEndpoint } from '../balance/candidates.ts';
 import type { LoadBalancer } from '../balance/load-balancer.ts';
 import type { RouteMetrics } from '../metrics/route-metrics.ts';
-import type { BreakerState } from '../policies/circuit-breaker.ts';
+import type { BreakerState, CircuitBreaker } from '../policies/circuit-breaker.ts';
 import { fallbackMask } from '../policies/fallback.ts';
 import { type BytePool, LastGood } from '../policies/last-good.ts';
 import { type OutlierCause, OutlierDetection } from '../policies/outlier-detection.ts';
+import type { PlannedBulkhead } from '../policies/planned-bulkhead.ts';
 import { RateLimit } from '../policies/rate-limit.ts';
 import { RetryBudget } from '../policies/retry-budget.ts';
 import { BalancingShadow, type ShadowChoice } from '../policies/shadow/balancing-shadow.ts';
@@ -27,6 +29,7 @@ import { CircuitShadow, ShadowCircuit } from '../policies/shadow/circuit-shadow.
 import { FallbackShadow, type ShadowFallback } from '../policies/shadow/fallback-shadow.ts';
 import { FaultsShadow } from '../policies/shadow/faults-shadow.ts';
 import { HealthShadow } from '../policies/shadow/health-shadow.ts';
+import { HedgingShadow, ShadowHedges } from '../policies/shadow/hedging-shadow.ts';
 import { OutlierShadow } from '../policies/shadow/outlier-shadow.ts';
 import { RateLimitShadow } from '../policies/shadow/rate-limit-shadow.ts';
 import { RetriesShadow } from '../policies/shadow/retries-shadow.ts';
@@ -87,6 +90,7 @@ interface ShadowState {
   circuits: StateTable<CircuitBreakerPlan, ShadowEntry>;
   places: StateTable<BulkheadPlan, ShadowPlaces>;
   budgets: StateTable<RetriesPlan, RetryBudget>;
+  hedges: StateTable<HedgingPlan, ShadowHedges>;
   limits: StateTable<RateLimitPlan, RateLimit>;
   detections: StateTable<OutlierDetectionPlan, OutlierDetection>;
   healthChecks: StateTable<HealthCheckPlan, HealthEntry>;
@@ -94,12 +98,19 @@ interface ShadowState {
   lastGood: StateTable<LastGoodPlan & { stateKey: string }, LastGood>;
 }
 
+/** What is enforced in a row, as far as shadows look at it. */
+export interface EnforcedLayers {
+  readonly choice: EndpointChoice;
+  readonly breaker: CircuitBreaker | null;
+  readonly bulkhead: PlannedBulkhead | null;
+  readonly retries: RetriesPlan | null;
+}
+
 /** What a row is made of. */
 interface Making extends ShadowState {
   plan: ShadowPlan;
   environment: ShadowEnvironment;
-  /** What is enforced in the row. */
-  enforced: EndpointChoice;
+  enforced: EnforcedLayers;
 }
 
 /** In the order of the layers. Null where the row does not shadow the block. */
@@ -108,6 +119,8 @@ const SHADOWS: Readonly<Record<ShadowBlock, (making: Making) => BlockShadow | nu
     faultInjection && new FaultsShadow(faultInjection, random),
   rateLimit: ({ plan: { rateLimit }, limits }) => rateLimit && new RateLimitShadow(limits.take(rateLimit)),
   timeouts: ({ plan: { timeouts } }) => timeouts && new TimeoutsShadow(timeouts),
+  // Before the retries, which take what hedges that were due before have left of the budget.
+  hedging: hedgingOf,
   retries: ({ plan: { retries }, budgets }) => retries && new RetriesShadow(retries, budgets.take(retries)),
   circuitBreaker: ({ plan: { circuitBreaker }, circuits }) =>
     circuitBreaker && new CircuitShadow(circuits.take(circuitBreaker).circuit),
@@ -129,6 +142,31 @@ const SHADOWS: Readonly<Record<ShadowBlock, (making: Making) => BlockShadow | nu
   fallback: ({ plan: { fallback }, environment, lastGood }) =>
     fallback && new FallbackShadow(fallbackOf(fallback, environment, lastGood)),
 };
+
+/** Null also where nothing says what may run twice. */
+function hedgingOf(making: Making): BlockShadow | null {
+  const { budgets, enforced, plan } = making;
+  const { bulkhead, circuitBreaker } = plan;
+  const retries = plan.retries ?? enforced.retries;
+  const hedges = making.hedges.take(plan.hedging);
+  if (hedges === null || retries === null) return null;
+  const choice = choosesInShadow(plan) ? choiceOf(making).choice : enforced.choice;
+  const breaker = circuitBreaker === null ? enforced.breaker : making.circuits.take(circuitBreaker).entry.breaker;
+  const places = bulkhead === null ? enforced.bulkhead : making.places.take(bulkhead);
+  const layers = {
+    retries,
+    budget: budgets.take(retries),
+    keepsBudget: plan.retries === null,
+    circuitClosed: () => breaker === null || breaker.isClosed,
+    hasPlace: () => places === null || places.hasRoom,
+    otherEndpoints: (endpoint: BalancedEndpoint) => choice.othersThan(endpoint),
+  };
+  return new HedgingShadow(hedges, layers, ATTEMPT_FLOOR_MS);
+}
+
+const choosesInShadow = ({ outlierDetection, healthCheck, loadBalancing }: ShadowPlan) =>
+  outlierDetection !== null || healthCheck !== null || loadBalancing !== null;
+
 const ORDER = Object.keys(SHADOWS) as readonly ShadowBlock[];
 
 /** By what is enforced, where it is not shadowed. */
@@ -136,10 +174,10 @@ function choiceOf({ plan, detections, healthChecks, choices, enforced }: Making)
   const { outlierDetection, healthCheck, loadBalancing } = plan;
   const shadowed = [outlierDetection, healthCheck, loadBalancing].flatMap((block) => block?.stateKey ?? []);
   return choices.take({
-    stateKey: [...shadowed, enforced.key].join(' '),
-    detection: detections.take(outlierDetection) ?? enforced.detection,
-    health: healthChecks.take(healthCheck) ?? enforced.health,
-    loadBalancing: loadBalancing ?? enforced.loadBalancing,
+    stateKey: [...shadowed, enforced.choice.key].join(' '),
+    detection: detections.take(outlierDetection) ?? enforced.choice.detection,
+    health: healthChecks.take(healthCheck) ?? enforced.choice.health,
+    loadBalancing: loadBalancing ?? enforced.choice.loadBalancing,
   });
 }
 
@@ -182,6 +220,10 @@ export class ShadowPolicies {
       budgets: new StateTable({
         create: (plan) => new RetryBudget(plan, nowMs()),
         update: (budget, plan) => budget.update(plan),
+      }),
+      hedges: new StateTable({
+        create: (plan) => new ShadowHedges(plan, nowMs()),
+        update: (hedges, plan) => hedges.update(plan),
       }),
       limits: new StateTable({
         create: (plan) => new RateLimit(plan, nowMs()),
@@ -230,6 +272,10 @@ export class ShadowPolicies {
     return this.#state.places.entries();
   }
 
+  get hedges(): Iterable<[string, ShadowHedges]> {
+    return this.#state.hedges.entries();
+  }
+
   get detections(): States<OutlierDetection> {
     return this.#state.detections;
   }
@@ -276,8 +322,8 @@ export class ShadowPolicies {
     for (const table of Object.values(this.#state)) table.end();
   }
 
-  /** Of one row of the plan, whose choice is `enforced`; null: nothing is shadowed there. */
-  take(plan: ShadowPlan | undefined, metrics: RouteMetrics, enforced: EndpointChoice): RouteShadow | null {
+  /** Of one row of the plan; null: nothing is shadowed there. */
+  take(plan: ShadowPlan | undefined, metrics: RouteMetrics, enforced: EnforcedLayers): RouteShadow | null {
     if (plan === undefined) return null;
     const making = { ...this.#state, plan, environment: this.#environment, enforced };
     const blocks = ORDER.flatMap((block) => {
@@ -295,6 +341,7 @@ export class ShadowPolicies {
   sweep(nowMs: number): void {
     for (const { circuit } of this.#state.circuits.values()) circuit.sweep(nowMs);
     for (const places of this.#state.places.values()) places.sweep(nowMs);
+    for (const hedges of this.#state.hedges.values()) hedges.sweep(nowMs);
     for (const detection of this.#state.detections.values()) detection.sweep(nowMs);
   }
 

@@ -63,6 +63,13 @@ const SHADOW = {
     slowStart: null,
     zoneAware: 'Hints',
   },
+  hedging: {
+    stateKey: 'shadow.hedging:base',
+    afterPercentile: 50,
+    minDelayMs: 1,
+    maxDelayMs: 10,
+    maxHedges: 1,
+  },
 } as const satisfies Partial<ShadowPlan>;
 const LAST_GOOD: NonNullable<FallbackPlan['lastGood']> = {
   maxAgeMs: 60_000,
@@ -248,6 +255,7 @@ function randomRun(random: Random): Run {
       fallback: maybe({ ...SHADOW.fallback, ...pick({}, { response: null, lastGood: LAST_GOOD }) }),
       faultInjection: maybe(SHADOW.faultInjection),
       loadBalancing: maybe(SHADOW.loadBalancing),
+      hedging: maybe(SHADOW.hedging),
     },
     requests: Array.from({ length: CLIENTS }, (_, client) =>
       Array.from({ length: REQUESTS }, (__, nth) => request(client, nth)),

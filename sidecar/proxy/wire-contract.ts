@@ -265,6 +265,7 @@ export const POLICIES: readonly Row[] = [
         fallback: { ...FALLBACK, stateKey: 'shadow.fallback:base', lastGood: LAST_GOOD },
         faultInjection: { delay: { fixedMs: 60_000, percent: 50 }, abort: { statusCode: 503, percent: 10 } },
         loadBalancing: { ...BALANCING, stateKey: 'shadow.loadBalancing:base' },
+        hedging: { ...HEDGING, stateKey: 'shadow.hedging:base', maxDelayMs: 15, maxHedges: 2 },
       },
     },
   },

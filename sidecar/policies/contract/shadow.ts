@@ -15,6 +15,7 @@ import { BulkheadShadow, ShadowPlaces } from '../shadow/bulkhead-shadow.ts';
 import { CircuitShadow, ShadowCircuit } from '../shadow/circuit-shadow.ts';
 import { FallbackShadow } from '../shadow/fallback-shadow.ts';
 import { FaultsShadow } from '../shadow/faults-shadow.ts';
+import { HedgingShadow, ShadowHedges } from '../shadow/hedging-shadow.ts';
 import { OutlierShadow } from '../shadow/outlier-shadow.ts';
 import { RateLimitShadow } from '../shadow/rate-limit-shadow.ts';
 import { RetriesShadow } from '../shadow/retries-shadow.ts';
@@ -35,6 +36,9 @@ const RETRIES = {
   budgetPercent: 20,
   budgetMinPerSecond: 1,
 };
+
+/** Before hedging says anything. */
+const ENOUGH_CALLS = 20;
 
 /** The state behind the shadows, by one configuration. */
 function stateOf(number: number) {
@@ -58,6 +62,13 @@ function stateOf(number: number) {
     halfOpenProbeTimeoutMs: 200,
     force: null,
   });
+  const hedging = (of: number) => ({
+    stateKey: '',
+    afterPercentile: 50 + (of % 50),
+    minDelayMs: 1 + (of % 3) * 40,
+    maxDelayMs: of % 4 === 0 ? 200 : null,
+    maxHedges: 1 + (of % 3),
+  });
   const rate = (of: number) => ({ requestsPerSecond: 5 + (of % 20), burst: 3 + (of % 5), perHeader: null });
   const breaker = new CircuitBreaker(circuit(number), MEAN_CHANCE);
   const state = {
@@ -65,11 +76,13 @@ function stateOf(number: number) {
     circuits: new ShadowCircuit(breaker, circuit(number)),
     places: new ShadowPlaces(places(number), 0),
     limit: new RateLimit(rate(number), 0),
+    hedges: new ShadowHedges(hedging(number), 0),
   };
   const update = (of: number, nowMs: number) => {
     state.circuits.update(circuit(of), nowMs);
     state.places.update(places(of), nowMs);
     state.limit.update(rate(of), nowMs);
+    state.hedges.update(hedging(of));
   };
   return { ...state, update };
 }
@@ -94,14 +107,25 @@ export function shadowSubject(first: number): Subject<ShadowCall> {
     0,
   );
   detection.setEndpoints(['a', 'b'], 0);
-  const { breaker, circuits, limit, places, update } = stateOf(first);
+  const { breaker, circuits, hedges, limit, places, update } = stateOf(first);
+  for (let call = 0; call < ENOUGH_CALLS; call += 1) hedges.hedging.record(20, 0);
+  const budget = new RetryBudget(RETRIES, 0);
+  const layers = {
+    retries: RETRIES,
+    budget,
+    keepsBudget: false,
+    circuitClosed: () => breaker.isClosed,
+    hasPlace: () => places.hasRoom,
+    otherEndpoints: () => 1,
+  };
   const counts = shadowCounts();
   const route = new RouteShadow(
     [
       new FaultsShadow({ delay: null, abort: { statusCode: 503, percent: 10 } }, () => 0.5),
       new RateLimitShadow(limit),
       new TimeoutsShadow({ requestMs: 0, attemptMs: 150, connectMs: 0, idleMs: 0, opaqueIdleMs: 0 }),
-      new RetriesShadow(RETRIES, new RetryBudget(RETRIES, 0)),
+      new HedgingShadow(hedges, layers, 1),
+      new RetriesShadow(RETRIES, budget),
       new CircuitShadow(circuits),
       new BulkheadShadow(places),
       new OutlierShadow(detection, () => false),
@@ -144,7 +168,7 @@ export function shadowSubject(first: number): Subject<ShadowCall> {
       return [...counts.decisions];
     },
     update,
-    held: () => places.inFlight + places.queued + breaker.probesInFlight,
+    held: () => places.inFlight + places.queued + breaker.probesInFlight + hedges.watched,
     situation: (nowMs) => {
       if (breaker.probesInFlight > 0) return 'probing';
       if (!breaker.look(nowMs)) return 'open';

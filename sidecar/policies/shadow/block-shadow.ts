@@ -6,6 +6,7 @@ import type { KeyedRequest } from '../../balance/hash-key.ts';
 import type { BulkheadWaiter } from '../bulkhead.ts';
 import { Outcome } from '../circuit-breaker.ts';
 import type { OutlierMember } from '../outlier-detection.ts';
+import type { TimerNode } from '../timer-wheel.ts';
 import { EXPECTED_COSTS, SHADOW_SLOTS } from './decisions.ts';
 
 /** In the place of chance: what chance gives in the mean. */
@@ -31,17 +32,37 @@ export interface ShadowedHead extends KeyedRequest {
   readonly method: string;
   readonly target: string;
   readonly hasIdempotencyKey: boolean;
+  /** The protocol that it asks for; empty: none. */
+  readonly upgrade: string;
+  readonly acceptsEventStream: boolean;
 }
 
-const NO_HEAD: ShadowedHead = { method: '', target: '', host: '', fields: '', hasIdempotencyKey: false };
+export const NO_HEAD: ShadowedHead = {
+  method: '',
+  target: '',
+  host: '',
+  fields: '',
+  hasIdempotencyKey: false,
+  upgrade: '',
+  acceptsEventStream: false,
+};
 
 const NO_COUNTS = shadowCounts();
 
+/** Hedging in shadow. */
+interface HedgeWatcher {
+  due(call: ShadowCall, nowMs: number): void;
+}
+
 /** A request as the shadows of its route see it. One object per client connection, reused for every request on it. */
-export class ShadowCall implements BulkheadWaiter {
+export class ShadowCall implements BulkheadWaiter, TimerNode {
   bulkheadPrevious: BulkheadWaiter | null = null;
   bulkheadNext: BulkheadWaiter | null = null;
   bulkheadQueued = false;
+  wheelSlot = -1;
+  wheelPrevious: TimerNode | null = null;
+  wheelNext: TimerNode | null = null;
+  wheelAtMs = 0;
   /** Where what a shadow would have done is counted. */
   counts: ShadowCounts = NO_COUNTS;
   /** A shadow would have ended the request: what really happens to it from then on would not have happened. */
@@ -68,6 +89,10 @@ export class ShadowCall implements BulkheadWaiter {
   // Of the attempt in progress, or the last one.
   endpoint: BalancedEndpoint | null = null;
   attemptStartMs = 0;
+  /** When a shadow would have ended it; infinity: at no time. */
+  attemptEndMs = Number.POSITIVE_INFINITY;
+  /** From when on the dependency alone had the request: its start, or the end of an upload. */
+  sentMs = 0;
   /** When the connection stood that was dialled for it; 0: none was dialled. */
   connectedMs = 0;
   /** When the head of its answer came, and what the status is; 0: it has not. */
@@ -106,6 +131,13 @@ export class ShadowCall implements BulkheadWaiter {
   queuedSinceMs = 0;
   member: OutlierMember | null = null;
   memberGeneration = 0;
+  /** Who watches the attempt; null: nobody does. */
+  hedging: HedgeWatcher | null = null;
+  hedgeDelayMs = -1;
+  /** Hedges that the request would have had, and of them those of this attempt; when the last one would have been sent. */
+  hedges = 0;
+  hedgesOut = 0;
+  hedgeSentMs = 0;
 
   begin(counts: ShadowCounts, nowMs: number): void {
     this.counts = counts;
@@ -121,6 +153,13 @@ export class ShadowCall implements BulkheadWaiter {
     this.status = 0;
     this.timedOut = false;
     this.stream = false;
+    this.replayable = true;
+    this.hedges = 0;
+  }
+
+  /** A hedge would be due. */
+  expire(nowMs: number): void {
+    this.hedging?.due(this, nowMs);
   }
 
   count(slot: number): void {

@@ -32,6 +32,11 @@ export class ShadowPlaces {
     return this.#bulkhead.queued;
   }
 
+  /** A place is free that nobody waits for. */
+  get hasRoom(): boolean {
+    return this.#bulkhead.hasRoom;
+  }
+
   update(plan: BulkheadPlan, nowMs: number): void {
     this.#bulkhead.replan(plan, nowMs);
     this.#queueTimeoutMs = plan.queueTimeoutMs;

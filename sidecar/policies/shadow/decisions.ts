@@ -6,7 +6,7 @@ export const ExpectedCost = { Made: 0, Shadow: 1 } as const;
 /** By slot: of the endpoint that an attempt went to, and of the one that it would have gone to. */
 export const EXPECTED_COSTS = ['made', 'shadow'] as const;
 
-/** Names of refusals are those of `breakwater-reason`; of retries that would not have happened, those of their metric. */
+/** Names of refusals are those of `breakwater-reason`; of retries and hedges that would not have happened, those of their metrics. */
 export const SHADOW_DECISIONS = {
   timeouts: ['deadline', 'attempt-timeout', 'connect-timeout', 'idle-timeout'],
   retries: [
@@ -27,6 +27,15 @@ export const SHADOW_DECISIONS = {
   faultInjection: ['delay', 'abort'],
   loadBalancing: ['same-endpoint', 'other-endpoint'],
   healthCheck: ['unhealthy-endpoint'],
+  hedging: [
+    'hedge',
+    'suppressed-unsafe',
+    'suppressed-body',
+    'suppressed-no-other-endpoint',
+    'suppressed-circuit',
+    'suppressed-bulkhead',
+    'suppressed-budget',
+  ],
 } as const satisfies Record<ShadowBlock, readonly string[]>;
 
 type Decision<B extends ShadowBlock> = (typeof SHADOW_DECISIONS)[B][number];

@@ -18,6 +18,14 @@ const DEADLINE = shadowSlot('retries', 'suppressed-deadline');
 const REFUSED = shadowSlot('retries', 'suppressed-refused');
 const RETRY_AFTER = shadowSlot('retries', 'suppressed-retry-after');
 
+/** The policy names the status of the answer itself. */
+export function isListed(
+  { retryOnStatusCodes, retryOnGrpcStatusCodes }: RetriesPlan,
+  { status, grpcStatus }: ShadowCall,
+): boolean {
+  return retryOnStatusCodes.includes(status) || isAmong(grpcStatus, retryOnGrpcStatusCodes);
+}
+
 export class RetriesShadow extends BlockShadow {
   readonly #plan: RetriesPlan;
   readonly #budget: RetryBudget;
@@ -38,15 +46,10 @@ export class RetriesShadow extends BlockShadow {
   override judge(call: ShadowCall, nowMs: number): void {
     const failed = call.outcome === Outcome.Failure || call.timedOut;
     const isWanted = failed && (this.#mask & call.failureBits) !== 0;
-    if (call.over || !(isWanted || this.#isListed(call))) return;
+    if (call.over || !(isWanted || (call.answered && isListed(this.#plan, call)))) return;
     const decision = this.#decide(call, nowMs);
     call.wouldRetry = decision === RETRY;
     call.count(decision);
-  }
-
-  #isListed({ answered, status, grpcStatus }: ShadowCall): boolean {
-    const { retryOnStatusCodes, retryOnGrpcStatusCodes } = this.#plan;
-    return answered && (retryOnStatusCodes.includes(status) || isAmong(grpcStatus, retryOnGrpcStatusCodes));
   }
 
   /** The order of the enforced rule: the budget is asked last, since asking spends it. */

@@ -37,6 +37,8 @@ export class RouteShadow {
     call.endpoint = endpoint;
     call.attempts += 1;
     call.attemptStartMs = nowMs;
+    call.attemptEndMs = Number.POSITIVE_INFINITY;
+    call.sentMs = nowMs;
     call.connectedMs = 0;
     call.headMs = 0;
     call.status = 0;

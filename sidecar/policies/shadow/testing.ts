@@ -1,7 +1,7 @@
 // For the tests of this folder: what happens to a request, told to its shadows as the data path tells it.
 import { BalancedEndpoint } from '../../balance/candidates.ts';
 import { Outcome } from '../circuit-breaker.ts';
-import { type BlockShadow, ShadowCall, type ShadowedHead, shadowCounts } from './block-shadow.ts';
+import { type BlockShadow, NO_HEAD, ShadowCall, type ShadowedHead, shadowCounts } from './block-shadow.ts';
 import { SHADOW_SLOTS } from './decisions.ts';
 import { RouteShadow } from './route-shadow.ts';
 
@@ -39,7 +39,7 @@ export class Route {
     head: Partial<ShadowedHead> = {},
   ): ShadowCall {
     const call = new ShadowCall();
-    call.head = { method, target: '/', host: 'a', fields: '', hasIdempotencyKey: false, ...head };
+    call.head = { ...NO_HEAD, method, target: '/', host: 'a', ...head };
     this.shadow.begin(call, deadlineMs, nowMs);
     this.shadow.admit(call, nowMs);
     return call;

@@ -25,6 +25,8 @@ export class TimeoutsShadow extends BlockShadow {
   }
 
   override attempt(call: ShadowCall, nowMs: number): boolean {
+    const { attemptMs } = this.#plan;
+    if (attemptMs > 0) call.attemptEndMs = nowMs + attemptMs;
     if (!this.#isPastDeadline(call, nowMs)) return true;
     call.end(DEADLINE, FallbackBit.Deadline);
     return false;
