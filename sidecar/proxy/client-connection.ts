@@ -1,4 +1,6 @@
-// The leg to the application: reads requests one after the other (what is pipelined waits), hands them to the exchange, and writes answers.
+// The leg to the application over HTTP/1.1: its socket, and what may be done with that at each moment. Requests are read one after the other
+// (request-reader.ts; what is pipelined waits), handed to the exchange, and answered (response-writer.ts). Reading, answering and closing wait for
+// each other, and so they are here together.
 //
 // A FIN inside a request is an abort; after a whole request it only says that no further one follows, and the answer is still given (a
 // stream of events, which has no end of its own, ends with it).
@@ -6,27 +8,24 @@
 import type { Socket } from 'node:net';
 import type { LocalAnswer } from '../errors.ts';
 import { LOCAL_ANSWERS } from '../errors.ts';
-import { ChunkedDecoder, ChunkedEvent } from '../http1/chunked.ts';
-import { HeadError, headErrorClass, headErrorDetail } from '../http1/errors.ts';
-import { MAX_HEAD_BYTES } from '../http1/limits.ts';
-import { parseRequestHead, RequestHead, unfinishedRequestHeadDetail } from '../http1/request-head.ts';
+import { headErrorDetail } from '../http1/errors.ts';
+import type { RequestHead } from '../http1/request-head.ts';
 import type { ResponseHead } from '../http1/response-head.ts';
-import { reasonSlot } from '../metrics/route-metrics.ts';
 import type { TimerNode } from '../policies/timer-wheel.ts';
 import type { ProxyContext } from './context.ts';
 import type { DependencyRuntime } from './dependency.ts';
 import type { Downstream } from './downstream.ts';
 import { Exchange } from './exchange.ts';
-import { hopelessHead } from './first-bytes.ts';
 import { namesNoService } from './forwarded-heads.ts';
 import type { GivenAnswer } from './given-answer.ts';
 import { endpointName } from './http1-endpoint.ts';
 import type { AnswerContext } from './local-answer.ts';
+import { answerToHead, countRefusal, unreadContext } from './malformed-requests.ts';
 import { Outbox } from './outbox.ts';
 import { ReadBuffer, readInto } from './read-buffer.ts';
+import { RequestReader } from './request-reader.ts';
 import { ResponseWriter } from './response-writer.ts';
 
-const HEAD_END = Buffer.from('\r\n\r\n', 'latin1');
 /** A head that has begun must be whole within this time. */
 export const HEAD_TIMEOUT_MS = 10_000;
 /** How long what still comes in is read away after the last answer was written, so that a reset does not overtake it. */
@@ -62,18 +61,16 @@ export class ClientConnection implements Downstream, TimerNode {
   readonly #socket: Socket;
   readonly #options: ClientConnectionOptions;
   readonly #context: ProxyContext;
-  readonly #head = new RequestHead();
+  readonly #reader = new RequestReader();
+  readonly #head: RequestHead = this.#reader.head;
   readonly #exchange: Exchange;
   readonly #out: Outbox;
   readonly #answers: ResponseWriter;
   #state: number = State.Head;
   #pending: Buffer | null = null;
   #paused = false;
-  #remaining = 0;
-  #decoder: ChunkedDecoder | null = null;
   #clientEnded = false;
   #consuming = false;
-  #leadingLineSkipped = false;
   #released = false;
   /** The bytes in hand lie in the read buffer. */
   #passing = false;
@@ -200,7 +197,7 @@ export class ClientConnection implements Downstream, TimerNode {
       return;
     }
     this.#state = State.Head;
-    this.#leadingLineSkipped = false;
+    this.#reader.begin();
     if (!this.#consuming) this.#proceed();
   }
 
@@ -288,53 +285,24 @@ export class ClientConnection implements Downstream, TimerNode {
 
   /** Position after the head; -1: not complete, or refused. */
   #consumeHead(data: Buffer, start: number, bytes: number): number {
-    let from = start;
-    // At most one empty line before a request is read over (RFC 9112, 2.2).
-    if (!this.#leadingLineSkipped && data[from] === 0x0d) {
-      if (from + 1 >= bytes) return -1;
-      if (data[from + 1] === 0x0a) {
-        this.#leadingLineSkipped = true;
-        from += 2;
-        if (from >= bytes) return from;
-      }
-    }
-    const end = data.indexOf(HEAD_END, from);
-    if (end < 0 || end + 4 > bytes || end + 4 - from > MAX_HEAD_BYTES) {
-      if (bytes - from > MAX_HEAD_BYTES) {
-        this.#refuseHeadFor(unfinishedRequestHeadDetail(data.latin1Slice(from, from + MAX_HEAD_BYTES)));
-        return -1;
-      }
-      const hopeless = hopelessHead(data, from, bytes, this.#head);
-      if (hopeless !== 0) {
-        this.#refuseHeadFor(hopeless);
-        return -1;
-      }
-      if (this.wheelSlot < 0) this.#context.ticker.arm(this, this.#context.ticker.nowMs() + HEAD_TIMEOUT_MS);
-      if (from > start) this.#pending = Buffer.from(data.subarray(from, bytes));
+    const reader = this.#reader;
+    const from = reader.skipEmptyLine(data, start, bytes);
+    if (from !== start) return from;
+    const end = reader.readHead(data, start, bytes);
+    if (end < 0) {
+      if (reader.detail !== 0) this.#refuseHead(answerToHead(reader.detail), headErrorDetail(reader.detail));
+      else if (this.wheelSlot < 0) this.#context.ticker.arm(this, this.#context.ticker.nowMs() + HEAD_TIMEOUT_MS);
       return -1;
     }
     if (this.wheelSlot >= 0) this.#context.ticker.disarm(this);
-    const head = this.#head;
-    const detail = parseRequestHead(data.latin1Slice(from, end), head);
-    if (detail !== 0) {
-      this.#refuseHeadFor(detail);
-      return -1;
-    }
-    this.#begin(head);
-    return end + 4;
+    this.#begin(reader.head);
+    return end;
   }
 
   #begin(head: RequestHead): void {
     if (this.#options.owner && !this.#findOwner(this.#options.owner(head.host))) return;
     this.#answers.keepAlive = head.keepAlive;
-    this.#remaining = 0;
-    const hasBody = head.chunked || head.contentLength > 0;
-    if (head.chunked) {
-      this.#decoder ??= new ChunkedDecoder();
-      this.#decoder.reset();
-    } else if (head.contentLength > 0) {
-      this.#remaining = head.contentLength;
-    }
+    const hasBody = !this.#reader.complete;
     this.#state = hasBody ? State.Body : State.Waiting;
     const correlationId = head.correlationId === '' ? this.#context.correlationId() : head.correlationId;
     // HTTP/1.0 may come without a Host; what is forwarded is HTTP/1.1 and needs one.
@@ -352,10 +320,10 @@ export class ClientConnection implements Downstream, TimerNode {
     }
     const answer = LOCAL_ANSWERS.undeclared;
     this.#answers.keepAlive = false;
-    this.dependency.policyFor('', '/', '').metrics.observe(answer.status, reasonSlot(answer.code), 0);
+    countRefusal(this.dependency, answer);
     const to = this.originalDestination;
     const context = {
-      ...this.#answerContext(''),
+      ...unreadContext(this.dependency, ''),
       dependency: '',
       endpoint: to ? endpointName(to.address, to.port) : '',
     };
@@ -366,53 +334,23 @@ export class ClientConnection implements Downstream, TimerNode {
 
   #consumeBody(data: Buffer, start: number, end: number): number {
     if (!this.#exchange.acceptsBody) return -1;
-    if (this.#head.chunked) return this.#consumeChunks(data, start, end);
-    const take = Math.min(this.#remaining, end - start);
-    this.#exchange.requestData(data, start, start + take);
-    this.#remaining -= take;
-    if (this.#remaining === 0) this.#requestDone('');
-    return start + take;
-  }
-
-  #consumeChunks(data: Buffer, start: number, end: number): number {
-    const decoder = this.#decoder;
-    if (!decoder) return -1;
-    decoder.input(data, start, end);
-    for (;;) {
-      const event = decoder.next();
-      if (event === ChunkedEvent.Data) {
-        this.#exchange.requestData(data, decoder.dataStart, decoder.dataEnd);
-        continue;
-      }
-      if (event === ChunkedEvent.NeedMore) return end;
-      if (event === ChunkedEvent.End) {
-        this.#requestDone(decoder.trailers);
-        return decoder.position;
-      }
-      this.#refuseBody(headErrorDetail(decoder.detail));
-      return -1;
+    const reader = this.#reader;
+    const next = reader.readBody(data, start, end, this.#exchange);
+    if (next < 0) {
+      this.#refuseBody(headErrorDetail(reader.detail));
+    } else if (reader.complete) {
+      this.#state = State.Waiting;
+      this.#exchange.requestEnd(reader.trailers);
     }
-  }
-
-  #requestDone(trailers: string): void {
-    this.#state = State.Waiting;
-    this.#exchange.requestEnd(trailers);
-  }
-
-  #refuseHeadFor(detail: number): void {
-    const kind = headErrorClass(detail);
-    let answer: LocalAnswer = LOCAL_ANSWERS.malformed;
-    if (kind === HeadError.TargetTooLong) answer = LOCAL_ANSWERS.targetTooLong;
-    else if (kind === HeadError.HeadTooLarge) answer = LOCAL_ANSWERS.headTooLarge;
-    this.#refuseHead(answer, headErrorDetail(detail));
+    return next;
   }
 
   #refuseHead(answer: LocalAnswer, detail: string): void {
     this.#context.ticker.disarm(this);
     this.#answers.keepAlive = false;
     this.#head.method = 'GET';
-    this.dependency.policyFor('', '/', '').metrics.observe(answer.status, reasonSlot(answer.code), 0);
-    this.#answers.local(answer, this.#answerContext(detail), true);
+    countRefusal(this.dependency, answer);
+    this.#answers.local(answer, unreadContext(this.dependency, detail), true);
     this.#linger();
   }
 
@@ -423,23 +361,8 @@ export class ClientConnection implements Downstream, TimerNode {
       return;
     }
     this.#answers.keepAlive = false;
-    this.#answers.local(LOCAL_ANSWERS.malformed, this.#answerContext(detail), true);
+    this.#answers.local(LOCAL_ANSWERS.malformed, unreadContext(this.dependency, detail), true);
     this.#linger();
-  }
-
-  #answerContext(detail: string): AnswerContext {
-    return {
-      dependency: this.dependency.plan.id,
-      rule: '',
-      policy: '',
-      attempts: 0,
-      endpoint: '',
-      correlationId: '',
-      retryAfterMs: 0,
-      detail: detail === '' ? '' : `Refused: ${detail}.`,
-      marks: '',
-      rescued: '',
-    };
   }
 
   #tunnel(data: Buffer, start: number, end: number): void {
@@ -469,14 +392,14 @@ export class ClientConnection implements Downstream, TimerNode {
 
   /** The application sends nothing more: what it left unfinished is an abort, and without a request the connection is over. */
   #endWithClient(): void {
-    if (this.#pending !== null && this.#waits() && !this.#missesContent()) return;
+    if (this.#pending !== null && this.#waits() && !this.#missesContent(this.#pending.length)) return;
     if (this.#state === State.Head) this.#linger();
     else if (this.#state === State.Body || this.#exchange.streaming) this.destroy();
   }
 
   /** Less was sent than Content-Length says. */
-  #missesContent(): boolean {
-    return this.#state === State.Body && !this.#head.chunked && (this.#pending?.length ?? 0) < this.#remaining;
+  #missesContent(bytes: number): boolean {
+    return this.#state === State.Body && this.#reader.isMoreThan(bytes);
   }
 
   #onClose(aborted: boolean): void {

@@ -7,18 +7,19 @@ import { constants, type ServerHttp2Stream, type ServerStreamResponseOptions } f
 import type { LocalAnswer } from '../errors.ts';
 import { LOCAL_ANSWERS } from '../errors.ts';
 import { grpcMessage } from '../grpc/status.ts';
-import { HeadError, headErrorClass, headErrorDetail } from '../http1/errors.ts';
+import { headErrorDetail } from '../http1/errors.ts';
 import { RequestHead } from '../http1/request-head.ts';
 import type { ResponseHead } from '../http1/response-head.ts';
 import { readRequestHead, readTrailers } from '../http2/read-heads.ts';
 import { answerFields, fieldMap, grpcAnswerFields, isWithoutContent, responseFields } from '../http2/write-heads.ts';
-import { REASON_UPSTREAM, REASONS, reasonSlot } from '../metrics/route-metrics.ts';
+import { REASON_UPSTREAM, REASONS } from '../metrics/route-metrics.ts';
 import type { Downstream } from './downstream.ts';
 import { Exchange } from './exchange.ts';
 import { namesNoService } from './forwarded-heads.ts';
 import type { GivenAnswer } from './given-answer.ts';
 import type { Http2Client } from './http2-client.ts';
 import { type AnswerContext, localAnswerParts } from './local-answer.ts';
+import { answerToHead, countRefusal, unreadContext } from './malformed-requests.ts';
 
 const { NGHTTP2_INTERNAL_ERROR, NGHTTP2_NO_ERROR } = constants;
 
@@ -313,14 +314,11 @@ export class Http2Call implements Downstream {
   }
 
   #refuse(detail: number): void {
-    const kind = headErrorClass(detail);
-    let answer: LocalAnswer = LOCAL_ANSWERS.malformed;
-    if (kind === HeadError.TargetTooLong) answer = LOCAL_ANSWERS.targetTooLong;
-    else if (kind === HeadError.HeadTooLarge) answer = LOCAL_ANSWERS.headTooLarge;
+    const answer = answerToHead(detail);
     const { dependency } = this.#client;
-    dependency.policyFor('', '/', '').metrics.observe(answer.status, reasonSlot(answer.code), 0);
+    countRefusal(dependency, answer);
     this.#withoutContent = false;
-    this.answerLocally(answer, this.#refusalContext(headErrorDetail(detail)), false);
+    this.answerLocally(answer, unreadContext(dependency, headErrorDetail(detail)), false);
   }
 
   #refuseTrailers(): void {
@@ -328,22 +326,8 @@ export class Http2Call implements Downstream {
       this.breakOff(REASON_UPSTREAM);
       return;
     }
-    this.answerLocally(LOCAL_ANSWERS.malformed, this.#refusalContext('the trailers are malformed'), true);
-  }
-
-  #refusalContext(detail: string): AnswerContext {
-    return {
-      dependency: this.#client.dependency.plan.id,
-      rule: '',
-      policy: '',
-      attempts: 0,
-      endpoint: '',
-      correlationId: '',
-      retryAfterMs: 0,
-      detail: `Refused: ${detail}.`,
-      marks: '',
-      rescued: '',
-    };
+    const context = unreadContext(this.#client.dependency, 'the trailers are malformed');
+    this.answerLocally(LOCAL_ANSWERS.malformed, context, true);
   }
 }
 
