@@ -78,8 +78,34 @@ export class Attempts {
     return retries !== null && (retries.maxAttempts > 1 || hedging !== null) ? this.count : 0;
   }
 
+  /** Where the next one goes: to none of those, where there is another; null: there is no endpoint at all. */
+  pick(avoided: readonly UpstreamEndpoint[], nowMs: number): UpstreamEndpoint | null {
+    const { client, context, declared, dependency, head, policy } = this.#request;
+    // Where the application's connection was made to says nothing of another dependency.
+    const original = dependency === declared ? client.originalDestination : null;
+    const { balancer } = policy.choice;
+    return dependency.endpoints.pick(balancer, avoided, balancer.keyOf(head, context.ownKey), original, nowMs);
+  }
+
   failedAt(endpoint: UpstreamEndpoint | null): void {
     if (endpoint) this.failedEndpoints.push(endpoint);
+  }
+
+  /**
+   * The endpoint may be gone without anybody having been able to say so: that is our ignorance, not a failure of the dependency. It ends where
+   * the ClusterIP has failed too, or a request would try for as long as nothing answers and nobody tells where else. True: what could not be
+   * connected leads elsewhere from now on.
+   */
+  rerouted(endpoint: UpstreamEndpoint | null): boolean {
+    const { context, dependency } = this.#request;
+    if (endpoint === null || !context.endpointsStale()) return false;
+    const { endpoints } = dependency;
+    const { failedEndpoints } = this;
+    const isElsewhere = endpoints.distrust(endpoint);
+    if (failedEndpoints.some((failed) => endpoints.isClusterIp(failed))) return false;
+    return (
+      isElsewhere || (endpoints.isClusterIp(endpoint) && failedEndpoints.length === 0 && endpoints.live.length > 0)
+    );
   }
 
   /** The last one does not count: it failed of our not knowing where to go. */

@@ -2,6 +2,7 @@
 import type { RequestHead } from '../http1/request-head.ts';
 import type { RouteMetrics } from '../metrics/route-metrics.ts';
 import type { AnswerWatch } from '../policies/last-good.ts';
+import { mayRepeat } from './attempts.ts';
 import type { ProxyContext } from './context.ts';
 import type { DependencyRuntime } from './dependency.ts';
 import type { Downstream } from './downstream.ts';
@@ -76,6 +77,32 @@ export class CurrentRequest implements OutgoingRequest {
     this.replay = new ReplayBody(context.replayPool);
     this.shadow = new RequestShadow(context.ticker, this.replay);
     this.rescue = new Rescue(this);
+  }
+
+  begin(host: string, correlationId: string, hasBody: boolean, nowMs: number): void {
+    const { method, path, fields } = this.head;
+    this.dependency = this.declared;
+    this.policy = this.dependency.policyFor(method, path, fields);
+    this.metrics = this.policy.metrics;
+    this.faultMark = '';
+    this.marks = '';
+    this.host = host;
+    this.correlationId = correlationId;
+    this.hasBody = hasBody;
+    this.bodyDone = !hasBody;
+    this.startMs = nowMs;
+    this.rescue.begin();
+    // Over HTTP/2 a dependency may refuse what was sent already.
+    const mayGoAgain = this.client.http2 || mayRepeat(this.policy, this.head) || this.rescue.mayAskAnother(this.policy);
+    this.replay.begin(hasBody && mayGoAgain);
+  }
+
+  /** Nothing of it is kept. */
+  end(): void {
+    this.shadow.end();
+    this.recording?.discard();
+    this.recording = null;
+    this.replay.clear();
   }
 
   /** A fault was injected: every answer says so. */

@@ -152,12 +152,8 @@ export class Hedges implements TimerNode {
 
   /** Where no copy is out; null: there is no such endpoint. */
   #otherEndpoint(nowMs: number): UpstreamEndpoint | null {
-    const { client, context, declared, dependency, head, policy } = this.#request;
     const taken = this.#out.flatMap(({ books }) => (books.endpoint === null ? [] : [books.endpoint]));
-    const original = dependency === declared ? client.originalDestination : null;
-    const { balancer } = policy.choice;
-    const avoid = [...this.#attempts.failedEndpoints, ...taken];
-    const endpoint = dependency.endpoints.pick(balancer, avoid, balancer.keyOf(head, context.ownKey), original, nowMs);
+    const endpoint = this.#attempts.pick([...this.#attempts.failedEndpoints, ...taken], nowMs);
     return endpoint === null || taken.includes(endpoint) ? null : endpoint;
   }
 

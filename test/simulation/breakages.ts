@@ -21,7 +21,6 @@ import { Attempts } from '../../sidecar/proxy/attempts.ts';
 import { ClientConnection } from '../../sidecar/proxy/client-connection.ts';
 import { ProxyDataPlane } from '../../sidecar/proxy/data-plane.ts';
 import { EndpointChoice } from '../../sidecar/proxy/endpoint-choice.ts';
-import { Exchange } from '../../sidecar/proxy/exchange.ts';
 import { Hedges } from '../../sidecar/proxy/hedges.ts';
 import type { Http1Connection } from '../../sidecar/proxy/http1-connection.ts';
 import { Http1Endpoint } from '../../sidecar/proxy/http1-endpoint.ts';
@@ -77,7 +76,7 @@ export const BREAKAGES: Readonly<Record<string, Breakage>> = {
         this.count = 1;
       };
     }),
-  'a request that goes elsewhere for ever': () => wrap(Exchange.prototype, 'rerouted', () => () => true),
+  'a request that goes elsewhere for ever': () => wrap(Attempts.prototype, 'rerouted', () => () => true),
   'a body of which half is kept for a retry': () =>
     wrap(ReplayBody.prototype, 'add', (original) => {
       return function (this: ReplayBody, buffer, start, end) {
