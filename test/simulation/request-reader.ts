@@ -6,9 +6,11 @@ export interface SeenRequest {
   headers: ReadonlyMap<string, string>;
 }
 
-type State = 'Head' | 'Length' | 'ChunkSize' | 'ChunkData' | 'Trailer' | 'Broken';
+type State = 'Head' | 'Length' | 'ChunkSize' | 'ChunkData' | 'ChunkEnd' | 'Trailer' | 'Broken';
 
 const HEAD_END = Buffer.from('\r\n\r\n');
+/** Fields that no request may have twice. */
+const DECISIVE: ReadonlySet<string> = new Set(['content-length', 'host', 'transfer-encoding']);
 
 export class RequestReader {
   readonly #onHead: (request: SeenRequest) => void;
@@ -43,7 +45,9 @@ export class RequestReader {
       case 'Length':
         return this.#content('Head');
       case 'ChunkData':
-        return this.#content('ChunkSize');
+        return this.#content('ChunkEnd');
+      case 'ChunkEnd':
+        return this.#chunkEnd();
       case 'ChunkSize':
         return this.#chunkSize();
       case 'Trailer':
@@ -59,7 +63,7 @@ export class RequestReader {
     if (end < 0) return false;
     const lines = this.#pending.toString('latin1', 0, end).split('\r\n');
     this.#pending = this.#pending.subarray(end + 4);
-    const [, method, path] = /^([A-Z]+) (\S+) HTTP\/1\.1$/.exec(lines[0] ?? '') ?? [];
+    const [, method, path] = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+) (\S+) HTTP\/1\.1$/.exec(lines[0] ?? '') ?? [];
     if (method === undefined || path === undefined) {
       this.#state = 'Broken';
       return false;
@@ -67,7 +71,12 @@ export class RequestReader {
     const headers = new Map<string, string>();
     for (const line of lines.slice(1)) {
       const colon = line.indexOf(':');
-      headers.set(line.slice(0, colon).toLowerCase(), line.slice(colon + 1).trim());
+      const name = line.slice(0, colon).toLowerCase();
+      if (DECISIVE.has(name) && headers.has(name)) {
+        this.#state = 'Broken';
+        return false;
+      }
+      headers.set(name, line.slice(colon + 1).trim());
     }
     const length = Number(headers.get('content-length') ?? 0);
     const chunked = headers.get('transfer-encoding') === 'chunked';
@@ -78,7 +87,7 @@ export class RequestReader {
     return true;
   }
 
-  #content(next: 'Head' | 'ChunkSize'): boolean {
+  #content(next: 'Head' | 'ChunkEnd'): boolean {
     if (this.#pending.length === 0 && this.#remaining > 0) return false;
     const take = Math.min(this.#remaining, this.#pending.length);
     if (take > 0) this.#onBody(this.#pending.subarray(0, take));
@@ -86,20 +95,24 @@ export class RequestReader {
     this.#remaining -= take;
     if (this.#remaining > 0) return false;
     if (next === 'Head') this.#finish();
-    else {
-      if (this.#pending.length < 2) return false;
-      this.#pending = this.#pending.subarray(2);
-      this.#state = 'ChunkSize';
-    }
+    else this.#state = 'ChunkEnd';
+    return true;
+  }
+
+  #chunkEnd(): boolean {
+    if (this.#pending.length < 2) return false;
+    this.#state = this.#pending.toString('latin1', 0, 2) === '\r\n' ? 'ChunkSize' : 'Broken';
+    this.#pending = this.#pending.subarray(2);
     return true;
   }
 
   #chunkSize(): boolean {
     const end = this.#pending.indexOf('\r\n');
     if (end < 0) return false;
-    const size = Number.parseInt(this.#pending.toString('latin1', 0, end), 16);
+    const digits = this.#pending.toString('latin1', 0, end);
+    const size = Number.parseInt(digits, 16);
     this.#pending = this.#pending.subarray(end + 2);
-    if (Number.isNaN(size)) this.#state = 'Broken';
+    if (!/^[0-9a-f]+$/.test(digits)) this.#state = 'Broken';
     else if (size === 0) this.#state = 'Trailer';
     else {
       this.#state = 'ChunkData';
