@@ -1,7 +1,9 @@
 // The cluster that a command speaks to, found as kubectl finds it and read with the user's own rights; and what the API server answers, in
 // words that say what to do.
 import { existsSync } from 'node:fs';
-import { ApiClient, ApiError, ApiUnreachable, loadKubeConfig, type Query } from '../../operator/watch/api-client.ts';
+import { ApiClient, type Query } from '../../operator/watch/api-client.ts';
+import { loadKubeConfig } from '../../operator/watch/api-connection.ts';
+import { ApiError, ApiUnreachable } from '../../operator/watch/api-errors.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import { systemRandom } from '../../runtime/random.ts';
 import { suggestion } from '../check/similar.ts';

@@ -10,7 +10,7 @@ import { ManualClock } from '../../runtime/manual-clock.ts';
 import type { Role } from '../elect/election.ts';
 import { ALWAYS_LEADING } from '../elect/elector.ts';
 import { HttpsServer } from '../https-server.ts';
-import { ApiError } from '../watch/api-client.ts';
+import { ApiError } from '../watch/api-errors.ts';
 import { createCertificates } from './certificates.ts';
 import {
   type Authority,

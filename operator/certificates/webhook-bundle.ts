@@ -4,7 +4,7 @@
 import type { Clock } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/log.ts';
 import type { Leadership } from '../elect/elector.ts';
-import { ApiError } from '../watch/api-client.ts';
+import { ApiError } from '../watch/api-errors.ts';
 import { failureKind } from '../watch/failure-kind.ts';
 import { Outage } from '../watch/outage.ts';
 import type { Certificates } from './certificates.ts';

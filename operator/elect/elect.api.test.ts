@@ -8,7 +8,8 @@ import { systemRandom } from '../../runtime/random.ts';
 import type { UsedControlPlane } from '../../test/harness/control-plane.ts';
 import { useControlPlane } from '../../test/harness/shared-control-plane.ts';
 import { createOperatorMetrics } from '../metrics.ts';
-import { ApiClient, loadKubeConfig } from '../watch/api-client.ts';
+import { ApiClient } from '../watch/api-client.ts';
+import { loadKubeConfig } from '../watch/api-connection.ts';
 import { Elector } from './elector.ts';
 import { createLeaseStore } from './lease-store.ts';
 

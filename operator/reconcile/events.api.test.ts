@@ -5,7 +5,8 @@ import { silentLogger } from '../../runtime/log.ts';
 import type { UsedControlPlane } from '../../test/harness/control-plane.ts';
 import { useControlPlane } from '../../test/harness/shared-control-plane.ts';
 import { createOperatorMetrics } from '../metrics.ts';
-import { ApiClient, loadKubeConfig } from '../watch/api-client.ts';
+import { ApiClient } from '../watch/api-client.ts';
+import { loadKubeConfig } from '../watch/api-connection.ts';
 import { type EventInput, EventRecorder } from './events.ts';
 
 let plane: UsedControlPlane;

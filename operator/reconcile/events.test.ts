@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { silentLogger } from '../../runtime/log.ts';
 import { ManualClock, settle } from '../../runtime/manual-clock.ts';
 import { createOperatorMetrics } from '../metrics.ts';
-import { ApiError } from '../watch/api-client.ts';
+import { ApiError } from '../watch/api-errors.ts';
 import { type EventInput, EventRecorder, microTime } from './events.ts';
 
 interface Call {

@@ -7,7 +7,7 @@ import type { CompileResult } from '../compile/result.ts';
 import type { InvalidObject, World } from '../compile/world.ts';
 import { createOperatorMetrics, type OperatorMetrics } from '../metrics.ts';
 import type { WriteResult } from '../status/writer.ts';
-import { ApiError, ApiUnreachable } from '../watch/api-client.ts';
+import { ApiError, ApiUnreachable } from '../watch/api-errors.ts';
 import { recordingLogger } from '../watch/recording-logger.ts';
 import { type OwnObject, ownKey, type WorldSource } from '../watch/world-source.ts';
 import { CircuitEvents } from './circuit-events.ts';

@@ -11,7 +11,7 @@ import type { World } from '../compile/world.ts';
 import type { OperatorMetrics } from '../metrics.ts';
 import { differsInCircuitsOnly } from '../status/circuits.ts';
 import type { StatusSink, WriteResult } from '../status/writer.ts';
-import { ApiError } from '../watch/api-client.ts';
+import { ApiError } from '../watch/api-errors.ts';
 import { Backoff } from '../watch/backoff.ts';
 import { Debounce } from '../watch/debounce.ts';
 import { isAway } from '../watch/failure-kind.ts';

@@ -9,7 +9,8 @@ import { type Manifest, pod, policy, service, serviceDependency, TARGETS, world 
 import type { World } from '../compile/world.ts';
 import type { CircuitSummary } from '../distribute/acknowledgements.ts';
 import type { ExclusionSummary } from '../distribute/exclusions.ts';
-import { type SidecarReports, type StatusSubject, statusOf } from './conditions.ts';
+import { statusOf } from './conditions.ts';
+import type { SidecarReports, StatusSubject } from './scope.ts';
 
 const T1 = '2026-03-01T10:00:00Z';
 const T2 = '2026-03-01T11:00:00Z';

@@ -14,9 +14,11 @@ import { type Manifest, pod, policy, service, serviceDependency, TARGETS, world 
 import type { CircuitSummary } from '../distribute/acknowledgements.ts';
 import type { ExclusionSummary } from '../distribute/exclusions.ts';
 import { createOperatorMetrics } from '../metrics.ts';
-import { ApiClient, loadKubeConfig } from '../watch/api-client.ts';
+import { ApiClient } from '../watch/api-client.ts';
+import { loadKubeConfig } from '../watch/api-connection.ts';
 import type { OwnObject } from '../watch/world-source.ts';
-import { type SidecarReports, type StatusSubject, statusOf } from './conditions.ts';
+import { statusOf } from './conditions.ts';
+import type { SidecarReports, StatusSubject } from './scope.ts';
 import { StatusWriter } from './writer.ts';
 
 let plane: UsedControlPlane;

@@ -1,7 +1,7 @@
 // Where statuses go in standalone mode: no object can hold them, so they are kept here and told in the log when they change.
 import type { Logger } from '../../runtime/log.ts';
 import { type OwnObject, ownKey } from '../watch/world-source.ts';
-import { NOTE } from './conditions.ts';
+import { NOTE } from './texts.ts';
 import { isSameStatus, type StatusSink, type WriteResult } from './writer.ts';
 
 interface Condition {

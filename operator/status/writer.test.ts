@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { createOperatorMetrics } from '../metrics.ts';
-import { ApiError, ApiUnreachable } from '../watch/api-client.ts';
+import { ApiError, ApiUnreachable } from '../watch/api-errors.ts';
 import type { OwnObject } from '../watch/world-source.ts';
 import { isSameStatus, StatusWriter } from './writer.ts';
 

@@ -2,7 +2,8 @@
 // was deleted meanwhile is not created again.
 import { isDeepStrictEqual } from 'node:util';
 import type { OperatorMetrics } from '../metrics.ts';
-import { type ApiClient, ApiError, CONTENT_TYPES } from '../watch/api-client.ts';
+import { type ApiClient, CONTENT_TYPES } from '../watch/api-client.ts';
+import { ApiError } from '../watch/api-errors.ts';
 import { isBefore } from '../watch/resource-version.ts';
 import type { OwnObject } from '../watch/world-source.ts';
 

@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { KubeConfig } from '@kubernetes/client-node';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { ManualClock } from '../../runtime/manual-clock.ts';
-import { ApiClient, ApiError, ApiUnreachable, CONTENT_TYPES, parseRetryAfter } from './api-client.ts';
+import { ApiClient, CONTENT_TYPES } from './api-client.ts';
+import { ApiError, ApiUnreachable, parseRetryAfter } from './api-errors.ts';
 import { type Answer, failure, json, ScriptedApi } from './scripted-api.ts';
 
 let api: ScriptedApi;

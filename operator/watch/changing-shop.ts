@@ -2,7 +2,8 @@
 import type { Random } from '../../runtime/random.ts';
 import type { World } from '../compile/world.ts';
 import { addObject, buildWorld, createWorldBuilder } from '../compile/world-builder.ts';
-import { type ApiClient, ApiError, CONTENT_TYPES } from './api-client.ts';
+import { type ApiClient, CONTENT_TYPES } from './api-client.ts';
+import { ApiError } from './api-errors.ts';
 
 export const CLUSTER_DOMAIN = 'cluster.local';
 const OURS = '/apis/breakwater.dev/v1alpha1';

@@ -3,7 +3,7 @@ import { silentLogger } from '../../runtime/log.ts';
 import { ManualClock, settle } from '../../runtime/manual-clock.ts';
 import { INJECTION_DEFAULTS } from '../compile/capture.ts';
 import { createOperatorMetrics } from '../metrics.ts';
-import { ApiError, ApiUnreachable } from './api-client.ts';
+import { ApiError, ApiUnreachable } from './api-errors.ts';
 import { ClusterSource } from './cluster.ts';
 
 /** Each resource: its list, and a watch that the test pushes events into. */

@@ -25,7 +25,8 @@ import type {
   WorldService,
 } from '../compile/world.ts';
 import type { OperatorMetrics } from '../metrics.ts';
-import { type ApiClient, ApiError } from './api-client.ts';
+import type { ApiClient } from './api-client.ts';
+import { ApiError } from './api-errors.ts';
 import { Debounce } from './debounce.ts';
 import { Reflector, type ReflectorTimings } from './reflector.ts';
 import { type Change, DROP, type RawObject, type Transform } from './store.ts';

@@ -1,5 +1,5 @@
 // What makes one failure of a call to the API server the same as another.
-import { ApiError, ApiUnreachable } from './api-client.ts';
+import { ApiError, ApiUnreachable } from './api-errors.ts';
 
 const REASONS: ReadonlySet<string> = new Set(
   (

@@ -1,6 +1,7 @@
 // A complete list, gathered from its pages. It is complete or it is an error: whoever replaces what is known by it must be able to rely on
 // that, for a list that lacks something reads as if it had been deleted.
-import { type ApiClient, ApiError } from './api-client.ts';
+import type { ApiClient } from './api-client.ts';
+import { ApiError } from './api-errors.ts';
 import type { RawObject } from './store.ts';
 import { isNamed, isRecord } from './watch-events.ts';
 

@@ -4,7 +4,9 @@ import { systemClock } from '../../runtime/clock.ts';
 import { silentLogger } from '../../runtime/log.ts';
 import type { UsedControlPlane } from '../../test/harness/control-plane.ts';
 import { useControlPlane } from '../../test/harness/shared-control-plane.ts';
-import { ApiClient, ApiError, CONTENT_TYPES, loadKubeConfig, type Query } from './api-client.ts';
+import { ApiClient, CONTENT_TYPES, type Query } from './api-client.ts';
+import { loadKubeConfig } from './api-connection.ts';
+import { ApiError } from './api-errors.ts';
 import { Reflector } from './reflector.ts';
 import type { RawObject } from './store.ts';
 

@@ -13,7 +13,8 @@
 import type { Clock, MonotonicMs } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/log.ts';
 import type { Random } from '../../runtime/random.ts';
-import { type ApiClient, ApiError, ApiUnreachable } from './api-client.ts';
+import type { ApiClient } from './api-client.ts';
+import { ApiError, ApiUnreachable } from './api-errors.ts';
 import { Backoff, type BackoffLimits } from './backoff.ts';
 import { failureKind, failureReason } from './failure-kind.ts';
 import { Outage } from './outage.ts';

@@ -12,7 +12,7 @@ const PURE = [
   /^crds\/(?!generate\.ts$)/,
   /^plan\//,
   /^operator\/compile\//,
-  /^operator\/status\/conditions\.ts$/,
+  /^operator\/status\/(conditions|scope|summary|texts)\.ts$/,
   /^operator\/inject\/patch\.ts$/,
   /^operator\/elect\/election\.ts$/,
   /^cli\/(check|completion|explain|inject|manifests|output)\/(?!command\.ts$|files\.ts$|from-cluster\.ts$|streams\.ts$)/,

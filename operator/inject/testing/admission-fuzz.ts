@@ -2,7 +2,7 @@
 // or is as it was; created once more it changes no further; and of the user's nothing changes but what changes.ts lists. A failure names the seed of its pod.
 import { isDeepStrictEqual } from 'node:util';
 import { expect } from 'vitest';
-import { ApiError } from '../../watch/api-client.ts';
+import { ApiError } from '../../watch/api-errors.ts';
 import { CHANGES, mayBeAdded } from '../changes.ts';
 import { CAPTURE_CONTAINER, SIDECAR_CONTAINER } from '../patch.ts';
 import type { Pod } from '../pod.ts';
