@@ -1,14 +1,13 @@
 // Gives every sidecar its own workload's plan and endpoints, and nothing else; collects what the sidecars report.
 import type { AcknowledgementReport, CircuitReport } from '../../plan/wire.ts';
 import { HEARTBEAT_INTERVAL_MS } from '../../plan/wire.ts';
-import type { Clock } from '../../runtime/clock.ts';
-import type { Logger } from '../../runtime/log.ts';
 import type { CompiledWorkload, CompileResult } from '../compile/result.ts';
 import { type AppliedSummary, type CircuitSummary, type Session, Sessions } from './acknowledgements.ts';
-import type { Authenticator, PodIdentity, Refusal } from './authenticate.ts';
+import { Admission, type AdmissionOptions, type Admitted } from './admission.ts';
+import type { PodIdentity, Refusal } from './authenticate.ts';
 import type { ExclusionSummary } from './exclusions.ts';
-import type { DistributorMetrics, StreamKind } from './metrics.ts';
-import { type EndpointsSnapshot, type PlanSnapshot, Snapshots } from './snapshots.ts';
+import type { StreamKind } from './metrics.ts';
+import { Snapshots } from './snapshots.ts';
 import { EndpointsSource, PlanSource, type Sent } from './sources.ts';
 import { type Sink, Stream } from './stream.ts';
 
@@ -18,21 +17,9 @@ const SLOW_READER_MS = 60_000;
 const END_WITHIN_MS = 5_000;
 /** Timers of the runtime end at 2^31 ms; a stream that lives longer is looked at in between. */
 const MAX_TIMER_MS = 3_600_000;
-/** How often the answer to "which workload" is asked anew because a publication came in between. */
-const MAX_ADMISSION_ROUNDS = 5;
-
-export interface DistributorOptions {
-  clock: Clock;
-  log: Logger;
-  authenticator: Authenticator;
-  /**
-   * The workload of a pod by its present labels, one without dependencies where no ServiceDependency selects it; undefined where no such
-   * pod exists (or its name belongs to another uid by now). Rejects where that cannot be known at the moment.
-   */
-  workloadOfPod: (pod: PodIdentity) => Promise<CompiledWorkload | undefined>;
+export interface DistributorOptions extends AdmissionOptions {
   /** The CA bundle that sidecars are to trust. */
   trust?: { trustBundle(): string; onChange(listener: () => void): () => void };
-  metrics?: DistributorMetrics;
   snapshots?: Snapshots;
   /** The other replicas. */
   peers?: PeerView;
@@ -66,15 +53,6 @@ export interface Summaries {
 
 export type EndReason = 'TokenExpired' | 'PodGone' | 'WorkloadChanged' | 'Replaced' | 'Shutdown';
 
-/** A pod that proved who it is, and its workload. */
-export interface Admitted {
-  ok: true;
-  pod: PodIdentity;
-  plan: PlanSnapshot;
-  endpoints: EndpointsSnapshot;
-  expiresUnixMs: number;
-}
-
 /** An open stream, for whoever owns its connection. */
 export interface StreamHandle {
   drained(): void;
@@ -94,16 +72,10 @@ interface OpenStream {
   over: boolean;
 }
 
-const refuse = (status: Refusal['status'], reason: string, message: string): Refusal => ({
-  ok: false,
-  status,
-  reason,
-  message,
-});
-
 export class Distributor {
   readonly #options: DistributorOptions;
   readonly #snapshots: Snapshots;
+  readonly #admission: Admission;
   readonly #sessions: Sessions;
   readonly #streams = new Set<OpenStream>();
   readonly #byPod = new Map<string, OpenStream>();
@@ -116,6 +88,7 @@ export class Distributor {
   constructor(options: DistributorOptions) {
     this.#options = options;
     this.#snapshots = options.snapshots ?? new Snapshots();
+    this.#admission = new Admission(options, this.#snapshots);
     const { peers } = options;
     this.#sessions = new Sessions(
       peers === undefined
@@ -180,22 +153,15 @@ export class Distributor {
   /** Ends every stream with `Shutdown` and refuses new ones. */
   close(): void {
     this.#closed = true;
+    this.#admission.close();
     this.#stopTrust();
     this.#cancelExpiry();
     for (const open of this.#streams) this.#end(open, 'Shutdown');
   }
 
-  /**
-   * Finds out who asks and what is theirs. `claimedWorkload` is what a client says of itself; it is never believed, and refused when it is
-   * not true, so that a misconfigured client learns of it.
-   */
-  async admit(authorization: string | undefined, claimedWorkload: string | undefined): Promise<Admitted | Refusal> {
-    const answer = await this.#decide(authorization, claimedWorkload);
-    if (!answer.ok) {
-      this.#options.metrics?.refusals.inc({ reason: answer.reason });
-      this.#options.log.debug({ reason: answer.reason, status: answer.status }, 'a request was refused');
-    }
-    return answer;
+  /** As Admission.admit; nobody is admitted any more once it is closed. */
+  admit(authorization: string | undefined, claimedWorkload: string | undefined): Promise<Admitted | Refusal> {
+    return this.#admission.admit(authorization, claimedWorkload);
   }
 
   /** Opens a stream for an admitted pod; an older one of the same pod and kind ends. */
@@ -278,41 +244,6 @@ export class Distributor {
   /** Without the pods that are gone, and whose replica cannot say so any more. */
   *#living(sessions: Iterable<Session>): Iterable<Session> {
     for (const session of sessions) if (session.streams > 0 || this.#exists(session.pod)) yield session;
-  }
-
-  async #decide(authorization: string | undefined, claimedWorkload: string | undefined): Promise<Admitted | Refusal> {
-    if (this.#closed) return refuse(503, 'ShuttingDown', 'this replica of the operator is stopping; try again');
-    const authentication = await this.#options.authenticator.authenticate(authorization);
-    if (!authentication.ok) return authentication;
-    const { pod, expiresUnixMs } = authentication;
-    for (let round = 0; round < MAX_ADMISSION_ROUNDS; round += 1) {
-      const generation = this.#snapshots.generation;
-      if (generation === 0) return refuse(503, 'NotSynced', 'the operator has not read the cluster yet; try again');
-      let workload: CompiledWorkload | undefined;
-      try {
-        workload = await this.#options.workloadOfPod(pod);
-      } catch (error) {
-        this.#options.log.warn(
-          { err: error, pod: `${pod.namespace}/${pod.name}` },
-          'the workload of a pod could not be found out',
-        );
-        return refuse(503, 'PodUnknown', 'the pod could not be looked up at the moment; try again');
-      }
-      if (this.#snapshots.generation !== generation) continue;
-      if (!workload)
-        return refuse(404, 'PodNotFound', `there is no pod ${pod.namespace}/${pod.name} with the uid of the token`);
-      if (claimedWorkload !== undefined && claimedWorkload !== workload.id) {
-        const whose = `the token belongs to pod ${pod.namespace}/${pod.name} of workload "${workload.id}"`;
-        return refuse(403, 'NotYourWorkload', `${whose}; it may not ask for "${claimedWorkload.slice(0, 256)}"`);
-      }
-      this.#snapshots.adopt(workload, this.#options.clock.monotonicMs());
-      const plan = this.#snapshots.plan(workload.id);
-      const endpoints = this.#snapshots.endpoints(workload.id);
-      if (!plan || !endpoints)
-        return refuse(503, 'PlanTooLarge', this.#snapshots.tooLarge.get(workload.id) ?? 'there is no plan yet');
-      return { ok: true, pod, plan, endpoints, expiresUnixMs };
-    }
-    return refuse(503, 'Busy', 'the cluster changes faster than the question could be answered; try again');
   }
 
   /** Brings one stream up to date with what was published: its pod may have moved to another workload, or be gone. */

@@ -4,8 +4,9 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, RouteHandlerMethod,
 import { z } from 'zod';
 import { parseBoundedJson } from '../../plan/bounded.ts';
 import { acknowledgementReport, circuitReport, PATHS, REPLICA_HEADER, REPLICA_NAME } from '../../plan/wire.ts';
+import type { Admitted } from './admission.ts';
 import type { Refusal } from './authenticate.ts';
-import { type Admitted, Distributor, type DistributorOptions, type PeerView } from './distributor.ts';
+import { Distributor, type DistributorOptions, type PeerView } from './distributor.ts';
 import type { StreamKind } from './metrics.ts';
 import type { Sink } from './stream.ts';
 

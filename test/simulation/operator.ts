@@ -2,7 +2,8 @@
 // silent. Only sockets, TLS and the API server are missing.
 import type { CompiledWorkload } from '../../operator/compile/result.ts';
 import { emptyWorkload } from '../../operator/compile/workloads.ts';
-import { type Admitted, Distributor, type StreamHandle } from '../../operator/distribute/distributor.ts';
+import type { Admitted } from '../../operator/distribute/admission.ts';
+import { Distributor, type StreamHandle } from '../../operator/distribute/distributor.ts';
 import { Snapshots } from '../../operator/distribute/snapshots.ts';
 import { type AcknowledgementReport, type CircuitReport, PATHS } from '../../plan/wire.ts';
 import { silentLogger } from '../../runtime/log.ts';
