@@ -2,24 +2,16 @@
 // asked more often than does good.
 import { beforeEach, expect, test } from 'vitest';
 import { ManualClock } from '../../runtime/manual-clock.ts';
-import { INJECTION_DEFAULTS } from '../compile/capture.ts';
-import type { CompileResult } from '../compile/result.ts';
-import type { InvalidObject, World } from '../compile/world.ts';
+import type { InvalidObject } from '../compile/world.ts';
 import { createOperatorMetrics, type OperatorMetrics } from '../metrics.ts';
 import type { WriteResult } from '../status/writer.ts';
 import { ApiError, ApiUnreachable } from '../watch/api-errors.ts';
 import { recordingLogger } from '../watch/recording-logger.ts';
-import { type OwnObject, ownKey, type WorldSource } from '../watch/world-source.ts';
+import { type OwnObject, ownKey } from '../watch/world-source.ts';
 import { CircuitEvents } from './circuit-events.ts';
+import { EMPTY_RESULT, sourceOf } from './fixtures.ts';
 import { MissedPods } from './missed-pods.ts';
 import { StatusKeeper } from './status-keeper.ts';
-
-const RESULT: CompileResult = {
-  workloads: [],
-  endpointSets: new Map(),
-  problems: [],
-  facts: { dependencies: new Map(), policies: new Map() },
-};
 
 let clock: ManualClock;
 let metrics: OperatorMetrics;
@@ -39,27 +31,11 @@ beforeEach(() => {
   attempts = [];
   logged = [];
   answer = () => undefined;
-  const invalid = () => [...objects.values()].flatMap(({ content }) => ('invalid' in content ? [content.invalid] : []));
-  const source = {
-    world: (): World => ({
-      clusterDomain: 'cluster.local',
-      systemNamespace: 'breakwater-system',
-      injection: INJECTION_DEFAULTS,
-      namespaces: [],
-      services: [],
-      endpointSlices: [],
-      pods: [],
-      serviceDependencies: [],
-      resiliencePolicies: [],
-      refusals: [],
-      invalid: invalid(),
-    }),
-    own: (key: string) => objects.get(key),
-  } as unknown as WorldSource;
+  const source = sourceOf(objects);
   const events = { record: () => undefined };
   keeper = new StatusKeeper<number>({
     source,
-    result: () => RESULT,
+    result: () => EMPTY_RESULT,
     summaries: () => applied,
     statusOf: (object, _result, summaries) => ({ observedGeneration: object.generation, applied: summaries }),
     sink: {

@@ -1,21 +1,14 @@
 import { beforeEach, expect, test } from 'vitest';
 import { silentLogger } from '../../runtime/log.ts';
 import { ManualClock } from '../../runtime/manual-clock.ts';
-import { INJECTION_DEFAULTS } from '../compile/capture.ts';
 import type { CompileResult } from '../compile/result.ts';
-import type { InvalidObject, World } from '../compile/world.ts';
+import type { InvalidObject } from '../compile/world.ts';
 import { createOperatorMetrics } from '../metrics.ts';
-import { type OwnObject, ownKey, type WorldSource } from '../watch/world-source.ts';
+import { type OwnObject, ownKey } from '../watch/world-source.ts';
 import { CircuitEvents } from './circuit-events.ts';
+import { EMPTY_RESULT, sourceOf } from './fixtures.ts';
 import { MissedPods } from './missed-pods.ts';
 import { StatusKeeper } from './status-keeper.ts';
-
-const RESULT: CompileResult = {
-  workloads: [],
-  endpointSets: new Map(),
-  problems: [],
-  facts: { dependencies: new Map(), policies: new Map() },
-};
 
 let clock: ManualClock;
 /** What the API server holds; a write changes it, as the watch would. */
@@ -31,27 +24,11 @@ beforeEach(() => {
   clock = new ManualClock();
   objects = new Map();
   applied = 0;
-  result = RESULT;
+  result = EMPTY_RESULT;
   summed = 0;
   writes = [];
   fails = 0;
-  const invalid = () => [...objects.values()].flatMap(({ content }) => ('invalid' in content ? [content.invalid] : []));
-  const source = {
-    world: (): World => ({
-      clusterDomain: 'cluster.local',
-      systemNamespace: 'breakwater-system',
-      injection: INJECTION_DEFAULTS,
-      namespaces: [],
-      services: [],
-      endpointSlices: [],
-      pods: [],
-      serviceDependencies: [],
-      resiliencePolicies: [],
-      refusals: [],
-      invalid: invalid(),
-    }),
-    own: (key: string) => objects.get(key),
-  } as unknown as WorldSource;
+  const source = sourceOf(objects);
   const events = { record: () => undefined };
   keeper = new StatusKeeper<number>({
     source,
@@ -206,7 +183,7 @@ test('nothing is written before the world is known', async () => {
   keeper.start();
   await clock.advance(5_000);
   expect(writes).toEqual([]);
-  result = RESULT;
+  result = EMPTY_RESULT;
   keeper.changed();
   await clock.advance(500);
   expect(writes).toHaveLength(1);

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { Endpoint } from '../../plan/endpoints.ts';
 import type { PolicyPlan } from '../../plan/plan.ts';
 import type { FallbackPlan } from '../../plan/policies/fallback.ts';
+import { UNAVAILABLE } from './calls.ts';
 import {
   answering,
   type Bench,
@@ -19,8 +20,6 @@ import {
 import { opened } from './opened.ts';
 
 const { bench, upstream } = opened();
-
-const UNAVAILABLE = 'HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n';
 
 const ON_EVERYTHING: FallbackPlan = {
   stateKey: 'fallback:base',

@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import type { Endpoint } from '../../plan/endpoints.ts';
 import type { DependencyPlan, PolicyPlan } from '../../plan/plan.ts';
 import { LoadShedder } from '../policies/load-shedder.ts';
+import { isWhole } from './calls.ts';
 import {
   answering,
   type Bench,
@@ -54,12 +55,6 @@ async function call(port: number, extra = ''): Promise<Answer> {
     lines.map((line) => [line.split(': ')[0]?.toLowerCase(), line.replace(/^[^:]*: /, '')]),
   );
   return { status: Number(text.split(' ')[1]), text, headers };
-}
-
-function isWhole(received: string): boolean {
-  const end = received.indexOf('\r\n\r\n');
-  const length = /content-length: (\d+)/i.exec(received)?.[1];
-  return end >= 0 && length !== undefined && received.length >= end + 4 + Number(length);
 }
 
 async function calls(port: number, count: number, extra = ''): Promise<number[]> {

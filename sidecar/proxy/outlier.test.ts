@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { DependencyPlan, PolicyPlan } from '../../plan/plan.ts';
 import type { LoadBalancingPlan } from '../../plan/policies/load-balancing.ts';
 import type { OutlierDetectionPlan } from '../../plan/policies/outlier-detection.ts';
+import { UNAVAILABLE } from './calls.ts';
 import {
   answering,
   type Bench,
@@ -40,8 +41,6 @@ const LEAST_REQUEST: LoadBalancingPlan = {
   slowStart: null,
   zoneAware: 'Hints',
 };
-const UNAVAILABLE = 'HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n';
-
 const { open } = opened();
 
 interface Server extends Upstream {

@@ -1,6 +1,7 @@
 // What the policies do to real requests: counted at the upstream, which is the only place that cannot be fooled.
 import type { Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
+import { call, UNAVAILABLE } from './calls.ts';
 import {
   answering,
   BREAKER,
@@ -17,35 +18,6 @@ import {
 import { opened } from './opened.ts';
 
 const { open, bench, upstream } = opened();
-
-const UNAVAILABLE = 'HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n';
-
-interface Answer {
-  status: number;
-  reason: string;
-  text: string;
-  tookMs: number;
-}
-
-async function call(port: number, request = get('/'), withinMs = 5_000): Promise<Answer> {
-  const startedMs = performance.now();
-  const client = connect(port);
-  client.send(request);
-  const text = await client
-    .until((received) => {
-      const end = received.indexOf('\r\n\r\n');
-      if (end < 0) return false;
-      const length = /content-length: (\d+)/i.exec(received)?.[1];
-      return length !== undefined && received.length >= end + 4 + Number(length);
-    }, withinMs)
-    .finally(() => client.socket.destroy());
-  return {
-    status: Number(text.split(' ')[1]),
-    reason: /breakwater-reason: (\S+)/i.exec(text)?.[1] ?? '',
-    text,
-    tookMs: performance.now() - startedMs,
-  };
-}
 
 describe('circuit breaker', () => {
   it('opens after five failures, lets nothing through, probes with two at most, and closes by itself', async () => {

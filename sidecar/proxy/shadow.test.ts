@@ -5,7 +5,7 @@ import type { PolicyPlan, ShadowPlan } from '../../plan/plan.ts';
 import { NO_BLOCKS } from '../../plan/policies/blocks.ts';
 import type { FallbackPlan } from '../../plan/policies/fallback.ts';
 import { type Random, seededRandom } from '../../runtime/random.ts';
-import { shadowDecisions } from './calls.ts';
+import { shadowDecisions, UNAVAILABLE } from './calls.ts';
 import {
   answering,
   type Bench,
@@ -78,8 +78,6 @@ const LAST_GOOD: NonNullable<FallbackPlan['lastGood']> = {
   audience: 'Anonymous',
   keyHeaders: [],
 };
-const UNAVAILABLE = 'HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n';
-
 const { open, upstream } = opened();
 
 async function bench(shadow: Partial<ShadowPlan>, server: Upstream, policy: Partial<PolicyPlan> = {}): Promise<Bench> {
