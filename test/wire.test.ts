@@ -1,0 +1,59 @@
+// What docs/wire.md claims, it claims by the name of a test: each of them is there.
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { readText, root } from './examples.ts';
+
+const page = readText('docs/wire.md');
+/** [`file`](../path) “name of a test” */
+const proofs = [...page.matchAll(/\[`([^`]+)`\]\(\.\.\/([^)]+)\) “([^”]+)”/g)].map(
+  ([, file = '', path = '', name = '']) => ({
+    file,
+    path,
+    name,
+  }),
+);
+const POINTS = [
+  'Keep-alive reuse race',
+  'Non-idempotent retry',
+  'Body kept for replay',
+  'Retry storms',
+  'gRPC status in trailers',
+  'Half-close',
+  'Trailers',
+  '100-continue, 1xx',
+  'Upgrade, WebSocket',
+  'Early response while the body flows',
+  'Client abort',
+  'Backpressure',
+  'Limits',
+  'Drain on SIGTERM',
+  'Config swap',
+  'Control plane down',
+  'Clock jumps',
+  '10,000 slow connections',
+  'Overload',
+  'HTTP/2 abuse',
+];
+
+describe('docs/wire.md', () => {
+  it('has each point, with its proof or the word that there is none', () => {
+    const rows = page.split('\n').filter((line) => line.startsWith('| **'));
+    expect(rows.map((row) => /^\| \*\*(.+?)\*\*/.exec(row)?.[1])).toEqual(POINTS);
+    for (const row of rows) {
+      const cells = row.split(' | ');
+      expect(cells).toHaveLength(4);
+      expect(cells[3]).toMatch(/^(none yet |\[`.*” )\|$/);
+    }
+  });
+
+  it('names tests that are there', () => {
+    expect(proofs.length).toBeGreaterThan(40);
+    const absent = proofs.filter(({ file, path, name }) => {
+      if (!path.endsWith(`/${file}`) || !existsSync(join(root, path))) return true;
+      const source = readText(path).replaceAll("\\'", "'");
+      return !["'", '"', '`'].some((quote) => source.includes(`${quote}${name}${quote}`));
+    });
+    expect(absent).toEqual([]);
+  });
+});
