@@ -67,7 +67,7 @@ export class Http2Pool implements LegSource {
 
   remove(): void {
     this.#removed = true;
-    for (const session of this.#sessions) session.close();
+    for (const session of this.#sessions) session.retire();
   }
 
   /** A connection is not to outlive its streams. */

@@ -62,12 +62,17 @@ export class Http2Session {
 
   /** Another stream may begin now. */
   get hasRoom(): boolean {
-    return this.#ready && !this.#leaving && !this.#suspect && this.#active < this.#capacity;
+    return this.#ready && !this.#suspect && this.#active < this.#capacity && !this.#isOver;
+  }
+
+  /** It ends or has ended; `close` says so only once its socket is gone, which may take long. */
+  get #isOver(): boolean {
+    return this.#leaving || this.#session.closed || this.#session.destroyed;
   }
 
   /** It is being made, and nobody has waited for it in vain. */
   get takesWaiting(): boolean {
-    return !this.#ready && !this.#slow && !this.#leaving;
+    return !this.#ready && !this.#slow && !this.#isOver;
   }
 
   get node(): ClientHttp2Session {
@@ -78,11 +83,11 @@ export class Http2Session {
     this.#waiting.add(leg);
   }
 
-  /** `inVain`: it took too long. */
+  /** `inVain`: it took too long. Otherwise it is made for whoever comes next: callers that give up are not to cost a connection each. */
   waitNoMore(leg: Http2Leg, inVain: boolean): void {
     if (!this.#waiting.delete(leg)) return;
     if (inVain) this.#slow = true;
-    if (this.#waiting.size === 0) this.#session.destroy();
+    if (this.#waiting.size === 0 && (this.#slow || this.#pool.removed)) this.#destroy();
   }
 
   streamOpened(): void {
@@ -116,11 +121,23 @@ export class Http2Session {
     this.#session.close();
   }
 
+  /** The endpoint is gone. What is being made is made for those who wait for it, and ends with the last of their streams. */
+  retire(): void {
+    if (this.#ready) this.close();
+    else if (this.#waiting.size === 0) this.#destroy();
+  }
+
+  /** The session alone would first wait for its connection to be made, or for what was written to go out. */
+  #destroy(): void {
+    this.#session.destroy();
+    this.#socket.destroy();
+  }
+
   sweep(nowMs: number, idleMs: number): void {
     if (!this.#ready) return;
     if (this.#suspect) {
       if (this.#suspectSinceMs < 0) this.#suspectSinceMs = nowMs;
-      else if (nowMs - this.#suspectSinceMs >= SUSPECT_MS) this.#session.destroy();
+      else if (nowMs - this.#suspectSinceMs >= SUSPECT_MS) this.#destroy();
       return;
     }
     if (this.#active > 0) this.#idleSinceMs = -1;
