@@ -28,6 +28,7 @@ export function takeDeadline(request: CurrentRequest, timer: RequestTimer, nowMs
   request.deadline = '';
   request.receivedDeadlineUnixMs = -1;
   request.shortened = false;
+  request.grpcTimeout = head.grpcTimeout;
   if (head.grpc) takeGrpcTimeout(request, timer);
   if (head.deadline === '' && head.tracestateEnd === 0) return;
   if (policy.deadlineRule === DeadlineRule.Untouched) {
@@ -53,7 +54,6 @@ export function takeDeadline(request: CurrentRequest, timer: RequestTimer, nowMs
 /** The deadline of gRPC is a time from now on, and holds for a call however long its stream: it shortens as a received one does. */
 function takeGrpcTimeout(request: CurrentRequest, timer: RequestTimer): void {
   const { head, policy } = request;
-  request.grpcTimeout = head.grpcTimeout;
   request.grpcDeadlineMs = Number.POSITIVE_INFINITY;
   if (head.grpcTimeout === '' || policy.deadlineRule < DeadlineRule.Taken) return;
   const timeoutMs = parseGrpcTimeout(head.grpcTimeout);

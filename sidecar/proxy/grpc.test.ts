@@ -237,6 +237,15 @@ describe('deadlines of gRPC', () => {
     expect(server.requests[0]?.['grpc-timeout']).toBe('1S');
   });
 
+  it('are their call’s alone, and not the next request’s of the same connection', async () => {
+    const { client, server } = await between((stream, _fields, nth) =>
+      nth === 0 ? answer(stream) : stream.respond({ ':status': 204 }, { endStream: true }),
+    );
+    await unary(client, { 'grpc-timeout': '1S' });
+    await client.call('/plain');
+    expect(server.requests[1]).not.toHaveProperty('grpc-timeout');
+  });
+
   it('of a policy hold until the answer begins; from then on only silence ends the stream', async () => {
     const timeouts = { ...TIMEOUTS, requestMs: 800, attemptMs: 600, idleMs: 2_000 };
     const { client, bench } = await between(

@@ -1,4 +1,4 @@
-// Sends to the operator what the sidecar has to tell: what was applied, and which circuits are not closed, and which endpoints get no calls.
+// Sends to the operator what the sidecar has to tell: what was applied, which circuits are not closed, and which endpoints get no calls.
 import { PLAN_LIMITS } from '../../plan/plan.ts';
 import { type AcknowledgementReport, type CircuitReport, MAX_EXCLUSIONS, PATHS } from '../../plan/wire.ts';
 import type { Clock } from '../../runtime/clock.ts';
