@@ -17,6 +17,7 @@ const SLOW_READER_MS = 60_000;
 const END_WITHIN_MS = 5_000;
 /** Timers of the runtime end at 2^31 ms; a stream that lives longer is looked at in between. */
 const MAX_TIMER_MS = 3_600_000;
+
 export interface DistributorOptions extends AdmissionOptions {
   /** The CA bundle that sidecars are to trust. */
   trust?: { trustBundle(): string; onChange(listener: () => void): () => void };
