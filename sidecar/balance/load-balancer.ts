@@ -63,6 +63,11 @@ export class LoadBalancer<T extends BalancedEndpoint> {
     return this.#hashSource === null ? NO_KEY : hashKeyOf(this.#hashSource, request, ownKey);
   }
 
+  /** The same of a connection whose bytes say nothing: where it comes from is all that is known. */
+  keyOfConnection(ownKey: number): number {
+    return this.#hashSource?.key === 'SourceAddress' ? ownKey : NO_KEY;
+  }
+
   /** As `Balancer.pick`. */
   pick(avoid: readonly T[], key: number, nowMs: number): T | null {
     return this.#algorithm.pick(avoid, key, nowMs);

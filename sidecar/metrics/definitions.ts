@@ -23,7 +23,7 @@ export const SIDECAR_METRICS = {
   attempts: {
     name: 'breakwater_attempts_total',
     type: 'counter',
-    help: 'Attempts that reached for an endpoint, by result.',
+    help: 'Attempts that reached for an endpoint, those of opaque connections to connect among them, by result.',
     labels: ['dependency', 'rule', 'result'],
   },
   retries: {
@@ -113,13 +113,13 @@ export const SIDECAR_METRICS = {
   bulkheadInFlight: {
     name: 'breakwater_bulkhead_in_flight',
     type: 'gauge',
-    help: 'Requests that hold a place of the bulkhead.',
+    help: 'Requests, and opaque connections, that hold a place of the bulkhead.',
     labels: ['dependency', 'bulkhead'],
   },
   bulkheadQueued: {
     name: 'breakwater_bulkhead_queued',
     type: 'gauge',
-    help: 'Requests that wait for a place of the bulkhead.',
+    help: 'Requests, and opaque connections, that wait for a place of the bulkhead.',
     labels: ['dependency', 'bulkhead'],
   },
   ejections: {
@@ -301,6 +301,36 @@ export const SIDECAR_METRICS = {
     type: 'counter',
     help: 'Connections whose real destination could not be reached after the application had been accepted: it saw a reset instead of a refusal.',
     labels: [],
+  },
+  tcpOpened: {
+    name: 'breakwater_tcp_connections_opened_total',
+    type: 'counter',
+    help: 'Connections to the dependency whose bytes are passed on as they come (databases, servers that speak first, TLS), under the policies of connections: those that came to stand.',
+    labels: ['dependency'],
+  },
+  tcpActive: {
+    name: 'breakwater_tcp_connections',
+    type: 'gauge',
+    help: 'Those of them that are open.',
+    labels: ['dependency'],
+  },
+  tcpResults: {
+    name: 'breakwater_tcp_connections_total',
+    type: 'counter',
+    help: 'Connections of this kind that are over, by result: ended (in order), reset-by-application, reset-by-dependency, idle-timeout, shutdown (the sidecar ended); and those that never stood, which the application saw reset: connect-failed, reset (the dependency took it and cut it before a byte), circuit-open, bulkhead-full, queue-timeout, no-endpoints; or abandoned (the application went away before).',
+    labels: ['dependency', 'result'],
+  },
+  tcpBytes: {
+    name: 'breakwater_tcp_bytes_total',
+    type: 'counter',
+    help: 'Bytes on these connections, by direction as the application sees it: sent, received.',
+    labels: ['dependency', 'direction'],
+  },
+  tcpDuration: {
+    name: 'breakwater_tcp_connection_duration_seconds',
+    type: 'histogram',
+    help: 'How long these connections were open.',
+    labels: ['dependency'],
   },
   undeclared: {
     name: 'breakwater_undeclared_connections_total',

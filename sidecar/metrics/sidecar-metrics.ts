@@ -9,6 +9,7 @@ import { type LiveMetrics, liveSeries } from './live-metrics.ts';
 import { MetricRegistry } from './registry.ts';
 import { RouteMetrics } from './route-metrics.ts';
 import { routeSeries } from './route-samples.ts';
+import { TcpMetrics, tcpSeries } from './tcp-metrics.ts';
 
 const COUNTERS = [
   'circuitTransitions',
@@ -37,10 +38,12 @@ export class SidecarMetrics {
   readonly registry = new MetricRegistry();
   readonly #routes = new Map<string, RouteMetrics>();
   readonly #counters = new Map<CounterKey, Map<string, { labels: Record<string, string>; value: number }>>();
+  readonly #tcp = new Map<string, TcpMetrics>();
   #live: LiveMetrics | null = null;
 
   constructor() {
     for (const series of routeSeries(() => this.#routes.values())) this.registry.register(series);
+    for (const series of tcpSeries(() => this.#tcp.values())) this.registry.register(series);
     for (const key of COUNTERS) {
       this.#counters.set(key, new Map());
       const sample = () => [...(this.#counters.get(key)?.values() ?? [])];
@@ -65,6 +68,16 @@ export class SidecarMetrics {
       this.#routes.set(key, route);
     }
     return route;
+  }
+
+  /** The slots of the opaque connections of one dependency. They are there once the first one comes. */
+  tcp(dependency: string): TcpMetrics {
+    let tcp = this.#tcp.get(dependency);
+    if (!tcp) {
+      tcp = new TcpMetrics(dependency);
+      this.#tcp.set(dependency, tcp);
+    }
+    return tcp;
   }
 
   setLive(live: LiveMetrics): void {

@@ -53,6 +53,11 @@ export function readClientHello(bytes: Buffer): ClientHello {
   return { kind: 'hello', serverName: serverNameIn(message.subarray(HANDSHAKE_HEADER_BYTES, wanted)) };
 }
 
+/** A record of the handshake of TLS, as far as it has come. */
+export function startsLikeTls(bytes: Buffer): boolean {
+  return bytes.length > 0 && startsRecord(bytes, 0);
+}
+
 function startsRecord(bytes: Buffer, at: number): boolean {
   if (at < bytes.length && bytes[at] !== RECORD_HANDSHAKE) return false;
   return at + 1 >= bytes.length || bytes[at + 1] === 3;

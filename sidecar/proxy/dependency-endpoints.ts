@@ -136,6 +136,18 @@ export class DependencyEndpoints {
     return true;
   }
 
+  /**
+   * The endpoint may be gone without anybody having been able to say so: that is our ignorance, not a failure of the dependency. It ends where
+   * the ClusterIP has failed too, or a call would try for as long as nothing answers and nobody tells where else. `failed`: where the call failed
+   * before. `isStale`: nobody would tell us.
+   */
+  reroutes(endpoint: UpstreamEndpoint, failed: readonly UpstreamEndpoint[], isStale: boolean): boolean {
+    if (!isStale) return false;
+    const isElsewhere = this.distrust(endpoint);
+    if (failed.some((each) => this.isClusterIp(each))) return false;
+    return isElsewhere || (this.isClusterIp(endpoint) && failed.length === 0 && this.#live.length > 0);
+  }
+
   isClusterIp(endpoint: UpstreamEndpoint): boolean {
     return endpoint === this.#clusterIp;
   }
@@ -168,6 +180,11 @@ export class DependencyEndpoints {
     if (balancing === 'OriginalDestination') return true;
     if (balancing !== 'Dns') return false;
     return !this.#live.some((endpoint) => endpoint.address === address && endpoint.port === port);
+  }
+
+  /** Where the application would go, while nothing better is known. */
+  at({ address, port }: { address: string; port: number }): UpstreamEndpoint {
+    return this.#original(address, port);
   }
 
   #original(address: string, port: number): UpstreamEndpoint {

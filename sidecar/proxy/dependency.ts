@@ -2,7 +2,7 @@
 // A new plan replaces the numbers and keeps the state: breakers, bulkheads and budgets live by their key, endpoints by their address.
 
 import type { Placement } from '../../plan/endpoints.ts';
-import type { DependencyPlan, PolicyPlan } from '../../plan/plan.ts';
+import type { DependencyPlan } from '../../plan/plan.ts';
 import type { Random } from '../../runtime/random.ts';
 import type { SidecarMetrics } from '../metrics/sidecar-metrics.ts';
 import { BREAKER_STATES } from '../policies/circuit-breaker.ts';
@@ -10,7 +10,8 @@ import type { BytePool } from '../policies/last-good.ts';
 import type { RouteTable } from '../route/match.ts';
 import type { CircuitEntry } from './circuit.ts';
 import { DependencyEndpoints, type EndpointsEnvironment } from './dependency-endpoints.ts';
-import { PASS_THROUGH, type PoliciesEnvironment, RoutePolicies, type RoutePolicy } from './route-policies.ts';
+import { type PoliciesEnvironment, RoutePolicies, type RoutePolicy } from './route-policies.ts';
+import { Spoken } from './spoken.ts';
 
 export interface DependencyEnvironment extends EndpointsEnvironment {
   metrics: SidecarMetrics;
@@ -40,6 +41,8 @@ export class DependencyRuntime {
   readonly label: string;
   readonly policies: RoutePolicies;
   readonly endpoints: DependencyEndpoints;
+  /** What its connections turned out to speak. */
+  readonly spoken = new Spoken();
   removed = false;
   readonly #environment: DependencyEnvironment;
   /** Values of `circuitReset` that were seen, the last ones. */
@@ -95,6 +98,7 @@ export class DependencyRuntime {
 
   /** Takes the numbers of a new plan; state whose key is unchanged goes on. */
   update(plan: DependencyPlan, routes: RouteTable): void {
+    if (plan.endpointsKey !== this.plan.endpointsKey || plan.protocol !== this.plan.protocol) this.spoken.forget();
     this.plan = plan;
     this.#routes = routes;
     this.endpoints.update(plan);
@@ -151,8 +155,8 @@ export class DependencyRuntime {
   }
 
   /** What holds for a connection as a whole: the policy of no rule. */
-  get base(): PolicyPlan {
-    return this.plan.policies[this.plan.combinations[0] ?? 0] ?? PASS_THROUGH;
+  get connectionPolicy(): RoutePolicy {
+    return this.policies.row(this.plan.combinations[0] ?? 0);
   }
 
   get enforced(): boolean {

@@ -2,56 +2,51 @@
 // speaks first loses no time. Ends in HTTP, of one version or the other, or in a tunnel, and never holds a byte back from either for longer than a bounded time.
 import type { Socket } from 'node:net';
 import type { TimerNode } from '../policies/timer-wheel.ts';
+import type { Ahead } from './ahead.ts';
 import { classifyFirstBytes, FirstBytes } from './first-bytes.ts';
-import type { Network } from './network.ts';
 import type { Ticker } from './ticker.ts';
-import type { TunnelTargets } from './tunnel.ts';
 
-/** The application usually speaks at once; only then the dial would be wasted. */
+/** An application that speaks first usually does so at once, and where it speaks HTTP the dial would be wasted. */
 const DIAL_AFTER_MS = 10;
 /** So long an unfinished method name may stay unfinished before it is taken for another protocol, or, where HTTP is declared, for a slow head. */
 const UNDECIDED_LIMIT_MS = 1_000;
 /** Where to dial may not be known yet: it is looked again after this time. */
 const LOOK_AGAIN_MS = 50;
 
-export interface DetectionOptions {
+export interface DetectionOptions<Dialled extends Ahead = Ahead> {
   socket: Socket;
-  network: Pick<Network, 'dial'>;
   ticker: Ticker;
   /** Declared HTTP: nothing but HTTP/1.1 and the preface of HTTP/2 exists, and nothing is dialled ahead. */
   declaredHttp: boolean;
-  /** Null: nothing is to be dialled. */
-  targets: TunnelTargets | null;
+  /** Makes what dials; null: nothing is to be dialled. */
+  ahead: (() => Dialled) | null;
   /** One of FirstBytes for all bytes that have come; what `classifyFirstBytes` says where absent. */
   judge?(bytes: Buffer): number;
-  /** Where nothing is dialled: so long the application may be silent before it is taken for one that waits for the server to speak. */
+  /** So long the application may be silent before the server is dialled, or where nothing is, before it is taken for one that waits for it. */
   silenceMs?: number;
   onHttp(first: Buffer): void;
   onHttp2(first: Buffer): void;
-  onTunnel(first: Buffer | null, upstream: Socket | null): void;
+  /** `first` null: the application has not said a word. `ahead` null: nothing was dialled. */
+  onTunnel(first: Buffer | null, ahead: Dialled | null): void;
 }
 
-export class Detection implements TimerNode {
+export class Detection<Dialled extends Ahead = Ahead> implements TimerNode {
   wheelSlot = -1;
   wheelPrevious: TimerNode | null = null;
   wheelNext: TimerNode | null = null;
   wheelAtMs = 0;
-  readonly #options: DetectionOptions;
+  readonly #options: DetectionOptions<Dialled>;
   #first: Buffer | null = null;
-  #upstream: Socket | null = null;
+  #ahead: Dialled | null = null;
+  /** The server is being dialled, or was. */
+  #begun = false;
   #decided = false;
 
   readonly #onData = (chunk: Buffer): void => this.#take(chunk);
   readonly #onEnd = (): void => this.#giveUp();
   readonly #onClose = (): void => this.#abandon();
-  readonly #onUpstreamSpeaks = (chunk: Buffer): void => {
-    this.#upstream?.pause();
-    this.#upstream?.unshift(chunk);
-    this.#tunnel();
-  };
-  readonly #onUpstreamEnds = (): void => this.#tunnel();
 
-  constructor(options: DetectionOptions) {
+  constructor(options: DetectionOptions<Dialled>) {
     this.#options = options;
     const { socket, ticker, declaredHttp, silenceMs = DIAL_AFTER_MS } = options;
     socket.on('data', this.#onData);
@@ -67,23 +62,15 @@ export class Detection implements TimerNode {
       else this.#tunnel();
       return;
     }
-    if (this.#upstream) return;
-    const { targets, ticker } = this.#options;
-    if (!targets) {
+    if (this.#begun) return;
+    const { ahead, ticker } = this.#options;
+    if (!ahead) {
       this.#tunnel();
       return;
     }
-    const target = targets.first;
-    if (!target) {
-      if (targets.others) ticker.arm(this, ticker.nowMs() + LOOK_AGAIN_MS);
-      return;
-    }
-    const upstream = this.#options.network.dial(target.address, target.port);
-    this.#upstream = upstream;
-    upstream.on('data', this.#onUpstreamSpeaks);
-    upstream.on('end', this.#onUpstreamEnds);
-    // A dial that fails ends in a tunnel that fails: one place resets the application.
-    upstream.on('error', this.#onUpstreamEnds);
+    this.#ahead ??= ahead();
+    this.#begun = this.#ahead.begin(() => this.#tunnel());
+    if (!this.#begun) ticker.arm(this, ticker.nowMs() + LOOK_AGAIN_MS);
   }
 
   #take(chunk: Buffer): void {
@@ -93,7 +80,7 @@ export class Detection implements TimerNode {
     const kind = this.#options.judge?.(first) ?? classifyFirstBytes(first);
     if (kind === FirstBytes.H2c) {
       this.#decide();
-      this.#dropUpstream();
+      this.#drop();
       this.#options.onHttp2(first);
     } else if (kind === FirstBytes.Http || (this.#options.declaredHttp && kind === FirstBytes.Opaque)) {
       this.#http(first);
@@ -107,7 +94,7 @@ export class Detection implements TimerNode {
 
   #http(first: Buffer): void {
     this.#decide();
-    this.#dropUpstream();
+    this.#drop();
     this.#options.onHttp(first);
   }
 
@@ -124,30 +111,18 @@ export class Detection implements TimerNode {
   #abandon(): void {
     if (this.#decided) return;
     this.#decide();
-    this.#dropUpstream();
+    this.#drop();
   }
 
   #tunnel(): void {
     if (this.#decided) return;
     this.#decide();
-    const upstream = this.#upstream;
-    if (upstream) {
-      upstream.off('data', this.#onUpstreamSpeaks);
-      upstream.off('end', this.#onUpstreamEnds);
-      upstream.off('error', this.#onUpstreamEnds);
-      upstream.pause();
-    }
     this.#options.socket.pause();
-    this.#options.onTunnel(this.#first, upstream);
+    this.#options.onTunnel(this.#first, this.#begun ? this.#ahead : null);
   }
 
-  #dropUpstream(): void {
-    const upstream = this.#upstream;
-    this.#upstream = null;
-    if (!upstream) return;
-    upstream.removeAllListeners();
-    upstream.on('error', () => {});
-    upstream.destroy();
+  #drop(): void {
+    if (this.#begun) this.#ahead?.drop();
   }
 
   #decide(): void {

@@ -2,12 +2,14 @@
 
 import type { Socket } from 'node:net';
 import { NO_KEY } from '../balance/balancer.ts';
+import { type Ahead, DialAhead } from './ahead.ts';
 import { ClientConnection, type ClientConnectionOptions } from './client-connection.ts';
 import type { ProxyContext } from './context.ts';
 import type { DependencyRuntime } from './dependency.ts';
 import { Detection, type DetectionOptions } from './detection.ts';
 import { HostClaim } from './host-index.ts';
 import { Http2Client } from './http2-client.ts';
+import { OpaqueConnection } from './opaque-connection.ts';
 import { onlyTarget, Tunnel, type TunnelTarget, type TunnelTargets } from './tunnel.ts';
 
 /** How long the dial of an undeclared destination may take: the kernel's own patience, so that nothing changes for the application. */
@@ -15,7 +17,8 @@ export const UNDECLARED_CONNECT_TIMEOUT_MS = 130_000;
 /** What is not to be forwarded may say this long what it is; HTTP then gets an answer instead of a reset. */
 const DENIED_SILENCE_MS = 5_000;
 
-export type TunnelCause = 'undeclared' | 'no-plan' | 'disabled' | 'opaque';
+/** Of those without policies. */
+export type TunnelCause = 'undeclared' | 'no-plan' | 'disabled';
 
 /** What is known of a connection from the way it came. */
 export interface Arrival {
@@ -47,7 +50,7 @@ export class Intake {
   readonly #context: ProxyContext;
   readonly #clients = new Set<ClientConnection>();
   readonly #http2Clients = new Set<Http2Client>();
-  readonly #tunnels = new Set<Tunnel>();
+  readonly #tunnels = new Set<Tunnel | OpaqueConnection>();
   readonly #detections = new Set<Socket>();
 
   constructor(context: ProxyContext) {
@@ -59,30 +62,58 @@ export class Intake {
   }
 
   accept(socket: Socket, dependency: DependencyRuntime, arrival: Arrival): void {
-    const opaque = dependency.plan.protocol === 'Opaque';
-    // Without policies there is nothing to read for; but in capture `explicit` the codec is what finds an endpoint for each request.
-    if (opaque || (!arrival.explicit && !dependency.enforced)) {
-      this.#tunnel(socket, dependency.enforced ? 'opaque' : 'disabled', arrival.targets, dependency);
+    if (dependency.enforced && dependency.plan.protocol === 'Opaque') {
+      this.#opaque(socket, dependency, arrival.targets, arrival.original).proceed(null);
       return;
     }
-    const serve = (first: Buffer) =>
-      this.#serve(socket, first, dependency, {
-        originalDestination: arrival.original,
-        rewriteHost: arrival.explicit,
-        owner: null,
-      });
-    this.#detect(socket, {
+    // Without policies there is nothing to read for; but in capture `explicit` the codec is what finds an endpoint for each request.
+    if (!dependency.enforced && (!arrival.explicit || dependency.plan.protocol === 'Opaque')) {
+      this.#tunnel(socket, 'disabled', arrival.targets);
+      return;
+    }
+    this.#detectProtocol(socket, dependency, arrival);
+  }
+
+  #detectProtocol(socket: Socket, dependency: DependencyRuntime, arrival: Arrival): void {
+    const { spoken } = dependency;
+    const opaque = () => this.#opaque(socket, dependency, arrival.targets, arrival.original);
+    const detected = {
       declaredHttp: dependency.plan.protocol === 'Http',
-      targets: arrival.targets,
-      onHttp: serve,
-      onHttp2: (first) => this.#serveHttp2(socket, first, dependency, arrival),
-      onTunnel: (first, upstream) => this.#tunnel(socket, 'opaque', arrival.targets, dependency, first, upstream),
+      onHttp: (first: Buffer) => {
+        spoken.noteHttp();
+        this.#serve(socket, first, dependency, {
+          originalDestination: arrival.original,
+          rewriteHost: arrival.explicit,
+          owner: null,
+        });
+      },
+      onHttp2: (first: Buffer) => {
+        spoken.noteHttp();
+        this.#serveHttp2(socket, first, dependency, arrival);
+      },
+    };
+    if (dependency.enforced) {
+      this.#detect<OpaqueConnection>(socket, {
+        ...detected,
+        ahead: opaque,
+        ...(spoken.expectsOpaque ? { silenceMs: 0 } : {}),
+        onTunnel: (first, ahead) => {
+          spoken.noteOpaque(first);
+          (ahead ?? opaque()).proceed(first);
+        },
+      });
+      return;
+    }
+    this.#detect<DialAhead>(socket, {
+      ...detected,
+      ahead: () => new DialAhead(this.#context.network, arrival.targets),
+      onTunnel: (first, ahead) => this.#tunnel(socket, 'disabled', arrival.targets, first, ahead?.take() ?? null),
     });
   }
 
   /** Bytes go on as they came: nobody declared where to, or nothing is known of that yet. */
   forward(socket: Socket, cause: TunnelCause, targets: TunnelTargets): void {
-    this.#tunnel(socket, cause, targets, null);
+    this.#tunnel(socket, cause, targets);
   }
 
   acceptUnclaimed(socket: Socket, unclaimed: Unclaimed): void {
@@ -95,18 +126,18 @@ export class Intake {
     }
     const claim = new HostClaim();
     const claimed = () => (claim.host === null || !claimable ? null : ownerOf(claim.host));
-    const pass = (first: Buffer | null, upstream: Socket | null) => {
+    const pass = (first: Buffer | null, ahead: DialAhead | null) => {
       const owner = claimed();
       if (owner || !denied) {
-        this.#passUnclaimed(socket, unclaimed, owner, first, upstream);
+        this.#passUnclaimed(socket, unclaimed, owner, first, ahead);
         return;
       }
       unclaimed.onUnclaimed();
       socket.resetAndDestroy();
     };
-    this.#detect(socket, {
+    this.#detect<DialAhead>(socket, {
       declaredHttp: false,
-      targets: denied ? null : onlyTarget(original),
+      ahead: denied ? null : () => new DialAhead(this.#context.network, onlyTarget(original)),
       judge: (bytes) => claim.judge(bytes),
       ...(denied ? { silenceMs: DENIED_SILENCE_MS } : {}),
       onHttp: (first) => {
@@ -116,7 +147,7 @@ export class Intake {
         else this.#passUnclaimed(socket, unclaimed, owner, first, null);
       },
       onHttp2: (first) => pass(first, null),
-      onTunnel: (first, upstream) => pass(first, upstream),
+      onTunnel: pass,
     });
   }
 
@@ -147,13 +178,19 @@ export class Intake {
     unclaimed: Unclaimed,
     owner: DependencyRuntime | null,
     first: Buffer | null,
-    upstream: Socket | null,
+    ahead: DialAhead | null,
   ): void {
+    const { original } = unclaimed;
+    if (owner?.enforced) {
+      owner.spoken.noteOpaque(first);
+      // What was dialled before it was known whose it is was dialled without the policies of its owner.
+      ahead?.drop();
+      this.#opaque(socket, owner, unclaimed.targetsOf(owner), original).proceed(first);
+      return;
+    }
     if (!owner) unclaimed.onUnclaimed();
-    const cause = owner ? (owner.enforced ? 'opaque' : 'disabled') : 'undeclared';
-    // What was dialled ahead leads to where the application wanted to go: it is as good as any other address.
-    const targets = owner?.enforced && !upstream ? unclaimed.targetsOf(owner) : onlyTarget(unclaimed.original);
-    this.#tunnel(socket, cause, targets, owner, first, upstream);
+    const cause = owner ? 'disabled' : 'undeclared';
+    this.#tunnel(socket, cause, onlyTarget(original), first, ahead?.take() ?? null);
   }
 
   #serve(
@@ -184,13 +221,15 @@ export class Intake {
     this.#http2Clients.add(client);
   }
 
-  #detect(socket: Socket, options: Omit<DetectionOptions, 'socket' | 'network' | 'ticker'>): void {
+  #detect<Dialled extends Ahead>(
+    socket: Socket,
+    options: Omit<DetectionOptions<Dialled>, 'socket' | 'ticker'>,
+  ): void {
     this.#detections.add(socket);
     socket.once('close', () => this.#detections.delete(socket));
-    void new Detection({
+    void new Detection<Dialled>({
       ...options,
       socket,
-      network: this.#context.network,
       ticker: this.#context.ticker,
       onHttp: (first) => {
         this.#detections.delete(socket);
@@ -200,24 +239,41 @@ export class Intake {
         this.#detections.delete(socket);
         options.onHttp2(first);
       },
-      onTunnel: (first, upstream) => {
+      onTunnel: (first, ahead) => {
         this.#detections.delete(socket);
-        options.onTunnel(first, upstream);
+        options.onTunnel(first, ahead);
       },
     });
+  }
+
+  /** To be begun, or gone on with. */
+  #opaque(
+    client: Socket,
+    dependency: DependencyRuntime,
+    targets: TunnelTargets,
+    original: TunnelTarget | null,
+  ): OpaqueConnection {
+    const connection = new OpaqueConnection({
+      client,
+      context: this.#context,
+      dependency,
+      targets,
+      original,
+      onClosed: (closed) => this.#tunnels.delete(closed),
+    });
+    this.#tunnels.add(connection);
+    return connection;
   }
 
   #tunnel(
     client: Socket,
     cause: TunnelCause,
     targets: TunnelTargets,
-    dependency: DependencyRuntime | null,
     first: Buffer | null = null,
     upstream: Socket | null = null,
   ): void {
     this.#context.metrics.countTunnel(cause);
     this.#context.tunnels++;
-    const acts = dependency?.enforced ? dependency.base.timeouts : null;
     let tunnel: Tunnel | null = null;
     const created = new Tunnel({
       client,
@@ -225,8 +281,7 @@ export class Intake {
       targets,
       first,
       upstream,
-      connectTimeoutMs: acts ? acts.connectMs : UNDECLARED_CONNECT_TIMEOUT_MS,
-      idleTimeoutMs: acts ? acts.opaqueIdleMs : 0,
+      connectTimeoutMs: UNDECLARED_CONNECT_TIMEOUT_MS,
       ticker: this.#context.ticker,
       onDialFailed: () => this.#context.metrics.countTunnelDialFailure(),
       onClosed: () => {

@@ -86,6 +86,8 @@ export interface RoutePolicy {
   readonly faults: RouteFaults | null;
   /** What is judged without acting; null: nothing is. */
   readonly shadow: RouteShadow | null;
+  /** The same of connections that are no requests. */
+  readonly connectionShadow: RouteShadow | null;
 }
 
 /**
@@ -335,6 +337,7 @@ export class RoutePolicies {
         (fallback !== null && fallback.lastGood !== null) || (shadow !== null && shadow.lastGood !== null),
       faults: faultsOf(plan.faultInjection),
       shadow,
+      connectionShadow: this.shadows.ofConnections(plan.shadow, metrics, choice),
     };
   }
 

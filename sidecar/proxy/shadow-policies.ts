@@ -168,6 +168,16 @@ const choosesInShadow = ({ outlierDetection, healthCheck, loadBalancing }: Shado
   outlierDetection !== null || healthCheck !== null || loadBalancing !== null;
 
 const ORDER = Object.keys(SHADOWS) as readonly ShadowBlock[];
+const OF_CONNECTIONS: ReadonlySet<ShadowBlock> = new Set<ShadowBlock>([
+  'timeouts',
+  'retries',
+  'circuitBreaker',
+  'bulkhead',
+  'outlierDetection',
+  'healthCheck',
+  'loadBalancing',
+]);
+const CONNECTION_ORDER = ORDER.filter((block) => OF_CONNECTIONS.has(block));
 
 /** By what is enforced, where it is not shadowed. */
 function choiceOf({ plan, detections, healthChecks, choices, enforced }: Making): ShadowedChoice {
@@ -325,16 +335,29 @@ export class ShadowPolicies {
   /** Of one row of the plan; null: nothing is shadowed there. */
   take(plan: ShadowPlan | undefined, metrics: RouteMetrics, enforced: EnforcedLayers): RouteShadow | null {
     if (plan === undefined) return null;
+    const keeps = plan.fallback !== null && plan.fallback.lastGood !== null;
+    const shadow = this.#route(plan, metrics, enforced, ORDER);
+    const lastGood = keeps ? (this.#state.lastGood.get(plan.fallback?.stateKey ?? '') ?? null) : null;
+    return shadow.length === 0 ? null : new RouteShadow(shadow, metrics.shadow, lastGood);
+  }
+
+  /** As `take`, of connections whose bytes cannot be read: the blocks that act there, over the same state. */
+  ofConnections(plan: ShadowPlan | undefined, metrics: RouteMetrics, enforced: EndpointChoice): RouteShadow | null {
+    if (plan === undefined) return null;
+    const { timeouts } = plan;
+    // Of the timeouts those of a connection hold, and the longer silence.
+    const connectionTimeouts = timeouts && { ...timeouts, requestMs: 0, attemptMs: 0, idleMs: timeouts.opaqueIdleMs };
+    const shadow = this.#route({ ...plan, timeouts: connectionTimeouts }, metrics, enforced, CONNECTION_ORDER);
+    return shadow.length === 0 ? null : new RouteShadow(shadow, metrics.shadow);
+  }
+
+  #route(plan: ShadowPlan, metrics: RouteMetrics, enforced: EndpointChoice, order: readonly ShadowBlock[]) {
     const making = { ...this.#state, plan, environment: this.#environment, enforced };
-    const blocks = ORDER.flatMap((block) => {
+    return order.flatMap((block) => {
       const shadow = SHADOWS[block](making);
       if (shadow !== null) metrics.shadowed.add(block);
       return shadow ?? [];
     });
-    if (blocks.length === 0) return null;
-    const keeps = plan.fallback !== null && plan.fallback.lastGood !== null;
-    const lastGood = keeps ? (this.#state.lastGood.get(plan.fallback?.stateKey ?? '') ?? null) : null;
-    return new RouteShadow(blocks, metrics.shadow, lastGood);
   }
 
   /** What time alone changes, a few times per second. */

@@ -1,11 +1,10 @@
-// Two sockets, their bytes passed on untouched in both directions: each direction ends on its own (half-close), a reset stays a reset,
-// and a slow reader slows its writer down.
+// A connection that is passed on untouched and without policies: nobody declared where to, or a kill switch is thrown. It is dialled, elsewhere
+// where that fails, and then its bytes flow (pipe.ts).
 import type { Socket } from 'node:net';
 import type { TimerNode } from '../policies/timer-wheel.ts';
 import type { Network } from './network.ts';
+import { Pipe, type PipeOwner } from './pipe.ts';
 import type { Ticker } from './ticker.ts';
-
-const KEEP_ALIVE_PROBE_MS = 30_000;
 
 /** More addresses than these are not tried for one connection: its application waits. */
 const MAX_DIALS = 4;
@@ -40,14 +39,12 @@ export interface TunnelOptions {
   upstream: Socket | null;
   /** Of each dial. 0: none. */
   connectTimeoutMs: number;
-  /** 0: none. */
-  idleTimeoutMs: number;
   ticker: Ticker;
   onDialFailed(): void;
   onClosed(): void;
 }
 
-export class Tunnel implements TimerNode {
+export class Tunnel implements TimerNode, PipeOwner {
   wheelSlot = -1;
   wheelPrevious: TimerNode | null = null;
   wheelNext: TimerNode | null = null;
@@ -58,16 +55,14 @@ export class Tunnel implements TimerNode {
   readonly #dialled: TunnelTarget | null;
   /** Those left to be tried; null: not asked for yet. */
   #others: TunnelTarget[] | null = null;
-  #connected = false;
+  #pipe: Pipe | null = null;
   #closed = false;
-  #lastActivityMs: number;
 
   constructor(options: TunnelOptions) {
     this.#options = options;
     this.#client = options.client;
-    this.#lastActivityMs = options.ticker.nowMs();
-    this.#client.setKeepAlive(true, KEEP_ALIVE_PROBE_MS);
-    this.#watch(this.#client);
+    this.#client.on('error', () => this.#lost(this.#client));
+    this.#client.on('close', () => this.#lost(this.#client));
     const { first } = options.targets;
     this.#dialled = first;
     if (options.upstream) this.#use(options.upstream);
@@ -79,21 +74,24 @@ export class Tunnel implements TimerNode {
     return this.#closed;
   }
 
-  /** The wheel calls: not connected in time, or idle for too long, or only to look again. */
-  expire(nowMs: number): void {
-    if (!this.#connected) {
-      this.#upstream?.destroy();
-      this.#dialNext();
-      return;
-    }
-    const idleAtMs = this.#lastActivityMs + this.#options.idleTimeoutMs;
-    if (nowMs >= idleAtMs) this.destroy();
-    else this.#options.ticker.arm(this, idleAtMs);
+  /** The wheel calls: not connected in time. */
+  expire(): void {
+    this.#upstream?.destroy();
+    this.#dialNext();
   }
 
   destroy(): void {
     this.#client.destroy();
     this.#upstream?.destroy();
+    if (this.#pipe) this.#pipe.destroy();
+    else this.#end();
+  }
+
+  onBytes(): void {}
+
+  onEnd(): void {}
+
+  onClosed(): void {
     this.#end();
   }
 
@@ -103,7 +101,8 @@ export class Tunnel implements TimerNode {
 
   #use(upstream: Socket): void {
     this.#upstream = upstream;
-    this.#watch(upstream);
+    upstream.on('error', () => this.#lost(upstream));
+    upstream.on('close', () => this.#lost(upstream));
     const { connectTimeoutMs, ticker } = this.#options;
     if (upstream.connecting) {
       upstream.once('connect', () => this.#begin(upstream));
@@ -138,50 +137,14 @@ export class Tunnel implements TimerNode {
 
   #begin(upstream: Socket): void {
     if (this.#closed || upstream !== this.#upstream) return;
-    this.#connected = true;
-    const { ticker, idleTimeoutMs, first } = this.#options;
-    upstream.setKeepAlive(true, KEEP_ALIVE_PROBE_MS);
-    if (idleTimeoutMs > 0) ticker.arm(this, ticker.nowMs() + idleTimeoutMs);
-    else ticker.disarm(this);
-    if (first && first.length > 0) upstream.write(first);
-    this.#forward(this.#client, upstream);
-    this.#forward(upstream, this.#client);
+    const { ticker, first } = this.#options;
+    ticker.disarm(this);
+    this.#pipe = new Pipe(this.#client, upstream, first && first.length > 0 ? [first] : [], 0, ticker, this);
   }
 
-  #forward(from: Socket, to: Socket): void {
-    from.on('data', (chunk: Buffer) => {
-      this.#lastActivityMs = this.#options.ticker.nowMs();
-      if (!to.write(chunk)) from.pause();
-    });
-    to.on('drain', () => from.resume());
-    if (from.readableEnded) to.end();
-    else from.once('end', () => to.end());
-    from.resume();
-  }
-
-  #watch(socket: Socket): void {
-    socket.on('error', () => {
-      if (!this.#connected) this.#lost(socket);
-      else if (this.#inUse(socket)) {
-        (socket === this.#client ? this.#upstream : this.#client)?.resetAndDestroy();
-        this.#end();
-      }
-    });
-    socket.on('close', () => {
-      if (this.#closed) return;
-      if (!this.#connected) this.#lost(socket);
-      else if (this.#client.closed && this.#upstream?.closed) this.#end();
-      else if (this.#inUse(socket) && !socket.readableEnded)
-        (socket === this.#client ? this.#upstream : this.#client)?.destroy();
-    });
-  }
-
-  #inUse(socket: Socket): boolean {
-    return socket === this.#client || socket === this.#upstream;
-  }
-
-  /** Before there was a connection to the target. */
+  /** Before there was a connection to the target; later it is the pipe's to see. */
   #lost(socket: Socket): void {
+    if (this.#pipe) return;
     if (socket === this.#client) this.#fail();
     else if (socket === this.#upstream) this.#dialNext();
   }
