@@ -6,7 +6,14 @@ import type { ServiceDependency } from '../../crds/service-dependency.ts';
 import { targetKey, targetsOf } from '../../operator/compile/attach.ts';
 import { compile } from '../../operator/compile/compile.ts';
 import type { CompiledDependency } from '../../operator/compile/dependencies.ts';
-import { type ExplainedBlock, explainRow, layersOf, type Written } from '../../operator/compile/origins.ts';
+import {
+  type ExplainedBlock,
+  type ExplainedField,
+  explainRow,
+  layersOf,
+  type Written,
+} from '../../operator/compile/origins.ts';
+import { COMPILERS } from '../../operator/compile/policies/blocks.ts';
 import type { Reason } from '../../operator/compile/problem.ts';
 import type { Problem } from '../../operator/compile/result.ts';
 import { matchesSelector } from '../../operator/compile/selector.ts';
@@ -255,9 +262,7 @@ function toBlock(
 ): BlockExplanation {
   const isOpaque = protocol === 'Opaque';
   // Of an opaque connection nothing is known but that it stands and carries bytes.
-  const acting = block.fields.filter(
-    ({ field, aspect }) => !isOpaque || field === 'connect' || aspect === 'opaque TCP',
-  );
+  const acting = block.fields.filter((field) => !isOpaque || actsOnConnections(block.block, field));
   const { shadow } = block;
   return {
     block: block.block,
@@ -272,6 +277,12 @@ function toBlock(
             fields: toFields(shadow.fields, (one) => one.shadow?.fields ?? one.fields, all),
           },
   };
+}
+
+function actsOnConnections(block: ExplainedBlock['block'], { field, aspect }: ExplainedField): boolean {
+  if (aspect !== undefined) return aspect === 'opaque TCP';
+  const { needsCodec } = COMPILERS[block];
+  return needsCodec !== 'All' && !needsCodec.some((name) => name === field.split('.', 1)[0]);
 }
 
 /** `fieldsOf`: which fields of a block others may follow. */

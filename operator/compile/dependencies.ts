@@ -6,7 +6,7 @@ import { activeFaults } from './active-faults.ts';
 import { type Attachments, policiesFor, targetsOf } from './attach.ts';
 import { settleFallbacks } from './fallbacks.ts';
 import { versionOf } from './identity.ts';
-import type { Blocks } from './policies/block.ts';
+import type { BlockCompiler, Blocks, Written } from './policies/block.ts';
 import { active, COMPILERS } from './policies/blocks.ts';
 import { contradictionProblem, problem } from './problem.ts';
 import { isTlsPort } from './protocol.ts';
@@ -44,7 +44,7 @@ export function compileDependencies(
     problems.push(...routeProblems(base.id, routes, opaque));
     for (const policy of routes.policies) {
       if (opaque || isTlsPort(base.host)) problems.push(...noEffect(dependency, policy));
-      else problems.push(...noEffectWithoutChoice(dependency, policy));
+      problems.push(...noEffectWithoutChoice(dependency, policy, opaque));
       const place = { kind: policy.kind, object: policy.metadata, field: '' };
       problems.push(
         ...dependency.disabledBy.map((on) => problem('EnforcementDisabledThere', place, { dependency: base.id, on })),
@@ -73,15 +73,25 @@ function routeProblems(dependency: string, routes: Routes, opaque: boolean): Pro
       rows: MAX_ROWS,
     }),
   );
-  // An opaque dependency enforces none of it, and says so.
-  if (opaque) return problems;
   for (const { policy, field, contradiction } of routes.contradictions) {
+    // What an opaque dependency does not enforce is said to have no effect, and cannot contradict anything.
+    if (opaque && !(isBesideRules(field) && contradiction.fields.every(([block, name]) => actsOpaquely(block, name))))
+      continue;
     problems.push(contradictionProblem(contradiction, on(policy, field), dependency));
   }
   for (const { policy, field, block, by } of routes.switchedOff) {
+    if (opaque && !(isBesideRules(field) && actsOpaquely(block, ''))) continue;
     problems.push(problem('DisabledByWiderPolicy', on(policy, field), { dependency, block, by: keyOf(by.metadata) }));
   }
   return problems;
+}
+
+const isBesideRules = (field: string) => !field.startsWith('spec.rules');
+
+/** `field`: "backoff.max"; empty for the block as a whole. */
+function actsOpaquely(block: BlockName, field: string): boolean {
+  const { needsCodec } = COMPILERS[block];
+  return needsCodec !== 'All' && !needsCodec.some((name) => name === field.split('.', 1)[0]);
 }
 
 /** Why the sidecar does not choose the endpoint, and what to do about it. */
@@ -94,11 +104,18 @@ const NO_CHOICE = {
 } as const;
 
 /** One warning per policy and dependency: what it says of a choice that is not the sidecar's. */
-function noEffectWithoutChoice({ base, target }: ResolvedDependency, policy: ResiliencePolicy): Problem[] {
+function noEffectWithoutChoice(
+  { base, target }: ResolvedDependency,
+  policy: ResiliencePolicy,
+  opaque: boolean,
+): Problem[] {
   if (target === undefined || base.balancing === 'Endpoints' || base.balancing === 'Dns') return [];
-  const layers = [policy.spec, ...(policy.spec.rules ?? [])];
+  const layers = [policy.spec, ...(opaque ? [] : (policy.spec.rules ?? []))];
   const blocks = BLOCKS.filter(
-    (block) => COMPILERS[block].actsOnChoice && layers.some((layer) => active(layer, block) !== undefined),
+    (block) =>
+      COMPILERS[block].actsOnChoice &&
+      !(opaque && needsCodecHere(policy.spec, block)) &&
+      layers.some((layer) => active(layer, block) !== undefined),
   );
   const first = blocks[0];
   if (first === undefined) return [];
@@ -121,13 +138,22 @@ function codecFieldsIn(spec: Blocks, block: BlockName): readonly string[] {
 function noEffect(dependency: ResolvedDependency, policy: ResiliencePolicy): Problem[] {
   const { spec } = policy;
   const isShadow = (block: BlockName) => spec[block]?.mode === 'Shadow';
+  const isIdle = (block: BlockName) => active(spec, block) !== undefined && needsCodecHere(spec, block);
   const enforced = BLOCKS.filter((block) => !isShadow(block));
-  const blocks: string[] = enforced.filter(
-    (block) => COMPILERS[block].needsCodec === 'All' && active(spec, block) !== undefined,
-  );
-  for (const block of enforced) blocks.push(...codecFieldsIn(spec, block).map((field) => `${block}.${field}`));
+  const blocks: string[] = enforced.filter(isIdle);
+  for (const block of enforced)
+    if (!isIdle(block)) blocks.push(...codecFieldsIn(spec, block).map((field) => `${block}.${field}`));
   if (spec.rules?.some((rule) => BLOCKS.some((block) => rule[block] !== undefined))) blocks.push('rules');
-  return [...nothingToShadow(dependency, policy, BLOCKS.filter(isShadow)), ...notFollowed(dependency, policy, blocks)];
+  const idleShadows = BLOCKS.filter((block) => isShadow(block) && isIdle(block));
+  return [...nothingToShadow(dependency, policy, idleShadows), ...notFollowed(dependency, policy, blocks)];
+}
+
+/** What this policy says of the block does nothing on an opaque connection. */
+function needsCodecHere<B extends BlockName>(spec: Blocks, block: B): boolean {
+  const compiler: BlockCompiler<B> = COMPILERS[block];
+  const written = spec[block];
+  if (compiler.needsCodec === 'All') return true;
+  return written !== undefined && compiler.needsCodecAsWritten?.(written as Written<B>) === true;
 }
 
 function nothingToShadow(

@@ -97,14 +97,14 @@ export const PROBLEMS = {
     'Accepted',
     'Warning',
     (it: { dependency: string; blocks: readonly string[]; protocol: string }) =>
-      `${it.blocks.join(', ')} ${it.blocks.length === 1 ? 'has' : 'have'} no effect on ${it.dependency}: ${it.protocol}, so its bytes are passed on untouched and only timeouts.connect and timeouts.idle act; if it speaks HTTP, set appProtocol: http on the port of the Service`,
+      `${it.blocks.join(', ')} ${it.blocks.length === 1 ? 'has' : 'have'} no effect on ${it.dependency}: ${it.protocol}, so its bytes are passed on untouched and only policies of connections act (docs/tcp.md); if it speaks HTTP, set appProtocol: http on the port of the Service`,
   ),
 
   NoEffectOnTls: define(
     'Accepted',
     'Warning',
     (it: { dependency: string; blocks: readonly string[]; host: string }) =>
-      `${it.blocks.join(', ')} ${it.blocks.length === 1 ? 'has' : 'have'} no effect on ${it.dependency} where the application speaks TLS to ${it.host}: the bytes are passed on untouched, and only timeouts.connect and timeouts.idle act; to have the rest, let the application speak plain HTTP`,
+      `${it.blocks.join(', ')} ${it.blocks.length === 1 ? 'has' : 'have'} no effect on ${it.dependency} where the application speaks TLS to ${it.host}: the bytes are passed on untouched, and only policies of connections act (docs/tcp.md); to have the rest, let the application speak plain HTTP`,
   ),
 
   NoEffectWithoutChoice: define(
@@ -143,7 +143,7 @@ export const PROBLEMS = {
     'Accepted',
     'Warning',
     (it: { dependency: string; blocks: readonly string[]; isTls: boolean }) =>
-      `${it.blocks.join(', ')} cannot be shadowed on ${it.dependency}${it.isTls ? ' where the application speaks TLS' : ''}: the bytes are passed on untouched, so that there are no calls to judge; shadow what speaks plain HTTP/1.1, or remove mode: Shadow`,
+      `${it.blocks.join(', ')} cannot be shadowed on ${it.dependency}${it.isTls ? ' where the application speaks TLS' : ''}: the bytes are passed on untouched, so that there are no requests to judge; shadow what speaks plain HTTP, or remove mode: Shadow`,
   ),
 
   // What a dependency refers to.

@@ -2,9 +2,11 @@
 // row that is enforced. Dependencies with the same policies share the work.
 import { BLOCKS, type BlockName } from '../../crds/policies/blocks.ts';
 import type { PolicyRule, ResiliencePolicy } from '../../crds/resilience-policy.ts';
-import { type DependencyPlan, PLAN_LIMITS, type PolicyPlan, type RulePlan } from '../../plan/plan.ts';
+import { type DependencyPlan, PLAN_LIMITS, type PolicyPlan, type RulePlan, type ShadowPlan } from '../../plan/plan.ts';
+import { SHADOW_BLOCKS } from '../../plan/policies/blocks.ts';
 import { canonicalJson, versionOf } from './identity.ts';
 import type { Layer } from './layers.ts';
+import type { BlockCompiler, Numbers } from './policies/block.ts';
 import { COMPILERS, eachBlock } from './policies/blocks.ts';
 import { type BlockPlans, compileRow, type LocatedContradiction, ruleOf, type SwitchedOff } from './row.ts';
 import { keyOf } from './world-index.ts';
@@ -27,7 +29,7 @@ export interface MeasuredTable {
 
 export interface Routes {
   http: MeasuredTable;
-  /** What is enforced on an opaque connection: the timeouts beside the rules, for there are no requests that a rule could match. */
+  /** What is enforced on an opaque connection: what acts there beside the rules, for there are no requests that a rule could match. */
   opaque: MeasuredTable;
   /** The policies in the table, widest first. */
   policies: readonly ResiliencePolicy[];
@@ -95,14 +97,30 @@ function measured(table: RouteTable): MeasuredTable {
 
 function opaqueTable(table: RouteTable): RouteTable {
   const row = baseRow(table);
-  const acting = BLOCKS.filter((block) => COMPILERS[block].needsCodec !== 'All');
-  const plans = eachBlock<BlockPlans>((block) =>
-    acting.includes(block) ? row[block] : (COMPILERS[block].absent as BlockPlans[typeof block]),
-  );
+  const plans = eachBlock<BlockPlans>((block) => onConnections(block, row[block]));
   const sources = Object.fromEntries(
-    Object.entries(row.sources).filter(([block]) => acting.includes(block as BlockName)),
+    Object.entries(row.sources).filter(([block]) => plans[block as BlockName] !== null),
   );
-  return onlyRow({ rule: row.rule, ...plans, sources });
+  const shadow = row.shadow === undefined ? undefined : shadowOnConnections(row.shadow);
+  return onlyRow({ rule: row.rule, ...plans, sources, ...(shadow === undefined ? {} : { shadow }) });
+}
+
+/** What of a block of a plan acts on connections whose bytes cannot be read. */
+function onConnections<B extends BlockName>(block: B, plan: BlockPlans[B]): BlockPlans[B] {
+  const compiler: BlockCompiler<B> = COMPILERS[block];
+  if (plan === null || compiler.needsCodec === 'All') return compiler.absent as BlockPlans[B];
+  // The key of its state is not among what it looks at, and stays.
+  return (compiler.onConnections ? compiler.onConnections(plan as Numbers<B>) : plan) as BlockPlans[B];
+}
+
+/** Undefined: nothing of it acts there. */
+function shadowOnConnections(shadow: ShadowPlan): ShadowPlan | undefined {
+  const plans = SHADOW_BLOCKS.map((block) => {
+    const plan = shadow[block];
+    return [block, plan === null || COMPILERS[block].needsCodec === 'All' ? null : onConnections(block, plan)] as const;
+  });
+  if (plans.every(([, plan]) => plan === null)) return undefined;
+  return Object.fromEntries(plans) as unknown as ShadowPlan;
 }
 
 /** The same without its rules. */

@@ -32,6 +32,10 @@ export interface BlockCompiler<B extends BlockName> {
   hasState: NonNullable<PolicyPlan[B]> extends { stateKey: string } ? true : false;
   /** The fields that act on HTTP only, where others act on opaque connections too; All: the block does nothing without a codec. */
   needsCodec: 'All' | readonly (keyof Written<B> & string)[];
+  /** What of a block that acts on opaque connections is enforced there; null: nothing. All of it where absent. */
+  onConnections?(numbers: Numbers<B>): Numbers<B> | null;
+  /** As it is written, it does nothing on opaque connections, though others like it do. */
+  needsCodecAsWritten?(block: Written<B>): boolean;
   /** It acts where the sidecar chooses the endpoint, and nowhere else. */
   actsOnChoice?: true;
   /** The merged block with its defaults filled in, consistent in itself. */

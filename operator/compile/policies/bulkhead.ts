@@ -4,7 +4,9 @@ import type { BlockCompiler } from './block.ts';
 export const bulkhead: BlockCompiler<'bulkhead'> = {
   absent: null,
   hasState: true,
-  needsCodec: 'All',
+  needsCodec: ['adaptive'],
+  // Of a connection no latency can be measured: the bound of the limit is the limit.
+  onConnections: (numbers) => ({ ...numbers, adaptive: null }),
   toPlan(block, { tell, follow }) {
     const { adaptive } = block;
     const maxConcurrent =

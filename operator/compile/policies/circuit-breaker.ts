@@ -1,11 +1,18 @@
 import { formatDuration } from '../../../crds/duration.ts';
 import { circuitBreakerDefaults as defaults } from '../../../crds/policies/circuit-breaker.ts';
 import type { BlockCompiler } from './block.ts';
+import { canFailSo, connectionFailures } from './connection-failures.ts';
 
 export const circuitBreaker: BlockCompiler<'circuitBreaker'> = {
   absent: null,
   hasState: true,
-  needsCodec: 'All',
+  needsCodec: [],
+  // Forced, it acts whatever it counts.
+  onConnections: (numbers) =>
+    numbers.force !== null || canFailSo(numbers.failureOn)
+      ? { ...numbers, failureOn: connectionFailures(numbers.failureOn) }
+      : null,
+  needsCodecAsWritten: ({ failureOn, force }) => force === undefined && failureOn !== undefined && !canFailSo(failureOn),
   toPlan(block, { tell, follow }) {
     let openFor = block.openFor ?? defaults.openFor;
     let maxOpenFor = block.maxOpenFor ?? defaults.maxOpenFor;

@@ -5,7 +5,10 @@ import type { BlockCompiler } from './block.ts';
 export const healthCheck: BlockCompiler<'healthCheck'> = {
   absent: null,
   hasState: true,
-  needsCodec: 'All',
+  needsCodec: [],
+  // What does not speak HTTP cannot be asked by it; another port of the endpoint may.
+  onConnections: (numbers) => (numbers.port === null ? null : numbers),
+  needsCodecAsWritten: ({ port }) => port === undefined,
   actsOnChoice: true,
   toPlan(block, { tell, follow }) {
     const intervalMs = block.interval ?? defaults.interval;

@@ -4,7 +4,11 @@ import type { BlockCompiler, Numbers, Written } from './block.ts';
 export const loadBalancing: BlockCompiler<'loadBalancing'> = {
   absent: null,
   hasState: true,
-  needsCodec: 'All',
+  needsCodec: [],
+  // Of a connection only the caller is known: without a key it is balanced as by PeakEwma.
+  onConnections: (numbers) =>
+    hashesRequests(numbers) ? { ...numbers, algorithm: 'PeakEwma', consistentHash: null } : numbers,
+  needsCodecAsWritten: hashesRequests,
   actsOnChoice: true,
   toPlan(block) {
     const algorithm = block.algorithm ?? defaults.algorithm;
@@ -34,4 +38,8 @@ function hashOf({ consistentHash }: Written<'loadBalancing'>): Numbers<'loadBala
     name: key === 'SourceAddress' ? null : (name ?? null),
     maxLoadPercent: maxLoadPercent ?? defaults.consistentHash.maxLoadPercent,
   };
+}
+
+function hashesRequests({ consistentHash }: { consistentHash?: { key: string } | null | undefined }): boolean {
+  return consistentHash != null && consistentHash.key !== 'SourceAddress';
 }

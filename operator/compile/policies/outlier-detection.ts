@@ -1,11 +1,15 @@
 import { formatDuration } from '../../../crds/duration.ts';
 import { outlierDetectionDefaults as defaults } from '../../../crds/policies/outlier-detection.ts';
 import type { BlockCompiler, Findings, Written } from './block.ts';
+import { canFailSo, connectionFailures } from './connection-failures.ts';
 
 export const outlierDetection: BlockCompiler<'outlierDetection'> = {
   absent: null,
   hasState: true,
-  needsCodec: 'All',
+  needsCodec: [],
+  onConnections: (numbers) =>
+    canFailSo(numbers.failureOn) ? { ...numbers, failureOn: connectionFailures(numbers.failureOn) } : null,
+  needsCodecAsWritten: ({ failureOn }) => failureOn !== undefined && !canFailSo(failureOn),
   actsOnChoice: true,
   toPlan(block, findings) {
     const maxEjectionPercent = block.maxEjectionPercent ?? defaults.maxEjectionPercent;

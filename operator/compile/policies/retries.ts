@@ -1,11 +1,14 @@
 import { formatDuration } from '../../../crds/duration.ts';
 import { retriesDefaults as defaults } from '../../../crds/policies/retries.ts';
 import type { BlockCompiler } from './block.ts';
+import { connectionFailures } from './connection-failures.ts';
 
 export const retries: BlockCompiler<'retries'> = {
   absent: null,
   hasState: true,
-  needsCodec: 'All',
+  needsCodec: ['methods', 'retryOnStatusCodes', 'retryOnGrpcStatusCodes', 'maxRetryAfter'],
+  // What it wants of a connection may be nothing: then none is tried twice.
+  onConnections: (numbers) => ({ ...numbers, retryOn: connectionFailures(numbers.retryOn) }),
   toPlan(block, { tell, follow }) {
     let initial = block.backoff?.initial ?? defaults.backoff.initial;
     let max = block.backoff?.max ?? defaults.backoff.max;
