@@ -6,7 +6,7 @@ import { activeFaults } from './active-faults.ts';
 import { type Attachments, policiesFor, targetsOf } from './attach.ts';
 import { settleFallbacks } from './fallbacks.ts';
 import { versionOf } from './identity.ts';
-import type { BlockCompiler, Blocks, Written } from './policies/block.ts';
+import type { BlockCompiler, Blocks } from './policies/block.ts';
 import { active, COMPILERS } from './policies/blocks.ts';
 import { contradictionProblem, problem } from './problem.ts';
 import { isTlsPort } from './protocol.ts';
@@ -114,7 +114,7 @@ function noEffectWithoutChoice(
   const blocks = BLOCKS.filter(
     (block) =>
       COMPILERS[block].actsOnChoice &&
-      !(opaque && needsCodecHere(policy.spec, block)) &&
+      !(opaque && needsCodecHere(block, policy.spec[block])) &&
       layers.some((layer) => active(layer, block) !== undefined),
   );
   const first = blocks[0];
@@ -138,7 +138,7 @@ function codecFieldsIn(spec: Blocks, block: BlockName): readonly string[] {
 function noEffect(dependency: ResolvedDependency, policy: ResiliencePolicy): Problem[] {
   const { spec } = policy;
   const isShadow = (block: BlockName) => spec[block]?.mode === 'Shadow';
-  const isIdle = (block: BlockName) => active(spec, block) !== undefined && needsCodecHere(spec, block);
+  const isIdle = (block: BlockName) => active(spec, block) !== undefined && needsCodecHere(block, spec[block]);
   const enforced = BLOCKS.filter((block) => !isShadow(block));
   const blocks: string[] = enforced.filter(isIdle);
   for (const block of enforced)
@@ -149,11 +149,9 @@ function noEffect(dependency: ResolvedDependency, policy: ResiliencePolicy): Pro
 }
 
 /** What this policy says of the block does nothing on an opaque connection. */
-function needsCodecHere<B extends BlockName>(spec: Blocks, block: B): boolean {
+function needsCodecHere<B extends BlockName>(block: B, written: Blocks[B]): boolean {
   const compiler: BlockCompiler<B> = COMPILERS[block];
-  const written = spec[block];
-  if (compiler.needsCodec === 'All') return true;
-  return written !== undefined && compiler.needsCodecAsWritten?.(written as Written<B>) === true;
+  return compiler.needsCodec === 'All' || (written !== undefined && compiler.needsCodecAsWritten?.(written) === true);
 }
 
 function nothingToShadow(

@@ -6,7 +6,7 @@ import { type DependencyPlan, PLAN_LIMITS, type PolicyPlan, type RulePlan, type 
 import { SHADOW_BLOCKS } from '../../plan/policies/blocks.ts';
 import { canonicalJson, versionOf } from './identity.ts';
 import type { Layer } from './layers.ts';
-import type { BlockCompiler, Numbers } from './policies/block.ts';
+import type { BlockCompiler } from './policies/block.ts';
 import { COMPILERS, eachBlock } from './policies/blocks.ts';
 import { type BlockPlans, compileRow, type LocatedContradiction, ruleOf, type SwitchedOff } from './row.ts';
 import { keyOf } from './world-index.ts';
@@ -110,7 +110,7 @@ function onConnections<B extends BlockName>(block: B, plan: BlockPlans[B]): Bloc
   const compiler: BlockCompiler<B> = COMPILERS[block];
   if (plan === null || compiler.needsCodec === 'All') return compiler.absent as BlockPlans[B];
   // The key of its state is not among what it looks at, and stays.
-  return (compiler.onConnections ? compiler.onConnections(plan as Numbers<B>) : plan) as BlockPlans[B];
+  return (compiler.onConnections ? compiler.onConnections(plan) : plan) as BlockPlans[B];
 }
 
 /** Undefined: nothing of it acts there. */

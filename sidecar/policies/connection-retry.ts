@@ -7,37 +7,46 @@ import { failureMask } from './failures.ts';
 import { backoffMs } from './retry.ts';
 import type { RetryBudget } from './retry-budget.ts';
 
-/** Why there is no other attempt. NotWanted: the policy does not ask for one. */
-export const ConnectionRetry = { NotWanted: -1, Attempts: -2, Budget: -3 } as const;
+/** What is counted of attempts, by slots that are the caller's. */
+export interface ConnectionRetryCounts {
+  /** Attempts after the first, by what the one before failed of. */
+  readonly retries: Float64Array;
+  /** Those that the policy would have wanted, by why there was none. */
+  readonly suppressed: Float64Array;
+  readonly slots: { readonly attempts: number; readonly budget: number };
+}
+
+export const NO_RETRY = -1;
 
 export class ConnectionAttempts {
   readonly #retries: RetriesPlan | null;
   readonly #budget: RetryBudget | null;
   readonly #mask: number;
   readonly #random: Random;
+  readonly #counts: ConnectionRetryCounts;
   #count = 0;
   #unsentRetryUsed = false;
   /** What the attempt before failed of, until the next one begins; below zero: there was none. */
   #cause = -1;
 
   /** `retries` and `budget` null: no policy sets them. */
-  constructor(retries: RetriesPlan | null, budget: RetryBudget | null, random: Random) {
+  constructor(retries: RetriesPlan | null, budget: RetryBudget | null, random: Random, counts: ConnectionRetryCounts) {
     this.#retries = retries;
     this.#budget = budget;
     this.#mask = failureMask(retries?.retryOn ?? []);
     this.#random = random;
+    this.#counts = counts;
   }
 
   get count(): number {
     return this.#count;
   }
 
-  /** An attempt has its endpoint. What the one before failed of, which it is the retry of; below zero: it is none. */
-  started(): number {
-    const cause = this.#cause;
+  /** An attempt has its endpoint. Retries are counted here and not where they were decided: our own layers may refuse what was wanted. */
+  started(): void {
     this.#count += 1;
+    if (this.#cause >= 0) increase(this.#counts.retries, this.#cause);
     this.#cause = -1;
-    return cause;
   }
 
   /** The last one does not count: it failed of our not knowing where to go. */
@@ -46,21 +55,31 @@ export class ConnectionAttempts {
   }
 
   /**
-   * How long to wait before the next attempt, milliseconds, or a `ConnectionRetry`. `cause`: what the last one failed of, as the metrics say it.
-   * The budget is asked last, since asking spends it.
+   * How long to wait before the next attempt, milliseconds, or NO_RETRY. `cause`: slot of what the last one failed of. The budget is asked last,
+   * since asking spends it.
    */
   next(failureBits: number, cause: number, nowMs: number): number {
     const retries = this.#retries;
     if (retries === null) {
-      if (this.#unsentRetryUsed) return ConnectionRetry.NotWanted;
+      if (this.#unsentRetryUsed) return NO_RETRY;
       this.#unsentRetryUsed = true;
       this.#cause = cause;
       return 0;
     }
-    if ((this.#mask & failureBits) === 0) return ConnectionRetry.NotWanted;
-    if (this.#count >= retries.maxAttempts) return ConnectionRetry.Attempts;
-    if (this.#budget !== null && !this.#budget.tryWithdraw(nowMs)) return ConnectionRetry.Budget;
+    if ((this.#mask & failureBits) === 0) return NO_RETRY;
+    const { slots } = this.#counts;
+    if (this.#count >= retries.maxAttempts) return this.#suppress(slots.attempts);
+    if (this.#budget !== null && !this.#budget.tryWithdraw(nowMs)) return this.#suppress(slots.budget);
     this.#cause = cause;
     return backoffMs(retries, this.#count, this.#random());
   }
+
+  #suppress(slot: number): number {
+    increase(this.#counts.suppressed, slot);
+    return NO_RETRY;
+  }
+}
+
+function increase(counts: Float64Array, slot: number): void {
+  counts[slot] = (counts[slot] ?? 0) + 1;
 }

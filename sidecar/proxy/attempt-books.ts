@@ -55,10 +55,13 @@ export class AttemptBooks {
 
   /** When it has to have an answer: as a probe sooner. */
   endMs(policy: RoutePolicy): number {
-    const attemptEndMs = this.attemptEndMs(policy);
-    const { circuitBreaker } = policy.plan;
-    if (circuitBreaker === null || !this.probing) return attemptEndMs;
-    return Math.min(attemptEndMs, this.startMs + circuitBreaker.halfOpenProbeTimeoutMs);
+    return Math.min(this.attemptEndMs(policy), this.probeEndMs(policy));
+  }
+
+  /** When a probe has to have shown something; infinity: it is none, or has. */
+  probeEndMs({ plan: { circuitBreaker } }: RoutePolicy): number {
+    if (circuitBreaker === null || !this.probing) return Number.POSITIVE_INFINITY;
+    return this.startMs + circuitBreaker.halfOpenProbeTimeoutMs;
   }
 
   /** An attempt that the deadline cut short after a moment says nothing about the dependency; one that had half its time does. */

@@ -221,10 +221,7 @@ export class Intake {
     this.#http2Clients.add(client);
   }
 
-  #detect<Dialled extends Ahead>(
-    socket: Socket,
-    options: Omit<DetectionOptions<Dialled>, 'socket' | 'ticker'>,
-  ): void {
+  #detect<Dialled extends Ahead>(socket: Socket, options: Omit<DetectionOptions<Dialled>, 'socket' | 'ticker'>): void {
     this.#detections.add(socket);
     socket.once('close', () => this.#detections.delete(socket));
     void new Detection<Dialled>({

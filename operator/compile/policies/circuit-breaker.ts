@@ -12,7 +12,8 @@ export const circuitBreaker: BlockCompiler<'circuitBreaker'> = {
     numbers.force !== null || canFailSo(numbers.failureOn)
       ? { ...numbers, failureOn: connectionFailures(numbers.failureOn) }
       : null,
-  needsCodecAsWritten: ({ failureOn, force }) => force === undefined && failureOn !== undefined && !canFailSo(failureOn),
+  needsCodecAsWritten: ({ failureOn, force }) =>
+    force === undefined && failureOn !== undefined && !canFailSo(failureOn),
   toPlan(block, { tell, follow }) {
     let openFor = block.openFor ?? defaults.openFor;
     let maxOpenFor = block.maxOpenFor ?? defaults.maxOpenFor;
