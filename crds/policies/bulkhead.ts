@@ -19,7 +19,7 @@ export const bulkhead = withRules(
       mode: modeWithShadow,
       maxConcurrent: integer({
         description:
-          'Requests under way at a time, each to the end of its response body; with adaptive, what its limit never exceeds.',
+          'Requests under way at a time, each to the end of its response body, and open connections that are opaque, each until both directions have ended; with adaptive, what its limit never exceeds.',
         min: 1,
         max: 100_000,
         default: `${defaults.maxConcurrent}; with adaptive ${defaults.adaptive.maxConcurrent}`,
@@ -61,7 +61,7 @@ export const bulkhead = withRules(
         })
         .meta({
           description:
-            'Finds the limit by itself, between minConcurrent and maxConcurrent: it falls while the dependency answers more slowly than without load, and grows while it does not. Acts only where written.',
+            'Finds the limit by itself, between minConcurrent and maxConcurrent: it falls while the dependency answers more slowly than without load, and grows while it does not. Acts only where written, and on requests: of opaque connections no latency can be measured.',
         })
         .optional(),
     })

@@ -68,7 +68,11 @@ export const circuitBreaker = withRules(
             max: 100,
             default: defaults.slowCalls.percent,
           }).optional(),
-          threshold: duration({ description: 'A call that takes longer is slow.', minMs: 1, maxMs: HOUR }),
+          threshold: duration({
+            description: 'A call that takes longer is slow; of an opaque connection, the time to connect.',
+            minMs: 1,
+            maxMs: HOUR,
+          }),
           minimumCalls: minimumCalls.optional(),
         })
         .meta({ description: 'Opens at a share of slow calls. Acts only where written.' })
@@ -124,7 +128,10 @@ export const circuitBreaker = withRules(
         })
         .optional(),
     })
-    .meta({ description: 'Refuses calls at once while the dependency fails, in each sidecar on its own.' }),
+    .meta({
+      description:
+        'Refuses calls at once while the dependency fails, in each sidecar on its own. An opaque connection is a call that succeeds with the first byte of the dependency.',
+    }),
   [
     {
       cel: '!has(self.openFor) || !has(self.maxOpenFor) || duration(self.maxOpenFor) >= duration(self.openFor)',

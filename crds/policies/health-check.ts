@@ -38,7 +38,8 @@ export const healthCheck = withRules(
         ],
       ).optional(),
       port: integer({
-        description: 'Port that is asked, where it is another one than that of the calls.',
+        description:
+          'Port that is asked, where it is another one than that of the calls; of an opaque dependency it has to be one that speaks HTTP.',
         min: 1,
         max: 65_535,
         default: 'that of the endpoint',

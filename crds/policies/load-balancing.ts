@@ -98,7 +98,7 @@ export const loadBalancing = withRules(
     })
     .meta({
       description:
-        'Which endpoint of the dependency an attempt goes to, in each sidecar on its own. Where no policy sets it, requests are balanced as by an empty block. A retry goes to another endpoint where there is one.',
+        'Which endpoint of the dependency an attempt goes to, or an opaque connection, in each sidecar on its own. Where no policy sets it, requests are balanced as by an empty block. A retry goes to another endpoint where there is one.',
     }),
   [
     {

@@ -118,5 +118,5 @@ export const retries = z
   })
   .meta({
     description:
-      'When a failed attempt is followed by another one. Where no policy sets retries, a request that was never sent is tried once more, and nothing else.',
+      'When a failed attempt is followed by another one. Where no policy sets retries, a request that was never sent is tried once more, and nothing else; so is an opaque connection that was not made, or was cut before any byte.',
   });

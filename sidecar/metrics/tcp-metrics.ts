@@ -1,6 +1,6 @@
 // The slots of the opaque connections of one dependency: a connection touches array elements and nothing else. Text is made at a scrape.
 import { SIDECAR_METRICS } from './definitions.ts';
-import type { Sample, SampledSeries } from './sampled-metric.ts';
+import type { Sample, SampledSeries } from './registry.ts';
 
 const DURATION_BUCKETS_SECONDS = [0.01, 0.1, 1, 10, 60, 600, 3_600, 36_000] as const;
 

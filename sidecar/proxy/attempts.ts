@@ -91,21 +91,11 @@ export class Attempts {
     if (endpoint) this.failedEndpoints.push(endpoint);
   }
 
-  /**
-   * The endpoint may be gone without anybody having been able to say so: that is our ignorance, not a failure of the dependency. It ends where
-   * the ClusterIP has failed too, or a request would try for as long as nothing answers and nobody tells where else. True: what could not be
-   * connected leads elsewhere from now on.
-   */
+  /** True: what could not be connected leads elsewhere from now on. */
   rerouted(endpoint: UpstreamEndpoint | null): boolean {
     const { context, dependency } = this.#request;
-    if (endpoint === null || !context.endpointsStale()) return false;
-    const { endpoints } = dependency;
-    const { failedEndpoints } = this;
-    const isElsewhere = endpoints.distrust(endpoint);
-    if (failedEndpoints.some((failed) => endpoints.isClusterIp(failed))) return false;
-    return (
-      isElsewhere || (endpoints.isClusterIp(endpoint) && failedEndpoints.length === 0 && endpoints.live.length > 0)
-    );
+    const isStale = context.endpointsStale();
+    return endpoint !== null && dependency.endpoints.reroutes(endpoint, this.failedEndpoints, isStale);
   }
 
   /** The last one does not count: it failed of our not knowing where to go. */

@@ -129,13 +129,6 @@ export class DependencyEndpoints {
     this.#distrusted = false;
   }
 
-  /** A connect failed while nobody would tell us that the endpoint is gone. True: from now on the ClusterIP is dialled. */
-  distrust(failed: UpstreamEndpoint): boolean {
-    if (this.#clusterIp === null || failed === this.#clusterIp) return false;
-    this.#distrusted = true;
-    return true;
-  }
-
   /**
    * The endpoint may be gone without anybody having been able to say so: that is our ignorance, not a failure of the dependency. It ends where
    * the ClusterIP has failed too, or a call would try for as long as nothing answers and nobody tells where else. `failed`: where the call failed
@@ -146,6 +139,13 @@ export class DependencyEndpoints {
     const isElsewhere = this.distrust(endpoint);
     if (failed.some((each) => this.isClusterIp(each))) return false;
     return isElsewhere || (this.isClusterIp(endpoint) && failed.length === 0 && this.#live.length > 0);
+  }
+
+  /** True: from now on the ClusterIP is dialled. */
+  distrust(failed: UpstreamEndpoint): boolean {
+    if (this.#clusterIp === null || failed === this.#clusterIp) return false;
+    this.#distrusted = true;
+    return true;
   }
 
   isClusterIp(endpoint: UpstreamEndpoint): boolean {

@@ -117,6 +117,7 @@ describe('in shadow', () => {
     faultInjection: null,
     loadBalancing: null,
     healthCheck: null,
+    hedging: null,
   };
   const decisions = (bench: Bench, policy: string, decision: string) =>
     bench.metric('breakwater_shadow_decisions_total', { policy, decision });

@@ -314,7 +314,8 @@ export class RoutePolicies {
     const fallback = this.#fallback(plan.fallback);
     const breaker = this.circuits.take(plan.circuitBreaker)?.breaker ?? null;
     const bulkhead = this.bulkheads.take(plan.bulkhead);
-    const shadow = this.shadows.take(plan.shadow, metrics, { choice, breaker, bulkhead, retries: plan.retries });
+    const enforced = { choice, breaker, bulkhead, retries: plan.retries };
+    const shadow = this.shadows.take(plan.shadow, metrics, enforced);
     const hedging = plan.retries === null ? null : this.hedgings.take(plan.hedging);
     if (hedging !== null) metrics.hedging = true;
     return {
@@ -337,7 +338,7 @@ export class RoutePolicies {
         (fallback !== null && fallback.lastGood !== null) || (shadow !== null && shadow.lastGood !== null),
       faults: faultsOf(plan.faultInjection),
       shadow,
-      connectionShadow: this.shadows.ofConnections(plan.shadow, metrics, choice),
+      connectionShadow: this.shadows.ofConnections(plan.shadow, metrics, enforced),
     };
   }
 

@@ -342,7 +342,7 @@ export class ShadowPolicies {
   }
 
   /** As `take`, of connections whose bytes cannot be read: the blocks that act there, over the same state. */
-  ofConnections(plan: ShadowPlan | undefined, metrics: RouteMetrics, enforced: EndpointChoice): RouteShadow | null {
+  ofConnections(plan: ShadowPlan | undefined, metrics: RouteMetrics, enforced: EnforcedLayers): RouteShadow | null {
     if (plan === undefined) return null;
     const { timeouts } = plan;
     // Of the timeouts those of a connection hold, and the longer silence.
@@ -351,7 +351,7 @@ export class ShadowPolicies {
     return shadow.length === 0 ? null : new RouteShadow(shadow, metrics.shadow);
   }
 
-  #route(plan: ShadowPlan, metrics: RouteMetrics, enforced: EndpointChoice, order: readonly ShadowBlock[]) {
+  #route(plan: ShadowPlan, metrics: RouteMetrics, enforced: EnforcedLayers, order: readonly ShadowBlock[]) {
     const making = { ...this.#state, plan, environment: this.#environment, enforced };
     return order.flatMap((block) => {
       const shadow = SHADOWS[block](making);
