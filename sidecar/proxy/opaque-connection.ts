@@ -31,7 +31,7 @@ import { ConnectionShadow } from './connection-shadow.ts';
 import type { ProxyContext } from './context.ts';
 import type { DependencyRuntime } from './dependency.ts';
 import { EarlyBytes, type EarlyBytesOwner } from './early-bytes.ts';
-import { OpaqueFlow, settleConnection } from './opaque-flow.ts';
+import { OpaqueFlow, type OpaqueFlowOwner, settleConnection } from './opaque-flow.ts';
 import { OpaqueLeg, type OpaqueLegOwner } from './opaque-leg.ts';
 import { OpaqueRoute, type OpaqueRouteOptions } from './opaque-route.ts';
 import { Pipe } from './pipe.ts';
@@ -59,7 +59,9 @@ export interface OpaqueConnectionOptions extends OpaqueRouteOptions {
   onClosed(connection: OpaqueConnection): void;
 }
 
-export class OpaqueConnection implements Ahead, BulkheadWaiter, EarlyBytesOwner, OpaqueLegOwner, TimerNode {
+export class OpaqueConnection
+  implements Ahead, BulkheadWaiter, EarlyBytesOwner, OpaqueFlowOwner, OpaqueLegOwner, TimerNode
+{
   wheelSlot = -1;
   wheelPrevious: TimerNode | null = null;
   wheelNext: TimerNode | null = null;
@@ -321,13 +323,18 @@ export class OpaqueConnection implements Ahead, BulkheadWaiter, EarlyBytesOwner,
       policy: this.#policy,
       books: this.#books,
       result: this.#result,
-      onJudged: () => this.#context.ticker.disarm(this),
-      onOver: (attemptResult) => {
-        this.#endAttempt(Outcome.Ignored, attemptResult, 0, this.#context.ticker.nowMs());
-        this.#close();
-      },
+      owner: this,
     });
     this.#pipe = new Pipe(this.#client, leg.take(), early.take(), opaqueIdleMs, this.#context.ticker, this.#flow);
+  }
+
+  flowJudged(): void {
+    this.#context.ticker.disarm(this);
+  }
+
+  flowOver(attemptResult: number): void {
+    this.#endAttempt(Outcome.Ignored, attemptResult, 0, this.#context.ticker.nowMs());
+    this.#close();
   }
 
   #wait(phase: number, untilMs: number): void {

@@ -18,6 +18,13 @@ const RESULT_OF_END: Readonly<Record<number, number>> = {
   [PipeEnd.Destroyed]: TcpResult.shutdown,
 };
 
+export interface OpaqueFlowOwner {
+  /** Nothing of a probe is waited for any more. */
+  flowJudged(): void;
+  /** Both directions have ended. `attemptResult`: what the attempt counts as. */
+  flowOver(attemptResult: number): void;
+}
+
 export interface OpaqueFlowOptions {
   ticker: Ticker;
   metrics: TcpMetrics;
@@ -25,10 +32,7 @@ export interface OpaqueFlowOptions {
   policy: RoutePolicy;
   books: AttemptBooks;
   result: ConnectionResult;
-  /** Nothing of a probe is waited for any more. */
-  onJudged(): void;
-  /** Both directions have ended. `attemptResult`: what the attempt counts as. */
-  onOver(attemptResult: number): void;
+  owner: OpaqueFlowOwner;
 }
 
 export class OpaqueFlow implements PipeOwner {
@@ -68,19 +72,19 @@ export class OpaqueFlow implements PipeOwner {
   }
 
   onClosed(end: number): void {
-    const { metrics, onOver, result, ticker } = this.#options;
+    const { metrics, owner, result, ticker } = this.#options;
     this.#judge(end === PipeEnd.UpstreamReset ? result.dependencyEnded(false) : result.dropped());
     metrics.close(RESULT_OF_END[end] ?? TcpResult.ended, ticker.nowMs() - this.#openedMs);
-    onOver(this.#attemptResult);
+    owner.flowOver(this.#attemptResult);
   }
 
   /** The place in the bulkhead stays taken. */
   #judge(verdict: number): void {
     if (verdict === Verdict.Nothing || verdict === Verdict.Unknown) return;
-    const { books, onJudged, policy, shadow, ticker } = this.#options;
+    const { books, owner, policy, shadow, ticker } = this.#options;
     if (verdict === Verdict.Reset) this.#attemptResult = AttemptResult.reset;
     settleConnection(verdict, books, policy, shadow, ticker.nowMs());
-    onJudged();
+    owner.flowJudged();
   }
 }
 

@@ -254,7 +254,7 @@ describe('metrics', () => {
     client.socket.end();
     await until(() => bench.result('ended')).toBe(1);
     expect(await bench.metric('breakwater_tcp_connections', { dependency })).toBe(0);
-    const text = await bench.metrics.registry.metrics();
+    const text = bench.metrics.registry.metrics();
     expect(text).toContain('breakwater_tcp_connection_duration_seconds_bucket{dependency="payments",le="1"} 0');
     expect(text).toContain('breakwater_tcp_connection_duration_seconds_bucket{dependency="payments",le="10"} 1');
   });
