@@ -16,16 +16,19 @@ export interface FollowingChildOptions {
   /** Opens an IPC channel. */
   ipc?: boolean;
   nodeFlags?: readonly string[];
+  /** False: `script` sees by itself that its parent is gone (default true). */
+  preload?: boolean;
 }
 
-/** Starts `script`, a path inside the project, with the Node that runs this process. */
+/** Starts `script`, a path inside the project or an absolute one, with the Node that runs this process. */
 export function startFollowingChild(
   script: string,
   args: readonly string[],
   options: FollowingChildOptions = {},
 ): ChildProcess {
   const output = { pipe: 'pipe', inherit: 'inherit', stderr: 2 } as const;
-  const nodeArguments = [...(options.nodeFlags ?? []), '--import', followParent, join(projectRoot, script), ...args];
+  const preload = options.preload === false ? [] : ['--import', followParent];
+  const nodeArguments = [...(options.nodeFlags ?? []), ...preload, resolve(projectRoot, script), ...args];
   return spawn(process.execPath, nodeArguments, {
     env: { ...process.env, ...options.environment, BREAKWATER_PARENT_FD: String(PARENT_FD) },
     stdio: [

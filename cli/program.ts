@@ -157,18 +157,22 @@ function addStandalone(program: Command, streams: Streams, ends: Ends): void {
     .addOption(
       new Option('--log-level <level>', 'what is logged to standard error').choices(LOG_LEVELS).default('info'),
     )
+    // For the bench, which measures what users run in a cluster.
+    .addOption(new Option('--sidecar-bundle <file>', 'the sidecar as its image holds it').hideHelp())
     .addHelpText(
       'after',
       notes(
         'Prints one line of JSON when everything is ready, follows changes of the folder, and runs until SIGTERM or SIGINT.',
       ),
     )
-    .action(async (folder: string, options: { logLevel: LogLevel }) => {
+    .action(async (folder: string, options: { logLevel: LogLevel; sidecarBundle?: string }) => {
       const { checkFolder } = await import('./standalone/check-folder.ts');
       if (!(await checkFolder(folder, streams))) return ends(1);
       const { runStandalone } = await import('./standalone/run.ts');
       const onReady = (line: object) => process.stdout.write(`${JSON.stringify(line)}\n`);
-      await runStandalone({ folder: resolve(folder), logLevel: options.logLevel, onReady });
+      const { logLevel, sidecarBundle } = options;
+      const bundle = sidecarBundle === undefined ? null : resolve(sidecarBundle);
+      await runStandalone({ folder: resolve(folder), logLevel, sidecarBundle: bundle, onReady });
       process.exit(0);
     });
 }

@@ -59,11 +59,13 @@ export async function run(command: string): Promise<number> {
   }
 }
 
+// Without await at the top, which a CommonJS bundle cannot have.
 if (import.meta.main) {
-  const code = await run(process.argv[2] ?? 'sidecar').catch((error: unknown) => {
-    const known = error instanceof EnvironmentError;
-    createLogger('sidecar', 'info').fatal(known ? { problem: error.message } : { err: error }, 'breakwater cannot run');
-    return 1;
-  });
-  process.exit(code);
+  void run(process.argv[2] ?? 'sidecar')
+    .catch((error: unknown) => {
+      const problem = error instanceof EnvironmentError ? { problem: error.message } : { err: error };
+      createLogger('sidecar', 'info').fatal(problem, 'breakwater cannot run');
+      return 1;
+    })
+    .then((code) => process.exit(code));
 }

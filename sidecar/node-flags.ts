@@ -1,5 +1,12 @@
-// How Node runs a sidecar: flags that only count at its start, so whoever starts one takes them from here (the image's entry point has
-// them written out; a test compares).
+// How Node runs a sidecar: flags that only count at its start, so whoever starts one takes them from here. Each is for memory, which every
+// pod pays for; what each costs and saves stands in docs/benchmarks.md.
 //   --single-threaded-gc   a heap this small is collected by the thread that runs it: helpers cost more in wake-ups than they save
-//   --v8-pool-size=1       one helper thread for the compiler; three more are 8 MB of memory beside every application
-export const SIDECAR_NODE_FLAGS = ['--single-threaded-gc', '--v8-pool-size=1'] as const;
+//   --v8-pool-size=1       one helper thread for the compiler; three more are 8 MB
+//   --no-maglev            the compiler in the middle: 11 MB for its graphs, and what is hot goes to the last one soon anyway
+//   --optimize-for-size    a young generation of 1 MB, and a heap that grows in small steps: next to nothing of a request outlives it
+export const SIDECAR_NODE_FLAGS = [
+  '--single-threaded-gc',
+  '--v8-pool-size=1',
+  '--no-maglev',
+  '--optimize-for-size',
+] as const;

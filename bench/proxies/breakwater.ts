@@ -1,10 +1,11 @@
-// Ours, by the way that users take: `breakwater standalone` over a folder of manifests. Measured is the process of the sidecar; the operator
-// beside it has the other CPU.
+// Ours, by the way that users take: `breakwater standalone` over a folder of manifests, with the sidecar bundled as in its image. Measured is
+// the process of the sidecar; the operator beside it has the other CPU.
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { exitOf } from '../../cli/following-child.ts';
 import { parseMetrics, type Sample, sumOf } from '../../cli/prometheus-text.ts';
 import { startStandalone } from '../../cli/standalone-client.ts';
+import { bundleSidecar } from '../../sidecar/image/bundle.ts';
 import { ask, untilServing } from '../loopback.ts';
 import { pin } from '../processes.ts';
 import { commandLine, processTree } from '../procfs.ts';
@@ -28,13 +29,16 @@ export const breakwater = {
     await mkdir(manifests, { recursive: true });
     const list = { apiVersion: 'v1', kind: 'List', items: objects(upstreamPort) };
     await writeFile(join(manifests, 'bench.json'), JSON.stringify(list, null, 2));
-    const standalone = await startStandalone(manifests, ['--log-level', 'warn']);
+    const image = join(folder, 'sidecar');
+    await bundleSidecar(image);
+    const bundle = join(image, 'main.js');
+    const standalone = await startStandalone(manifests, ['--log-level', 'warn', '--sidecar-bundle', bundle]);
     processes.adopt(() => standalone.stop());
     try {
       const workload = standalone.ready.workloads[`${NAMESPACE}/${CONSUMER}`];
       const port = Number(workload?.dependencies[DEPENDENCY]?.split(':').at(-1));
       const adminPort = Number(new URL(workload?.admin ?? '').port);
-      const pid = sidecarBelow(standalone.child.pid ?? 0);
+      const pid = sidecarBelow(standalone.child.pid ?? 0, bundle);
       await pin(pid, proxyCpu);
       await untilServing(port, '/1k');
       const failed = exitOf(standalone.child).then(() => {
@@ -56,10 +60,9 @@ export const breakwater = {
   },
 } satisfies Proxy;
 
-function sidecarBelow(standalonePid: number): number {
-  const sidecars = processTree(standalonePid).filter((pid) =>
-    commandLine(pid).some((argument) => argument.endsWith('sidecar/main.ts')),
-  );
+function sidecarBelow(standalonePid: number, script: string): number {
+  const below = processTree(standalonePid).filter((pid) => pid !== standalonePid);
+  const sidecars = below.filter((pid) => commandLine(pid).includes(script));
   const [pid] = sidecars;
   if (pid === undefined || sidecars.length > 1) throw new Error(`standalone runs ${sidecars.length} sidecars, not one`);
   return pid;

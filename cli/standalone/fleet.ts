@@ -17,6 +17,8 @@ export interface FleetOptions {
   operatorUrl: string;
   caFile: string;
   sidecarLogLevel: LogLevel;
+  /** See SidecarOptions. */
+  sidecarBundle: string | null;
   clock: Clock;
   log: Logger;
   /** Which token is whose, whenever that changes; in force when it returns. */
@@ -111,7 +113,7 @@ export class Fleet {
   }
 
   #create(identity: FolderSidecar): Member {
-    const { folder, operatorUrl, caFile, sidecarLogLevel, clock, log } = this.#options;
+    const { folder, operatorUrl, caFile, sidecarLogLevel, sidecarBundle, clock, log } = this.#options;
     const { namespace, name, kind } = identity;
     const process = new SidecarProcess({
       namespace,
@@ -120,6 +122,7 @@ export class Fleet {
       operatorUrl,
       caFile,
       logLevel: sidecarLogLevel,
+      bundle: sidecarBundle,
       clock,
       log,
       onAnnounce: (announced) => {

@@ -19,6 +19,8 @@ export interface StandaloneOptions {
   /** Checked by checkFolder. */
   folder: string;
   logLevel: LogLevel;
+  /** The sidecar as its image holds it (sidecar/image/bundle.ts), an absolute path; null: from its sources. */
+  sidecarBundle: string | null;
   /** Called once, when every sidecar enforces its plan. */
   onReady: (line: ReadyLine) => void;
 }
@@ -69,7 +71,7 @@ function stopSignal(running: Running): Promise<void> {
 
 /** Resolves when everything is ready and said so. */
 async function serve(
-  { folder, logLevel, onReady }: StandaloneOptions,
+  { folder, logLevel, sidecarBundle, onReady }: StandaloneOptions,
   state: string,
   log: Logger,
   running: Running,
@@ -96,6 +98,7 @@ async function serve(
     operatorUrl: `https://127.0.0.1:${operator.httpsPort}`,
     caFile,
     sidecarLogLevel: logLevel,
+    sidecarBundle,
     clock,
     log,
     setTokens: (table) => handle.setTokens(table),

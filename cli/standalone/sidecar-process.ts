@@ -33,6 +33,8 @@ export interface SidecarOptions {
   operatorUrl: string;
   caFile: string;
   logLevel: LogLevel;
+  /** The sidecar as its image holds it, an absolute path; null: from its sources. */
+  bundle: string | null;
   clock: Clock;
   log: Logger;
   onAnnounce: (announcement: Announcement) => void;
@@ -74,10 +76,12 @@ export class SidecarProcess {
 
   #run(): void {
     if (this.#isStopped) return;
-    const { clock, onAnnounce } = this.#options;
+    const { bundle, clock, onAnnounce } = this.#options;
     const startedMs = clock.monotonicMs();
-    const child = startFollowingChild('sidecar/main.ts', [], {
+    const child = startFollowingChild(bundle ?? 'sidecar/main.ts', [], {
       ipc: true,
+      // A bundle is to run as in its image, with nothing loaded beside it: it ends with the IPC channel.
+      preload: bundle === null,
       nodeFlags: SIDECAR_NODE_FLAGS,
       environment: this.#environment(),
     });

@@ -3,13 +3,14 @@
 //
 // Both directions are held back by their own stream alone: a request body is read only as the dependency takes it, and an answer of which
 // 64 KiB wait for the application stops the leg to the dependency.
-import { constants, type ServerHttp2Stream, type ServerStreamResponseOptions } from 'node:http2';
+import type { ServerHttp2Stream, ServerStreamResponseOptions } from 'node:http2';
 import type { LocalAnswer } from '../errors.ts';
 import { LOCAL_ANSWERS } from '../errors.ts';
 import { grpcMessage } from '../grpc/status.ts';
 import { headErrorDetail } from '../http1/errors.ts';
 import { RequestHead } from '../http1/request-head.ts';
 import type { ResponseHead } from '../http1/response-head.ts';
+import { INTERNAL_ERROR, NO_ERROR } from '../http2/node-http2.ts';
 import { readRequestHead, readTrailers } from '../http2/read-heads.ts';
 import { answerFields, fieldMap, grpcAnswerFields, isWithoutContent, responseFields } from '../http2/write-heads.ts';
 import { REASON_UPSTREAM, REASONS } from '../metrics/route-metrics.ts';
@@ -20,8 +21,6 @@ import type { GivenAnswer } from './given-answer.ts';
 import type { Http2Client } from './http2-client.ts';
 import { type AnswerContext, localAnswerParts } from './local-answer.ts';
 import { answerToHead, countRefusal, unreadContext } from './malformed-requests.ts';
-
-const { NGHTTP2_INTERNAL_ERROR, NGHTTP2_NO_ERROR } = constants;
 
 /** What a stream knows beside node:http2. */
 interface CallStream extends ServerHttp2Stream {
@@ -236,7 +235,7 @@ export class Http2Call implements Downstream {
       stream.lastTrailers = `\r\ngrpc-status: ${answer.grpcStatus}\r\ngrpc-message: ${grpcMessage(answer.detail)}\r\nbreakwater-reason: ${answer.code}`;
       stream.end();
     } else {
-      stream.close(NGHTTP2_INTERNAL_ERROR);
+      stream.close(INTERNAL_ERROR);
     }
     this.#client.giveBack(this);
   }
@@ -350,7 +349,7 @@ function onTrailers(this: CallStream, _fields: unknown, _flags: number, raw: rea
 
 function onEnd(this: CallStream): void {
   // A stream that was reset ends too.
-  if (!this.aborted && this.rstCode === NGHTTP2_NO_ERROR) this.call?.end();
+  if (!this.aborted && this.rstCode === NO_ERROR) this.call?.end();
 }
 
 function onDrain(this: CallStream): void {
@@ -369,5 +368,5 @@ function onClose(this: CallStream): void {
 
 /** Says that the rest of the request is not wanted, behind an answer that is whole (RFC 9113, 8.1). */
 function endEarly(stream: CallStream): void {
-  if (!stream.destroyed && !stream.readableEnded) stream.close(NGHTTP2_NO_ERROR);
+  if (!stream.destroyed && !stream.readableEnded) stream.close(NO_ERROR);
 }

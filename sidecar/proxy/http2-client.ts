@@ -1,8 +1,9 @@
 // A connection of the application that speaks HTTP/2 without TLS, with prior knowledge. Each of its streams is a request of its own with an
 // exchange of its own; these are big, and so they are used again, one stream after the other.
-import { performServerHandshake, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
+import type { ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
 import { CLIENT_OPTIONS, CONNECTION_WINDOW_BYTES } from '../http2/limits.ts';
+import { nodeHttp2 } from '../http2/node-http2.ts';
 import type { ClientConnectionOptions } from './client-connection.ts';
 import type { ProxyContext } from './context.ts';
 import type { DependencyRuntime } from './dependency.ts';
@@ -31,7 +32,7 @@ export class Http2Client {
     this.rewriteHost = options.rewriteHost;
     socket.pause();
     socket.unshift(options.first);
-    const session = performServerHandshake(socket, CLIENT_OPTIONS);
+    const session = nodeHttp2().performServerHandshake(socket, CLIENT_OPTIONS);
     this.#session = session;
     this.context.clientConnections++;
     session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);

@@ -1,13 +1,13 @@
 // The leg to the dependency over HTTP/2: one stream of a connection that others share.
-import { type ClientHttp2Stream, constants } from 'node:http2';
+import type { ClientHttp2Stream } from 'node:http2';
 import { ResponseHead } from '../http1/response-head.ts';
+import { CANCEL, NO_ERROR, REFUSED_STREAM } from '../http2/node-http2.ts';
 import { readResponseHead, readTrailers } from '../http2/read-heads.ts';
 import { fieldMap, requestFields } from '../http2/write-heads.ts';
 import type { OutgoingRequest } from './current-request.ts';
 import type { Http2Session } from './http2-session.ts';
 import type { ConnectFailure, ResponseReceiver, UpstreamLeg } from './upstream.ts';
 
-const { NGHTTP2_CANCEL, NGHTTP2_NO_ERROR, NGHTTP2_REFUSED_STREAM } = constants;
 const END_STREAM = 0x1;
 
 /** What a stream knows beside node:http2. */
@@ -180,7 +180,7 @@ export class Http2Leg implements UpstreamLeg {
   // ---- its end ----------------------------------------------------------------------------------------------------------------------
 
   release(reusable: boolean): void {
-    if (!reusable) this.#stream?.close(NGHTTP2_NO_ERROR);
+    if (!reusable) this.#stream?.close(NO_ERROR);
     this.#leave();
   }
 
@@ -196,7 +196,7 @@ export class Http2Leg implements UpstreamLeg {
     }
     if (!this.#answered && !stream.closed && this.session.heard === this.#heardBefore) this.session.doubt();
     this.#leave();
-    stream.close(NGHTTP2_CANCEL);
+    stream.close(CANCEL);
   }
 
   abort(): void {
@@ -207,7 +207,7 @@ export class Http2Leg implements UpstreamLeg {
     const { receiver } = this;
     this.receiver = null;
     this.#leave();
-    const refused = !this.#answered && (code === NGHTTP2_REFUSED_STREAM || this.session.refuses(id));
+    const refused = !this.#answered && (code === REFUSED_STREAM || this.session.refuses(id));
     receiver?.onUpstreamClosed(null, refused);
   }
 
@@ -256,7 +256,7 @@ function onData(this: LegStream, chunk: Buffer): void {
 
 function onEnd(this: LegStream): void {
   // A stream that was reset ends too.
-  if (this.rstCode === NGHTTP2_NO_ERROR) this.leg?.end();
+  if (this.rstCode === NO_ERROR) this.leg?.end();
 }
 
 function onDrain(this: LegStream): void {

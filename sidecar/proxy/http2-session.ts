@@ -3,9 +3,10 @@
 //
 // A peer that is gone without a word would swallow every request until the kernel gives up after minutes. So whoever gives a request up on a
 // connection that has been silent since it was sent makes the connection suspect: it is asked by a PING, and takes no request until it answers.
-import http2, { type ClientHttp2Session } from 'node:http2';
+import type { ClientHttp2Session } from 'node:http2';
 import type { Socket } from 'node:net';
 import { CONNECTION_WINDOW_BYTES, MAX_CONCURRENT_STREAMS, UPSTREAM_OPTIONS } from '../http2/limits.ts';
+import { nodeHttp2 } from '../http2/node-http2.ts';
 import { connectFailureOf } from './http1-connection.ts';
 import type { Http2Leg } from './http2-leg.ts';
 import type { Http2Pool } from './http2-pool.ts';
@@ -43,7 +44,8 @@ export class Http2Session {
     this.#pool = pool;
     const socket = pool.network.dial(pool.address, pool.port);
     this.#socket = socket;
-    const session = http2.connect('http://breakwater.invalid', { ...UPSTREAM_OPTIONS, createConnection: () => socket });
+    const options = { ...UPSTREAM_OPTIONS, createConnection: () => socket };
+    const session = nodeHttp2().connect('http://breakwater.invalid', options);
     this.#session = session;
     session.once('remoteSettings', ({ maxConcurrentStreams = MAX_CONCURRENT_STREAMS }) =>
       this.#begin(maxConcurrentStreams),
