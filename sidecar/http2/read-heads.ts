@@ -28,6 +28,9 @@ let pushback: string | null = null;
  */
 export function readRequestHead(raw: readonly string[], ended: boolean, head: RequestHead): number {
   head.reset();
+  head.grpc = false;
+  head.grpcTimeout = '';
+  head.grpcPreviousAttempts = 0;
   begin();
   let method: string | null = null;
   let scheme: string | null = null;
@@ -117,10 +120,12 @@ function begin(): void {
 
 /** What is nothing to HTTP, and taken out of the fields where a call of gRPC has it. */
 function noteGrpc(head: RequestHead): void {
-  head.grpc = isGrpcType(contentType);
-  head.grpcTimeout = head.grpc ? grpcTimeout : '';
-  head.grpcPreviousAttempts = head.grpc && /^\d{1,6}$/.test(grpcPreviousAttempts) ? Number(grpcPreviousAttempts) : 0;
-  if (head.grpc) return;
+  if (isGrpcType(contentType)) {
+    head.grpc = true;
+    head.grpcTimeout = grpcTimeout;
+    if (/^\d{1,6}$/.test(grpcPreviousAttempts)) head.grpcPreviousAttempts = Number(grpcPreviousAttempts);
+    return;
+  }
   if (grpcTimeout !== '') lines += `\r\ngrpc-timeout: ${grpcTimeout}`;
   if (grpcPreviousAttempts !== '') lines += `\r\ngrpc-previous-rpc-attempts: ${grpcPreviousAttempts}`;
 }

@@ -68,6 +68,14 @@ describe('a call of gRPC', () => {
     expect(server.requests[0]).toMatchObject({ te: 'trailers', 'content-type': 'application/grpc+proto' });
   });
 
+  it('leaves nothing to the next request: one that cannot be read is answered as HTTP', async () => {
+    const { client } = await between((stream) => answer(stream));
+    await unary(client);
+    const got = await client.call('/', { host: 'another' });
+    expect(got).toMatchObject({ status: 400, reason: 'malformed' });
+    expect(got.fields).not.toHaveProperty('grpc-status');
+  });
+
   it('that fails stays as it is where nothing is to be done, trailers-only or not', async () => {
     const { client } = await between((stream, _fields, nth) =>
       nth === 0 ? trailersOnly(stream, 14, { 'grpc-message': 'away' }) : answer(stream, 13),
