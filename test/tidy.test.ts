@@ -80,6 +80,17 @@ describe('the sources', () => {
     expect(long.filter(({ lines }) => lines > MAX_FILE_LINES).map(({ path }) => path)).toEqual([]);
   });
 
+  it('have the files of the data path that docs/architecture.md names', () => {
+    const [, map = ''] = read('docs/architecture.md').split('### Where that is in `sidecar/proxy`\n');
+    const rows = map.slice(0, map.indexOf('\n\n', 1)).split('\n').slice(3);
+    const named = rows.flatMap((row) =>
+      Array.from(row.matchAll(/`([a-z0-9-]+)`/g), ([, name]) => `sidecar/proxy/${name}.ts`),
+    );
+    expect(named.length).toBeGreaterThan(50);
+    const paths = new Set(sources.map(({ path }) => path));
+    expect(named.filter((path) => !paths.has(path))).toEqual([]);
+  });
+
   it('name no host of a package registry', () => {
     const host = /\b(?:registry|npm|pypi|proxy|files|index)\.(?:[a-z0-9-]+\.)*(?:org|com|net|io|dev)\b/;
     const files = filesBelow('.', /(\.(ts|js|json|md|ya?ml|sh|toml|svg)|^Dockerfile.*|^\.npmrc|^run)$/);
