@@ -1,4 +1,4 @@
-// What an attempt asks of the exchange, and tells it at its end.
+// What an attempt asks of the layers above it (attempt-layers.ts), and tells them at its end.
 import type { LocalAnswer } from '../errors.ts';
 import type { ResponseHead } from '../http1/response-head.ts';
 import type { Attempt } from './attempt.ts';

@@ -1,4 +1,4 @@
-// One attempt: from the endpoint that was picked to the end of the answer, or to the failure that the exchange decides about. It connects,
+// One attempt: from the endpoint that was picked to the end of the answer, or to the failure that its layers decide about. It connects,
 // forwards the request and the response between the leg and the application, and knows whose fault it is when time is over. One object per
 // client connection, reused for every attempt. What is forwarded, what time means and how it ends all turn on the same phase and the same leg,
 // each of which any of them may change: they are one state machine, and in one file for that.

@@ -12,7 +12,7 @@ import type { Ticker } from './ticker.ts';
 /** Memory for the last good answers of all dependencies together. */
 const LAST_GOOD_POOL_BYTES = 16 * 1024 * 1024;
 
-/** What waits in a bulkhead of the data path: an exchange. */
+/** What waits in a bulkhead of the data path: the layers of an attempt. */
 interface Grantable extends BulkheadWaiter {
   granted(): void;
 }
