@@ -19,6 +19,7 @@ import type { DataPlane } from './data-plane.ts';
 import { createSidecarMetrics } from './metrics/sidecar-metrics.ts';
 import { createMemoryReader } from './overload/cgroup-memory.ts';
 import { createLoopReader } from './overload/load-sampler.ts';
+import { maxConnections } from './overload/open-files.ts';
 import type { DataPlaneOptions } from './proxy/data-plane.ts';
 import { createDnsQuery } from './resolve/dns-query.ts';
 import { createLookup } from './resolve/lookup.ts';
@@ -55,7 +56,14 @@ export async function startSidecar(
   const { podIp } = config;
   const listen = { capture, podIp, bootstrap, outboundPort, bindHost: '127.0.0.1', originalDestination, portBefore };
   const load = { readMemory: createMemoryReader(), readLoop: createLoopReader() };
-  const dataPlane = parts.createDataPlane({ ...listen, ...shared, names, metrics, load });
+  const dataPlane = parts.createDataPlane({
+    ...listen,
+    ...shared,
+    names,
+    metrics,
+    load,
+    maxConnections: maxConnections(),
+  });
   const killSwitch = new KillSwitch(stateDirectory, log, (disabled) => {
     dataPlane.setLocallyDisabled(disabled);
     ours.setLocallyDisabled(disabled);

@@ -365,8 +365,8 @@ export const SIDECAR_METRICS = {
   shedConnections: {
     name: 'breakwater_shed_connections_total',
     type: 'counter',
-    help: 'Connections of the application that were reset because the memory of the sidecar is used up.',
-    labels: [],
+    help: 'Connections of the application that were reset because the sidecar itself is at its limits, by which: memory, open-files.',
+    labels: ['reason'],
   },
   loadShedLevel: {
     name: 'breakwater_load_shed_level',
@@ -402,6 +402,12 @@ export const SIDECAR_METRICS = {
     name: 'breakwater_tunnels',
     type: 'gauge',
     help: 'Connections that are being forwarded untouched.',
+    labels: [],
+  },
+  connectionLimit: {
+    name: 'breakwater_connection_limit',
+    type: 'gauge',
+    help: 'Connections of the application that the limit of open files allows, tunnels among them; 0 where there is no such limit.',
     labels: [],
   },
   clientConnections: {

@@ -60,6 +60,7 @@ export interface LiveMetrics {
   lastGood(): Iterable<{ dependency: string; fallback: string; answers: number; bytes: number }>;
   /** Listeners that could not be opened. */
   failedListeners(): number;
+  connectionLimit(): number;
   clientConnections(): number;
   tunnels(): number;
 }
@@ -153,6 +154,7 @@ export function liveSeries(source: () => LiveMetrics | null): SampledSeries[] {
     { definition: SIDECAR_METRICS.loadShedShare, sample: one((live) => live.load().share) },
     { definition: SIDECAR_METRICS.memoryShare, sample: one((live) => live.load().memoryShare) },
     { definition: SIDECAR_METRICS.eventLoopDelay, sample: one((live) => live.load().loopDelayMs / 1000) },
+    { definition: SIDECAR_METRICS.connectionLimit, sample: one((live) => live.connectionLimit()) },
     { definition: SIDECAR_METRICS.clientConnections, sample: one((live) => live.clientConnections()) },
     { definition: SIDECAR_METRICS.failedListeners, sample: one((live) => live.failedListeners()) },
     { definition: SIDECAR_METRICS.tunnelsActive, sample: one((live) => live.tunnels()) },

@@ -11,6 +11,9 @@ import { RouteMetrics } from './route-metrics.ts';
 import { routeSeries } from './route-samples.ts';
 import { TcpMetrics, tcpSeries } from './tcp-metrics.ts';
 
+/** Why a connection of the application is reset for the sidecar's own sake. */
+export const SHED_CONNECTION_REASONS = ['memory', 'open-files'] as const;
+
 const COUNTERS = [
   'circuitTransitions',
   'ejections',
@@ -51,7 +54,7 @@ export class SidecarMetrics {
     }
     for (const series of liveSeries(() => this.#live)) this.registry.register(series);
     this.#count('tunnelDialFailures', {}, 0);
-    this.#count('shedConnections', {}, 0);
+    for (const reason of SHED_CONNECTION_REASONS) this.#count('shedConnections', { reason }, 0);
     for (const reason of SHED_REASONS) this.#count('shedRequests', { reason }, 0);
     for (const action of ['allowed', 'warned', 'denied']) this.#count('undeclared', { action }, 0);
     for (const result of ['addresses', 'no-address', 'failure']) this.#count('dnsResolutions', { result }, 0);
@@ -174,8 +177,8 @@ export class SidecarMetrics {
     this.#count('shedRequests', { reason }, 1);
   }
 
-  countShedConnection(): void {
-    this.#count('shedConnections', {}, 1);
+  countShedConnection(reason: (typeof SHED_CONNECTION_REASONS)[number]): void {
+    this.#count('shedConnections', { reason }, 1);
   }
 
   countSelfReference(dependency: string): void {

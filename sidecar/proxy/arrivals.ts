@@ -53,6 +53,9 @@ const NOBODY: DependencyPlan = {
   ],
 };
 
+const TOO_MANY_CONNECTIONS =
+  'the application has as many connections as the limit of open files allows: further ones are reset';
+
 export class Arrivals {
   readonly #options: ArrivalsOptions;
   readonly #byDestination = new Map<string, DependencyRuntime>();
@@ -63,6 +66,8 @@ export class Arrivals {
   readonly #undeclaredLog: UndeclaredLog;
   #undeclared: WorkloadPlan['undeclared'] | null = null;
   #nobody: DependencyRuntime | null = null;
+  /** That the limit of connections is reached was said. */
+  #toldFull = false;
 
   constructor(options: ArrivalsOptions) {
     this.#options = options;
@@ -116,11 +121,21 @@ export class Arrivals {
     else this.#options.intake.forward(socket, 'no-plan', onlyTarget(original));
   }
 
-  /** The memory of the sidecar is used up: one connection more would end all others. */
+  /** Memory or open files of the sidecar are used up: one connection more would end all others. */
   #sheds(socket: Socket): boolean {
     const { context, environment } = this.#options;
-    if (context.shedder.acceptsConnections || environment.locallyDisabled()) return false;
-    context.metrics.countShedConnection();
+    const { connectionLimit, log, metrics, shedder } = context;
+    if (connectionLimit.full) {
+      // Without a file for it nobody can forward anything, a kill switch or not.
+      metrics.countShedConnection('open-files');
+      if (!this.#toldFull) log.warn({ connections: connectionLimit.max }, TOO_MANY_CONNECTIONS);
+      this.#toldFull = true;
+    } else if (shedder.acceptsConnections || environment.locallyDisabled()) {
+      this.#toldFull &&= connectionLimit.crowded;
+      return false;
+    } else {
+      metrics.countShedConnection('memory');
+    }
     socket.on('error', () => {});
     socket.resetAndDestroy();
     return true;

@@ -30,6 +30,8 @@ import { ResponseWriter } from './response-writer.ts';
 export const HEAD_TIMEOUT_MS = 10_000;
 /** How long what still comes in is read away after the last answer was written, so that a reset does not overtake it. */
 const LINGER_MS = 1_000;
+/** So long nothing of the last answer may be read; its connection ends then, with what is left of it. */
+export const STALLED_LIMIT_MS = 60_000;
 /**
  * What was read and cannot be taken yet, a body before its connection or a later request, is kept up to here, and only then reading
  * stops: a socket that is not read does not say that the application is gone.
@@ -69,6 +71,9 @@ export class ClientConnection implements Downstream, TimerNode {
   #state: number = State.Head;
   #pending: Buffer | null = null;
   #paused = false;
+  /** Of the last answer, when it was last looked, and for how long there was no less. */
+  #unreadBytes = Number.POSITIVE_INFINITY;
+  #stalledMs = 0;
   #clientEnded = false;
   #consuming = false;
   #released = false;
@@ -222,18 +227,24 @@ export class ClientConnection implements Downstream, TimerNode {
 
   expire(): void {
     if (this.#state === State.Linger) {
-      // A slow reader is still to get what it was answered.
-      if (this.#socket.writableLength > 0) this.#context.ticker.arm(this, this.#context.ticker.nowMs() + LINGER_MS);
-      else this.destroy();
+      this.#lingerOn();
       return;
     }
     // A head that never ends holds a connection and says nothing; there is no request to answer but this one.
     this.#refuseHead(LOCAL_ANSWERS.malformed, 'the head was not complete within 10 s');
   }
 
+  /** A slow reader is still to get what it was answered; one that reads nothing is not waited for. */
+  #lingerOn(): void {
+    const leftBytes = this.#socket.writableLength;
+    this.#stalledMs = leftBytes < this.#unreadBytes ? 0 : this.#stalledMs + LINGER_MS;
+    this.#unreadBytes = leftBytes;
+    if (leftBytes === 0 || this.#stalledMs >= STALLED_LIMIT_MS) this.destroy();
+    else this.#context.ticker.arm(this, this.#context.ticker.nowMs() + LINGER_MS);
+  }
+
   #closing(): boolean {
-    const { draining, shedder } = this.#context;
-    return draining || !shedder.keepsConnections || !this.dependency.enforced;
+    return !this.#context.keepsConnections || !this.dependency.enforced;
   }
 
   #consume(data: Buffer, end: number): void {

@@ -4,6 +4,7 @@ import { type Random, seededRandom } from '../../runtime/random.ts';
 import { NO_KEY } from '../balance/balancer.ts';
 import type { SidecarMetrics } from '../metrics/sidecar-metrics.ts';
 import type { BulkheadWaiter } from '../policies/bulkhead.ts';
+import { ConnectionLimit } from '../policies/connection-limit.ts';
 import { LoadShedder } from '../policies/load-shedder.ts';
 import { type Network, systemNetwork } from './network.ts';
 import { REPLAY_POOL_BYTES, ReplayPool } from './replay-body.ts';
@@ -25,6 +26,8 @@ export class ProxyContext {
   readonly network: Network;
   /** What the sidecar does for its own sake. */
   readonly shedder: LoadShedder;
+  /** Of connections of the application. */
+  connectionLimit = new ConnectionLimit(Number.POSITIVE_INFINITY, () => 0);
   readonly replayPool = new ReplayPool(REPLAY_POOL_BYTES);
   readonly lastGoodPool = new ReplayPool(LAST_GOOD_POOL_BYTES);
   /** What fallbacks in shadow would keep is bounded as if they kept it, and takes nothing from those that do. */
@@ -65,6 +68,11 @@ export class ProxyContext {
     this.#correlations = bits32(random);
     // Not drawn: that would change what is drawn after it.
     this.shadowRandom = seededRandom(this.#correlations);
+  }
+
+  /** Whether a connection of the application waits for its next request. */
+  get keepsConnections(): boolean {
+    return !this.draining && this.shedder.keepsConnections && !this.connectionLimit.crowded;
   }
 
   setEndpointsStreamUp(up: boolean): void {

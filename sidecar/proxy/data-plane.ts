@@ -20,6 +20,7 @@ import type {
 } from '../data-plane.ts';
 import type { SidecarMetrics } from '../metrics/sidecar-metrics.ts';
 import { LoadSampler, type LoadSamplerOptions } from '../overload/load-sampler.ts';
+import { ConnectionLimit } from '../policies/connection-limit.ts';
 import { type LoadShedder, SHED_LEVEL_NAMES } from '../policies/load-shedder.ts';
 import type { Names } from '../resolve/name-directory.ts';
 import { RouteTable } from '../route/match.ts';
@@ -69,6 +70,8 @@ export interface DataPlaneOptions {
   load?: Pick<LoadSamplerOptions, 'readMemory' | 'readLoop'>;
   /** What decides on it, where somebody else wants to know. */
   shedder?: LoadShedder;
+  /** Connections of the application at a time; those beyond are reset. No limit where absent. */
+  maxConnections?: number;
 }
 
 /** Idle connections are looked through, and circuits compared with what was last told, this often. */
@@ -107,6 +110,8 @@ export class ProxyDataPlane implements DataPlane {
     this.#sampler = options.load ? this.#createSampler(options.load) : null;
     if (options.podIp) this.#context.ownKey = hashText(options.podIp);
     this.#intake = new Intake(this.#context);
+    const { maxConnections = Number.POSITIVE_INFINITY } = options;
+    this.#context.connectionLimit = new ConnectionLimit(maxConnections, () => this.#intake.connections);
     this.#circuits = new CircuitReports(clock, this.#dependencies);
     this.#exclusions = new ExclusionReports(clock, this.#dependencies);
     this.#environment = {

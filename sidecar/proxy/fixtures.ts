@@ -139,7 +139,10 @@ export async function startBench(
     names = new TableOfNames(),
     log = silentLogger,
     ...load
-  }: { clock?: Clock; names?: Names; log?: Logger } & Pick<DataPlaneOptions, 'shedder' | 'load'> = {},
+  }: { clock?: Clock; names?: Names; log?: Logger } & Pick<
+    DataPlaneOptions,
+    'shedder' | 'load' | 'maxConnections' | 'network'
+  > = {},
 ): Promise<Bench> {
   const metrics = createSidecarMetrics();
   const plane = createDataPlane({

@@ -57,8 +57,7 @@ export class Http2Client {
 
   /** Sent away once there is a reason to, as HTTP/1.1 closes its connection behind an answer. */
   closeIfUnwanted(): void {
-    const { draining, shedder } = this.context;
-    if (draining || !shedder.keepsConnections || !this.dependency.enforced) this.close();
+    if (!this.context.keepsConnections || !this.dependency.enforced) this.close();
   }
 
   /** A stream is over. */

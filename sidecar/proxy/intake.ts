@@ -61,6 +61,11 @@ export class Intake {
     return this.#context.active + this.#tunnels.size;
   }
 
+  /** Of the application, whatever they carry. */
+  get connections(): number {
+    return this.#clients.size + this.#http2Clients.size + this.#tunnels.size + this.#detections.size;
+  }
+
   accept(socket: Socket, dependency: DependencyRuntime, arrival: Arrival): void {
     if (dependency.enforced && dependency.plan.protocol === 'Opaque') {
       this.#opaque(socket, dependency, arrival.targets, arrival.original).proceed(null);

@@ -112,6 +112,7 @@ export function liveMetrics(
       loopDelayMs: sampler?.loopDelayMs ?? 0,
     }),
     failedListeners,
+    connectionLimit: () => (Number.isFinite(context.connectionLimit.max) ? context.connectionLimit.max : 0),
     clientConnections: () => context.clientConnections,
     tunnels: () => context.tunnels,
   };
