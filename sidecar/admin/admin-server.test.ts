@@ -1,8 +1,9 @@
+import { connect, type Socket } from 'node:net';
 import { afterEach, expect, it } from 'vitest';
 import { MetricRegistry } from '../metrics/registry.ts';
 import { startAdminServer } from './admin-server.ts';
 import type { Readiness } from './readiness.ts';
-import type { RunningServer } from './server.ts';
+import { MAX_CONNECTIONS, type RunningServer } from './server.ts';
 
 let server: RunningServer | null = null;
 afterEach(() => server?.close());
@@ -48,4 +49,25 @@ it('serves probes and metrics, and nothing else', async () => {
     expect((await get(path)).status).toBe(404);
     expect((await get(path, 'POST')).status).toBe(404);
   }
+});
+
+it('has a bound of its own for connections, beyond which it closes them, and answers those that it has', async () => {
+  const registry = new MetricRegistry();
+  const readiness = () => ({ ready: true, reason: 'it is' });
+  server = await startAdminServer({ host: '127.0.0.1', port: 0, readiness, registry });
+  const { port } = server;
+  const open = () =>
+    new Promise<Socket>((resolve) => {
+      const socket = connect({ port, host: '127.0.0.1' }, () => resolve(socket));
+      socket.on('error', () => undefined);
+    });
+  const sockets: Socket[] = [];
+  for (let nth = 0; nth < MAX_CONNECTIONS; nth += 1) sockets.push(await open());
+  const beyond = await open();
+  await new Promise((closed) => beyond.once('close', closed));
+  const [first] = sockets;
+  const answer = new Promise((resolve) => first?.once('data', (chunk: Buffer) => resolve(chunk.toString())));
+  first?.write('GET /livez HTTP/1.1\r\nHost: a\r\n\r\n');
+  expect(await answer).toMatch(/^HTTP\/1\.1 200 /);
+  for (const socket of sockets) socket.destroy();
 });

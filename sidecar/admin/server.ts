@@ -22,13 +22,23 @@ export type Routes = Readonly<Record<string, (request: IncomingMessage) => Answe
 
 const MAX_BODY_BYTES = 1024;
 const REQUEST_TIMEOUT_MS = 10_000;
+/** How often it is looked who took longer than that; a connection that says nothing counts from its beginning. */
+const LOOK_EVERY_MS = 1_000;
+/** Of probes, scrapes and people together; without a bound whoever opens connections here would take the files of the data path. */
+export const MAX_CONNECTIONS = 128;
 const TEXT = 'text/plain; charset=utf-8';
 
 /** Port 0: a free one. Throws what listening throws. */
 export async function startServer(routes: Routes, host: string, port: number): Promise<RunningServer> {
-  const server = createServer({ requestTimeout: REQUEST_TIMEOUT_MS }, (request, response) => {
+  const timeouts = {
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    headersTimeout: REQUEST_TIMEOUT_MS,
+    connectionsCheckingInterval: LOOK_EVERY_MS,
+  };
+  const server = createServer(timeouts, (request, response) => {
     readBody(request, () => void respond(routes, request, response));
   });
+  server.maxConnections = MAX_CONNECTIONS;
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen({ host, port }, () => {

@@ -3,7 +3,7 @@
 
 import { memoryOf } from '../../bench/procfs.ts';
 import { parseMetrics, type Sample, sumOf } from '../../cli/prometheus-text.ts';
-import { call, documents, Standalone, until } from '../standalone/harness.ts';
+import { call, documents, LAUNCHER, Standalone, until } from '../standalone/harness.ts';
 
 export interface Declared {
   /** Ports of its endpoints on 127.0.0.1. */
@@ -32,9 +32,12 @@ export class ConformanceSidecar {
     this.pid = pid;
   }
 
-  /** Rejects where it does not come up. To be stopped by the test. */
-  static async start(dependencies: Readonly<Record<string, Declared>>): Promise<ConformanceSidecar> {
-    const standalone = new Standalone({ 'all.yaml': manifests(dependencies) });
+  /** Rejects where it does not come up. To be stopped by the test. `before`: a command that runs it, such as `prlimit --nofile=1024`. */
+  static async start(
+    dependencies: Readonly<Record<string, Declared>>,
+    before: readonly string[] = [],
+  ): Promise<ConformanceSidecar> {
+    const standalone = new Standalone({ 'all.yaml': manifests(dependencies) }, [...before, ...LAUNCHER]);
     try {
       const { workloads } = await standalone.ready();
       const workload = workloads[`${NAMESPACE}/${WORKLOAD}`];

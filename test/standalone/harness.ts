@@ -18,6 +18,9 @@ export interface Exit {
   signal: NodeJS.Signals | null;
 }
 
+/** What stands before the arguments, where nobody says otherwise. */
+export const LAUNCHER: readonly string[] = [process.execPath, command];
+
 export class Standalone {
   /** The manifests. */
   readonly folder: string;
@@ -30,7 +33,7 @@ export class Standalone {
   /** `launcher`: what stands before the arguments; breakwater.js run by this Node where absent. */
   constructor(
     files: Record<string, string>,
-    launcher: readonly string[] = [process.execPath, command],
+    launcher: readonly string[] = LAUNCHER,
     environment: Record<string, string> = {},
   ) {
     this.#base = mkdtempSync(join(tmpdir(), 'breakwater-test-standalone-'));
