@@ -58,3 +58,14 @@ export function equalsIgnoringCase(text: string, start: number, end: number, exp
   }
   return true;
 }
+
+/** As `equalsIgnoringCase`, where "_" is as good as "-": so names become those of variables (CGI, WSGI and their like). */
+export function equalsAsVariable(text: string, start: number, end: number, expected: string): boolean {
+  if (end - start !== expected.length) return false;
+  for (let index = 0; index < expected.length; index += 1) {
+    const code = text.charCodeAt(start + index);
+    const folded = code >= 0x41 && code <= 0x5a ? code | 0x20 : code === 0x5f ? 0x2d : code;
+    if (folded !== expected.charCodeAt(index)) return false;
+  }
+  return true;
+}

@@ -2,7 +2,7 @@
 //
 // Strict: a line is `name ":" OWS value OWS CRLF` with a token as name. Folding, bare CR or LF, white space before the colon and control
 // characters are refused, because readers behind us disagree about each of them.
-import { equalsIgnoringCase, isTokenCharacter, isValueCharacter } from './characters.ts';
+import { equalsAsVariable, equalsIgnoringCase, isTokenCharacter, isValueCharacter } from './characters.ts';
 import { HeadDetail } from './errors.ts';
 import { MAX_FIELDS } from './limits.ts';
 
@@ -37,6 +37,8 @@ export const FieldId = {
   BreakwaterDeadline: 20,
   /** Says that an answer is not to be asked for again, in one convention or another. */
   RetryAdvice: 21,
+  /** Some servers take it for a field of ours ("_" for "-"), and would read its value in the place of what we write. */
+  OwnTwin: 22,
 } as const;
 
 export class FieldCursor {
@@ -179,7 +181,8 @@ export function fieldId(text: string, start: number, end: number): number {
       return equalsIgnoringCase(text, start, end, 'idempotency-key') ? FieldId.IdempotencyKey : FieldId.Other;
     case 16:
       if (equalsIgnoringCase(text, start, end, 'x-correlation-id')) return FieldId.CorrelationId;
-      return equalsIgnoringCase(text, start, end, 'proxy-connection') ? FieldId.ProxyConnection : FieldId.Other;
+      if (equalsIgnoringCase(text, start, end, 'proxy-connection')) return FieldId.ProxyConnection;
+      return equalsAsVariable(text, start, end, 'x-correlation-id') ? FieldId.OwnTwin : FieldId.Other;
     case 17:
       if (equalsIgnoringCase(text, start, end, 'transfer-encoding')) return FieldId.TransferEncoding;
       return equalsIgnoringCase(text, start, end, 'transfer_encoding') ? FieldId.Lookalike : FieldId.Other;
@@ -188,9 +191,11 @@ export function fieldId(text: string, start: number, end: number): number {
     case 19:
       return equalsIgnoringCase(text, start, end, 'stripe-should-retry') ? FieldId.RetryAdvice : FieldId.Other;
     case 20:
-      return equalsIgnoringCase(text, start, end, 'x-breakwater-attempt') ? FieldId.BreakwaterAttempt : FieldId.Other;
+      if (equalsIgnoringCase(text, start, end, 'x-breakwater-attempt')) return FieldId.BreakwaterAttempt;
+      return equalsAsVariable(text, start, end, 'x-breakwater-attempt') ? FieldId.OwnTwin : FieldId.Other;
     case 21:
-      return equalsIgnoringCase(text, start, end, 'x-breakwater-deadline') ? FieldId.BreakwaterDeadline : FieldId.Other;
+      if (equalsIgnoringCase(text, start, end, 'x-breakwater-deadline')) return FieldId.BreakwaterDeadline;
+      return equalsAsVariable(text, start, end, 'x-breakwater-deadline') ? FieldId.OwnTwin : FieldId.Other;
     case 22:
       return equalsIgnoringCase(text, start, end, 'grpc-retry-pushback-ms') ? FieldId.RetryAdvice : FieldId.Other;
     default:

@@ -145,6 +145,7 @@ function forwardedAfterLook(text: string, id: number, head: ResponseHead): boole
     case FieldId.Tracestate:
     case FieldId.BreakwaterAttempt:
     case FieldId.BreakwaterDeadline:
+    case FieldId.OwnTwin:
     case FieldId.Host:
     case FieldId.Expect:
     case FieldId.CorrelationId:

@@ -1,12 +1,12 @@
 // Frames that no well-meaning peer sends, from either side: nothing of a malformed request reaches the dependency, no flood costs more than
 // the connection that it comes on, and others are served meanwhile.
 import { constants } from 'node:http2';
-import net, { type Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { systemClock } from '../../runtime/clock.ts';
 import { type Bench, dependencyPlan, startUpstream } from './fixtures.ts';
 import { application, type Http2Dependency, scriptedDependency } from './http2-calls.ts';
-import { Flag, type Frame, FrameType, fieldBlock, frame, framesOf, PREFACE, uint32 } from './http2-frames.ts';
+import { Flag, FrameType, fieldBlock, frame, framesOf, PREFACE, uint32 } from './http2-frames.ts';
+import { head, instead, type RawClient, REQUEST, rawClient as raw, without } from './http2-raw-client.ts';
 import { opened } from './opened.ts';
 
 const { bench: startBench, open } = opened();
@@ -17,65 +17,11 @@ async function opening(): Promise<{ server: Http2Dependency; bench: Bench }> {
   return { server, bench: await startBench(dependencyPlan({}), server.endpoint) };
 }
 
-interface RawClient {
-  socket: Socket;
-  send(...frames: Buffer[]): void;
-  /** Until a frame is there, or the connection is over (null). */
-  until(predicate: (frame: Frame) => boolean): Promise<Frame | null>;
-  /** Until the connection is over. */
-  ended(): Promise<void>;
-}
-
 function rawClient(port: number): RawClient {
-  const socket = net.connect({ port, host: '127.0.0.1', noDelay: true });
-  open.push({ close: () => socket.destroy() });
-  let received: Buffer = Buffer.alloc(0);
-  let over = false;
-  socket.on('data', (chunk: Buffer) => {
-    received = Buffer.concat([received, chunk]);
-  });
-  socket.on('error', () => {});
-  socket.on('close', () => {
-    over = true;
-  });
-  socket.write(Buffer.concat([PREFACE, frame(FrameType.settings, 0, 0)]));
-  return {
-    socket,
-    send: (...frames) => void (socket.destroyed || socket.write(Buffer.concat(frames))),
-    async until(predicate) {
-      let found: Frame | undefined;
-      await expect
-        .poll(
-          () => {
-            found = framesOf(received).find(predicate);
-            return found !== undefined || over;
-          },
-          { interval: 5, timeout: 5_000 },
-        )
-        .toBe(true);
-      return found ?? null;
-    },
-    async ended() {
-      await expect.poll(() => over, { interval: 10, timeout: 10_000 }).toBe(true);
-    },
-  };
+  const client = raw(port);
+  open.push(client);
+  return client;
 }
-
-const REQUEST = [
-  [':method', 'GET'],
-  [':scheme', 'http'],
-  [':authority', 'payments.billing'],
-  [':path', '/answer'],
-] as const;
-
-const without = (name: string) => REQUEST.filter(([own]) => own !== name);
-const instead = (name: string, value: string) =>
-  REQUEST.map(([own, old]) => [own, own === name ? value : old] as const);
-const head = (
-  fields: readonly (readonly [string, string])[],
-  flags = Flag.endStream | Flag.endHeaders,
-  stream = 1,
-): Buffer => frame(FrameType.headers, flags, stream, fieldBlock(fields));
 
 describe('a malformed request', () => {
   it.each<[string, readonly (readonly [string, string])[]]>([
@@ -177,7 +123,7 @@ describe('a malformed request', () => {
 /** What is sent for as long as the connection lasts; `nth` counts from 0. */
 const floods: readonly [string, (nth: number) => Buffer][] = [
   [
-    'streams that are reset at once (rapid reset)',
+    'CVE-2023-44487 rapid reset: streams that are reset at once',
     (nth) =>
       Buffer.concat([
         head(REQUEST, Flag.endStream | Flag.endHeaders, 2 * nth + 1),
@@ -185,7 +131,7 @@ const floods: readonly [string, (nth: number) => Buffer][] = [
       ]),
   ],
   [
-    'streams that it is made to reset (MadeYouReset)',
+    'CVE-2025-8671 MadeYouReset: streams that it is made to reset',
     (nth) =>
       Buffer.concat([
         head(REQUEST, Flag.endHeaders, 2 * nth + 1),
@@ -194,7 +140,7 @@ const floods: readonly [string, (nth: number) => Buffer][] = [
   ],
   ['malformed requests', (nth) => head(without(':path'), Flag.endStream | Flag.endHeaders, 2 * nth + 1)],
   [
-    'a head without end (CONTINUATION)',
+    'CVE-2024-27316, CVE-2024-27983 CONTINUATION flood: a head without end',
     (nth) =>
       nth === 0 ? head(REQUEST, 0) : frame(FrameType.continuation, 0, 1, fieldBlock([[`x-${nth}`, 'a'.repeat(1_000)]])),
   ],
@@ -202,7 +148,7 @@ const floods: readonly [string, (nth: number) => Buffer][] = [
 
 describe('a flood', () => {
   it.each(floods)(
-    'of %s costs its own connection alone',
+    '%s: costs its own connection alone',
     async (_name, next) => {
       const { bench } = await opening();
       const other = application(bench.port);
@@ -229,11 +175,14 @@ describe('a flood', () => {
   );
 
   it.each([
-    ['pings', frame(FrameType.ping, 0, 0, Buffer.alloc(8))],
-    ['settings', frame(FrameType.settings, 0, 0, Buffer.concat([Buffer.from([0, 4]), uint32(65_535)]))],
-    ['empty frames of data', frame(FrameType.data, 0, 1)],
+    ['CVE-2019-9512 ping flood', frame(FrameType.ping, 0, 0, Buffer.alloc(8))],
+    [
+      'CVE-2019-9515 settings flood',
+      frame(FrameType.settings, 0, 0, Buffer.concat([Buffer.from([0, 4]), uint32(65_535)])),
+    ],
+    ['CVE-2019-9518 empty frames of data', frame(FrameType.data, 0, 1)],
   ])(
-    'of %s keeps nothing',
+    '%s: keeps nothing, and others are served',
     async (_name, bytes) => {
       const { bench } = await opening();
       const other = application(bench.port);
