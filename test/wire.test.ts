@@ -36,6 +36,8 @@ const POINTS = [
   'HTTP/2 abuse',
 ];
 
+const NUMBER = /CVE-\d{4}-\d+/g;
+
 describe('docs/wire.md', () => {
   it('has each point, with its proof or the word that there is none', () => {
     const rows = page.split('\n').filter((line) => line.startsWith('| **'));
@@ -45,6 +47,15 @@ describe('docs/wire.md', () => {
       expect(cells).toHaveLength(4);
       expect(cells[3]).toMatch(/^(none yet |\[`.*” )\|$/);
     }
+  });
+
+  it('has every attack that a test names by its number, and no other', () => {
+    const section = page.slice(page.indexOf('## Attacks by their names'), page.indexOf('## How it is tried'));
+    const listed = section.split('\n').filter((line) => line.startsWith('| ') && !line.startsWith('| attack'));
+    for (const row of listed) expect(row).toMatch(/” \|$/);
+    const named = [...new Set(proofs.map(({ path }) => path))].flatMap((path) => readText(path).match(NUMBER) ?? []);
+    const numbers = listed.flatMap((row) => row.split(' | ')[0]?.match(NUMBER) ?? []);
+    expect([...new Set(numbers)].sort()).toEqual([...new Set(named)].sort());
   });
 
   it('names tests that are there', () => {

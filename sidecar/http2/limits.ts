@@ -36,6 +36,12 @@ const GUARDS = {
   strictSingleValueFields: false,
 } as const;
 
+/**
+ * PING and SETTINGS that an application may send, for each of which an answer is due (CVE-2019-9512, CVE-2019-9515): so many at once, and so many
+ * a second. Whatever moves on the connection brings one back, since gRPC asks by PING how fast its data arrive.
+ */
+export const CONTROL_FRAMES = { requestsPerSecond: 10, burst: 1_000 } as const;
+
 const SHARED_SETTINGS: Settings = {
   enablePush: false,
   maxHeaderListSize: HEADER_LIST_BYTES,

@@ -184,3 +184,28 @@ it('any bytes end in an answer, and one that holds whatever follows', () => {
     ),
   );
 });
+
+it('CVE-2026-21637: a server name is an answer, whatever it holds, and nothing throws', () => {
+  const name = Buffer.from('api.example.com');
+  const at = hello.toString('latin1').toLowerCase().indexOf(name.toString());
+  const replaced = (by: string) => {
+    const bytes = Buffer.from(hello);
+    bytes.write(by.padEnd(name.length, 'a').slice(0, name.length), at, 'latin1');
+    return readClientHello(bytes).kind;
+  };
+  expect(at).toBeGreaterThan(0);
+  for (const odd of [
+    '__proto__',
+    '\0',
+    'a\0.test',
+    '..',
+    '*.example',
+    '[::1]',
+    '\xff\xfe',
+    'xn--',
+    ' ',
+    'a/../b',
+    '\r\n',
+  ])
+    expect(replaced(odd), odd).toBe('hello');
+});

@@ -128,6 +128,7 @@ export class Http2Call implements Downstream {
       stream.pause();
       return;
     }
+    this.#client.moved();
     this.#exchange.requestData(chunk, 0, chunk.length);
     if (this.#stream !== stream) return;
     if (!this.#exchange.requestFlush()) stream.pause();
@@ -168,6 +169,7 @@ export class Http2Call implements Downstream {
 
   responseData(buffer: Buffer, start: number, end: number): boolean {
     const stream = this.#begun();
+    this.#client.moved();
     if (stream && end > start)
       stream.write(start === 0 && end === buffer.length ? buffer : buffer.subarray(start, end));
     return true;

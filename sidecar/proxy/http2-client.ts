@@ -2,8 +2,9 @@
 // exchange of its own; these are big, and so they are used again, one stream after the other.
 import type { ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
-import { CLIENT_OPTIONS, CONNECTION_WINDOW_BYTES } from '../http2/limits.ts';
-import { nodeHttp2 } from '../http2/node-http2.ts';
+import { CLIENT_OPTIONS, CONNECTION_WINDOW_BYTES, CONTROL_FRAMES } from '../http2/limits.ts';
+import { ENHANCE_YOUR_CALM, nodeHttp2 } from '../http2/node-http2.ts';
+import { TokenBucket, toMicroseconds } from '../policies/token-bucket.ts';
 import type { ClientConnectionOptions } from './client-connection.ts';
 import type { ProxyContext } from './context.ts';
 import type { DependencyRuntime } from './dependency.ts';
@@ -24,6 +25,7 @@ export class Http2Client {
   readonly rewriteHost: boolean;
   readonly #session: ServerHttp2Session;
   readonly #spare: Http2Call[] = [];
+  readonly #controlFrames: TokenBucket;
 
   constructor(socket: Socket, options: Http2ClientOptions) {
     this.context = options.context;
@@ -34,9 +36,12 @@ export class Http2Client {
     socket.unshift(options.first);
     const session = nodeHttp2().performServerHandshake(socket, CLIENT_OPTIONS);
     this.#session = session;
+    this.#controlFrames = new TokenBucket(CONTROL_FRAMES, toMicroseconds(this.context.ticker.nowMs()));
     this.context.clientConnections++;
     session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
     session.on('stream', (stream, _fields, flags, raw) => this.#begin(stream, raw, (flags & END_STREAM) !== 0));
+    session.on('ping', () => this.#controlled());
+    session.on('remoteSettings', () => this.#controlled());
     session.on('error', () => {});
     session.on('close', () => {
       this.context.clientConnections--;
@@ -58,6 +63,17 @@ export class Http2Client {
   /** Sent away once there is a reason to, as HTTP/1.1 closes its connection behind an answer. */
   closeIfUnwanted(): void {
     if (!this.context.keepsConnections || !this.dependency.enforced) this.close();
+  }
+
+  /** Content has moved, in either direction. */
+  moved(): void {
+    this.#controlFrames.giveBack();
+  }
+
+  /** A frame came that costs us an answer, and brings nobody anything. */
+  #controlled(): void {
+    if (this.#controlFrames.take(toMicroseconds(this.context.ticker.nowMs()))) return;
+    this.#session.destroy(new Error('too many control frames'), ENHANCE_YOUR_CALM);
   }
 
   /** A stream is over. */

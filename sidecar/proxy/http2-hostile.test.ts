@@ -174,34 +174,6 @@ describe('a flood', () => {
     30_000,
   );
 
-  it.each([
-    ['CVE-2019-9512 ping flood', frame(FrameType.ping, 0, 0, Buffer.alloc(8))],
-    [
-      'CVE-2019-9515 settings flood',
-      frame(FrameType.settings, 0, 0, Buffer.concat([Buffer.from([0, 4]), uint32(65_535)])),
-    ],
-    ['CVE-2019-9518 empty frames of data', frame(FrameType.data, 0, 1)],
-  ])(
-    '%s: keeps nothing, and others are served',
-    async (_name, bytes) => {
-      const { bench } = await opening();
-      const other = application(bench.port);
-      open.push(other);
-      const client = rawClient(bench.port);
-      client.send(head(instead(':method', 'POST'), Flag.endHeaders));
-      for (let i = 0; i < 200 && !client.socket.destroyed; i++) {
-        client.send(...Array.from({ length: 100 }, () => bytes));
-        await new Promise((resolve) => setImmediate(resolve));
-      }
-      expect((await other.call('/answer')).status).toBe(200);
-      client.socket.destroy();
-      await expect
-        .poll(() => bench.plane.held(), { timeout: 5_000 })
-        .toMatchObject({ requests: 0, attempts: 0, replayBytes: 0, clientConnections: 1 });
-    },
-    30_000,
-  );
-
   it('of streams beyond the limit is refused, and those within are served', async () => {
     const { bench } = await opening();
     const client = rawClient(bench.port);
