@@ -204,6 +204,22 @@ const excludedEndpoints = z.object({
   ).optional(),
 });
 
+const opaqueDependency = z.object({
+  dependency: text(
+    'Which dependency: the name of the entry; "<namespace>/<ServiceDependency>/<entry>" in the status of a policy.',
+    768,
+  ),
+  port: integer({ description: 'Its port.', min: 1, max: 65_535 }),
+  protocol: z.enum(['Tls', 'ServerFirst', 'Opaque']).meta({
+    description:
+      'What was found on its connections. Tls: they begin with a handshake. ServerFirst: the server speaks before the application. Opaque: anything else that is no HTTP, or nothing yet.',
+  }),
+  declared: z.boolean().meta({ description: 'Its port says it, so that nothing else than this can be.' }),
+  sidecars: integer({ description: 'In how many sidecars it was found.', min: 1, max: 1_000_000 }).optional(),
+  totalSidecars: integer({ description: 'Of how many that have this dependency.', min: 1, max: 1_000_000 }).optional(),
+  alsoHttp: z.boolean().meta({ description: 'Other connections speak HTTP, and have every policy.' }).optional(),
+});
+
 /** What the status of both kinds tells. The texts are what `kubectl get` prints. */
 export const commonStatus = {
   observedGeneration: integer({
@@ -235,6 +251,15 @@ export const commonStatus = {
     keys: ['dependency', 'rule', 'state'],
     max: 256,
   }).optional(),
+  opaqueDependencies: mapList(
+    opaqueDependency.meta({ description: 'One dependency whose connections are not HTTP.' }),
+    {
+      description:
+        'Dependencies on which only policies of connections act, for their bytes cannot be read as requests: by what their port declares, or by what sidecars found.',
+      keys: ['dependency'],
+      max: 64,
+    },
+  ).optional(),
   excludedEndpoints: mapList(
     excludedEndpoints.meta({ description: 'Endpoints of one dependency that get no calls in some sidecars.' }),
     {

@@ -110,6 +110,18 @@ const exclusion = z.object({
   }),
 });
 
+/** Tls: it begins with a handshake. ServerFirst: the server speaks before the application. Opaque: anything else that is no HTTP. */
+export const opaqueProtocol = z.enum(['Tls', 'ServerFirst', 'Opaque']);
+export type OpaqueProtocol = z.infer<typeof opaqueProtocol>;
+
+/** A dependency on whose connections something else than HTTP was found, so that only policies of connections act there. */
+const opaqueDependency = z.object({
+  dependency: z.string().max(768),
+  protocol: opaqueProtocol,
+  /** Others of its connections speak HTTP. */
+  alsoHttp: z.boolean(),
+});
+
 /**
  * All circuits of a sidecar that are not closed and act; what is absent is closed. Sent on change, and again on every new plan stream.
  * Optional is what sidecars of earlier versions do not send.
@@ -135,6 +147,8 @@ export const circuitReport = z.object({
   ),
   /** All endpoints of a sidecar that get no calls; absent: there are none. */
   exclusions: boundedList(exclusion, { max: MAX_EXCLUSIONS }).optional(),
+  /** What its connections turned out to speak that is no HTTP; absent: nothing of that kind. */
+  opaque: boundedList(opaqueDependency, { max: PLAN_LIMITS.dependencies }).optional(),
 });
 export type CircuitReport = z.infer<typeof circuitReport>;
 

@@ -2,7 +2,7 @@
 
 import type { EndpointSet, Placement } from '../plan/endpoints.ts';
 import type { WorkloadPlan } from '../plan/plan.ts';
-import type { CircuitState } from '../plan/wire.ts';
+import type { CircuitState, OpaqueProtocol } from '../plan/wire.ts';
 import type { CaptureMode } from './config.ts';
 import type { SHED_LEVEL_NAMES } from './policies/load-shedder.ts';
 import type { ListenerView } from './proxy/bootstrap-listeners.ts';
@@ -82,6 +82,14 @@ export interface ExclusionView {
   names: readonly { endpoint: string; reason: string }[];
 }
 
+/** What the connections of a dependency turned out to speak that is no HTTP. */
+export interface OpaqueView {
+  dependency: string;
+  protocol: OpaqueProtocol;
+  /** Others of its connections speak HTTP. */
+  alsoHttp: boolean;
+}
+
 /** A limit that is found by measuring, as status shows it. */
 export interface AdaptiveLimitView {
   dependency: string;
@@ -144,6 +152,10 @@ export interface DataPlane {
   exclusions(): ExclusionView[];
   /** Called on every change of `exclusions`, some time later. */
   onExclusionChange(listener: () => void): void;
+  /** Where anything else than HTTP was found, so that only policies of connections act. */
+  opaque(): OpaqueView[];
+  /** Called on every change of `opaque`, some time later. */
+  onOpaqueChange(listener: () => void): void;
   capture(): CaptureView;
   /** Where each dependency listens in standalone mode: name of the entry → "127.0.0.1:PORT". Empty on a cluster. */
   addresses(): Record<string, string>;

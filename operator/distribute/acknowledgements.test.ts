@@ -334,3 +334,23 @@ test.each([
   expect(circuitReport.safeParse({ circuits: [], exclusions: [exclusion()] }).success).toBe(true);
   expect(circuitReport.safeParse({ circuits: [], exclusions: [exclusion(more)] }).success).toBe(false);
 });
+
+test('what sidecars found on connections is told for dependencies of their plan, by what most of them say', () => {
+  const sessions = new Sessions();
+  const { plan, planOf } = published('v1');
+  const dependency = 'shop/checkout/payments';
+  sessions.opened(podA, CHECKOUT, 'plan', 0);
+  sessions.opened(podB, CHECKOUT, 'plan', 0);
+  expect(sessions.opaque(planOf)).toEqual([]);
+  const found = { dependency, protocol: 'Tls' as const, alsoHttp: false };
+  const stranger = { ...found, dependency: 'shop/other/payments' };
+  expect(sessions.report(podA, plan, { circuits: [], opaque: [found, found, stranger] }, 0)).toBe(true);
+  expect(sessions.report(podA, plan, { circuits: [], opaque: [found] }, 0)).toBe(false);
+  const summary = { dependencyId: dependency, protocol: 'Tls', alsoHttp: false, sidecars: 1, totalSidecars: 2 };
+  expect(sessions.opaque(planOf)).toEqual([summary]);
+  sessions.report(podB, plan, { circuits: [], opaque: [{ ...found, alsoHttp: true }] }, 0);
+  expect(sessions.opaque(planOf)).toEqual([{ ...summary, alsoHttp: true, sidecars: 2 }]);
+  sessions.report(podA, plan, { circuits: [] }, 0);
+  sessions.report(podB, plan, { circuits: [] }, 0);
+  expect(sessions.opaque(planOf)).toEqual([]);
+});

@@ -15,6 +15,7 @@ import {
   summariseExclusions,
 } from './exclusions.ts';
 import type { StreamKind } from './metrics.ts';
+import { knownOpaque, type OpaqueSummary, type ReportedOpaque, summariseOpaque } from './opaque.ts';
 import type { PlanSnapshot } from './snapshots.ts';
 
 /** How long a pod without a stream is still counted. */
@@ -36,6 +37,7 @@ export interface Session {
   locallyDisabled: boolean;
   circuits: CircuitReport['circuits'];
   exclusions: readonly ReportedExclusion[];
+  opaque: readonly ReportedOpaque[];
 }
 
 /** How far one workload's sidecars are with its current plan. */
@@ -222,11 +224,14 @@ export class Sessions {
     }
     const circuits = [...byKey.values()];
     const exclusions = knownExclusions(plan, report.exclusions ?? [], oneLine);
+    const opaque = knownOpaque(plan, report.opaque ?? []);
     const changed =
+      JSON.stringify(opaque) !== JSON.stringify(session.opaque) ||
       JSON.stringify(circuits) !== JSON.stringify(session.circuits) ||
       JSON.stringify(exclusions) !== JSON.stringify(session.exclusions);
     session.circuits = circuits;
     session.exclusions = exclusions;
+    session.opaque = opaque;
     if (changed) this.#touch(session);
     return changed;
   }
@@ -298,6 +303,25 @@ export class Sessions {
       .map(([key, same]) => summariseExclusions(same, totals.get(key) ?? 0));
   }
 
+  /** Where something else than HTTP was found, over all pods, sorted. */
+  opaque(planOf: (workloadId: string) => PlanSnapshot | undefined): OpaqueSummary[] {
+    const reports = new Map<string, [ReportedOpaque, ...ReportedOpaque[]]>();
+    const totals = new Map<string, number>();
+    for (const session of this.#everywhere()) {
+      const plan = planOf(session.workloadId);
+      if (plan === undefined) continue;
+      for (const dependency of plan.circuits.keys()) totals.set(dependency, (totals.get(dependency) ?? 0) + 1);
+      for (const found of knownOpaque(plan, session.opaque)) {
+        const same = reports.get(found.dependency);
+        if (same === undefined) reports.set(found.dependency, [found]);
+        else same.push(found);
+      }
+    }
+    return [...reports]
+      .toSorted(([a], [b]) => (a < b ? -1 : 1))
+      .map(([dependency, same]) => summariseOpaque(same, totals.get(dependency) ?? 0));
+  }
+
   /** By dependency and state key: how many sidecars have that state. */
   #totals(
     statesOf: (workloadId: string) => ReadonlyMap<string, ReadonlySet<string>> | undefined,
@@ -351,6 +375,7 @@ export class Sessions {
       locallyDisabled: known?.locallyDisabled ?? false,
       circuits: [],
       exclusions: [],
+      opaque: [],
     };
     this.#byUid.set(pod.uid, session);
     return session;

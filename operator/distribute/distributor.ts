@@ -7,6 +7,7 @@ import { Admission, type AdmissionOptions, type Admitted } from './admission.ts'
 import type { PodIdentity, Refusal } from './authenticate.ts';
 import type { ExclusionSummary } from './exclusions.ts';
 import type { StreamKind } from './metrics.ts';
+import type { OpaqueSummary } from './opaque.ts';
 import { Snapshots } from './snapshots.ts';
 import { EndpointsSource, PlanSource, type Sent } from './sources.ts';
 import { type Sink, Stream } from './stream.ts';
@@ -50,6 +51,7 @@ export interface Summaries {
   applied: ReadonlyMap<string, AppliedSummary>;
   circuits: readonly CircuitSummary[];
   exclusions: readonly ExclusionSummary[];
+  opaque: readonly OpaqueSummary[];
 }
 
 export type EndReason = 'TokenExpired' | 'PodGone' | 'WorkloadChanged' | 'Replaced' | 'Shutdown';
@@ -128,6 +130,7 @@ export class Distributor {
       applied: this.#sessions.applied(planOf, this.#snapshots.tooLarge),
       circuits: this.#sessions.circuits(planOf),
       exclusions: this.#sessions.exclusions(planOf),
+      opaque: this.#sessions.opaque(planOf),
     };
   }
 

@@ -58,6 +58,7 @@ function toPeerSession(session: Readonly<Session>, nowMs: MonotonicMs): PeerSess
   const { pod, workloadId, plan, endpoints, locallyDisabled, circuits, planStreams, planOpenedMs, idleSinceMs } =
     session;
   const exclusions = session.exclusions.length === 0 ? undefined : [...session.exclusions];
+  const opaque = session.opaque.length === 0 ? undefined : [...session.opaque];
   return {
     pod,
     workloadId,
@@ -66,6 +67,7 @@ function toPeerSession(session: Readonly<Session>, nowMs: MonotonicMs): PeerSess
     locallyDisabled,
     circuits,
     exclusions,
+    opaque,
     hasPlanStream: planStreams > 0,
     planOpenedMsAgo: planOpenedMs === Number.NEGATIVE_INFINITY ? null : Math.max(0, nowMs - planOpenedMs),
     idleForMs: idleSinceMs === Number.POSITIVE_INFINITY ? null : Math.max(0, nowMs - idleSinceMs),

@@ -77,6 +77,7 @@ function put(sessions: Map<string, Session>, said: PeerSession, nowMs: Monotonic
     locallyDisabled,
     circuits,
     exclusions: said.exclusions ?? [],
+    opaque: said.opaque ?? [],
     streams: idleForMs === null ? 1 : 0,
     planStreams: hasPlanStream ? 1 : 0,
     planOpenedMs: planOpenedMsAgo === null ? Number.NEGATIVE_INFINITY : nowMs - planOpenedMsAgo,

@@ -87,7 +87,12 @@ function setUp() {
   const keeper = new StatusKeeper({
     source,
     result: () => result,
-    summaries: () => ({ applied: sessions.applied(planOf, new Map()), circuits: circuits(), exclusions: [] }),
+    summaries: () => ({
+      applied: sessions.applied(planOf, new Map()),
+      circuits: circuits(),
+      exclusions: [],
+      opaque: [],
+    }),
     statusOf: (object, compiled, summaries, nowUnixMs) =>
       statusOf(object, compiled, summaries, new Date(nowUnixMs).toISOString().replace(/\.\d+Z$/, 'Z')),
     sink: new StatusWriter(api, metrics),

@@ -14,7 +14,7 @@ import type { SidecarReports, StatusSubject } from './scope.ts';
 
 const T1 = '2026-03-01T10:00:00Z';
 const T2 = '2026-03-01T11:00:00Z';
-const none: SidecarReports = { applied: new Map(), circuits: [], exclusions: [] };
+const none: SidecarReports = { applied: new Map(), circuits: [], exclusions: [], opaque: [] };
 
 function reports(
   applied: Record<
@@ -33,7 +33,7 @@ function reports(
   const entries = Object.entries(applied).map(
     ([id, it]) => [id, { nacks: [], locallyDisabled: [], appliedPods: [], ...it }] as const,
   );
-  return { applied: new Map(entries), circuits, exclusions };
+  return { applied: new Map(entries), circuits, exclusions, opaque: [] };
 }
 
 function subjectIn(

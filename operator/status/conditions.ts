@@ -10,6 +10,7 @@ import { circuitResetOf } from '../compile/circuit-reset.ts';
 import type { CompileResult, Problem } from '../compile/result.ts';
 import { describeCircuits, openCircuits } from './circuits.ts';
 import { describeExclusions, excludedEndpoints } from './exclusions.ts';
+import { describeOpaque, opaqueDependencies } from './opaque.ts';
 import {
   type Applied,
   concernsReferences,
@@ -28,6 +29,7 @@ export type OwnStatus = ServiceDependencyStatus & ResiliencePolicyStatus;
 /** Bounds of lists and texts, below those of the schema. */
 const MAX_CIRCUITS = 256;
 const MAX_EXCLUDED = 64;
+const MAX_OPAQUE = 64;
 const MAX_PODS_TOLD = 3;
 /** Behind errors, which leave them as much room even where they are long. */
 const MAX_NOTES = 1024;
@@ -46,7 +48,9 @@ export function statusOf(
   const shadowCircuits = openCircuits(subject.kind, scope.dependencies, reports.circuits, now, true);
   const excluded = excludedEndpoints(subject.kind, scope.dependencies, reports.exclusions, now, false);
   const shadowExcluded = excludedEndpoints(subject.kind, scope.dependencies, reports.exclusions, now, true);
-  const verdicts = verdictsOf(subject, problems, scope, applied);
+  const opaque = opaqueDependencies(subject.kind, scope.dependencies, result, reports.opaque);
+  const shownOpaque = describeOpaque(opaque);
+  const verdicts = verdictsOf(subject, problems, scope, applied, shownOpaque);
   const resolved = `${scope.resolved}/${scope.entries}`;
   const programmed = `${applied.appliedBy}/${applied.of}`;
   const shownCircuits = describeCircuits(circuits);
@@ -58,6 +62,7 @@ export function statusOf(
       programmed,
       circuits: shownCircuits,
       excluded: describeExclusions(excluded),
+      opaque: shownOpaque,
       shadow: describeShadow(subject, shadowCircuits, shadowExcluded),
     }),
     resolved,
@@ -67,6 +72,7 @@ export function statusOf(
     // Absent and not empty: a list that server-side apply empties is removed, and would differ from an empty one for ever.
     circuits: circuits.length === 0 ? undefined : circuits.slice(0, MAX_CIRCUITS),
     shadowCircuits: shadowCircuits.length === 0 ? undefined : shadowCircuits.slice(0, MAX_CIRCUITS),
+    opaqueDependencies: opaque.length === 0 ? undefined : opaque.slice(0, MAX_OPAQUE),
     excludedEndpoints: excluded.length === 0 ? undefined : excluded.slice(0, MAX_EXCLUDED),
     shadowExcludedEndpoints: shadowExcluded.length === 0 ? undefined : shadowExcluded.slice(0, MAX_EXCLUDED),
   };
@@ -96,6 +102,7 @@ function verdictsOf(
   problems: readonly Problem[],
   scope: Scope,
   applied: Applied,
+  opaque: string,
 ): readonly Verdict[] {
   const invalid = 'invalid' in subject.content;
   const accepted = judge('Accepted', problems, 'Accepted', 'valid and in effect', (it) => it.condition === 'Accepted');
@@ -107,7 +114,7 @@ function verdictsOf(
         message: 'not looked at: the object is invalid, see condition Accepted',
       }
     : judge('ResolvedRefs', problems, 'ResolvedRefs', 'everything it refers to exists', concernsReferences);
-  const programmed = judgeProgrammed(invalid, problems, scope, applied);
+  const programmed = judgeProgrammed(invalid, problems, scope, applied, opaque);
   return [accepted, resolved, programmed, judgeReady([accepted, resolved, programmed]), ...stalled(invalid, accepted)];
 }
 
@@ -132,7 +139,14 @@ function judge(
   return { type, status: 'True', reason: goodReason, message };
 }
 
-function judgeProgrammed(invalid: boolean, problems: readonly Problem[], scope: Scope, applied: Applied): Verdict {
+/** `opaque`: where only policies of connections act, as people read it; empty: nowhere. */
+function judgeProgrammed(
+  invalid: boolean,
+  problems: readonly Problem[],
+  scope: Scope,
+  applied: Applied,
+  opaque: string,
+): Verdict {
   const type = 'Programmed';
   if (invalid) {
     return {
@@ -146,7 +160,9 @@ function judgeProgrammed(invalid: boolean, problems: readonly Problem[], scope: 
   const isOutdated = (it: Problem) => it.reason === 'NoPodsSelected' && applied.of > 0;
   const own = judge(type, problems, 'Programmed', '', (it) => it.condition === 'Programmed' && !isOutdated(it));
   if (own.status === 'False') return own;
-  const note = own.message === '' ? '' : own.message.slice(NOTE.length);
+  const warnings = own.message === '' ? '' : own.message.slice(NOTE.length);
+  const opaqueNote = opaque === '' ? '' : `${opaque}: only policies of connections act there (docs/tcp.md)`;
+  const note = [warnings, opaqueNote].filter((part) => part !== '').join('; ');
   const tell = (status: Condition['status'], reason: string, message: string): Verdict => ({
     type,
     status,

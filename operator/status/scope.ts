@@ -6,6 +6,7 @@ import type { InvalidObject } from '../compile/world.ts';
 import { compareText, keyOf } from '../compile/world-index.ts';
 import type { CircuitSummary } from '../distribute/acknowledgements.ts';
 import type { ExclusionSummary } from '../distribute/exclusions.ts';
+import type { OpaqueSummary } from '../distribute/opaque.ts';
 
 /** The object as it stands: what was read of it, and the status it has now, unchecked. */
 export interface StatusSubject {
@@ -35,6 +36,7 @@ export interface SidecarReports {
   >;
   circuits: readonly CircuitSummary[];
   exclusions: readonly ExclusionSummary[];
+  opaque: readonly OpaqueSummary[];
 }
 
 /** Problems of the targets of a policy are told by both conditions: it has no effect, and something it refers to is missing. */

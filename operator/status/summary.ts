@@ -13,7 +13,14 @@ export function summarise(
   subject: StatusSubject,
   problems: readonly Problem[],
   applied: Applied,
-  shown: { resolved: string; programmed: string; circuits: string; excluded: string; shadow: string },
+  shown: {
+    resolved: string;
+    programmed: string;
+    circuits: string;
+    excluded: string;
+    opaque: string;
+    shadow: string;
+  },
 ): string {
   const error = problems.find((it) => it.severity === 'Error');
   if ('invalid' in subject.content) return shorten(error === undefined ? 'invalid' : describe(error), MAX_SUMMARY);
@@ -25,6 +32,7 @@ export function summarise(
   if (applied.locallyDisabled > 0) parts.push(`switched off by hand in ${applied.locallyDisabled}`);
   if (shown.circuits !== '') parts.push(shown.circuits);
   if (shown.excluded !== '') parts.push(shown.excluded);
+  if (shown.opaque !== '') parts.push(shown.opaque);
   if (shown.shadow !== '') parts.push(`shadow: ${shown.shadow}`);
   return shorten(parts.join(' · '), MAX_SUMMARY);
 }

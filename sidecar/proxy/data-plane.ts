@@ -17,6 +17,7 @@ import type {
   DataPlane,
   ExclusionView,
   LoadView,
+  OpaqueView,
 } from '../data-plane.ts';
 import type { SidecarMetrics } from '../metrics/sidecar-metrics.ts';
 import { LoadSampler, type LoadSamplerOptions } from '../overload/load-sampler.ts';
@@ -41,6 +42,7 @@ import { Intake } from './intake.ts';
 import type { World } from './listener-targets.ts';
 import { liveMetrics } from './live-metrics.ts';
 import { type Network, systemNetwork } from './network.ts';
+import { OpaqueReports } from './opaque-reports.ts';
 import { isLoopback, leadsBack } from './own-addresses.ts';
 import { Ticker } from './ticker.ts';
 
@@ -95,6 +97,7 @@ export class ProxyDataPlane implements DataPlane {
   readonly #world: World;
   readonly #circuits: CircuitReports;
   readonly #exclusions: ExclusionReports;
+  readonly #opaque: OpaqueReports;
   readonly #sampler: LoadSampler | null;
   readonly #prober: HealthProber;
   readonly #environment: DependencyEnvironment;
@@ -114,6 +117,7 @@ export class ProxyDataPlane implements DataPlane {
     this.#context.connectionLimit = new ConnectionLimit(maxConnections, () => this.#intake.connections);
     this.#circuits = new CircuitReports(clock, this.#dependencies);
     this.#exclusions = new ExclusionReports(clock, this.#dependencies);
+    this.#opaque = new OpaqueReports(this.#dependencies);
     this.#environment = {
       metrics,
       random,
@@ -277,6 +281,14 @@ export class ProxyDataPlane implements DataPlane {
     this.#exclusions.onChange(listener);
   }
 
+  opaque(): OpaqueView[] {
+    return this.#opaque.views();
+  }
+
+  onOpaqueChange(listener: () => void): void {
+    this.#opaque.onChange(listener);
+  }
+
   addresses(): Record<string, string> {
     return this.#dependencyListeners.addresses();
   }
@@ -366,6 +378,7 @@ export class ProxyDataPlane implements DataPlane {
       this.#prober.sweep(this.#dependencies.values(), nowMs);
       this.#circuits.tellAll();
       this.#exclusions.tellAll();
+      this.#opaque.tellAll();
       if (this.#listening) this.#sweep();
     });
   }

@@ -41,6 +41,8 @@ export class Detection<Dialled extends Ahead = Ahead> implements TimerNode {
   /** The server is being dialled, or was. */
   #begun = false;
   #decided = false;
+  /** What the first bytes are so far: one of FirstBytes. */
+  #kind: number = FirstBytes.NeedMore;
 
   readonly #onData = (chunk: Buffer): void => this.#take(chunk);
   readonly #onEnd = (): void => this.#giveUp();
@@ -58,7 +60,7 @@ export class Detection<Dialled extends Ahead = Ahead> implements TimerNode {
 
   expire(): void {
     if (this.#first) {
-      if (this.#options.declaredHttp) this.#http(this.#first);
+      if (this.#options.declaredHttp || this.#kind === FirstBytes.MethodSeen) this.#http(this.#first);
       else this.#tunnel();
       return;
     }
@@ -78,6 +80,7 @@ export class Detection<Dialled extends Ahead = Ahead> implements TimerNode {
     const first = this.#first ? Buffer.concat([this.#first, chunk]) : chunk;
     this.#first = first;
     const kind = this.#options.judge?.(first) ?? classifyFirstBytes(first);
+    this.#kind = kind;
     if (kind === FirstBytes.H2c) {
       this.#decide();
       this.#drop();

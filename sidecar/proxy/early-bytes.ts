@@ -47,6 +47,11 @@ export class EarlyBytes {
     return this.#bytes > 0 || this.#ended;
   }
 
+  /** What came first; null: nothing did. */
+  get first(): Buffer | null {
+    return this.#chunks[0] ?? null;
+  }
+
   /** Whoever takes it reads on. */
   take(): readonly Buffer[] {
     this.#client.pause();

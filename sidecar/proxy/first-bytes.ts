@@ -2,8 +2,11 @@
 import { HeadDetail } from '../http1/errors.ts';
 import { parseRequestHead, type RequestHead } from '../http1/request-head.ts';
 
-/** Http: a method and a space, for good. H2c: the preface of HTTP/2 without TLS. Opaque: anything else. NeedMore: it may still be HTTP. */
-export const FirstBytes = { NeedMore: 0, Http: 1, H2c: 2, Opaque: 3 } as const;
+/**
+ * Http: a method, a space and the beginning of a target, for good. H2c: the preface of HTTP/2 without TLS. Opaque: anything else. NeedMore: it may
+ * still be HTTP. MethodSeen: so it is, and nothing else begins like that but a command of another protocol ("SET a 1", "PUB news 5").
+ */
+export const FirstBytes = { NeedMore: 0, Http: 1, H2c: 2, Opaque: 3, MethodSeen: 4 } as const;
 
 const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n', 'latin1');
 /** Longer than every registered method. */
@@ -24,11 +27,27 @@ export function classifyFirstBytes(bytes: Buffer): number {
   }
   for (let i = start; i < bytes.length; i++) {
     const byte = bytes[i] ?? 0;
-    if (byte === 0x20) return i > start ? FirstBytes.Http : FirstBytes.Opaque;
+    if (byte === 0x20) return i > start ? judgeTarget(bytes, start, i + 1) : FirstBytes.Opaque;
     const letter = (byte >= 0x41 && byte <= 0x5a) || byte === 0x2d || byte === 0x5f;
     if (!letter || i - start >= LONGEST_METHOD) return FirstBytes.Opaque;
   }
   return FirstBytes.NeedMore;
+}
+
+const SCHEMES = ['http://', 'https://'];
+
+/** `at`: where the target begins. A path, an asterisk, a URL of HTTP, or of CONNECT an authority (RFC 9112, 3.2). */
+function judgeTarget(bytes: Buffer, start: number, at: number): number {
+  if (at === bytes.length) return FirstBytes.MethodSeen;
+  const byte = bytes[at] ?? 0;
+  const isLetter = (byte | 0x20) >= 0x61 && (byte | 0x20) <= 0x7a;
+  const isDigit = byte >= 0x30 && byte <= 0x39;
+  // What is neither a target nor a word is HTTP that somebody wrote wrongly, and is told so.
+  if (!isLetter && !isDigit && byte !== 0x7b) return FirstBytes.Http;
+  if (bytes.toString('latin1', start, at) === 'CONNECT ' && byte !== 0x7b) return FirstBytes.Http;
+  const target = bytes.toString('latin1', at, at + 'https://'.length).toLowerCase();
+  if (SCHEMES.some((scheme) => target.startsWith(scheme))) return FirstBytes.Http;
+  return SCHEMES.some((scheme) => scheme.startsWith(target)) ? FirstBytes.MethodSeen : FirstBytes.Opaque;
 }
 
 /** Why the beginning of a head can never become a head, so that nobody waits for its end; 0: it still can. */

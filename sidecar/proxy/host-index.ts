@@ -63,6 +63,7 @@ export class HostClaim {
   judge(bytes: Buffer): number {
     const kind = classifyFirstBytes(bytes);
     if (kind === FirstBytes.Http) return this.#judgeHead(bytes);
+    if (kind === FirstBytes.MethodSeen) return FirstBytes.NeedMore;
     if (kind === FirstBytes.Opaque && bytes[0] === TLS_HANDSHAKE) return this.#judgeHello(bytes);
     return kind;
   }

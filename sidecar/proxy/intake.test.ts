@@ -64,6 +64,10 @@ describe('what is tunnelled untouched', () => {
     ['TLS', 'Detect', '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03', 'opaque'],
     ['a PostgreSQL start-up message', 'Detect', '\x00\x00\x00\x08\x04\xd2\x16\x2f', 'opaque'],
     ['a Redis command', 'Detect', '*1\r\n$4\r\nPING\r\n', 'opaque'],
+    ['a Redis command as people type it', 'Detect', 'SET key value\r\n', 'opaque'],
+    ['a command of NATS', 'Detect', 'PUB news 5\r\nhello\r\n', 'opaque'],
+    ['a greeting of NATS', 'Detect', 'CONNECT {"verbose":false}\r\n', 'opaque'],
+    ['a greeting of SMTP', 'Detect', 'HELO host.example\r\n', 'opaque'],
     ['anything where it is declared opaque', 'Opaque', 'GET / HTTP/1.1\r\n\r\n', 'opaque'],
   ] as const)('%s', async (_name, protocol, bytes, cause) => {
     const server = await echo();

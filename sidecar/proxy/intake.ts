@@ -102,10 +102,7 @@ export class Intake {
         ...detected,
         ahead: opaque,
         ...(spoken.expectsOpaque ? { silenceMs: 0 } : {}),
-        onTunnel: (first, ahead) => {
-          spoken.noteOpaque(first);
-          (ahead ?? opaque()).proceed(first);
-        },
+        onTunnel: (first, ahead) => (ahead ?? opaque()).proceed(first),
       });
       return;
     }
@@ -187,7 +184,6 @@ export class Intake {
   ): void {
     const { original } = unclaimed;
     if (owner?.enforced) {
-      owner.spoken.noteOpaque(first);
       // What was dialled before it was known whose it is was dialled without the policies of its owner.
       ahead?.drop();
       this.#opaque(socket, owner, unclaimed.targetsOf(owner), original).proceed(first);

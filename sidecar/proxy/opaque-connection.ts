@@ -314,6 +314,7 @@ export class OpaqueConnection
     const leg = this.#leg;
     const early = this.#early;
     if (!leg || !early) return;
+    if (early.first || leg.moved) this.#dependency.spoken.noteOpaque(early.first);
     this.#wait(Phase.Flowing, this.#books.probeEndMs(this.#policy));
     const { opaqueIdleMs } = this.#policy.plan.timeouts;
     this.#flow = new OpaqueFlow({

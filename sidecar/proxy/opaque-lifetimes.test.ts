@@ -105,6 +105,53 @@ describe('what is not known to be opaque', () => {
   });
 });
 
+describe('what was found on connections', () => {
+  const first: [string, string, string | null][] = [
+    ['TLS', 'Tls', '\x16\x03\x01\x00\x05\x01\x00\x00\x01\x03'],
+    ['anything else', 'Opaque', '\x00\x00\x00\x08\x04\xd2\x16\x2f'],
+    ['a server that speaks first', 'ServerFirst', null],
+  ];
+  it.each(first)('is told: %s', async (_name, protocol, bytes) => {
+    const server = await upstream(
+      (_received, socket) => socket.write('x'),
+      (socket) => void (bytes === null && socket.write('x')),
+    );
+    for (const declared of ['Opaque', 'Detect'] as const) {
+      const bench = await tcp({}, [server.endpoint], { protocol: declared });
+      let told = 0;
+      bench.plane.onOpaqueChange(() => told++);
+      expect(bench.plane.opaque()).toEqual([]);
+      const client = bench.client();
+      if (bytes !== null) client.send(bytes);
+      await until(async () => {
+        await bench.clock.advance(10);
+        return bench.plane.opaque();
+      }).toEqual([{ dependency: 'shop/checkout/payments', protocol, alsoHttp: false }]);
+      await leap(bench.clock, 600);
+      expect(told).toBe(1);
+      client.socket.destroy();
+      await nothingHeld(bench);
+    }
+  });
+
+  it('is nothing where nobody has said a word, and both where some connections speak HTTP', async () => {
+    const server = await upstream((received, socket) => socket.write(received.startsWith('GET') ? OK : 'x'));
+    const bench = await tcp({}, [server.endpoint], { protocol: 'Detect' });
+    const silent = bench.client();
+    await pass(bench.clock, 50);
+    silent.socket.destroy();
+    await nothingHeld(bench);
+    expect(bench.plane.opaque()).toEqual([]);
+    const opaque = bench.client();
+    opaque.send('\x00');
+    await opaque.until((text) => text === 'x');
+    const http = bench.client();
+    http.send('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
+    await http.until((text) => text.endsWith('ok'));
+    expect(bench.plane.opaque()).toMatchObject([{ protocol: 'Opaque', alsoHttp: true }]);
+  });
+});
+
 describe('in shadow', () => {
   const NO_SHADOW = {
     timeouts: null,

@@ -1,12 +1,10 @@
 // What the connections of a dependency turned out to speak, where the plan does not say it. People are told where it is not HTTP, for then only
 // policies of connections can act; and what the last connection spoke says what the next one will most likely speak.
+import type { OpaqueProtocol } from '../../plan/wire.ts';
 import { startsLikeTls } from './client-hello.ts';
 
-/** Tls: it began with a handshake. ServerFirst: the server spoke before the application. Opaque: anything else that is no HTTP. */
-export type OpaqueProtocol = 'Tls' | 'ServerFirst' | 'Opaque';
-
 export class Spoken {
-  /** What the last connection spoke that was no HTTP; null: none ever did. */
+  /** What they spoke that was no HTTP, Opaque where they differ; null: nothing. */
   opaque: OpaqueProtocol | null = null;
   /** Some connection spoke HTTP. */
   http = false;
@@ -22,9 +20,11 @@ export class Spoken {
     this.#lastWasOpaque = false;
   }
 
-  /** `first`: what the application sent; null: nothing, the server spoke first. */
+  /** `first`: what the application sent before anybody else did; null: nothing, the server spoke first. */
   noteOpaque(first: Buffer | null): void {
-    this.opaque = first === null ? 'ServerFirst' : startsLikeTls(first) ? 'Tls' : 'Opaque';
+    const protocol = first === null ? 'ServerFirst' : startsLikeTls(first) ? 'Tls' : 'Opaque';
+    // Once it is mixed it stays so: what is told of it does not go to and fro.
+    this.opaque = this.opaque === null || this.opaque === protocol ? protocol : 'Opaque';
     this.#lastWasOpaque = true;
   }
 

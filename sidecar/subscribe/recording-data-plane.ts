@@ -9,6 +9,7 @@ import type {
   DataPlane,
   ExclusionView,
   LoadView,
+  OpaqueView,
 } from '../data-plane.ts';
 
 export class RecordingDataPlane implements DataPlane {
@@ -85,6 +86,12 @@ export class RecordingDataPlane implements DataPlane {
   }
 
   onExclusionChange(): void {}
+
+  opaque(): OpaqueView[] {
+    return [];
+  }
+
+  onOpaqueChange(): void {}
 
   capture(): CaptureView {
     return { mode: 'iptables', undeclared: null, listeners: [], hosts: [] };

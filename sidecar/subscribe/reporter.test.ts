@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { circuitReport } from '../../plan/wire.ts';
 import { silentLogger } from '../../runtime/log.ts';
 import { ManualClock } from '../../runtime/manual-clock.ts';
-import type { CircuitView, ExclusionView } from '../data-plane.ts';
+import type { CircuitView, ExclusionView, OpaqueView } from '../data-plane.ts';
 import { OperatorError } from './operator-client.ts';
 import { Reporter } from './reporter.ts';
 
@@ -13,6 +13,7 @@ function bench() {
     fault: null as OperatorError | null,
     circuits: [] as CircuitView[],
     exclusions: [] as ExclusionView[],
+    opaque: [] as OpaqueView[],
   };
   const reporter = new Reporter({
     post: async (path, body) => {
@@ -21,6 +22,7 @@ function bench() {
     },
     circuits: () => state.circuits,
     exclusions: () => state.exclusions,
+    opaque: () => state.opaque,
     locallyDisabled: () => false,
     clock,
     random: () => 0.5,
@@ -154,8 +156,13 @@ it('tells which endpoints get no calls, together with the circuits, every two se
     panicking: false,
     names: [{ endpoint: '10.0.0.2:8080', reason: `status ${'5'.repeat(249)}` }],
   });
+  state.opaque = [{ dependency: 'shop/checkout/payments', protocol: 'Tls', alsoHttp: false }];
+  reporter.exclusionsChanged();
+  await clock.advance(2_000);
+  expect(circuitReport.parse(JSON.parse(JSON.stringify(posts.at(-1)?.body))).opaque).toEqual(state.opaque);
   // A circuit that opens does not wait for them.
   state.exclusions = [];
+  state.opaque = [];
   reporter.exclusionsChanged();
   reporter.circuitsChanged();
   await clock.advance(100);

@@ -4,7 +4,7 @@ import { type AcknowledgementReport, type CircuitReport, MAX_EXCLUSIONS, PATHS }
 import type { Clock } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/log.ts';
 import type { Random } from '../../runtime/random.ts';
-import type { CircuitView, ExclusionView } from '../data-plane.ts';
+import type { CircuitView, ExclusionView, OpaqueView } from '../data-plane.ts';
 import { OperatorError } from './operator-client.ts';
 import type { Verdict } from './plan-follower.ts';
 import { type ReportKind, ReportQueue } from './report-queue.ts';
@@ -15,6 +15,7 @@ export interface ReporterOptions {
   post(path: string, body: unknown, streamPath: string): Promise<void>;
   circuits(): CircuitView[];
   exclusions(): ExclusionView[];
+  opaque(): OpaqueView[];
   locallyDisabled(): boolean;
   clock: Clock;
   random: Random;
@@ -127,6 +128,7 @@ export class Reporter {
 
   #circuitReport(): CircuitReport {
     const exclusions = this.#options.exclusions().slice(0, MAX_EXCLUSIONS);
+    const opaque = this.#options.opaque().slice(0, PLAN_LIMITS.dependencies);
     const open = this.#options.circuits().filter(({ state, enforced }) => state !== 'Closed' && enforced);
     return {
       circuits: open.slice(0, PLAN_LIMITS.dependencies * 4).map((circuit) => ({
@@ -140,6 +142,7 @@ export class Reporter {
         reopenings: circuit.reopenings,
       })),
       exclusions: exclusions.length === 0 ? undefined : exclusions.map(exclusionReport),
+      opaque: opaque.length === 0 ? undefined : opaque,
     };
   }
 }

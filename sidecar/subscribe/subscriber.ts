@@ -78,6 +78,7 @@ export class Subscriber {
       post: (path, body, streamPath) => this.#client.post(path, body, streamPath),
       circuits: () => dataPlane.circuits(),
       exclusions: () => dataPlane.exclusions(),
+      opaque: () => dataPlane.opaque(),
       locallyDisabled: () => options.locallyDisabled(),
       clock,
       random,
@@ -91,6 +92,7 @@ export class Subscriber {
     this.#streams = { plan: stream(this.#plan), endpoints: stream(this.#endpoints) };
     dataPlane.onCircuitChange(() => this.#reporter.circuitsChanged());
     dataPlane.onExclusionChange(() => this.#reporter.exclusionsChanged());
+    dataPlane.onOpaqueChange(() => this.#reporter.exclusionsChanged());
   }
 
   /** The plan in force; null before the first one. */

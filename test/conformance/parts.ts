@@ -45,6 +45,11 @@ export const PARTS = {
     says: /-port/,
   },
   wstest: { python2: 'autobahntestsuite==0.8.2', versionArguments: ['--version'], says: /Twisted version/ },
+  postgres: { package: 'postgresql-15', versionArguments: ['--version'] },
+  initdb: { package: 'postgresql-15', versionArguments: ['--version'] },
+  psql: { package: 'postgresql-client-15', versionArguments: ['--version'] },
+  'redis-server': { package: 'redis-server', versionArguments: ['--version'] },
+  'redis-cli': { package: 'redis-tools', versionArguments: ['--version'] },
   slowhttptest: { package: 'slowhttptest', versionArguments: ['-h'], says: /slowhttptest/ },
   faketime: { package: 'faketime', versionArguments: ['--version'] },
 } as const satisfies Readonly<Record<string, Part>>;
@@ -62,6 +67,7 @@ const folders = (): string[] => [
   ...(process.env['PATH'] ?? '').split(delimiter),
   '/usr/local/go/bin',
   '/usr/sbin',
+  '/usr/lib/postgresql/15/bin',
 ];
 
 /** Null: it is not here. */

@@ -254,7 +254,12 @@ interface Stored {
 /** Every status is what the present world, and the one sidecar of the replica that leads, make of it. */
 async function expectStatuses(sidecar: WatchedSidecar, { world, result }: Truth): Promise<void> {
   const applied = { applied: 1, of: 1, nacks: [], appliedPods: [sidecar.pod], locallyDisabled: [] };
-  const reports = { applied: new Map([[workloadOf(sidecar, result).id, applied]]), circuits: [], exclusions: [] };
+  const reports = {
+    applied: new Map([[workloadOf(sidecar, result).id, applied]]),
+    circuits: [],
+    exclusions: [],
+    opaque: [],
+  };
   const kinds = { servicedependencies: world.serviceDependencies, resiliencepolicies: world.resiliencePolicies };
   for (const [plural, models] of Object.entries(kinds)) {
     const { items } = await direct.request<{ items: Stored[] }>('GET', `${OURS}/${plural}`);
