@@ -24,7 +24,7 @@ const MAX_GROWTH_BYTES = 40 * 1024 * 1024;
 const policy = {
   timeouts: { connect: '500ms', idle: '5m' },
   retries: { maxAttempts: 2, backoff: { initial: '10ms', max: '20ms' } },
-  circuitBreaker: { consecutiveFailures: 3, openFor: '1s', halfOpen: { maxProbes: 1, successes: 1 } },
+  circuitBreaker: { consecutiveFailures: 3, openFor: '10s', halfOpen: { maxProbes: 1, successes: 1 } },
   bulkhead: { maxConcurrent: 3, maxQueued: 0 },
 };
 
