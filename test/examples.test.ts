@@ -230,7 +230,10 @@ describe('the examples', () => {
   });
 
   it('hosts.yaml protects hosts, and counts what nobody declared', () => {
-    expect(base(['hosts.yaml'], 'stripe')).toMatchObject({ timeouts: { connectMs: 1_000, opaqueIdleMs: 120_000 } });
+    expect(base(['hosts.yaml'], 'stripe')).toMatchObject({
+      timeouts: { connectMs: 1_000, opaqueIdleMs: 120_000 },
+      circuitBreaker: { consecutiveFailures: 5 },
+    });
     expect(base(['hosts.yaml'], 'rates')).toMatchObject({
       timeouts: { requestMs: 2_000, attemptMs: 500 },
       retries: { maxAttempts: 3 },
