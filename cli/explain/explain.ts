@@ -1,6 +1,7 @@
 // A world, a workload of it, a dependency and a request → what is enforced, which resource each value came from, and what has no effect.
 // Pure. The plan is compiled as the operator compiles it and matched as the sidecar matches it.
 import { formatDuration } from '../../crds/duration.ts';
+import type { BlockName } from '../../crds/policies/blocks.ts';
 import type { ResiliencePolicy } from '../../crds/resilience-policy.ts';
 import type { ServiceDependency } from '../../crds/service-dependency.ts';
 import { targetKey, targetsOf } from '../../operator/compile/attach.ts';
@@ -16,6 +17,7 @@ import {
 import { COMPILERS } from '../../operator/compile/policies/blocks.ts';
 import type { Reason } from '../../operator/compile/problem.ts';
 import type { Problem } from '../../operator/compile/result.ts';
+import { onConnections } from '../../operator/compile/routes.ts';
 import { matchesSelector } from '../../operator/compile/selector.ts';
 import { workloadId } from '../../operator/compile/workloads.ts';
 import type { World, WorldPod } from '../../operator/compile/world.ts';
@@ -126,7 +128,7 @@ function explainEntry(entry: Entry, context: Context): DependencyExplanation {
     problems: context.problems.filter((problem) => concerns(problem, entry, context)).map(toProblem),
   };
   if (plan === undefined || compiled === undefined) {
-    const nothing = { policies: [], rule: null, blocks: [], rules: [] };
+    const nothing = { policies: [], rule: null, blocks: [], onOpaque: null, rules: [] };
     return { ...said, isDeclared: false, protocol: null, switchedOffBy: [], ...nothing };
   }
   const policies = policiesIn(plan, compiled);
@@ -148,8 +150,19 @@ function explainEntry(entry: Entry, context: Context): DependencyExplanation {
     })),
     rule: row.rule,
     blocks,
+    onOpaque: plan.protocol === 'Detect' && !isOff ? onOpaque(plan, policies) : null,
     rules: plan.levels.flatMap((level, index) => rulesOf(plan, policies, level, index)),
   };
+}
+
+/** What connections get that are no HTTP: they match no rule. */
+function onOpaque(plan: DependencyPlan, policies: readonly ResiliencePolicy[]): DependencyExplanation['onOpaque'] {
+  const none = plan.levels.map(() => -1);
+  const row = rowOf(plan, none);
+  const enforced = explainRow(row, layersOf(policies, none)).filter(({ state }) => state === 'Enforced');
+  const acts = (block: BlockName) => COMPILERS[block].needsCodec !== 'All' && onConnections(block, row[block]) !== null;
+  const names = enforced.map(({ block }) => block);
+  return { acting: names.filter(acts), idle: names.filter((block) => !acts(block)) };
 }
 
 /** Those whose rules the plan has: none where the connection is opaque, or the plan would be too large with them. */

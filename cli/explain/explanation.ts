@@ -100,6 +100,15 @@ const dependency = z.strictObject({
     .nullable()
     .meta({ description: 'The name in metrics and answers: of the narrowest rule, or "base".' }),
   blocks: z.array(block).meta({ description: 'What holds for the request, or for all that match no rule.' }),
+  onOpaque: z
+    .strictObject({
+      acting: z
+        .array(z.enum(BLOCKS))
+        .meta({ description: 'Enforced blocks that act there, by the policy of no rule.' }),
+      idle: z.array(z.enum(BLOCKS)).meta({ description: 'Enforced blocks that do nothing there.' }),
+    })
+    .nullable()
+    .meta({ description: 'Of connections that turn out not to be HTTP; null where the port says what they are.' }),
   rules: z
     .array(rule)
     .meta({ description: 'All rules of all policies; the first of each policy that matches counts.' }),

@@ -36,7 +36,8 @@ function renderDependency(
   reader: Reader,
 ): string[] {
   const { paint, columns } = reader;
-  const { name, calls, protocol, policies, blocks, rules, rule, problems, switchedOffBy, isDeclared } = dependency;
+  const { name, calls, protocol, policies, blocks, onOpaque, rules, rule, problems, switchedOffBy, isDeclared } =
+    dependency;
   const caller = `${workload.kind} ${workload.namespace}/${workload.name}`;
   const heading = `${caller} calls ${name}: ${calls}${protocol === null ? '' : `, ${PROTOCOLS[protocol]}`}`;
   const lines = wrap(heading, columns).map((line) => paint('bold', line));
@@ -54,7 +55,12 @@ function renderDependency(
           ? 'requests that match no rule'
           : 'every request'
         : `${request.method} ${request.path}${request.headers.map(({ name, value }) => `, ${name}: ${value}`).join('')} (rule ${rule})`;
-    lines.push('', paint('bold', printable(subject)), ...renderBlocks(blocks, reader));
+    lines.push(
+      '',
+      paint('bold', printable(subject)),
+      ...renderBlocks(blocks, reader),
+      ...renderOpaque(onOpaque, reader),
+    );
   }
   if (problems.length > 0)
     lines.push('', paint('bold', 'what has no effect, and what else to know'), ...renderProblems(problems, reader));
@@ -115,6 +121,23 @@ function renderBlocks(blocks: readonly BlockExplanation[], reader: Reader): stri
     ...renderBlock(block, rows[index] ?? [], widths, reader),
     ...renderShadow(block, shadows[index] ?? [], widths, reader),
   ]);
+}
+
+/** Where the bytes decide, and there is something that they would decide about. */
+function renderOpaque(onOpaque: DependencyExplanation['onOpaque'], { columns }: Reader): string[] {
+  if (onOpaque === null || onOpaque.acting.length + onOpaque.idle.length === 0) return [];
+  const { acting, idle } = onOpaque;
+  const without = idle.length === 0 ? '' : `; ${idle.join(', ')} ${idle.length === 1 ? 'does' : 'do'} nothing there`;
+  const acts =
+    acting.length === 0 ? 'none of these acts' : `${acting.join(', ')} ${acting.length === 1 ? 'acts' : 'act'}`;
+  return [
+    '',
+    ...indented(
+      `on connections that turn out not to be HTTP (TLS, a server that speaks first): ${acts}${without}`,
+      2,
+      columns,
+    ),
+  ];
 }
 
 type Row = readonly (string | readonly string[])[];

@@ -105,8 +105,8 @@ function opaqueTable(table: RouteTable): RouteTable {
   return onlyRow({ rule: row.rule, ...plans, sources, ...(shadow === undefined ? {} : { shadow }) });
 }
 
-/** What of a block of a plan acts on connections whose bytes cannot be read. */
-function onConnections<B extends BlockName>(block: B, plan: BlockPlans[B]): BlockPlans[B] {
+/** What of a block of a plan acts on connections whose bytes cannot be read; what is in a plan without the block: nothing of it. */
+export function onConnections<B extends BlockName>(block: B, plan: BlockPlans[B]): BlockPlans[B] {
   const compiler: BlockCompiler<B> = COMPILERS[block];
   if (plan === null || compiler.needsCodec === 'All') return compiler.absent as BlockPlans[B];
   // The key of its state is not among what it looks at, and stays.

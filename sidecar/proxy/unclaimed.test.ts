@@ -210,6 +210,16 @@ describe('TLS', () => {
     expect(await counted(captured, 'breakwater_tunnels_total', { cause: 'undeclared' })).toBe(1);
   });
 
+  it('is under the policies of its host, and of no other', async () => {
+    const { port } = await secure();
+    const circuitBreaker = { ...BREAKER, force: 'Open' as const };
+    const captured = await start(workloadPlan(host('api.test', port, { circuitBreaker })));
+    expect(await read(captured, port, 'api.test')).toBe('ECONNRESET');
+    expect(await read(captured, port, 'stranger.test')).toBe('hello from stranger.test');
+    expect(await counted(captured, 'breakwater_tcp_connections_total', { result: 'circuit-open' })).toBe(1);
+    expect(captured.plane.opaque()).toEqual([]);
+  });
+
   it('of another server name is reset under Deny, and of the declared one is not', async () => {
     const { port } = await secure();
     const captured = await start({ ...workloadPlan(host('api.test', port)), undeclared: 'Deny' });
