@@ -78,7 +78,7 @@ function run(): Run {
 export function opaquePicture(): string {
   const { levels, ends } = run();
   const timeline = new Timeline(
-    'Opaque connections over time: the database is killed, five connects fail and the circuit opens; what the application opens is reset at once, two probes after each open time find out, and when the database is back the circuit closes with their first bytes',
+    'Opaque connections over time: the database is killed, five connects fail and the circuit opens; what the application opens is reset at once, a probe finds out that it is still away, and when the database is back the circuit closes with the first bytes of two others',
     `consecutiveFailures: ${BREAKER.consecutiveFailures}, openFor: ${BREAKER.openForMs / 1000}s, maxProbes: ${BREAKER.halfOpenMaxProbes}, maxConcurrent: ${MAX_CONCURRENT}; a connection every ${CONNECT_EVERY_MS} ms`,
     'opaque TCP',
     LENGTH_MS,
@@ -118,6 +118,7 @@ export function opaquePicture(): string {
   );
   for (const became of BECAME) {
     const of = ends.filter((end) => end.became === became);
+    if (of.length === 0) continue;
     const row = timeline.row(`${became}: ${of.length}`, 16);
     for (const { atMs } of of) timeline.mark(atMs, row + 2, 12, FILLS[became]);
   }
