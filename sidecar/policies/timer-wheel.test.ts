@@ -44,6 +44,33 @@ describe('TimerWheel', () => {
     }
   });
 
+  it('says when to advance it: then each node expires when it would at steps of a millisecond', () => {
+    const command = fc.record({
+      node: fc.nat(4),
+      inMs: fc.option(fc.integer({ min: 1, max: 300 }), { nil: undefined }),
+    });
+    const property = fc.property(fc.array(command, { maxLength: 30 }), (commands) => {
+      const byStep = wheelAt(0);
+      const bySleep = wheelAt(0);
+      const stepped = Array.from({ length: 5 }, () => new Timer());
+      const slept = Array.from({ length: 5 }, () => new Timer());
+      let nowMs = 0;
+      for (const { node, inMs } of commands) {
+        const [a, b] = [stepped[node], slept[node]];
+        if (!a || !b) continue;
+        byStep.arm(a, inMs === undefined ? Number.POSITIVE_INFINITY : nowMs + inMs);
+        bySleep.arm(b, inMs === undefined ? Number.POSITIVE_INFINITY : nowMs + inMs);
+        const untilMs = nowMs + 17;
+        run(byStep, nowMs, untilMs);
+        for (let dueMs = bySleep.nextDueMs(); dueMs <= untilMs; dueMs = bySleep.nextDueMs()) bySleep.advance(dueMs);
+        nowMs = untilMs;
+        expect(slept.map(({ expiredAtMs }) => expiredAtMs)).toEqual(stepped.map(({ expiredAtMs }) => expiredAtMs));
+      }
+    });
+    fc.assert(property);
+    expect(wheelAt(0).nextDueMs()).toBe(Number.POSITIVE_INFINITY);
+  });
+
   it('counts the nodes that are armed', () => {
     const wheel = wheelAt(0);
     const [a, b] = [new Timer(), new Timer()];

@@ -39,6 +39,19 @@ export class TimerWheel {
     }
   }
 
+  /**
+   * When `advance` is to be called next: no node expires before. Infinity while none is armed. Costs up to a look at every slot, so it is for
+   * each time that a timer ran, not for each that one is armed.
+   */
+  nextDueMs(): number {
+    if (this.#size === 0) return Number.POSITIVE_INFINITY;
+    for (let tick = this.#tick + 1; tick <= this.#tick + this.#slotCount; tick += 1) {
+      if ((this.#heads[tick % this.#slotCount] ?? null) !== null) return tick * this.#slotMs;
+    }
+    // What an `expire` that threw left aside.
+    return (this.#tick + 1) * this.#slotMs;
+  }
+
   /** Nodes armed. The caller needs no tick while it is 0. */
   get size(): number {
     return this.#size;
