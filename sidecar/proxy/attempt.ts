@@ -115,7 +115,7 @@ export class Attempt implements ResponseReceiver {
       for (const part of replay.parts) this.#sendData(leg, part, 0, part.length);
       if (bodyDone) leg.sendEnd(replay.trailers);
     }
-    leg.flush();
+    if (!client.handsOn) leg.flush();
     if (!bodyDone) client.resumeBody();
   }
 

@@ -167,6 +167,10 @@ export class ClientConnection implements Downstream, TimerNode {
     if (this.#state === State.Body && !this.#consuming) this.#proceed();
   }
 
+  get handsOn(): boolean {
+    return this.#consuming;
+  }
+
   informational(head: ResponseHead, request: RequestHead): void {
     this.#answers.informational(head, request);
   }

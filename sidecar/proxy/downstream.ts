@@ -15,6 +15,8 @@ export interface Downstream {
   readonly blocked: boolean;
   /** The upstream takes body bytes (again). */
   resumeBody(): void;
+  /** What was read of it is handed on just now, and flushed at the end: a head and the body behind it are one write. */
+  readonly handsOn: boolean;
   /** A write still needs bytes that were read: see ReadBuffer. */
   keepRead(buffer: Buffer): void;
   /** Passes a 1xx on, where the application can take one. */

@@ -43,6 +43,7 @@ const WHOLE = options({ sendDate: false });
 
 export class Http2Call implements Downstream {
   readonly http2 = true;
+  readonly handsOn = false;
   readonly #client: Http2Client;
   readonly #head = new RequestHead();
   readonly #exchange: Exchange;

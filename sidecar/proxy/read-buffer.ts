@@ -8,7 +8,8 @@
 import net, { type Socket } from 'node:net';
 import type { Clock } from '../../runtime/clock.ts';
 
-const READ_BUFFER_BYTES = 65_536;
+/** A body of 64 KiB, as many programs write them, with its head: one read, one write. */
+const READ_BUFFER_BYTES = 81_920;
 /** Buffers of closed connections that wait for the next. */
 const SPARE_BUFFERS = 32;
 const SELF_TEST_TIMEOUT_MS = 2_000;
