@@ -70,6 +70,18 @@ describe('LoadSampler', () => {
   });
 });
 
+it('comes back within seconds where the load ends at once, and nobody asks any more', async () => {
+  const { clock, shedder, state } = world();
+  state.loop = { utilization: 1, roundMs: 500 };
+  await clock.advance(60 * SAMPLE_INTERVAL_MS);
+  expect(shedder.share).toBeGreaterThan(0.9);
+  state.loop = { utilization: 0, roundMs: 0 };
+  state.busy = false;
+  await clock.advance(2_500);
+  expect(shedder.share).toBe(0);
+  expect(clock.nextMs()).toBeGreaterThan(SAMPLE_INTERVAL_MS);
+});
+
 describe('the reader of the event loop', () => {
   it('knows how long the rounds are, whatever timers there are', async () => {
     const read = createLoopReader();

@@ -79,8 +79,9 @@ export class LoadSampler {
   }
 
   #schedule(): void {
-    const { clock, busy } = this.#options;
-    const intervalMs = busy() ? SAMPLE_INTERVAL_MS : IDLE_INTERVAL_MS;
+    const { clock, busy, shedder } = this.#options;
+    // What is shed now was decided under a load that may be over: who comes next is not to pay for it.
+    const intervalMs = busy() || shedder.share > 0 ? SAMPLE_INTERVAL_MS : IDLE_INTERVAL_MS;
     this.#cancel = clock.after(intervalMs, () => {
       this.#sample();
       this.#schedule();
