@@ -36,8 +36,9 @@ export class ConformanceSidecar {
   static async start(
     dependencies: Readonly<Record<string, Declared>>,
     before: readonly string[] = [],
+    environment: Record<string, string> = {},
   ): Promise<ConformanceSidecar> {
-    const standalone = new Standalone({ 'all.yaml': manifests(dependencies) }, [...before, ...LAUNCHER]);
+    const standalone = new Standalone({ 'all.yaml': manifests(dependencies) }, [...before, ...LAUNCHER], environment);
     try {
       const { workloads } = await standalone.ready();
       const workload = workloads[`${NAMESPACE}/${WORKLOAD}`];
@@ -64,6 +65,11 @@ export class ConformanceSidecar {
   /** What a new plan says; it is in force some moments later. */
   declare(dependencies: Readonly<Record<string, Declared>>): void {
     this.#standalone.write('all.yaml', manifests(dependencies));
+  }
+
+  /** What all processes wrote to standard error. */
+  get log(): string {
+    return this.#standalone.errors;
   }
 
   async metrics(): Promise<Sample[]> {

@@ -1,6 +1,15 @@
 // Runs `breakwater standalone` as a user does, in a process group and with temporary files of its own, so that what it leaves behind is seen.
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -60,8 +69,11 @@ export class Standalone {
     return join(this.#base, 'tmp');
   }
 
+  /** At once, so that nobody reads half of it. */
   write(name: string, text: string): void {
-    writeFileSync(join(this.folder, name), text);
+    const beside = join(this.temporary, `${name}.new`);
+    writeFileSync(beside, text);
+    renameSync(beside, join(this.folder, name));
   }
 
   remove(name: string): void {
