@@ -1,6 +1,7 @@
 // ServiceDependency: whom the pods of one namespace depend on. Written by the team that calls.
 import { z } from 'zod';
 import { DOC_DEFAULT, DOC_TYPE, dnsLabel, mapList, text } from './fields.ts';
+import { hostTls } from './host-tls.ts';
 import { commonStatus, labelSelector, type ObjectMeta } from './kubernetes.ts';
 import { type Rule, withRules } from './rules.ts';
 
@@ -80,11 +81,18 @@ const host = z
         .meta({ description: 'Name of the host, as its callers write it.', [DOC_TYPE]: 'DNS name' }),
       HOST_RULES,
     ),
-    port: portNumber.meta({ description: 'Port of the host.' }),
+    port: portNumber.meta({ description: 'Port of the host, as its callers write it.' }),
+    tls: hostTls
+      .meta({
+        ...hostTls.meta(),
+        description:
+          'The application calls the host in plain HTTP, and the sidecar speaks TLS (1.2 or newer) to it, so that every policy acts. What the application itself sends in TLS is passed on untouched. {} is enough for a host with a certificate of the public web.',
+      })
+      .optional(),
   })
   .meta({
     description:
-      'The host outside the cluster that is called. Its connections are recognised by Host or, in TLS, by SNI; policies that need to read HTTP act on plain HTTP only.',
+      'The host outside the cluster that is called. Its connections are recognised by Host or, in TLS, by SNI; policies that need to read HTTP act on plain HTTP only, which tls lets the application speak.',
   });
 
 const fields = z.object({

@@ -6,6 +6,7 @@
 // of `policies`, so that a request costs a few comparisons and one array look-up.
 import * as z from 'zod';
 import { boundedList, indexList } from './bounded.ts';
+import { tlsPlan } from './certificates.ts';
 import { blockPlans, PLANNED_BLOCKS, type PlannedBlock, shadowPlans } from './policies/blocks.ts';
 
 export const PLAN_FORMAT_VERSION = 1;
@@ -93,7 +94,13 @@ export const dependencyPlan = z.object({
     .nullable(),
   /** A host outside the cluster: a connection belongs to it by Host or SNI, and the sidecar finds its addresses by DNS. */
   host: z
-    .object({ name: text(253), port })
+    .object({
+      name: text(253),
+      /** As the application calls it. */
+      port,
+      /** The application speaks plain HTTP, and the sidecar TLS. Absent: whatever it speaks is passed on. */
+      tls: tlsPlan.optional(),
+    })
     .nullable()
     .default(null),
   /** Host for requests whose own Host is an IP address or localhost (capture `explicit`). */

@@ -1,6 +1,7 @@
 // Manifests with sidecars in them, as the webhook would add them to the pods of an installation. Pure. A pod that the webhook would leave
 // alone is left alone, with its reason.
 import { type Birth, birthOf } from '../../operator/inject/bootstrap.ts';
+import { certificatesOf } from '../../operator/inject/certificates.ts';
 import { decide, QUIET_REASONS, type SkipReason } from '../../operator/inject/decide.ts';
 import type { Declared } from '../../operator/inject/declared.ts';
 import { describeLeftOut } from '../../operator/inject/loopback.ts';
@@ -92,9 +93,10 @@ function injectPod(pod: Pod, namespace: string, context: InjectContext): { patch
   };
   if (!decision.inject) return skip(decision.reason, decision.message);
   const { settings, capture } = decision;
+  const declared = context.declared(namespace, pod.metadata?.labels ?? {});
+  const certificates = certificatesOf(declared);
   let birth: Birth | undefined;
   if (capture !== 'iptables') {
-    const declared = context.declared(namespace, pod.metadata?.labels ?? {});
     birth = birthOf(pod, { settings, capture, namespace, clusterDomain: installation.clusterDomain, declared });
     if (declared.length === 0) {
       warnings.push(
@@ -105,7 +107,16 @@ function injectPod(pod: Pod, namespace: string, context: InjectContext): { patch
     }
     warnings.push(...birth.warnings.map(lacking), ...birth.leftOut.map((one) => lacking(describeLeftOut(one))));
   }
-  const patch = patchFor(pod, { settings, capture, birth, operatorUrl, caBundle, version, imagePullPolicy });
+  const patch = patchFor(pod, {
+    settings,
+    capture,
+    birth,
+    certificates,
+    operatorUrl,
+    caBundle,
+    version,
+    imagePullPolicy,
+  });
   const large = tooLarge(pod, patch);
   if (large !== undefined) return skip('PodTooLarge', large);
   const injected: Note = { what: 'injected', isQuiet: true, message: `injected, capture ${capture}` };

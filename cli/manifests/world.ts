@@ -89,6 +89,7 @@ export function podOf({ kind, namespace, name, labels }: PodTemplate): WorldPod 
     injected: true,
     capture: undefined,
     birth: undefined,
+    certificates: undefined,
     owner: undefined,
   };
 }

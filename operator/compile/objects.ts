@@ -28,6 +28,8 @@ export class ManifestError extends Error {
 
 /** Name of the sidecar's container, and so the mark of an injected pod. */
 export const SIDECAR_CONTAINER = 'breakwater';
+/** Volume of the certificates that its sidecar needs. */
+export const CERTIFICATES_VOLUME = 'breakwater-certificates';
 
 const DEFAULT_NAMESPACE = 'default';
 /** Only annotations of ours are kept: those of others may be large (`last-applied-configuration`) and decide nothing here. */
@@ -123,6 +125,7 @@ const podObject = z.object({
       hostNetwork: or(z.boolean(), false),
       containers,
       initContainers: containers,
+      volumes: or(z.array(z.object({ name: text, projected: z.unknown().optional() })), []),
     }),
   ),
   status: maybe(z.object({ phase: text, podIP: text })),
@@ -256,8 +259,22 @@ export function toWorldPod(raw: unknown): WorldPod {
     injected: sidecar !== undefined,
     capture,
     birth: capture === undefined || capture === 'iptables' ? undefined : toBirth(bootstrapIn(metadata.annotations)),
+    certificates: certificatesIn(spec?.volumes.find(({ name }) => name === CERTIFICATES_VOLUME)?.projected),
     owner: owner && { kind: owner.kind, name: owner.name },
   };
+}
+
+const NO_CERTIFICATES: ReadonlySet<string> = new Set();
+
+/** Paths of the files that injection had mounted. */
+function certificatesIn(projected: unknown): ReadonlySet<string> {
+  const sources: unknown = field(projected, 'sources');
+  if (!Array.isArray(sources)) return NO_CERTIFICATES;
+  const paths = sources.flatMap((source: unknown) => {
+    const items: unknown = field(field(source, 'secret') ?? field(source, 'configMap'), 'items');
+    return Array.isArray(items) ? items.map((item: unknown) => field(item, 'path')) : [];
+  });
+  return new Set(paths.filter((path) => typeof path === 'string'));
 }
 
 function bootstrapIn(annotations: Readonly<Record<string, string>>): string {

@@ -238,6 +238,12 @@ export const PROBLEMS = {
     (it: { count: number; of: number; destination: string; restart: string }) =>
       `${it.count} of ${it.of} pods were started before this entry was declared as it is, and without privileges a pod learns only at its start what it depends on, so no policy acts on their calls to ${it.destination}; restart them: ${it.restart}`,
   ),
+  PodsPredateCertificates: define(
+    'Programmed',
+    'Error',
+    (it: { count: number; of: number; host: string; objects: readonly string[]; restart: string }) =>
+      `${it.count} of ${it.of} pods were started before this entry named ${it.objects.join(', ')}, and a pod is given certificates only at its start, so their calls to ${it.host} fail; restart them: ${it.restart}`,
+  ),
   PortInUse: define(
     'Programmed',
     'Error',

@@ -42,4 +42,6 @@ export function protocolOf(port: Pick<WorldServicePort, 'name' | 'appProtocol'>)
 /** The ports of HTTPS. What is spoken there the bytes decide all the same. */
 const TLS_PORTS: ReadonlySet<number> = new Set([443, 8443]);
 
-export const isTlsPort = (host: DependencyPlan['host']): boolean => host !== null && TLS_PORTS.has(host.port);
+/** Where the application is taken to speak TLS itself, so that nothing of its calls can be read. */
+export const isTlsPort = (host: Pick<NonNullable<DependencyPlan['host']>, 'port' | 'tls'> | null): boolean =>
+  host !== null && host.tls === undefined && TLS_PORTS.has(host.port);

@@ -1,7 +1,10 @@
 // What each entry of dependsOn refers to: a Service, one of its TCP ports, the addresses it is called at; or a host outside the cluster,
 // which the sidecar finds by DNS. An entry that refers to nothing is left out of every plan: calls to it are passed on untouched, as those
 // to any destination that was never declared.
+
+import type { HostTls } from '../../crds/host-tls.ts';
 import type { ServiceDependency, ServiceDependencyEntry } from '../../crds/service-dependency.ts';
+import type { TlsPlan } from '../../plan/certificates.ts';
 import { endpointsKey, hostKey } from '../../plan/endpoints.ts';
 import { type DependencyPlan, PLAN_LIMITS } from '../../plan/plan.ts';
 import { circuitResetOf } from './circuit-reset.ts';
@@ -118,20 +121,34 @@ function findDestination(
 }
 
 /** A name that DNS answers from the cluster is a Service, whose connections go to its ClusterIP: by a host they would not be recognised. */
-function findHost(index: WorldIndex, { name, port }: HostReference, at: EntryPlace): Found {
+function findHost(index: WorldIndex, { name, port, tls }: HostReference, at: EntryPlace): Found {
   const inCluster = name.endsWith(`.svc.${index.clusterDomain}`) || index.services.has(serviceOfName(name));
   if (inCluster) return { problems: [problem('HostIsService', at.below('.host.name'), { host: name })] };
   return {
     destination: {
       service: null,
-      host: { name, port },
-      authority: port === 80 ? name : `${name}:${port}`,
+      host: tls === undefined ? { name, port } : { name, port, tls: tlsPlanOf(name, port, tls) },
+      authority: tls === undefined ? withPort(name, port, 80) : withPort(name, tls.port ?? port, 443),
       protocol: 'Detect',
       destinations: [],
       balancing: 'Dns',
       endpointsKey: hostKey(name, port),
     },
     problems: [],
+  };
+}
+
+/** As URLs are written: without the port that the scheme means anyhow. */
+function withPort(name: string, port: number, usual: number): string {
+  return port === usual ? name : `${name}:${port}`;
+}
+
+export function tlsPlanOf(name: string, port: number, tls: HostTls): TlsPlan {
+  return {
+    port: tls.port ?? port,
+    serverName: tls.hostname ?? name,
+    authorities: (tls.caCertificateRefs ?? []).map((ref) => ({ kind: ref.kind ?? 'ConfigMap', name: ref.name })),
+    clientCertificate: tls.clientCertificateRef?.name ?? null,
   };
 }
 
@@ -211,5 +228,5 @@ export function tcpPorts(service: Pick<WorldService, 'ports'>): number[] {
 
 function authorityOf(service: WorldService, port: number, clusterDomain: string): string {
   const host = `${service.name}.${service.namespace}.svc.${clusterDomain}`;
-  return port === 80 ? host : `${host}:${port}`;
+  return withPort(host, port, 80);
 }

@@ -2,6 +2,7 @@
 // its members declare.
 import type { ServiceDependency } from '../../crds/service-dependency.ts';
 import { PLAN_FORMAT_VERSION, PLAN_LIMITS, type WorkloadPlan } from '../../plan/plan.ts';
+import { certificateProblems } from './certificates.ts';
 import type { CompiledDependency } from './dependencies.ts';
 import { enforcementOf } from './enforcement.ts';
 import { versionOf } from './identity.ts';
@@ -90,6 +91,7 @@ function groupPods(index: WorldIndex, byOwner: ByOwner, problems: Problem[]): Gr
       problems.push(
         ...missedPods(index, place, pods),
         ...unprivilegedProblems(place, pods, byOwner.get(keyOf(dependency.metadata)) ?? []),
+        ...certificateProblems(place, pods, byOwner.get(keyOf(dependency.metadata)) ?? []),
         ...undeclaredProblems(place, dependency.spec.undeclared, pods),
       );
     }

@@ -75,6 +75,8 @@ export interface WorldPod extends ObjectKey {
   capture: CaptureMode | undefined;
   /** Where they are not redirected: what it was born with. */
   birth: Birth | undefined;
+  /** Files of certificates that its sidecar was given at its start, as pathOfCertificate writes them; undefined: whatever there is. */
+  certificates: ReadonlySet<string> | undefined;
   /** Its controller. */
   owner: { kind: string; name: string } | undefined;
 }

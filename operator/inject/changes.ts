@@ -1,6 +1,7 @@
 // Everything that injection changes in a pod, in one list: the docs show it, and the tests hold every injected pod against it.
 import { BOOTSTRAP_ANNOTATION } from '../../plan/bootstrap.ts';
 import type { CaptureMode } from '../compile/capture.ts';
+import { CERTIFICATES_VOLUME } from '../compile/objects.ts';
 import { UNPRIVILEGED_PORT_START } from './loopback.ts';
 import {
   CAPTURE_CONTAINER,
@@ -69,6 +70,12 @@ export const CHANGES: readonly Change[] = [
     adds: [TOKEN_VOLUME, STATE_VOLUME],
     capture: EVERY,
     doc: 'its token, and its state in memory; behind all others',
+  },
+  {
+    path: 'spec.volumes',
+    adds: [CERTIFICATES_VOLUME],
+    capture: EVERY,
+    doc: 'where a dependency says host.tls with certificates: these keys, for the sidecar alone; behind all others',
   },
   {
     path: 'spec.hostAliases',

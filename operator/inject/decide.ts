@@ -1,6 +1,7 @@
 // Whether a pod is injected, and if not, why: never by refusing the pod, always with a reason that a user can act on.
 import { quoted } from '../../runtime/printable.ts';
 import { type CaptureMode, captureOf, enforcedLevel } from '../compile/capture.ts';
+import { CERTIFICATES_VOLUME } from '../compile/objects.ts';
 import { findOtherMesh } from './other-meshes.ts';
 import { CAPTURE_CONTAINER, SIDECAR_CONTAINER, SIDECAR_UID, STATE_VOLUME, TOKEN_VOLUME } from './patch.ts';
 import { allContainersOf, initContainersOf, type Pod, type PodNamespace } from './pod.ts';
@@ -165,6 +166,7 @@ function portConflict(pod: Pod, settings: Settings, capture: CaptureMode): Skip 
 function nameConflict(pod: Pod): Skip | undefined {
   const container = allContainersOf(pod).find(({ name }) => name === SIDECAR_CONTAINER || name === CAPTURE_CONTAINER);
   if (container) return skip('NameInUse', `the pod has a container of its own that is called ${container.name}`);
-  const volume = (pod.spec?.volumes ?? []).find(({ name }) => name === TOKEN_VOLUME || name === STATE_VOLUME);
+  const ours: readonly string[] = [TOKEN_VOLUME, STATE_VOLUME, CERTIFICATES_VOLUME];
+  const volume = (pod.spec?.volumes ?? []).find(({ name }) => ours.includes(name));
   return volume && skip('NameInUse', `the pod has a volume of its own that is called ${volume.name}`);
 }

@@ -1,6 +1,8 @@
 // What a pod declares at admission: the entries of every ServiceDependency that selects it, with the Services that they name. Asked for
 // each new pod, so nothing is searched: selectors are arranged by namespace once for each state of the cache.
-import type { ServiceDependency } from '../../crds/service-dependency.ts';
+import type { ServiceDependency, ServiceDependencyEntry } from '../../crds/service-dependency.ts';
+import type { TlsPlan } from '../../plan/certificates.ts';
+import { tlsPlanOf } from '../compile/resolve.ts';
 import { createSelection } from '../compile/selector.ts';
 import type { WorldService, WorldServicePort } from '../compile/world.ts';
 import { compareAge, groupBy } from '../compile/world-index.ts';
@@ -20,7 +22,14 @@ export interface Declared {
   entry: string;
   /** Exactly one of the two is not null. */
   service: DeclaredService | null;
-  host: { name: string; port: number } | null;
+  host: DeclaredHost | null;
+}
+
+export interface DeclaredHost {
+  name: string;
+  port: number;
+  /** The sidecar speaks TLS to it. */
+  tls?: TlsPlan;
 }
 
 export interface DeclarationSource {
@@ -48,7 +57,7 @@ export class Declarations {
     return members.flatMap((member) =>
       member.spec.dependsOn.map(({ name: entry, service, host }): Declared => {
         const by = member.metadata.name;
-        if (service === undefined) return { by, entry, service: null, host: host ?? null };
+        if (service === undefined) return { by, entry, service: null, host: host ? declaredHost(host) : null };
         const of = { namespace: service.namespace ?? namespace, name: service.name };
         const found = this.#source.service(of.namespace, of.name);
         return { by, entry, service: { ...of, port: service.port, service: found }, host: null };
@@ -70,6 +79,10 @@ export class Declarations {
     }
     return selection;
   }
+}
+
+function declaredHost({ name, port, tls }: NonNullable<ServiceDependencyEntry['host']>): DeclaredHost {
+  return tls === undefined ? { name, port } : { name, port, tls: tlsPlanOf(name, port, tls) };
 }
 
 /** A Service that can be called at an address, or as many as it has pods; one that was just made may have neither yet. */

@@ -1,15 +1,13 @@
 // Capture `explicit`: the sidecar listens on 127.0.0.1, at one port for each declared destination, and the application finds them in its
 // environment. Nothing is redirected, so nothing that the application does not ask for changes.
 import { type BootstrapEntry, type LeftOutReason } from '../../plan/bootstrap.ts';
-import { protocolOf } from '../compile/protocol.ts';
+import { isTlsPort, protocolOf } from '../compile/protocol.ts';
 import { compareText, groupBy } from '../compile/world-index.ts';
 import { type Declared, destinationOf, isThere, portOf } from './declared.ts';
 import type { LeftOut } from './loopback.ts';
 
 const ADDRESS = '127.0.0.1';
 const LAST_PORT = 65_535;
-/** Where HTTPS is spoken: certificates are for the host's name, so a URL with an address would be of no use. */
-const TLS_PORTS: ReadonlySet<number> = new Set([443, 8443]);
 
 export interface Variable {
   name: string;
@@ -79,7 +77,8 @@ function placeOf(declared: Declared): Place | LeftOut {
   });
   if (service === null) {
     const port = host?.port ?? 0;
-    return { declared, port, mayBeHttp: !TLS_PORTS.has(port) };
+    // Certificates are for the host's name, so an https URL with an address would be of no use.
+    return { declared, port, mayBeHttp: !isTlsPort(host) };
   }
   if (!isThere(service.service)) {
     return leave('NotThere', 'the Service does not exist yet; create it, then restart the pod');

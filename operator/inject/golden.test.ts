@@ -6,9 +6,11 @@ import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { parseAllDocuments, stringify } from 'yaml';
 import { BOOTSTRAP_ANNOTATION, readBootstrap } from '../../plan/bootstrap.ts';
+import { CERTIFICATES_VOLUME } from '../compile/objects.ts';
 import { addObject, buildWorld, createWorldBuilder } from '../compile/world-builder.ts';
 import { applyPatch } from './apply-patch.ts';
 import { type Birth, birthOf } from './bootstrap.ts';
+import { certificatesOf } from './certificates.ts';
 import { type Decision, type DecisionContext, decide } from './decide.ts';
 import { Declarations } from './declared.ts';
 import { describeLeftOut } from './loopback.ts';
@@ -80,10 +82,15 @@ const DEFAULTS = defaultSettings({
   image: 'breakwater/sidecar:test',
   ...resourceSettings({ requests: { cpu: '20m', memory: '64Mi' }, limits: { memory: '256Mi' } }),
 });
-const patchContext = ({ settings, capture }: Injected, birth: Birth | undefined): PatchContext => ({
+const patchContext = (
+  { settings, capture }: Injected,
+  birth: Birth | undefined,
+  certificates: PatchContext['certificates'] = [],
+): PatchContext => ({
   settings,
   capture,
   birth,
+  certificates,
   operatorUrl: 'https://breakwater-operator.breakwater-system.svc:8443',
   caBundle: '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n',
   version: '0.1.0',
@@ -101,7 +108,8 @@ function run({ pod, context, declarations }: Case) {
   const decision = decide(pod, context);
   if (!decision.inject) return { decision, born: undefined, patch: [] };
   const born = birth(pod, decision, declarations);
-  return { decision, born, patch: patchFor(pod, patchContext(decision, born)) };
+  const declared = declarations.of(pod.metadata?.namespace ?? 'shop', pod.metadata?.labels ?? {});
+  return { decision, born, patch: patchFor(pod, patchContext(decision, born, certificatesOf(declared))) };
 }
 
 function render({ decision, born, patch }: ReturnType<typeof run>): string {
@@ -118,7 +126,7 @@ function render({ decision, born, patch }: ReturnType<typeof run>): string {
   return stringify({ ...told, warnings, ...bootstrap, patch: shown }, { lineWidth: 0, aliasDuplicateObjects: false });
 }
 
-const ours = new Set([CAPTURE_CONTAINER, SIDECAR_CONTAINER, TOKEN_VOLUME, STATE_VOLUME]);
+const ours = new Set([CAPTURE_CONTAINER, SIDECAR_CONTAINER, TOKEN_VOLUME, STATE_VOLUME, CERTIFICATES_VOLUME]);
 const notOurs = <T extends { name: string }>(list: readonly T[] | null | undefined) =>
   (list ?? []).filter(({ name }) => !ours.has(name));
 

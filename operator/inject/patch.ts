@@ -3,8 +3,11 @@
 // Ours come first, so that the init containers of the user find their connections captured too: the rules are set, then the sidecar
 // starts and is ready, then everything else. Each part is added only if nothing of its name is there, so that a second pass adds nothing.
 import { BOOTSTRAP_ANNOTATION } from '../../plan/bootstrap.ts';
+import type { CertificateFile } from '../../plan/certificates.ts';
 import type { CaptureMode } from '../compile/capture.ts';
+import { CERTIFICATES_VOLUME } from '../compile/objects.ts';
 import type { Birth } from './bootstrap.ts';
+import { CERTIFICATES_DIRECTORY, certificatesVolume } from './certificates.ts';
 import { type Container, containersOf, initContainersOf, type Pod } from './pod.ts';
 import { INJECTED_ANNOTATION, INJECTED_LABEL, type Settings } from './settings.ts';
 
@@ -33,6 +36,8 @@ export interface PatchContext {
   capture: CaptureMode;
   /** Where nothing is redirected: what the pod is born with in the place of it. */
   birth: Birth | undefined;
+  /** What the sidecar needs to speak TLS; see certificatesOf. */
+  certificates: readonly CertificateFile[];
   /** https://… of the plan streams. */
   operatorUrl: string;
   /** PEM of today's authorities. */
@@ -93,7 +98,8 @@ function captureContainer(pod: Pod, { settings, imagePullPolicy }: PatchContext)
 }
 
 function sidecarContainer(pod: Pod, context: PatchContext): object {
-  const { settings, capture, birth, operatorUrl, caBundle, imagePullPolicy } = context;
+  const { settings, capture, birth, certificates, operatorUrl, caBundle, imagePullPolicy } = context;
+  const certified = certificates.length > 0;
   const probe = (path: string) => ({ httpGet: { path, port: settings.adminPort } });
   return {
     name: SIDECAR_CONTAINER,
@@ -114,6 +120,7 @@ function sidecarContainer(pod: Pod, context: PatchContext): object {
         BREAKWATER_CONTROL_PORT: settings.controlPort,
         BREAKWATER_LOG_LEVEL: settings.logLevel,
         BREAKWATER_FIRST_PLAN_WAIT_MS: settings.firstPlanWaitMs,
+        ...(certified ? { BREAKWATER_CERTIFICATES_DIRECTORY: CERTIFICATES_DIRECTORY } : {}),
       }),
       fromPod('BREAKWATER_POD_IP', 'status.podIP'),
       fromPod('BREAKWATER_POD_NAME', 'metadata.name'),
@@ -137,6 +144,7 @@ function sidecarContainer(pod: Pod, context: PatchContext): object {
     volumeMounts: [
       { name: TOKEN_VOLUME, mountPath: TOKEN_DIRECTORY, readOnly: true },
       { name: STATE_VOLUME, mountPath: STATE_DIRECTORY },
+      ...(certified ? [{ name: CERTIFICATES_VOLUME, mountPath: CERTIFICATES_DIRECTORY, readOnly: true }] : []),
     ],
   };
 }
@@ -154,6 +162,10 @@ const VOLUMES = [
   // In memory: an emptyDir on disk would keep the cluster autoscaler from removing the node.
   { name: STATE_VOLUME, emptyDir: { medium: 'Memory', sizeLimit: '16Mi' } },
 ];
+
+function volumesOf({ certificates }: PatchContext): { name: string }[] {
+  return certificates.length === 0 ? VOLUMES : [...VOLUMES, certificatesVolume(certificates)];
+}
 
 /** Adds the items whose names are not taken: at the front in this order, or at the end. */
 function addToList(
@@ -244,7 +256,7 @@ export function patchFor(pod: Pod, context: PatchContext): AddOperation[] {
     ...addToList(
       '/spec/volumes',
       pod.spec?.volumes,
-      VOLUMES.map((value) => ({ name: value.name, value })),
+      volumesOf(context).map((value) => ({ name: value.name, value })),
       'end',
     ),
     ...addToList(

@@ -5,7 +5,9 @@ import { Counter, Histogram, type Registry } from 'prom-client';
 import { z } from 'zod';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/log.ts';
+import type { CaptureMode } from '../compile/capture.ts';
 import { type Birth, birthOf } from './bootstrap.ts';
+import { certificatesOf } from './certificates.ts';
 import { type Decision, type DecisionContext, decide, QUIET_REASONS, type SkipReason } from './decide.ts';
 import { type Declared, isThere } from './declared.ts';
 import { describeLeftOut, type LeftOut } from './loopback.ts';
@@ -179,11 +181,13 @@ export class Injector {
       const namespace = await this.#namespace(namespaceName);
       const decision = decide(pod, { namespace, defaults, podSecurityDefault });
       if (!decision.inject) return { decision, birth: undefined, patch: [] };
-      const birth = await this.#birth(pod, namespaceName, decision);
+      const declared = await this.#declared(pod, namespaceName, decision.capture);
+      const birth = this.#birth(pod, namespaceName, decision, declared);
       const context: PatchContext = {
         settings: decision.settings,
         capture: decision.capture,
         birth,
+        certificates: certificatesOf(declared),
         operatorUrl,
         caBundle: caBundle(),
         version,
@@ -212,15 +216,21 @@ export class Injector {
     }
   }
 
-  async #birth(pod: Pod, namespace: string, { settings, capture }: Injected): Promise<Birth | undefined> {
+  #birth(
+    pod: Pod,
+    namespace: string,
+    { settings, capture }: Injected,
+    declared: readonly Declared[],
+  ): Birth | undefined {
     if (capture === 'iptables') return undefined;
-    const declared = await this.#declared(pod, namespace);
     return birthOf(pod, { settings, capture, namespace, clusterDomain: this.#options.clusterDomain, declared });
   }
 
-  async #declared(pod: Pod, namespace: string): Promise<readonly Declared[]> {
+  async #declared(pod: Pod, namespace: string, capture: CaptureMode): Promise<readonly Declared[]> {
     const { clock, declared } = this.#options;
     const labels = pod.metadata?.labels ?? {};
+    // All but certificates it learns later, and most pods need none: no pod is to be late for those that do.
+    if (capture === 'iptables') return declared(namespace, labels);
     const owner = ownerOf(pod)?.uid;
     const waitMs = owner !== undefined && this.#waited.has(owner) ? 0 : DECLARATIONS_WAIT_MS;
     const deadlineMs = clock.monotonicMs() + waitMs;

@@ -21,6 +21,7 @@ function pod(name: string, over: Partial<WorldPod> = {}): WorldPod {
     injected: false,
     capture: undefined,
     birth: undefined,
+    certificates: undefined,
     owner: undefined,
     ...over,
   };

@@ -266,7 +266,12 @@ export class FolderSource implements WorldSource {
     const world = {
       ...this.#withLastFitting(built),
       // A sidecar runs beside each.
-      pods: built.pods.map((pod) => ({ ...pod, injected: true, capture: 'explicit' as const })),
+      pods: built.pods.map((pod) => ({
+        ...pod,
+        injected: true,
+        capture: 'explicit' as const,
+        certificates: undefined,
+      })),
     };
     for (const model of [...world.serviceDependencies, ...world.resiliencePolicies]) {
       const { namespace, name, uid, generation } = model.metadata;

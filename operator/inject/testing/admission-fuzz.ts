@@ -25,7 +25,7 @@ export async function startFuzz(): Promise<RegisteredInjector> {
   return injector;
 }
 
-/** A Service below port 1024, one above, one that cannot be aliased, and a host. */
+/** A Service below port 1024, one above, one that cannot be aliased, a host, and one that the sidecar speaks TLS to. */
 function declaredIn(namespace: string): Document[] {
   const service = (name: string, spec: object) => ({
     apiVersion: 'v1',
@@ -33,6 +33,7 @@ function declaredIn(namespace: string): Document[] {
     metadata: { name, namespace },
     spec,
   });
+  const tls = { port: 443, caCertificateRefs: [{ name: 'partners' }], clientCertificateRef: { name: 'partner' } };
   const to = (name: string, port: number) => ({ name, service: { name, port } });
   return [
     service('payments', { clusterIP: '10.96.0.1', clusterIPs: ['10.96.0.1'], ports: [{ port: 80 }] }),
@@ -49,6 +50,7 @@ function declaredIn(namespace: string): Document[] {
           to('cart', 8080),
           to('cache', 6379),
           { name: 'stripe', host: { name: 'api.stripe.com', port: 443 } },
+          { name: 'partner', host: { name: 'api.partner.example', port: 80, tls } },
         ],
       },
     },

@@ -420,7 +420,7 @@ export function randomPod(seed: number, careful: boolean): Pod {
     Array.from({ length: dice.integer(0, max) }, (_, index) => `${prefix}${index}`);
   const volumes = [
     ...names('v', 4),
-    ...dice.some(['breakwater-token', 'breakwater-state'], 0.01),
+    ...dice.some(['breakwater-token', 'breakwater-state', 'breakwater-certificates'], 0.01),
     ...dice.some(['kube-api-access-abcde'], 0.05),
   ];
   const around: Surroundings = { volumes, careful, podLevelResources };
