@@ -48,6 +48,8 @@ export interface FolderHandle {
   sidecars(): readonly FolderSidecar[];
   /** Called after every change of the folder's content. The returned function removes the listener. */
   onChange(listener: () => void): () => void;
+  /** What Secrets and ConfigMaps of the folder hold for TLS to hosts, by "<namespace>/<path>". */
+  certificates(): ReadonlyMap<string, string>;
   /** Files whose last version is not in force, and why. */
   problems(): readonly string[];
   /** Which token belongs to which sidecar; replaces all before. */
@@ -252,6 +254,7 @@ function folderPlatform(
     folder: {
       sidecars: () => source.sidecars(),
       onChange: (listener) => source.onChange(listener),
+      certificates: () => source.certificates(),
       problems: () => source.problems(),
       setTokens: (table) => authenticator.replace(table),
       status: (key) => statuses.get(key),

@@ -1,9 +1,15 @@
 // Certificates for TLS that the sidecar originates. A plan names the objects that hold them and never holds one: they reach the sidecar as
 // files, which the kubelet mounts (or standalone mode writes) and renews. Here is where which key of which object lies.
-import { z } from 'zod';
+import * as z from 'zod';
+
+/** The name of an object becomes part of a path. */
+const objectName = z
+  .string()
+  .max(253)
+  .regex(/^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$/);
 
 /** Of a Secret or ConfigMap in the namespace of the pod. */
-export const certificateObject = z.object({ kind: z.enum(['ConfigMap', 'Secret']), name: z.string().max(253) });
+export const certificateObject = z.object({ kind: z.enum(['ConfigMap', 'Secret']), name: objectName });
 export type CertificateObject = z.infer<typeof certificateObject>;
 
 export const CA_KEY = 'ca.crt';
@@ -20,7 +26,7 @@ export const tlsPlan = z.object({
   /** Objects whose `ca.crt` names the authorities, all of them together; empty: those of the public web. */
   authorities: z.array(certificateObject).max(8),
   /** Name of the Secret whose `tls.crt` and `tls.key` are shown to a host that asks; null: none. */
-  clientCertificate: z.string().max(253).nullable(),
+  clientCertificate: objectName.nullable(),
 });
 export type TlsPlan = z.infer<typeof tlsPlan>;
 

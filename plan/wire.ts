@@ -122,6 +122,18 @@ const opaqueDependency = z.object({
   alsoHttp: z.boolean(),
 });
 
+/** Of one host: bundles of authorities, a client certificate, and what is made of them. */
+export const MAX_TLS_PROBLEMS = 10;
+
+/** TLS to a host where somebody has something to mend. */
+const tlsTrouble = z.object({
+  dependency: z.string().max(768),
+  /** What is wrong with the certificates that the sidecar was given, each with its fix. */
+  certificates: boundedList(z.string().max(512), { max: MAX_TLS_PROBLEMS }),
+  /** What the last handshake failed of; empty: nothing. */
+  handshake: z.string().max(512),
+});
+
 /**
  * All circuits of a sidecar that are not closed and act; what is absent is closed. Sent on change, and again on every new plan stream.
  * Optional is what sidecars of earlier versions do not send.
@@ -149,6 +161,8 @@ export const circuitReport = z.object({
   exclusions: boundedList(exclusion, { max: MAX_EXCLUSIONS }).optional(),
   /** What its connections turned out to speak that is no HTTP; absent: nothing of that kind. */
   opaque: boundedList(opaqueDependency, { max: PLAN_LIMITS.dependencies }).optional(),
+  /** All hosts where TLS is not as it should be; absent: there are none. */
+  tls: boundedList(tlsTrouble, { max: PLAN_LIMITS.dependencies }).optional(),
 });
 export type CircuitReport = z.infer<typeof circuitReport>;
 

@@ -19,6 +19,7 @@ describe('readSidecarConfig', () => {
       caBundle: least.BREAKWATER_CA_BUNDLE,
       caFile: null,
       stateDirectory: null,
+      certificatesDirectory: null,
       outboundPort: 15_101,
       adminHost: '0.0.0.0',
       adminPort: 15_102,

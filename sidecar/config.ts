@@ -27,6 +27,8 @@ export interface SidecarConfig extends ControlConfig {
   /** PEM given at admission; null where only a file is. */
   caBundle: string | null;
   caFile: string | null;
+  /** Where the certificates for TLS to hosts are; null: none were given. */
+  certificatesDirectory: string | null;
   outboundPort: number;
   adminHost: string;
   adminPort: number;
@@ -133,6 +135,7 @@ const sidecarEnvironment = z.object({
   BREAKWATER_TOKEN_FILE: z.string({ error: 'must name the file that holds the service account token' }),
   BREAKWATER_CA_BUNDLE: z.string().includes('-----BEGIN CERTIFICATE-----', 'must hold PEM certificates').optional(),
   BREAKWATER_CA_FILE: z.string().optional(),
+  BREAKWATER_CERTIFICATES_DIRECTORY: z.string().optional(),
   BREAKWATER_OUTBOUND_PORT: wholeNumber(1, 65_535).default(15_101),
   BREAKWATER_ADMIN_HOST: z.string().optional(),
   BREAKWATER_ADMIN_PORT: wholeNumber(0, 65_535).default(15_102),
@@ -173,6 +176,7 @@ export function readSidecarConfig(source?: NodeJS.ProcessEnv): SidecarConfig {
     caBundle: values.BREAKWATER_CA_BUNDLE ?? null,
     caFile: values.BREAKWATER_CA_FILE ?? null,
     stateDirectory: values.BREAKWATER_STATE_DIRECTORY ?? null,
+    certificatesDirectory: values.BREAKWATER_CERTIFICATES_DIRECTORY ?? null,
     outboundPort: values.BREAKWATER_OUTBOUND_PORT,
     // The kubelet probes the pod's address, which need not be IPv4.
     adminHost: values.BREAKWATER_ADMIN_HOST ?? (values.BREAKWATER_POD_IP.includes(':') ? '::' : '0.0.0.0'),

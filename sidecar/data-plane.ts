@@ -7,6 +7,8 @@ import type { CaptureMode } from './config.ts';
 import type { SHED_LEVEL_NAMES } from './policies/load-shedder.ts';
 import type { ListenerView } from './proxy/bootstrap-listeners.ts';
 import type { NameView } from './resolve/name-directory.ts';
+import type { TlsFailure } from './tls/failures.ts';
+import type { Expiries } from './tls/origination.ts';
 
 /** A circuit as status, metrics and the admin page show it. */
 export interface CircuitView {
@@ -103,6 +105,19 @@ export interface AdaptiveLimitView {
   medianMs: number;
 }
 
+/** TLS that is spoken to a host. */
+export interface TlsView {
+  dependency: string;
+  serverName: string;
+  port: number;
+  /** What is wrong with the certificates that the sidecar has been given, each with its fix. */
+  certificates: readonly string[];
+  /** What the last handshake failed of; null: nothing. */
+  handshake: TlsFailure | null;
+  /** Infinity: there is none, or it is not known yet. */
+  expiresUnixMs: Expiries;
+}
+
 /** How much the sidecar has to do itself, and what it refuses for that. */
 export interface LoadView {
   /** By memory. */
@@ -156,6 +171,10 @@ export interface DataPlane {
   opaque(): OpaqueView[];
   /** Called on every change of `opaque`, some time later. */
   onOpaqueChange(listener: () => void): void;
+  /** Of every host that TLS is spoken to. */
+  tls(): TlsView[];
+  /** Called on every change of what is wrong there. */
+  onTlsChange(listener: () => void): void;
   capture(): CaptureView;
   /** Where each dependency listens in standalone mode: name of the entry → "127.0.0.1:PORT". Empty on a cluster. */
   addresses(): Record<string, string>;

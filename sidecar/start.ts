@@ -26,6 +26,7 @@ import { createLookup } from './resolve/lookup.ts';
 import { NameDirectory } from './resolve/name-directory.ts';
 import { createSubscribeMetrics } from './subscribe/metrics.ts';
 import { Subscriber } from './subscribe/subscriber.ts';
+import { CertificateFiles } from './tls/certificate-files.ts';
 
 export interface RunningSidecar {
   dataPlane: DataPlane;
@@ -56,10 +57,12 @@ export async function startSidecar(
   const { podIp } = config;
   const listen = { capture, podIp, bootstrap, outboundPort, bindHost: '127.0.0.1', originalDestination, portBefore };
   const load = { readMemory: createMemoryReader(), readLoop: createLoopReader() };
+  const certificates = new CertificateFiles({ directory: config.certificatesDirectory, clock });
   const dataPlane = parts.createDataPlane({
     ...listen,
     ...shared,
     names,
+    certificates,
     metrics,
     load,
     maxConnections: maxConnections(),
@@ -102,6 +105,7 @@ export async function startSidecar(
     choices: dataPlane.choices(),
     adaptiveLimits: dataPlane.adaptiveLimits(),
     load: dataPlane.load(),
+    tls: dataPlane.tls(),
     capture: dataPlane.capture(),
     bypassed: Object.fromEntries(bypass.counts()),
   });
@@ -145,6 +149,7 @@ export async function startSidecar(
         log,
       }),
     ),
+    { name: 'certificates', start: () => certificates.start(), stop: () => certificates.close() },
     {
       name: 'names',
       start: () => {},

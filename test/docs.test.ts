@@ -17,6 +17,7 @@ import { createOperatorMetrics } from '../operator/metrics.ts';
 import { LOCAL_ANSWERS } from '../sidecar/errors.ts';
 import { createSidecarMetrics } from '../sidecar/metrics/sidecar-metrics.ts';
 import { createSubscribeMetrics } from '../sidecar/subscribe/metrics.ts';
+import { sentenceOf, TLS_FAILURES } from '../sidecar/tls/failures.ts';
 import { EXEMPTIONS, exemptionOf, kindOf } from './docs/kinds.ts';
 import { allBlocks, pages, whereIs } from './docs/pages.ts';
 import { compileManifests, manifestsOf, readText, root, schemaProblems } from './examples.ts';
@@ -64,6 +65,11 @@ describe('the tables of the docs are those of the code', () => {
       'answers',
       table(['breakwater-reason', 'answer', 'to gRPC', 'what happened', 'what to look at'], rows),
     );
+  });
+
+  it('failures of TLS to hosts', () => {
+    const rows = TLS_FAILURES.map((failure) => [`\`${failure}\``, sentenceOf(failure)]);
+    expectGenerated('docs/tls.md', 'tls', table(['result', 'what happened, and what to do'], rows));
   });
 
   it('reasons of conditions', () => {

@@ -229,6 +229,19 @@ describe('the examples', () => {
     expect(base(['complete.yaml'], 'inventory')?.bulkhead).toBeNull();
   });
 
+  it('tls.yaml speaks TLS to a host that is called in plain HTTP, with certificates that a pod is given', () => {
+    const manifests = [...shop, ...manifestsOf(readText('examples/tls.yaml'))];
+    const { workloads, problems } = compileManifests(manifests);
+    const plan = workloads.flatMap((one) => one.plan.dependencies).find(({ name }) => name === 'partner');
+    expect(plan?.host).toMatchObject({ port: 80, tls: { port: 443, clientCertificate: 'partner-client' } });
+    expect(plan?.authority).toBe('api.partner.example');
+    expect(base(['tls.yaml'], 'partner')).toMatchObject({
+      retries: { maxAttempts: 3 },
+      timeouts: { attemptMs: 2_000 },
+    });
+    expect(problems.filter(({ reason }) => reason.startsWith('NoEffect'))).toEqual([]);
+  });
+
   it('hosts.yaml protects hosts, and counts what nobody declared', () => {
     expect(base(['hosts.yaml'], 'stripe')).toMatchObject({
       timeouts: { connectMs: 1_000, opaqueIdleMs: 120_000 },

@@ -3,9 +3,10 @@
 import type { ServiceDependency, ServiceDependencyEntry } from '../../crds/service-dependency.ts';
 import { attach } from '../../operator/compile/attach.ts';
 import { type CompiledDependency, compileDependencies } from '../../operator/compile/dependencies.ts';
-import { resolve } from '../../operator/compile/resolve.ts';
+import { resolve, tlsPlanOf } from '../../operator/compile/resolve.ts';
 import type { World } from '../../operator/compile/world.ts';
 import { indexWorld, keyOf } from '../../operator/compile/world-index.ts';
+import type { TlsPlan } from '../../plan/certificates.ts';
 import type { DependencyPlan } from '../../plan/plan.ts';
 import type { DependencyReference } from './target.ts';
 
@@ -56,11 +57,22 @@ function destinationOf(
 ): Pick<Entry, 'calls' | 'service' | 'address'> {
   if (service === undefined) {
     const address = `${host?.name}:${host?.port}`;
-    return { calls: `host ${address}`, service: undefined, address };
+    return {
+      calls: `host ${address}${host?.tls ? describeTls(tlsPlanOf(host.name, host.port, host.tls)) : ''}`,
+      service: undefined,
+      address,
+    };
   }
   const { name, namespace = owner.metadata.namespace, port } = service;
   const key = keyOf({ namespace, name });
   return { calls: `Service ${key}:${port}`, service: key, address: `${name}.${namespace}:${port}` };
+}
+
+/** " over TLS to port 443 as gateway.partner.example (authorities: ConfigMap partners; client certificate: Secret partner-client)" */
+function describeTls({ port, serverName, authorities, clientCertificate }: TlsPlan): string {
+  const trusted = authorities.map(({ kind, name }) => `${kind} ${name}`).join(', ') || 'those of the public web';
+  const shown = clientCertificate === null ? '' : `; client certificate: Secret ${clientCertificate}`;
+  return `, by the sidecar over TLS to port ${port} as ${serverName} (authorities: ${trusted}${shown})`;
 }
 
 export function isMeant(entry: Entry, { text, host, port }: DependencyReference, { clusterDomain }: World): boolean {

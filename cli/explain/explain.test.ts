@@ -40,6 +40,7 @@ describe('what is explained', () => {
     ['all rules', ['sdep/checkout', 'payments']],
     ['an opaque dependency', ['deploy/checkout', 'db.shop.svc.cluster.local.:5432']],
     ['a host', ['deploy/checkout', 'https://api.stripe.com/v1']],
+    ['a host that TLS is spoken to', ['deploy/checkout', 'http://api.partner.example/']],
     ['an entry that leads nowhere', ['deploy/checkout', 'lost']],
     ['the kill switch', ['sdep/quiet', '10.96.0.1:8080']],
     ['what is shadowed', ['deploy/trial', 'orders']],

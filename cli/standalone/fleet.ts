@@ -16,6 +16,8 @@ export interface FleetOptions {
   folder: string;
   operatorUrl: string;
   caFile: string;
+  /** Where the sidecars of a namespace find certificates for TLS to hosts. */
+  certificatesOf: (namespace: string) => string;
   sidecarLogLevel: LogLevel;
   /** See SidecarOptions. */
   sidecarBundle: string | null;
@@ -113,7 +115,7 @@ export class Fleet {
   }
 
   #create(identity: FolderSidecar): Member {
-    const { folder, operatorUrl, caFile, sidecarLogLevel, sidecarBundle, clock, log } = this.#options;
+    const { folder, operatorUrl, caFile, certificatesOf, sidecarLogLevel, sidecarBundle, clock, log } = this.#options;
     const { namespace, name, kind } = identity;
     const process = new SidecarProcess({
       namespace,
@@ -121,6 +123,7 @@ export class Fleet {
       folder: join(folder, folderName(identity, this.#created++)),
       operatorUrl,
       caFile,
+      certificatesFolder: certificatesOf(namespace),
       logLevel: sidecarLogLevel,
       bundle: sidecarBundle,
       clock,

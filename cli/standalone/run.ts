@@ -7,6 +7,7 @@ import { type RunningOperator, startOperator } from '../../operator/main.ts';
 import type { FolderHandle } from '../../operator/platform.ts';
 import { systemClock as clock } from '../../runtime/clock.ts';
 import { createLogger, type Logger, type LogLevel } from '../../runtime/log.ts';
+import { CertificateFolder } from './certificate-folder.ts';
 import { Fleet } from './fleet.ts';
 import type { ReadyLine } from './ready-line.ts';
 
@@ -93,10 +94,17 @@ async function serve(
   const handle = await readyHandle(operator);
   const caFile = join(state, 'ca.crt');
   await writeFile(caFile, operator.trustBundle());
+  const certificates = new CertificateFolder(join(state, 'certificates'));
+  const writeCertificates = () =>
+    certificates.write(handle.certificates()).catch((error: unknown) => {
+      log.error({ err: error }, 'certificates of the folder could not be laid out; sidecars keep those they have');
+    });
+  await writeCertificates();
   const fleet = new Fleet({
     folder: state,
     operatorUrl: `https://127.0.0.1:${operator.httpsPort}`,
     caFile,
+    certificatesOf: (namespace) => certificates.of(namespace),
     sidecarLogLevel: logLevel,
     sidecarBundle,
     clock,
@@ -104,7 +112,10 @@ async function serve(
     setTokens: (table) => handle.setTokens(table),
   });
   running.fleet = fleet;
-  handle.onChange(() => fleet.reconcile(handle.sidecars()));
+  handle.onChange(() => {
+    void writeCertificates();
+    fleet.reconcile(handle.sidecars());
+  });
   fleet.reconcile(handle.sidecars());
   await fleet.ready();
   onReady({ ready: true, workloads: fleet.workloads() });

@@ -32,6 +32,8 @@ export interface SidecarOptions {
   folder: string;
   operatorUrl: string;
   caFile: string;
+  /** Certificates for TLS to hosts. */
+  certificatesFolder: string;
   logLevel: LogLevel;
   /** The sidecar as its image holds it, an absolute path; null: from its sources. */
   bundle: string | null;
@@ -101,12 +103,13 @@ export class SidecarProcess {
   }
 
   #environment(): Record<string, string> {
-    const { namespace, name, folder, operatorUrl, caFile, logLevel } = this.#options;
+    const { namespace, name, folder, operatorUrl, caFile, certificatesFolder, logLevel } = this.#options;
     return {
       BREAKWATER_CAPTURE: 'explicit',
       BREAKWATER_OPERATOR_URL: operatorUrl,
       BREAKWATER_TOKEN_FILE: join(folder, 'token'),
       BREAKWATER_CA_FILE: caFile,
+      BREAKWATER_CERTIFICATES_DIRECTORY: certificatesFolder,
       BREAKWATER_STATE_DIRECTORY: join(folder, 'state'),
       BREAKWATER_ADMIN_HOST: '127.0.0.1',
       BREAKWATER_ADMIN_PORT: '0',

@@ -101,7 +101,32 @@ describe('toWorldPod', () => {
       hostNetwork: true,
       mirror: false,
       injected: false,
+      certificates: new Set(),
     });
+  });
+
+  it('knows the certificates that injection had mounted, and no volume of the user', () => {
+    const items = (...paths: unknown[]) => paths.map((path) => ({ key: 'x', path }));
+    const sources = [
+      { secret: { name: 'client', optional: true, items: items('secret/client/tls.crt', 'secret/client/tls.key') } },
+      { configMap: { name: 'partners', items: items('configmap/partners/ca.crt', 7) } },
+      { serviceAccountToken: { path: 'token' } },
+    ];
+    const pod = (name: string, projected: unknown) =>
+      toWorldPod({ ...meta('p'), spec: { containers: [], volumes: [{ name }, { name, projected }] } }).certificates;
+    const volumes = [{ name: 'breakwater-certificates', projected: { sources } }];
+    expect(toWorldPod({ ...meta('p'), spec: { containers: [], volumes } }).certificates).toEqual(
+      new Set(['secret/client/tls.crt', 'secret/client/tls.key', 'configmap/partners/ca.crt']),
+    );
+    expect(pod('certificates', { sources })).toEqual(new Set());
+    for (const odd of [
+      null,
+      7,
+      {},
+      { sources: {} },
+      { sources: [null, 7, { secret: null }, { secret: { items: 7 } }] },
+    ])
+      expect(pod('breakwater-certificates', odd)).toEqual(new Set());
   });
 
   it('knows its sidecar, as a container or a native sidecar, and mirror pods', () => {

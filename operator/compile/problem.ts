@@ -244,6 +244,18 @@ export const PROBLEMS = {
     (it: { count: number; of: number; host: string; objects: readonly string[]; restart: string }) =>
       `${it.count} of ${it.of} pods were started before this entry named ${it.objects.join(', ')}, and a pod is given certificates only at its start, so their calls to ${it.host} fail; restart them: ${it.restart}`,
   ),
+  // What sidecars tell of TLS to hosts.
+  InvalidCertificate: define(
+    'ResolvedRefs',
+    'Error',
+    (it: { sidecars: number; of: number; message: string }) => `in ${it.sidecars} of ${it.of} sidecars: ${it.message}`,
+  ),
+  TlsFails: define(
+    'ResolvedRefs',
+    'Warning',
+    (it: { sidecars: number; of: number; message: string }) =>
+      `in ${it.sidecars} of ${it.of} sidecars no connection is made: ${it.message}`,
+  ),
   PortInUse: define(
     'Programmed',
     'Error',

@@ -17,6 +17,7 @@ import {
 import type { StreamKind } from './metrics.ts';
 import { knownOpaque, type OpaqueSummary, type ReportedOpaque, summariseOpaque } from './opaque.ts';
 import type { PlanSnapshot } from './snapshots.ts';
+import { knownTls, type ReportedTls, summariseTls, type TlsSummary } from './tls-reports.ts';
 
 /** How long a pod without a stream is still counted. */
 export const SESSION_GRACE_MS = 30_000;
@@ -38,6 +39,7 @@ export interface Session {
   circuits: CircuitReport['circuits'];
   exclusions: readonly ReportedExclusion[];
   opaque: readonly ReportedOpaque[];
+  tls: readonly ReportedTls[];
 }
 
 /** How far one workload's sidecars are with its current plan. */
@@ -225,13 +227,16 @@ export class Sessions {
     const circuits = [...byKey.values()];
     const exclusions = knownExclusions(plan, report.exclusions ?? [], oneLine);
     const opaque = knownOpaque(plan, report.opaque ?? []);
+    const tls = knownTls(plan, report.tls ?? [], oneLine);
     const changed =
       JSON.stringify(opaque) !== JSON.stringify(session.opaque) ||
       JSON.stringify(circuits) !== JSON.stringify(session.circuits) ||
-      JSON.stringify(exclusions) !== JSON.stringify(session.exclusions);
+      JSON.stringify(exclusions) !== JSON.stringify(session.exclusions) ||
+      JSON.stringify(tls) !== JSON.stringify(session.tls);
     session.circuits = circuits;
     session.exclusions = exclusions;
     session.opaque = opaque;
+    session.tls = tls;
     if (changed) this.#touch(session);
     return changed;
   }
@@ -322,6 +327,18 @@ export class Sessions {
       .map(([dependency, same]) => summariseOpaque(same, totals.get(dependency) ?? 0));
   }
 
+  /** What is wrong with TLS to hosts, over all pods, sorted. */
+  tls(planOf: (workloadId: string) => PlanSnapshot | undefined): TlsSummary[] {
+    const sessions = [...this.#everywhere()];
+    const totals = new Map<string, number>();
+    for (const { workloadId } of sessions)
+      for (const host of planOf(workloadId)?.tlsHosts ?? []) totals.set(host, (totals.get(host) ?? 0) + 1);
+    const reports = sessions.map(({ tls, workloadId }) =>
+      tls.filter(({ dependency }) => planOf(workloadId)?.tlsHosts.has(dependency)),
+    );
+    return summariseTls(reports, (dependency) => totals.get(dependency) ?? 0);
+  }
+
   /** By dependency and state key: how many sidecars have that state. */
   #totals(
     statesOf: (workloadId: string) => ReadonlyMap<string, ReadonlySet<string>> | undefined,
@@ -376,6 +393,7 @@ export class Sessions {
       circuits: [],
       exclusions: [],
       opaque: [],
+      tls: [],
     };
     this.#byUid.set(pod.uid, session);
     return session;

@@ -11,6 +11,7 @@ import type { OpaqueSummary } from './opaque.ts';
 import { Snapshots } from './snapshots.ts';
 import { EndpointsSource, PlanSource, type Sent } from './sources.ts';
 import { type Sink, Stream } from './stream.ts';
+import type { TlsSummary } from './tls-reports.ts';
 
 /** A reader that takes nothing for this long is cut off; it will come back and ask for what is true then. */
 const SLOW_READER_MS = 60_000;
@@ -52,6 +53,7 @@ export interface Summaries {
   circuits: readonly CircuitSummary[];
   exclusions: readonly ExclusionSummary[];
   opaque: readonly OpaqueSummary[];
+  tls: readonly TlsSummary[];
 }
 
 export type EndReason = 'TokenExpired' | 'PodGone' | 'WorkloadChanged' | 'Replaced' | 'Shutdown';
@@ -131,6 +133,7 @@ export class Distributor {
       circuits: this.#sessions.circuits(planOf),
       exclusions: this.#sessions.exclusions(planOf),
       opaque: this.#sessions.opaque(planOf),
+      tls: this.#sessions.tls(planOf),
     };
   }
 

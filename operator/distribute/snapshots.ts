@@ -19,6 +19,8 @@ export interface PlanSnapshot {
   circuits: ReadonlyMap<string, ReadonlySet<string>>;
   /** The same of what takes endpoints out of the choice: outlier detection and health checks. */
   exclusions: ReadonlyMap<string, ReadonlySet<string>>;
+  /** Dependencies that TLS is spoken to. */
+  tlsHosts: ReadonlySet<string>;
   endpointKeys: readonly string[];
 }
 
@@ -228,6 +230,7 @@ export class Snapshots {
       publishedAtMs: nowMs,
       circuits: new Map(workload.plan.dependencies.map((dependency) => [dependency.id, circuitKeys(dependency)])),
       exclusions: new Map(workload.plan.dependencies.map((dependency) => [dependency.id, exclusionKeys(dependency)])),
+      tlsHosts: new Set(workload.plan.dependencies.filter(({ host }) => host?.tls).map(({ id }) => id)),
       endpointKeys: workload.endpointKeys,
     };
   }

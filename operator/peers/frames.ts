@@ -27,6 +27,7 @@ const peerSession = z.object({
   /** Absent where there are none, and of a replica that does not know them. */
   exclusions: circuitReport.shape.exclusions,
   opaque: circuitReport.shape.opaque,
+  tls: circuitReport.shape.tls,
   /** Whether a stream of plans is open, and how long ago the last one opened; null: none ever did. */
   hasPlanStream: z.boolean(),
   planOpenedMsAgo: durationMs.nullable(),

@@ -59,6 +59,7 @@ function toPeerSession(session: Readonly<Session>, nowMs: MonotonicMs): PeerSess
     session;
   const exclusions = session.exclusions.length === 0 ? undefined : [...session.exclusions];
   const opaque = session.opaque.length === 0 ? undefined : [...session.opaque];
+  const tls = session.tls.length === 0 ? undefined : [...session.tls];
   return {
     pod,
     workloadId,
@@ -68,6 +69,7 @@ function toPeerSession(session: Readonly<Session>, nowMs: MonotonicMs): PeerSess
     circuits,
     exclusions,
     opaque,
+    tls,
     hasPlanStream: planStreams > 0,
     planOpenedMsAgo: planOpenedMs === Number.NEGATIVE_INFINITY ? null : Math.max(0, nowMs - planOpenedMs),
     idleForMs: idleSinceMs === Number.POSITIVE_INFINITY ? null : Math.max(0, nowMs - idleSinceMs),

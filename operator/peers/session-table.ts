@@ -78,6 +78,7 @@ function put(sessions: Map<string, Session>, said: PeerSession, nowMs: Monotonic
     circuits,
     exclusions: said.exclusions ?? [],
     opaque: said.opaque ?? [],
+    tls: said.tls ?? [],
     streams: idleForMs === null ? 1 : 0,
     planStreams: hasPlanStream ? 1 : 0,
     planOpenedMs: planOpenedMsAgo === null ? Number.NEGATIVE_INFINITY : nowMs - planOpenedMsAgo,

@@ -92,6 +92,7 @@ function setUp() {
       circuits: circuits(),
       exclusions: [],
       opaque: [],
+      tls: [],
     }),
     statusOf: (object, compiled, summaries, nowUnixMs) =>
       statusOf(object, compiled, summaries, new Date(nowUnixMs).toISOString().replace(/\.\d+Z$/, 'Z')),

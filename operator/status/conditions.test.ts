@@ -14,7 +14,7 @@ import type { SidecarReports, StatusSubject } from './scope.ts';
 
 const T1 = '2026-03-01T10:00:00Z';
 const T2 = '2026-03-01T11:00:00Z';
-const none: SidecarReports = { applied: new Map(), circuits: [], exclusions: [], opaque: [] };
+const none: SidecarReports = { applied: new Map(), circuits: [], exclusions: [], opaque: [], tls: [] };
 
 function reports(
   applied: Record<
@@ -29,11 +29,12 @@ function reports(
   >,
   circuits: SidecarReports['circuits'] = [],
   exclusions: SidecarReports['exclusions'] = [],
+  tls: SidecarReports['tls'] = [],
 ): SidecarReports {
   const entries = Object.entries(applied).map(
     ([id, it]) => [id, { nacks: [], locallyDisabled: [], appliedPods: [], ...it }] as const,
   );
-  return { applied: new Map(entries), circuits, exclusions, opaque: [] };
+  return { applied: new Map(entries), circuits, exclusions, opaque: [], tls };
 }
 
 function subjectIn(

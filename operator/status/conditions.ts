@@ -23,6 +23,7 @@ import {
 } from './scope.ts';
 import { describeShadow, summarise } from './summary.ts';
 import { describeAll, list, MAX_MESSAGE, MAX_SUMMARY, NOTE, shorten } from './texts.ts';
+import { reportedTls } from './tls.ts';
 
 export type OwnStatus = ServiceDependencyStatus & ResiliencePolicyStatus;
 
@@ -41,7 +42,7 @@ export function statusOf(
   reports: SidecarReports,
   now: string,
 ): OwnStatus {
-  const problems = problemsOf(result, subject);
+  const problems = [...problemsOf(result, subject), ...reportedTls(subject, reports.tls)];
   const scope = scopeOf(subject, result);
   const applied = sumApplied(scope.workloads, result, reports);
   const circuits = openCircuits(subject.kind, scope.dependencies, reports.circuits, now, false);

@@ -136,7 +136,13 @@ async function look(kind: Kind, name: string, given: Operator = {}): Promise<voi
   const own: OwnObject = { kind, namespace: 'shop', name, uid, generation, content, status: object.status };
   const appliedPods = ['checkout-1', 'checkout-2'].slice(0, applied);
   const report = { applied, of: 2, nacks: [], locallyDisabled: [], appliedPods };
-  const reports: SidecarReports = { applied: new Map([['shop/checkout', report]]), circuits, exclusions, opaque: [] };
+  const reports: SidecarReports = {
+    applied: new Map([['shop/checkout', report]]),
+    circuits,
+    exclusions,
+    opaque: [],
+    tls: [],
+  };
   const compiled = invalid
     ? { ...result, problems: [{ ...broken, object: { namespace: 'shop', name }, ...INVALID }] }
     : result;

@@ -29,7 +29,7 @@ function statusWith(opaque: readonly OpaqueSummary[]) {
   if (model === undefined) throw new Error('no ServiceDependency');
   const { namespace, name, generation } = model.metadata;
   const applied = { applied: 3, of: 3, nacks: [], appliedPods: ['checkout-1'], locallyDisabled: [] };
-  const reports = { applied: new Map([['shop/checkout', applied]]), circuits: [], exclusions: [], opaque };
+  const reports = { applied: new Map([['shop/checkout', applied]]), circuits: [], exclusions: [], tls: [], opaque };
   const subject = { kind: 'ServiceDependency' as const, namespace, name, generation, content: { model }, status: {} };
   const made = statusOf(subject, compile(manifests), reports, T1);
   expect(serviceDependencyStatus.safeParse(JSON.parse(JSON.stringify(made))).success).toBe(true);

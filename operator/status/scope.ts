@@ -7,6 +7,7 @@ import { compareText, keyOf } from '../compile/world-index.ts';
 import type { CircuitSummary } from '../distribute/acknowledgements.ts';
 import type { ExclusionSummary } from '../distribute/exclusions.ts';
 import type { OpaqueSummary } from '../distribute/opaque.ts';
+import type { TlsSummary } from '../distribute/tls-reports.ts';
 
 /** The object as it stands: what was read of it, and the status it has now, unchecked. */
 export interface StatusSubject {
@@ -37,6 +38,7 @@ export interface SidecarReports {
   circuits: readonly CircuitSummary[];
   exclusions: readonly ExclusionSummary[];
   opaque: readonly OpaqueSummary[];
+  tls: readonly TlsSummary[];
 }
 
 /** Problems of the targets of a policy are told by both conditions: it has no effect, and something it refers to is missing. */

@@ -15,6 +15,7 @@ import { workloadId } from '../compile/workloads.ts';
 import type { InvalidObject, World, WorldPod } from '../compile/world.ts';
 import { addObject, buildWorld, createWorldBuilder } from '../compile/world-builder.ts';
 import { Debounce } from './debounce.ts';
+import { folderCertificates } from './folder-certificates.ts';
 import { ManifestFileError, readManifestFile } from './manifest-file.ts';
 import { type OwnObject, ownKey, type SourceListener, type StandIn, type WorldSource } from './world-source.ts';
 
@@ -136,6 +137,12 @@ export class FolderSource implements WorldSource {
   /** All of them, of the newest world. */
   sidecars(): readonly FolderSidecar[] {
     return this.#sidecars;
+  }
+
+  /** What Secrets and ConfigMaps of the folder hold for TLS to hosts; see folderCertificates. */
+  certificates(): ReadonlyMap<string, string> {
+    const names = [...this.#files.keys()].sort();
+    return folderCertificates(names.flatMap((name) => this.#files.get(name)?.objects ?? []));
   }
 
   pod(namespace: string, name: string, uid: string): Promise<WorldPod | StandIn | undefined> {

@@ -15,6 +15,7 @@ const facts = {
   bypassed: {},
   choices: [],
   adaptiveLimits: [],
+  tls: [],
   load: { level: 'none', share: 0, memoryShare: 0.4, loopDelayMs: 1 } as const,
   circuits: [
     {
@@ -205,4 +206,26 @@ it('tells what adaptive limits have found, and what the sidecar sheds', () => {
     'load:      memory 96 % of its limit, so that requests are REFUSED',
     'load:      a round of the event loop takes 80 ms, so that 41 % of the requests are REFUSED',
   ]);
+});
+
+it('tells of TLS to hosts: where to, until when, and what is wrong', () => {
+  const host = {
+    dependency: 'shop/checkout/partner',
+    serverName: 'api.partner.example',
+    port: 8443,
+    certificates: ['Secret client does not exist'],
+    handshake: 'tls-expired' as const,
+    expiresUnixMs: {
+      authority: Number.POSITIVE_INFINITY,
+      client: Date.UTC(2026, 3, 1),
+      host: Number.POSITIVE_INFINITY,
+    },
+  };
+  const lines = statusLines({ ...facts, tls: [host] }, 0);
+  expect(lines).toContain('tls:');
+  expect(lines).toContain(
+    '  shop/checkout/partner: to api.partner.example, port 8443, client certificate until 2026-04-01T00:00:00.000Z',
+  );
+  expect(lines).toContain('    PROBLEM: Secret client does not exist');
+  expect(lines.filter((line) => line.includes('PROBLEM'))).toHaveLength(2);
 });

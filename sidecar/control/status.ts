@@ -1,8 +1,9 @@
 // What `breakwater status` prints.
 import { isShadowKey } from '../../plan/policies/state-key.ts';
 import type { Readiness } from '../admin/readiness.ts';
-import type { AdaptiveLimitView, CaptureView, ChoiceView, CircuitView, LoadView } from '../data-plane.ts';
+import type { AdaptiveLimitView, CaptureView, ChoiceView, CircuitView, LoadView, TlsView } from '../data-plane.ts';
 import type { SubscriptionStatus } from '../subscribe/subscriber.ts';
+import { sentenceOf } from '../tls/failures.ts';
 
 export interface StatusFacts extends SubscriptionStatus, Readiness {
   locallyDisabled: boolean;
@@ -10,6 +11,7 @@ export interface StatusFacts extends SubscriptionStatus, Readiness {
   choices: readonly ChoiceView[];
   adaptiveLimits: readonly AdaptiveLimitView[];
   load: LoadView;
+  tls: readonly TlsView[];
   capture: CaptureView;
   /** Connections past the sidecar, by name of the dependency. */
   bypassed: Readonly<Record<string, number>>;
@@ -25,7 +27,7 @@ export function statusLines(facts: StatusFacts, nowUnixMs: number): string[] {
       facts.endpointsVersion !== null && !facts.endpointsConfirmed ? ', from disk and not confirmed yet' : ''
     }`,
   ];
-  lines.push(...captureLines(facts));
+  lines.push(...captureLines(facts), ...tlsLines(facts.tls));
   const shadowed = facts.circuits.filter(({ stateKey }) => isShadowKey(stateKey));
   const enforced = facts.circuits.filter(({ stateKey }) => !isShadowKey(stateKey));
   lines.push(`circuits:  ${notClosed(enforced).length} of ${enforced.length} not closed`);
@@ -144,6 +146,21 @@ function captureLines({ capture, bypassed }: StatusFacts): string[] {
   for (const [dependency, count] of Object.entries(bypassed))
     lines.push(`bypassed:  ${dependency}: at least ${count} connections were made past the sidecar`);
   return lines;
+}
+
+/** Nothing where TLS is spoken to no host. */
+function tlsLines(hosts: readonly TlsView[]): string[] {
+  return hosts.flatMap(({ dependency, serverName, port, certificates, handshake, expiresUnixMs }, index) => {
+    const expiries = Object.entries(expiresUnixMs)
+      .filter(([, unixMs]) => Number.isFinite(unixMs))
+      .map(([certificate, unixMs]) => `, ${certificate} certificate until ${new Date(unixMs).toISOString()}`);
+    const problems = [...certificates, ...(handshake === null ? [] : [sentenceOf(handshake)])];
+    return [
+      ...(index === 0 ? ['tls:'] : []),
+      `  ${dependency}: to ${serverName}, port ${port}${expiries.join('')}`,
+      ...problems.map((problem) => `    PROBLEM: ${problem}`),
+    ];
+  });
 }
 
 const percent = (share: number) => `${Math.round(share * 100)} %`;

@@ -87,7 +87,7 @@ describe('the head of a request', () => {
         const raw = [...REQUEST, 'x-correlation-id', 'c', ...fields.flat()];
         const { head, problem } = request(raw);
         expect(problem).toBe('');
-        expect(requestFields(outgoing(head))).toEqual(raw);
+        expect(requestFields(outgoing(head), 'http')).toEqual(raw);
       }),
     );
   });

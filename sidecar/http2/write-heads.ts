@@ -6,9 +6,9 @@ import type { RequestHead } from '../http1/request-head.ts';
 import type { ResponseHead } from '../http1/response-head.ts';
 import type { OutgoingRequest } from '../proxy/current-request.ts';
 
-export function requestFields(request: OutgoingRequest): string[] {
+export function requestFields(request: OutgoingRequest, scheme: 'http' | 'https'): string[] {
   const { head } = request;
-  const list = [':method', head.method, ':scheme', 'http', ':authority', request.host, ':path', head.target];
+  const list = [':method', head.method, ':scheme', scheme, ':authority', request.host, ':path', head.target];
   addLines(list, request.fields);
   if (head.correlationId === '') list.push('x-correlation-id', request.correlationId);
   if (request.attempt > 0) list.push('x-breakwater-attempt', String(request.attempt));

@@ -287,8 +287,26 @@ export const SIDECAR_METRICS = {
   connects: {
     name: 'breakwater_upstream_connects_total',
     type: 'counter',
-    help: 'Connections opened to the dependency, by result. A failed one counts once for each request that waited for it.',
+    help: 'Connections opened to the dependency, by result: success, refused, timeout, unreachable, or what TLS to a host failed of (docs/tls.md). A failed one counts once for each request that waited for it.',
     labels: ['dependency', 'result'],
+  },
+  tlsHandshakes: {
+    name: 'breakwater_tls_handshakes_total',
+    type: 'counter',
+    help: 'Handshakes of TLS with hosts that were finished, by session: full, or resumed from one before.',
+    labels: ['dependency', 'session'],
+  },
+  certificateExpires: {
+    name: 'breakwater_certificate_expires_timestamp_seconds',
+    type: 'gauge',
+    help: 'When a certificate that TLS to the host relies on expires, in Unix time: client (what clientCertificateRef names), authority (the first of caCertificateRefs to expire), host (what the host showed at the last full handshake).',
+    labels: ['dependency', 'certificate'],
+  },
+  certificateProblems: {
+    name: 'breakwater_certificate_problems',
+    type: 'gauge',
+    help: 'What is wrong with the certificates that the sidecar was given for the host, as `breakwater status` and the ServiceDependency tell it; zero where all is well.',
+    labels: ['dependency'],
   },
   tunnels: {
     name: 'breakwater_tunnels_total',

@@ -56,6 +56,8 @@ export interface LiveMetrics {
   bulkheads(): Iterable<BulkheadSample>;
   rateLimits(): Iterable<{ dependency: string; rateLimit: string; values: number; sharedUses: number }>;
   dependencies(): Iterable<{ dependency: string; endpoints: number; fallback: boolean; enforced: boolean }>;
+  /** Of hosts that TLS is spoken to. Unix milliseconds by what expires; infinity: there is none, or it is not known. */
+  certificates(): Iterable<{ dependency: string; problems: number; expiresUnixMs: Readonly<Record<string, number>> }>;
   load(): { level: number; share: number; memoryShare: number; loopDelayMs: number };
   lastGood(): Iterable<{ dependency: string; fallback: string; answers: number; bytes: number }>;
   /** Listeners that could not be opened. */
@@ -119,6 +121,17 @@ export function liveSeries(source: () => LiveMetrics | null): SampledSeries[] {
     (live) => live.choices(),
     ({ dependency, choice, pickable: value }) => [{ labels: { dependency, choice }, value }],
   );
+  const expiries = each(
+    (live) => live.certificates(),
+    ({ dependency, expiresUnixMs }) =>
+      Object.entries(expiresUnixMs).flatMap(([certificate, ms]) =>
+        Number.isFinite(ms) ? [{ labels: { dependency, certificate }, value: ms / 1000 }] : [],
+      ),
+  );
+  const certificateProblems = each(
+    (live) => live.certificates(),
+    ({ dependency, problems: value }) => [{ labels: { dependency }, value }],
+  );
   const one = (read: (live: LiveMetrics) => number) => () => {
     const live = source();
     return [{ labels: {}, value: live ? read(live) : 0 }];
@@ -150,6 +163,8 @@ export function liveSeries(source: () => LiveMetrics | null): SampledSeries[] {
     { definition: SIDECAR_METRICS.endpoints, sample: dependencies(({ endpoints }) => endpoints) },
     { definition: SIDECAR_METRICS.fallback, sample: dependencies(({ fallback }) => (fallback ? 1 : 0)) },
     { definition: SIDECAR_METRICS.enforcement, sample: dependencies(({ enforced }) => (enforced ? 1 : 0)) },
+    { definition: SIDECAR_METRICS.certificateExpires, sample: expiries },
+    { definition: SIDECAR_METRICS.certificateProblems, sample: certificateProblems },
     { definition: SIDECAR_METRICS.loadShedLevel, sample: one((live) => live.load().level) },
     { definition: SIDECAR_METRICS.loadShedShare, sample: one((live) => live.load().share) },
     { definition: SIDECAR_METRICS.memoryShare, sample: one((live) => live.load().memoryShare) },

@@ -4,6 +4,7 @@
 import { isShadowKey } from '../../plan/policies/state-key.ts';
 import { SHED_REASONS } from '../policies/load-shedder.ts';
 import { OUTLIER_CAUSES, type OutlierCause } from '../policies/outlier-detection.ts';
+import type { ConnectFailure } from '../proxy/upstream.ts';
 import { SIDECAR_METRICS } from './definitions.ts';
 import { type LiveMetrics, liveSeries } from './live-metrics.ts';
 import { MetricRegistry } from './registry.ts';
@@ -26,6 +27,7 @@ const COUNTERS = [
   'shadowEjections',
   'shadowEjectionsWithheld',
   'connects',
+  'tlsHandshakes',
   'tunnels',
   'tunnelDialFailures',
   'undeclared',
@@ -149,8 +151,12 @@ export class SidecarMetrics {
     }
   }
 
-  countConnect(dependency: string, result: 'success' | 'refused' | 'timeout' | 'unreachable'): void {
+  countConnect(dependency: string, result: 'success' | ConnectFailure): void {
     this.#count('connects', { dependency, result }, 1);
+  }
+
+  countTlsHandshake(dependency: string, session: 'full' | 'resumed'): void {
+    this.#count('tlsHandshakes', { dependency, session }, 1);
   }
 
   countTunnel(cause: string): void {

@@ -9,6 +9,7 @@ import type { ResponseHead } from '../http1/response-head.ts';
 import { AttemptResult, REASON_UPSTREAM, reasonSlot } from '../metrics/route-metrics.ts';
 import { Outcome } from '../policies/circuit-breaker.ts';
 import { FailureBit, statusFailures } from '../policies/failures.ts';
+import { answerOf } from '../tls/failures.ts';
 import { AttemptBooks } from './attempt-books.ts';
 import type { AttemptOwner } from './attempt-owner.ts';
 import { isListed } from './attempts.ts';
@@ -236,7 +237,7 @@ export class Attempt implements ResponseReceiver {
       this.#endStream(REASON_UPSTREAM);
     } else if (connectFailure) {
       context.metrics.countConnect(dependency.label, connectFailure);
-      this.#fail(FailureBit.ConnectFailure, AttemptResult.connectFailure, true, LOCAL_ANSWERS.connectFailed, nowMs);
+      this.#fail(FailureBit.ConnectFailure, AttemptResult.connectFailure, true, answerOf(connectFailure), nowMs);
     } else if (this.#phase === Phase.Answering) {
       this.#cut(FailureBit.Reset, AttemptResult.reset, LOCAL_ANSWERS.reset);
     } else {

@@ -69,10 +69,11 @@ export interface ScriptedUpstream extends Upstream {
   heads: number;
 }
 
-export async function startScripted(): Promise<ScriptedUpstream> {
+/** `wrap`: see startUpstream. */
+export async function startScripted(wrap?: (accepted: Socket) => Socket): Promise<ScriptedUpstream> {
   const seen = new WeakMap<Socket, number>();
   let heads = 0;
-  const upstream = await startUpstream((received, socket) => {
+  const onData = (received: string, socket: Socket): void => {
     const paths = [...received.matchAll(/(?:^|\r\n\r\n|body)[A-Z]+ (\S+) HTTP\/1\.1\r\n/g)].map(
       ([, path]) => path ?? '',
     );
@@ -84,6 +85,7 @@ export async function startScripted(): Promise<ScriptedUpstream> {
       seen.set(socket, (seen.get(socket) ?? 0) + 1);
       SCRIPTS[path]?.(socket);
     }
-  });
+  };
+  const upstream = await startUpstream(onData, undefined, wrap);
   return Object.defineProperty(upstream, 'heads', { get: () => heads }) as ScriptedUpstream;
 }

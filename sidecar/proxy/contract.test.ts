@@ -1,16 +1,20 @@
 // The contract of wire-contract.ts over HTTP/1.1.
 import { describe, expect, it } from 'vitest';
+import { tlsLegs } from '../tls/testing/legs.ts';
 import { call, isWhole, type ScriptedUpstream, startScripted } from './calls.ts';
 import { type Bench, type Client, connect, freePort, get } from './fixtures.ts';
 import { opened } from './opened.ts';
-import { type Ending, keepsContract, POLICIES, type Run as RunOf, type Wire } from './wire-contract.ts';
+import { type Ending, keepsContract, OVER_TLS, POLICIES, type Run as RunOf, type Wire } from './wire-contract.ts';
 
 type Run = RunOf<ScriptedUpstream>;
 
 const HTTP1: Wire<ScriptedUpstream> = {
-  start: startScripted,
+  start: () => startScripted(),
   call: (port, path) => call(port, get(path)),
 };
+
+const legs = await tlsLegs();
+const HTTP1_OVER_TLS: Wire<ScriptedUpstream> = { ...HTTP1, legs, start: () => startScripted(legs.wrap) };
 
 const POST = 'POST /answer HTTP/1.1\r\nHost: a\r\nIdempotency-Key: k\r\n';
 
@@ -149,3 +153,13 @@ describe.each(POLICIES)('$name: nothing is left over, and nothing counts twice, 
     keepsContract(row, ending, HTTP1, open),
   );
 });
+
+describe.each(OVER_TLS)(
+  '$name: nothing is left over, and nothing counts twice, over TLS to a host, of a call that',
+  (row) => {
+    const bounded = row.policy.timeouts !== undefined;
+    it.each(ENDINGS.filter(({ needsTimeouts }) => bounded || !needsTimeouts))('$name', (ending) =>
+      keepsContract(row, ending, HTTP1_OVER_TLS, open),
+    );
+  },
+);

@@ -86,7 +86,7 @@ export class CurrentRequest implements OutgoingRequest {
     this.metrics = this.policy.metrics;
     this.faultMark = '';
     this.marks = '';
-    this.host = host;
+    this.host = this.dependency.hostFor(host);
     this.correlationId = correlationId;
     this.hasBody = hasBody;
     this.bodyDone = !hasBody;

@@ -18,6 +18,7 @@ import type {
   ExclusionView,
   LoadView,
   OpaqueView,
+  TlsView,
 } from '../data-plane.ts';
 import type { SidecarMetrics } from '../metrics/sidecar-metrics.ts';
 import { LoadSampler, type LoadSamplerOptions } from '../overload/load-sampler.ts';
@@ -25,6 +26,7 @@ import { ConnectionLimit } from '../policies/connection-limit.ts';
 import { type LoadShedder, SHED_LEVEL_NAMES } from '../policies/load-shedder.ts';
 import type { Names } from '../resolve/name-directory.ts';
 import { RouteTable } from '../route/match.ts';
+import type { CertificateSource } from '../tls/certificate-files.ts';
 import { Arrivals } from './arrivals.ts';
 import { BootstrapListeners, type ListenerTarget } from './bootstrap-listeners.ts';
 import { CapturedListeners } from './captured-listeners.ts';
@@ -45,6 +47,7 @@ import { type Network, systemNetwork } from './network.ts';
 import { OpaqueReports } from './opaque-reports.ts';
 import { isLoopback, leadsBack } from './own-addresses.ts';
 import { Ticker } from './ticker.ts';
+import { TlsHosts } from './tls-hosts.ts';
 
 export interface DataPlaneOptions {
   capture: CaptureMode;
@@ -62,6 +65,8 @@ export interface DataPlaneOptions {
   podIp?: string;
   /** Addresses of hosts outside the cluster. */
   names: Names;
+  /** For TLS to hosts; absent or null: none are given. */
+  certificates?: CertificateSource | null;
   /** That of node:net where absent. */
   network?: Network;
   clock: Clock;
@@ -98,6 +103,7 @@ export class ProxyDataPlane implements DataPlane {
   readonly #circuits: CircuitReports;
   readonly #exclusions: ExclusionReports;
   readonly #opaque: OpaqueReports;
+  readonly #tlsHosts: TlsHosts;
   readonly #sampler: LoadSampler | null;
   readonly #prober: HealthProber;
   readonly #environment: DependencyEnvironment;
@@ -118,6 +124,8 @@ export class ProxyDataPlane implements DataPlane {
     this.#circuits = new CircuitReports(clock, this.#dependencies);
     this.#exclusions = new ExclusionReports(clock, this.#dependencies);
     this.#opaque = new OpaqueReports(this.#dependencies);
+    const { certificates = null } = options;
+    this.#tlsHosts = new TlsHosts({ certificates, dependencies: this.#dependencies, clock, metrics, log });
     this.#environment = {
       metrics,
       random,
@@ -129,7 +137,8 @@ export class ProxyDataPlane implements DataPlane {
       ownKey: () => this.#context.ownKey,
       find: (id) => this.#dependencies.get(id),
       placement: () => this.#placement,
-      createEndpoint: (address, port) => new Http1Endpoint(address, port, network),
+      createEndpoint: (address, port, tls) => new Http1Endpoint(address, port, network, tls),
+      createOrigination: (dependency, label, tls) => this.#tlsHosts.create(dependency, label, tls),
       mayDialClusterIp: (address) => !this.#standalone || isLoopback(address),
       locallyDisabled: () => this.#locallyDisabled,
       onTransition: (dependency, circuit) => this.#circuits.tell(dependency, circuit),
@@ -287,6 +296,14 @@ export class ProxyDataPlane implements DataPlane {
 
   onOpaqueChange(listener: () => void): void {
     this.#opaque.onChange(listener);
+  }
+
+  tls(): TlsView[] {
+    return this.#tlsHosts.views();
+  }
+
+  onTlsChange(listener: () => void): void {
+    this.#tlsHosts.onChange(listener);
   }
 
   addresses(): Record<string, string> {

@@ -117,6 +117,14 @@ export class DependencyEndpoints {
     this.#known = false;
   }
 
+  /** Connections are to be made in another way than before: nothing of what was made is used again. */
+  renew(): void {
+    for (const endpoint of [...this.#live, ...this.#originals.values()]) endpoint.remove();
+    this.#live = [];
+    this.#originals.clear();
+    this.#known = false;
+  }
+
   /** Why nobody can serve, where there is more to say than that. */
   get whyNone(): string {
     const { host } = this.#plan;
@@ -163,7 +171,7 @@ export class DependencyEndpoints {
     original: { address: string; port: number } | null,
     nowMs: number,
   ): UpstreamEndpoint | null {
-    if (original && this.#keeps(original)) return this.#original(original.address, original.port);
+    if (original && this.#keeps(original)) return this.#original(original.address, this.#portFor(original));
     if (this.#plan.balancing === 'ClusterIp' && this.#clusterIp) return this.#clusterIp;
     // A snapshot from disk stands behind the ClusterIP, for the case that this fails too.
     if (this.#clusterIp && this.fallingBack && !(this.#live.length > 0 && avoid.includes(this.#clusterIp)))
@@ -179,7 +187,13 @@ export class DependencyEndpoints {
     const { balancing } = this.#plan;
     if (balancing === 'OriginalDestination') return true;
     if (balancing !== 'Dns') return false;
-    return !this.#live.some((endpoint) => endpoint.address === address && endpoint.port === port);
+    const dialled = this.#portFor({ address, port });
+    return !this.#live.some((endpoint) => endpoint.address === address && endpoint.port === dialled);
+  }
+
+  /** TLS may be spoken at another port than the application calls. */
+  #portFor({ port }: { address: string; port: number }): number {
+    return this.#plan.host?.tls?.port ?? port;
   }
 
   /** Where the application would go, while nothing better is known. */

@@ -1,6 +1,7 @@
 // One declared dependency as it lives in the sidecar: the compiled plan, the policies that act on its requests, and where it is now.
 // A new plan replaces the numbers and keeps the state: breakers, bulkheads and budgets live by their key, endpoints by their address.
 
+import type { TlsPlan } from '../../plan/certificates.ts';
 import type { Placement } from '../../plan/endpoints.ts';
 import type { DependencyPlan } from '../../plan/plan.ts';
 import type { Random } from '../../runtime/random.ts';
@@ -8,12 +9,17 @@ import type { SidecarMetrics } from '../metrics/sidecar-metrics.ts';
 import { BREAKER_STATES } from '../policies/circuit-breaker.ts';
 import type { BytePool } from '../policies/last-good.ts';
 import type { RouteTable } from '../route/match.ts';
+import type { TlsOrigination } from '../tls/origination.ts';
 import type { CircuitEntry } from './circuit.ts';
 import { DependencyEndpoints, type EndpointsEnvironment } from './dependency-endpoints.ts';
 import { type PoliciesEnvironment, RoutePolicies, type RoutePolicy } from './route-policies.ts';
 import { Spoken } from './spoken.ts';
+import type { UpstreamEndpoint } from './upstream.ts';
 
-export interface DependencyEnvironment extends EndpointsEnvironment {
+export interface DependencyEnvironment extends Omit<EndpointsEnvironment, 'createEndpoint'> {
+  /** `tls`: what its connections speak; null: plain TCP. */
+  createEndpoint: (address: string, port: number, tls: TlsOrigination | null) => UpstreamEndpoint;
+  createOrigination(dependency: string, label: string, plan: TlsPlan): TlsOrigination;
   metrics: SidecarMetrics;
   random: Random;
   unixMs(): number;
@@ -43,6 +49,8 @@ export class DependencyRuntime {
   readonly endpoints: DependencyEndpoints;
   /** What its connections turned out to speak. */
   readonly spoken = new Spoken();
+  /** The application speaks plain HTTP, and the sidecar TLS; null: nothing is changed in what is spoken. */
+  tls: TlsOrigination | null;
   removed = false;
   readonly #environment: DependencyEnvironment;
   /** Values of `circuitReset` that were seen, the last ones. */
@@ -73,7 +81,12 @@ export class DependencyRuntime {
     });
     this.#resets = [plan.circuitReset];
     metrics.countCircuitReset(label, 0);
-    this.endpoints = new DependencyEndpoints(plan, environment);
+    this.tls = this.#originate(plan);
+    this.endpoints = new DependencyEndpoints(plan, {
+      nowMs: () => environment.nowMs(),
+      mayDialClusterIp: (address) => environment.mayDialClusterIp(address),
+      createEndpoint: (address, port) => environment.createEndpoint(address, port, this.tls),
+    });
     this.endpoints.onSet = () => this.placeEndpoints();
     this.#updatePolicies();
   }
@@ -101,9 +114,34 @@ export class DependencyRuntime {
     if (plan.endpointsKey !== this.plan.endpointsKey || plan.protocol !== this.plan.protocol) this.spoken.forget();
     this.plan = plan;
     this.#routes = routes;
+    this.#updateTls(plan);
     this.endpoints.update(plan);
     this.#updatePolicies();
     this.#followReset(plan.circuitReset);
+  }
+
+  #originate({ host }: DependencyPlan): TlsOrigination | null {
+    return host?.tls ? this.#environment.createOrigination(this.plan.id, this.label, host.tls) : null;
+  }
+
+  #updateTls(plan: DependencyPlan): void {
+    const wanted = plan.host?.tls;
+    if (this.tls !== null && wanted !== undefined) {
+      this.tls.update(wanted);
+      return;
+    }
+    if (this.tls === null && wanted === undefined) return;
+    this.tls = this.#originate(plan);
+    this.endpoints.renew();
+  }
+
+  /** What Host says to the dependency: over TLS, that of its own URL, where the application wrote the one that it calls. */
+  hostFor(host: string): string {
+    if (this.tls === null || this.plan.host === null) return host;
+    const { name, port } = this.plan.host;
+    const colon = host.lastIndexOf(':');
+    const isOther = colon >= 0 && host.slice(colon + 1) !== String(port);
+    return !isOther && sameName(colon < 0 ? host : host.slice(0, colon), name) ? this.plan.authority : host;
   }
 
   /** Once for each value: another replica may be a step behind and bring an old one again. */
@@ -140,6 +178,7 @@ export class DependencyRuntime {
   sweep(nowMs: number): void {
     this.endpoints.sweep(nowMs);
     this.policies.sweep(nowMs);
+    this.tls?.sweep();
   }
 
   /** `fields` has CR LF before each line. */
@@ -169,4 +208,10 @@ export class DependencyRuntime {
     this.endpoints.remove();
     this.policies.remove();
   }
+}
+
+/** Names are the same in any case, and with a final dot. */
+function sameName(written: string, name: string): boolean {
+  const bare = written.endsWith('.') ? written.slice(0, -1) : written;
+  return bare.length === name.length && (bare === name || bare.toLowerCase() === name);
 }

@@ -2,10 +2,10 @@
 // gives its name.
 import type { Bootstrap } from '../../plan/bootstrap.ts';
 import type { EndpointSet } from '../../plan/endpoints.ts';
+import type { DependencyPlan } from '../../plan/plan.ts';
 import type { Logger } from '../../runtime/log.ts';
 import type { SidecarMetrics } from '../metrics/sidecar-metrics.ts';
 import type { DependencyRuntime } from './dependency.ts';
-import type { DeclaredHost } from './host-index.ts';
 import type { World } from './listener-targets.ts';
 
 export interface EndpointSourcesOptions {
@@ -52,8 +52,8 @@ export class EndpointSources {
   }
 
   #apply(dependency: DependencyRuntime): void {
-    const { host, endpointsKey } = dependency.plan;
-    if (host) {
+    const { balancing, host, endpointsKey } = dependency.plan;
+    if (host && balancing === 'Dns') {
       this.#applyNames(dependency, host);
       return;
     }
@@ -75,7 +75,9 @@ export class EndpointSources {
       if (dependency.plan.host?.name === name) this.#applyNames(dependency, dependency.plan.host);
   }
 
-  #applyNames(dependency: DependencyRuntime, { name, port }: DeclaredHost): void {
+  #applyNames(dependency: DependencyRuntime, host: NonNullable<DependencyPlan['host']>): void {
+    const { name } = host;
+    const port = host.tls?.port ?? host.port;
     const { log, metrics, world } = this.#options;
     const addresses = world.names.addresses(name);
     if (addresses === null) {

@@ -141,7 +141,7 @@ export async function startBench(
     ...load
   }: { clock?: Clock; names?: Names; log?: Logger } & Pick<
     DataPlaneOptions,
-    'shedder' | 'load' | 'maxConnections' | 'network'
+    'shedder' | 'load' | 'maxConnections' | 'network' | 'certificates'
   > = {},
 ): Promise<Bench> {
   const metrics = createSidecarMetrics();
@@ -193,6 +193,8 @@ export interface Upstream {
 export async function startUpstream(
   onData: (received: string, socket: Socket, connection: number) => void,
   onConnection?: (socket: Socket, connection: number) => void,
+  /** What a connection that was accepted becomes before anything is read of it. */
+  wrap: (accepted: Socket) => Socket = (accepted) => accepted,
 ): Promise<Upstream> {
   const sockets = new Set<Socket>();
   const server = net.createServer({ allowHalfOpen: true, noDelay: true });
@@ -206,7 +208,8 @@ export async function startUpstream(
       server.close();
     },
   };
-  server.on('connection', (socket) => {
+  server.on('connection', (accepted) => {
+    const socket = wrap(accepted);
     const connection = upstream.connections++;
     upstream.received[connection] = '';
     sockets.add(socket);
@@ -380,7 +383,8 @@ export async function startCaptured(
     clock = systemClock,
     names = new TableOfNames(),
     log = silentLogger,
-  }: { clock?: Clock; names?: TableOfNames; log?: Logger } = {},
+    certificates = null,
+  }: { clock?: Clock; names?: TableOfNames; log?: Logger } & Pick<DataPlaneOptions, 'certificates'> = {},
 ): Promise<Captured> {
   const originals: Endpoint[] = [];
   const outboundPort = await freePort();
@@ -398,6 +402,7 @@ export async function startCaptured(
     clock,
     random: seededRandom(3),
     log,
+    certificates,
     metrics,
   });
   if (plan) plane.applyPlan(plan);

@@ -10,6 +10,8 @@ import { RequestHead } from '../http1/request-head.ts';
 import type { ResponseHead } from '../http1/response-head.ts';
 import type { CheckedEndpoint } from '../policies/health-check.ts';
 import type { TimerNode } from '../policies/timer-wheel.ts';
+import { isTlsFailure, sentenceOf, type TlsFailure } from '../tls/failures.ts';
+import type { TlsOrigination } from '../tls/origination.ts';
 import type { ProxyContext } from './context.ts';
 import type { OutgoingRequest } from './current-request.ts';
 import type { DependencyRuntime } from './dependency.ts';
@@ -23,7 +25,11 @@ const CONNECT_FAILURES = {
   refused: 'the connection was refused',
   timeout: 'the connection was not made in time',
   unreachable: 'the address cannot be reached',
-} as const satisfies Record<ConnectFailure, string>;
+} as const satisfies Record<Exclude<ConnectFailure, TlsFailure>, string>;
+
+function whyNotConnected(failure: ConnectFailure): string {
+  return isTlsFailure(failure) ? sentenceOf(failure) : CONNECT_FAILURES[failure];
+}
 
 interface Check {
   dependency: DependencyRuntime;
@@ -33,7 +39,7 @@ interface Check {
 
 export interface HealthProberOptions {
   context: ProxyContext;
-  createEndpoint: (address: string, port: number) => UpstreamEndpoint;
+  createEndpoint: (address: string, port: number, tls: TlsOrigination | null) => UpstreamEndpoint;
 }
 
 export class HealthProber {
@@ -86,7 +92,7 @@ export class HealthProber {
         this.#start();
       });
       this.#underway.add(probe);
-      probe.begin(this.#options.createEndpoint(target.address, target.port));
+      probe.begin(this.#options.createEndpoint(target.address, target.port, check.dependency.tls));
     }
   }
 }
@@ -154,7 +160,7 @@ class Probe implements ResponseReceiver, OutgoingRequest, TimerNode {
   }
 
   onUpstreamClosed(failure: ConnectFailure | null): void {
-    this.#settle(failure === null ? 'the connection was lost before an answer' : CONNECT_FAILURES[failure]);
+    this.#settle(failure === null ? 'the connection was lost before an answer' : whyNotConnected(failure));
   }
 
   onInvalidResponse(): void {

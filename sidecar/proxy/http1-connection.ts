@@ -4,6 +4,8 @@ import type { OnReadOpts } from 'node:net';
 import { ChunkedDecoder, ChunkedEvent, encodeChunkHead } from '../http1/chunked.ts';
 import { MAX_HEAD_BYTES } from '../http1/limits.ts';
 import { parseResponseHead, ResponseHead } from '../http1/response-head.ts';
+import { failureOf, refusesClient } from '../tls/failures.ts';
+import type { TlsOrigination } from '../tls/origination.ts';
 import type { OutgoingRequest } from './current-request.ts';
 import { lastChunk, requestText } from './forwarded-heads.ts';
 import type { Http1Endpoint } from './http1-endpoint.ts';
@@ -27,6 +29,9 @@ export class Http1Connection implements UpstreamLeg {
   readonly #endpoint: Http1Endpoint;
   readonly #out: Outbox;
   #connected = false;
+  /** Something was received. */
+  #heard = false;
+  readonly #generation: number;
   idleSinceMs = 0;
   /** How long it may lie idle; 0: not to be kept. */
   keepMs = POOL_IDLE_MS;
@@ -50,16 +55,19 @@ export class Http1Connection implements UpstreamLeg {
       buffer: this.#reads.next,
       callback: (bytes, buffer) => this.#onRead(buffer as Buffer, bytes),
     };
-    this.socket = endpoint.network.connect(endpoint.address, endpoint.port, onread);
+    const { address, port, name, network, tls } = endpoint;
+    this.#generation = endpoint.generation;
+    this.socket = tls === null ? network.connect(address, port, onread) : tls.connect(name, address, port, onread);
     this.#out = new Outbox(this.socket);
-    this.socket.on('connect', () => {
+    this.socket.on(tls === null ? 'connect' : 'secureConnect', () => {
       this.#connected = true;
       this.receiver?.onConnected(true);
     });
     this.socket.on('drain', () => this.receiver?.onUpstreamDrain());
     this.socket.on('end', () => this.#onEnd());
     this.socket.on('error', (error: NodeJS.ErrnoException) => {
-      if (!this.#connected) this.#connectFailure = connectFailureOf(error.code);
+      if (tls !== null) this.#onTlsError(tls, error);
+      else if (!this.#connected) this.#connectFailure = connectFailureOf(error.code);
     });
     this.socket.on('close', () => {
       this.#reads.release();
@@ -68,7 +76,8 @@ export class Http1Connection implements UpstreamLeg {
   }
 
   usable(): boolean {
-    return this.#mode === Mode.Idle && !this.socket.destroyed && !this.socket.writesFailed;
+    const { destroyed, writesFailed } = this.socket;
+    return this.#mode === Mode.Idle && !destroyed && !writesFailed && this.#generation === this.#endpoint.generation;
   }
 
   writesFailed(): boolean {
@@ -150,7 +159,8 @@ export class Http1Connection implements UpstreamLeg {
 
   #onRead(buffer: Buffer, bytes: number): boolean {
     const receiver = this.receiver;
-    if (receiver === null) {
+    if (!this.#heard) this.#onFirstRead();
+    if (receiver === null || !this.#connected) {
       // Nobody asked: whatever this is, it would be taken for the answer to the next request.
       this.destroy();
       return true;
@@ -159,6 +169,20 @@ export class Http1Connection implements UpstreamLeg {
     this.#consume(receiver, buffer, bytes);
     if (this.#mode === Mode.Idle || this.receiver !== receiver) return true;
     return this.#pauseUnless(receiver.onResponseFlush());
+  }
+
+  #onFirstRead(): void {
+    this.#heard = true;
+    this.#endpoint.tls?.answered();
+  }
+
+  #onTlsError(tls: TlsOrigination, error: NodeJS.ErrnoException): void {
+    const { code = '' } = error;
+    // The host was there, and did not take what it was shown: nothing that was sent has reached anybody.
+    const isLateRefusal = this.#connected && !this.#heard && refusesClient(code);
+    if (this.#connected && !isLateRefusal) return;
+    this.#connected = false;
+    this.#connectFailure = tlsFailureOf(tls, this.#endpoint.name, error);
   }
 
   #pauseUnless(flowing: boolean): boolean {
@@ -286,6 +310,11 @@ export class Http1Connection implements UpstreamLeg {
 
   #onEnd(): void {
     const receiver = this.receiver;
+    if (!this.socket.endedWhole) {
+      this.destroy();
+      this.#onClose();
+      return;
+    }
     if (receiver && this.#mode === Mode.Tunnel) {
       receiver.onTunnelEnd();
       return;
@@ -314,6 +343,15 @@ export class Http1Connection implements UpstreamLeg {
 export function connectFailureOf(code: string | undefined): ConnectFailure {
   if (code === 'ETIMEDOUT') return 'timeout';
   return code === 'ECONNREFUSED' || code === 'ECONNRESET' ? 'refused' : 'unreachable';
+}
+
+/** Whether it was TCP that failed, or what is above it, which is told to who keeps the state of TLS. */
+export function tlsFailureOf(tls: TlsOrigination, endpoint: string, error: NodeJS.ErrnoException): ConnectFailure {
+  const { code = '', syscall } = error;
+  if (syscall === 'connect') return connectFailureOf(code);
+  const failure = failureOf(code);
+  tls.handshakeFailed(failure, endpoint, error);
+  return failure;
 }
 
 function keepMs(announcedMs: number): number {

@@ -84,6 +84,9 @@ describe('an idle connection', () => {
       find: () => undefined,
       placement: () => ({ node: '', zone: '' }),
       createEndpoint: (address, port) => new Http1Endpoint(address, port),
+      createOrigination: () => {
+        throw new Error('nothing here speaks TLS');
+      },
       mayDialClusterIp: () => true,
       locallyDisabled: () => false,
       onTransition: () => {},

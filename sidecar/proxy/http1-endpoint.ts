@@ -1,5 +1,6 @@
 // An endpoint with its idle connections that speak HTTP/1.1; those of HTTP/2 are in a pool of their own, for most endpoints have none.
 import { BalancedEndpoint } from '../balance/candidates.ts';
+import type { TlsOrigination } from '../tls/origination.ts';
 import { Http1Connection } from './http1-connection.ts';
 import { Http2Pool } from './http2-pool.ts';
 import { type Network, systemNetwork } from './network.ts';
@@ -12,13 +13,16 @@ export class Http1Endpoint extends BalancedEndpoint implements UpstreamEndpoint 
   readonly address: string;
   readonly port: number;
   readonly network: Network;
+  /** Null: plain TCP. */
+  readonly tls: TlsOrigination | null;
   #removed = false;
   readonly #idle: Http1Connection[] = [];
   #http2: Http2Pool | null = null;
 
-  constructor(address: string, port: number, network: Network = systemNetwork) {
+  constructor(address: string, port: number, network: Network = systemNetwork, tls: TlsOrigination | null = null) {
     super(endpointName(address, port));
     this.network = network;
+    this.tls = tls;
     this.address = address;
     this.port = port;
   }
@@ -28,8 +32,13 @@ export class Http1Endpoint extends BalancedEndpoint implements UpstreamEndpoint 
   }
 
   get http2(): Http2Pool {
-    this.#http2 ??= new Http2Pool(this.address, this.port, this.network, this.#removed);
+    this.#http2 ??= new Http2Pool(this, this.#removed);
     return this.#http2;
+  }
+
+  /** Connections of another one have other settings or credentials of TLS: they are not used again. */
+  get generation(): number {
+    return this.tls === null ? 0 : this.tls.generation;
   }
 
   connect(receiver: ResponseReceiver): Http1Connection {

@@ -124,8 +124,11 @@ export interface Http2Dependency {
 export async function dependency(
   onStream: (stream: ServerHttp2Stream, fields: Fields, nth: number) => void,
   settings: http2.Settings = {},
+  /** Speaks TLS, with this certificate. */
+  pair: { cert: string; key: string } | null = null,
 ): Promise<Http2Dependency> {
-  const server = http2.createServer({ settings, strictSingleValueFields: false });
+  const options = { settings, strictSingleValueFields: false };
+  const server = pair ? http2.createSecureServer({ ...options, ...pair }) : http2.createServer(options);
   const sockets = new Set<Socket>();
   server.on('connection', (socket: Socket) => sockets.add(socket));
   const started: Http2Dependency = {
@@ -192,8 +195,9 @@ const SCRIPTS: Readonly<Record<string, (stream: ServerHttp2Stream) => void>> = {
   },
 };
 
-export function scriptedDependency(): Promise<Http2Dependency> {
-  return dependency((stream, fields) => {
+/** `pair`: speaks TLS, with this certificate. */
+export function scriptedDependency(pair: { cert: string; key: string } | null = null): Promise<Http2Dependency> {
+  const onStream = (stream: ServerHttp2Stream, fields: Fields): void => {
     const script = SCRIPTS[String(fields[':path'])];
     if (fields[':method'] === 'POST') {
       stream.on('end', () => {
@@ -203,5 +207,6 @@ export function scriptedDependency(): Promise<Http2Dependency> {
     } else {
       script?.(stream);
     }
-  });
+  };
+  return dependency(onStream, {}, pair);
 }

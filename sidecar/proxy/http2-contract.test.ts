@@ -1,6 +1,7 @@
 // The contract of wire-contract.ts over HTTP/2.
 import { type ClientHttp2Stream, constants } from 'node:http2';
 import { describe, expect, it } from 'vitest';
+import { tlsLegs } from '../tls/testing/legs.ts';
 import type { Bench } from './fixtures.ts';
 import { freePort } from './fixtures.ts';
 import {
@@ -11,19 +12,22 @@ import {
   scriptedDependency,
 } from './http2-calls.ts';
 import { opened } from './opened.ts';
-import { type Ending, keepsContract, POLICIES, type Run as RunOf, type Wire } from './wire-contract.ts';
+import { type Ending, keepsContract, OVER_TLS, POLICIES, type Run as RunOf, type Wire } from './wire-contract.ts';
 
 type Run = RunOf<Http2Dependency>;
 
 const { open } = opened();
 
 const HTTP2: Wire<Http2Dependency> = {
-  start: scriptedDependency,
+  start: () => scriptedDependency(),
   async call(port, path) {
     const client = application(port);
     return client.call(path).finally(() => client.close());
   },
 };
+
+const legs = await tlsLegs();
+const HTTP2_OVER_TLS: Wire<Http2Dependency> = { ...HTTP2, legs, start: () => scriptedDependency(legs.pair) };
 
 const KEYED = { ':method': 'POST', 'idempotency-key': 'k' };
 
@@ -129,3 +133,13 @@ describe.each(POLICIES)('$name: nothing is left over, and nothing counts twice, 
     keepsContract(row, ending, HTTP2, open),
   );
 });
+
+describe.each(OVER_TLS)(
+  '$name: nothing is left over, and nothing counts twice, over HTTP/2 in TLS, of a call that',
+  (row) => {
+    const bounded = row.policy.timeouts !== undefined;
+    it.each(ENDINGS.filter(({ needsTimeouts }) => bounded || !needsTimeouts))('$name', (ending) =>
+      keepsContract(row, ending, HTTP2_OVER_TLS, open),
+    );
+  },
+);

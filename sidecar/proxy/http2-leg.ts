@@ -67,7 +67,10 @@ export class Http2Leg implements UpstreamLeg {
     this.receiver = receiver;
     this.#headRequest = request.head.method === 'HEAD';
     this.#heardBefore = session.heard;
-    const stream = session.node.request(requestFields(request), request.hasBody ? GOING_ON : ENDING) as LegStream;
+    const stream = session.node.request(
+      requestFields(request, session.scheme),
+      request.hasBody ? GOING_ON : ENDING,
+    ) as LegStream;
     this.#stream = stream;
     stream.leg = this;
     stream.shared = session;

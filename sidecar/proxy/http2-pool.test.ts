@@ -1,9 +1,9 @@
 // Which connection of a pool takes a request.
 import { expect, it } from 'vitest';
+import { Http1Endpoint } from './http1-endpoint.ts';
 import { dependency } from './http2-calls.ts';
 import type { Http2Leg } from './http2-leg.ts';
 import { Http2Pool } from './http2-pool.ts';
-import { systemNetwork } from './network.ts';
 import { opened } from './opened.ts';
 import type { ResponseReceiver, UpstreamLeg } from './upstream.ts';
 
@@ -11,7 +11,7 @@ const { open } = opened();
 
 async function poolOf(): Promise<Http2Pool> {
   const server = await dependency((stream) => stream.respond({ ':status': 200 }, { endStream: true }));
-  const pool = new Http2Pool(server.endpoint.address, server.port, systemNetwork, false);
+  const pool = new Http2Pool(new Http1Endpoint(server.endpoint.address, server.port), false);
   open.push({ close: () => pool.remove() }, server);
   return pool;
 }

@@ -1,24 +1,20 @@
 // The connections to one endpoint that speak HTTP/2. Requests share them: a connection takes as many streams as the endpoint allows, and
 // another one is made only where none has room. Which endpoint a request goes to is chosen before, for each request.
+import type { Http1Endpoint } from './http1-endpoint.ts';
 import { Http2Leg } from './http2-leg.ts';
 import { Http2Session } from './http2-session.ts';
-import type { Network } from './network.ts';
 import type { LegSource, ResponseReceiver } from './upstream.ts';
 
 /** A connection without streams is kept this long; a server that wants it gone sooner says so. */
 const IDLE_MS = 60_000;
 
 export class Http2Pool implements LegSource {
-  readonly address: string;
-  readonly port: number;
-  readonly network: Network;
+  readonly endpoint: Pick<Http1Endpoint, 'address' | 'port' | 'name' | 'network' | 'tls' | 'generation'>;
   #removed: boolean;
   #sessions: Http2Session[] = [];
 
-  constructor(address: string, port: number, network: Network, removed: boolean) {
-    this.address = address;
-    this.port = port;
-    this.network = network;
+  constructor(endpoint: Http2Pool['endpoint'], removed: boolean) {
+    this.endpoint = endpoint;
     this.#removed = removed;
   }
 

@@ -1,4 +1,4 @@
-// One connection to a dependency that speaks HTTP/2, with prior knowledge. Usable once the settings of the other side have come: a server
+// One connection to a dependency that speaks HTTP/2: with prior knowledge, or over TLS and agreed by ALPN. Usable once the settings of the other side have come: a server
 // that speaks something else never sends them, and counts as not reached.
 //
 // A peer that is gone without a word would swallow every request until the kernel gives up after minutes. So whoever gives a request up on a
@@ -7,7 +7,7 @@ import type { ClientHttp2Session } from 'node:http2';
 import type { Socket } from 'node:net';
 import { CONNECTION_WINDOW_BYTES, MAX_CONCURRENT_STREAMS, UPSTREAM_OPTIONS } from '../http2/limits.ts';
 import { nodeHttp2 } from '../http2/node-http2.ts';
-import { connectFailureOf } from './http1-connection.ts';
+import { connectFailureOf, tlsFailureOf } from './http1-connection.ts';
 import type { Http2Leg } from './http2-leg.ts';
 import type { Http2Pool } from './http2-pool.ts';
 import type { ConnectFailure } from './upstream.ts';
@@ -21,6 +21,9 @@ export class Http2Session {
   readonly #pool: Http2Pool;
   readonly #socket: Socket;
   readonly #session: ClientHttp2Session;
+  readonly #generation: number;
+  /** Of the requests on it. */
+  readonly scheme: 'http' | 'https';
   readonly #waiting = new Set<Http2Leg>();
   #capacity = 0;
   #active = 0;
@@ -42,10 +45,19 @@ export class Http2Session {
 
   constructor(pool: Http2Pool) {
     this.#pool = pool;
-    const socket = pool.network.dial(pool.address, pool.port);
+    const { address, port, name, network, tls, generation } = pool.endpoint;
+    this.#generation = generation;
+    this.scheme = tls === null ? 'http' : 'https';
+    const socket = tls === null ? network.dial(address, port) : tls.dial(name, address, port);
     this.#socket = socket;
+    // It comes here first: a session tells of it under other names.
+    if (tls !== null) {
+      socket.on('error', (error) => {
+        if (!this.#ready) this.#connectFailure = tlsFailureOf(tls, name, error);
+      });
+    }
     const options = { ...UPSTREAM_OPTIONS, createConnection: () => socket };
-    const session = nodeHttp2().connect('http://breakwater.invalid', options);
+    const session = nodeHttp2().connect(`${this.scheme}://breakwater.invalid`, options);
     this.#session = session;
     session.once('remoteSettings', ({ maxConcurrentStreams = MAX_CONCURRENT_STREAMS }) =>
       this.#begin(maxConcurrentStreams),
@@ -55,7 +67,7 @@ export class Http2Session {
       this.#lastStream = lastStream;
     });
     session.on('error', (error: NodeJS.ErrnoException) => {
-      if (!this.#ready) this.#connectFailure = connectFailureOf(error.code);
+      if (!this.#ready && tls === null) this.#connectFailure = connectFailureOf(error.code);
     });
     session.on('close', () => this.#closed());
     // A server that sends no more gives no answers.
@@ -64,7 +76,7 @@ export class Http2Session {
 
   /** Another stream may begin now. */
   get hasRoom(): boolean {
-    return this.#ready && !this.#suspect && this.#active < this.#capacity && !this.#isOver;
+    return this.#ready && !this.#suspect && !this.#outdated && this.#active < this.#capacity && !this.#isOver;
   }
 
   /** It ends or has ended; `close` says so only once its socket is gone, which may take long. */
@@ -74,7 +86,12 @@ export class Http2Session {
 
   /** It is being made, and nobody has waited for it in vain. */
   get takesWaiting(): boolean {
-    return !this.#ready && !this.#slow && !this.#isOver;
+    return !this.#ready && !this.#slow && !this.#outdated && !this.#isOver;
+  }
+
+  /** Settings or credentials of TLS are others by now. */
+  get #outdated(): boolean {
+    return this.#generation !== this.#pool.endpoint.generation;
   }
 
   get node(): ClientHttp2Session {
@@ -137,6 +154,7 @@ export class Http2Session {
 
   sweep(nowMs: number, idleMs: number): void {
     if (!this.#ready) return;
+    if (this.#outdated) this.close();
     if (this.#suspect) {
       if (this.#suspectSinceMs < 0) this.#suspectSinceMs = nowMs;
       else if (nowMs - this.#suspectSinceMs >= SUSPECT_MS) this.#destroy();
@@ -149,6 +167,7 @@ export class Http2Session {
 
   #begin(maxConcurrentStreams: number): void {
     this.#ready = true;
+    this.#pool.endpoint.tls?.answered();
     this.#capacity = Math.min(maxConcurrentStreams, MAX_CONCURRENT_STREAMS);
     this.#session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
     this.#session.on('remoteSettings', (settings) => {

@@ -4,6 +4,7 @@ import type { Socket } from 'node:net';
 import { NO_KEY } from '../balance/balancer.ts';
 import { type Ahead, DialAhead } from './ahead.ts';
 import { ClientConnection, type ClientConnectionOptions } from './client-connection.ts';
+import { startsLikeTls } from './client-hello.ts';
 import type { ProxyContext } from './context.ts';
 import type { DependencyRuntime } from './dependency.ts';
 import { Detection, type DetectionOptions } from './detection.ts';
@@ -16,6 +17,8 @@ import { onlyTarget, Tunnel, type TunnelTarget, type TunnelTargets } from './tun
 export const UNDECLARED_CONNECT_TIMEOUT_MS = 130_000;
 /** What is not to be forwarded may say this long what it is; HTTP then gets an answer instead of a reset. */
 const DENIED_SILENCE_MS = 5_000;
+/** The same where HTTP is forwarded, and nothing else. */
+const UNREADABLE_SILENCE_MS = 60_000;
 
 /** Of those without policies. */
 export type TunnelCause = 'undeclared' | 'no-plan' | 'disabled';
@@ -71,8 +74,10 @@ export class Intake {
       this.#opaque(socket, dependency, arrival.targets, arrival.original).proceed(null);
       return;
     }
-    // Without policies there is nothing to read for; but in capture `explicit` the codec is what finds an endpoint for each request.
-    if (!dependency.enforced && (!arrival.explicit || dependency.plan.protocol === 'Opaque')) {
+    // Without policies there is nothing to read for; but in capture `explicit` the codec is what finds an endpoint for each request, and
+    // what is to go out in TLS goes out in nothing else.
+    const isRead = arrival.explicit || dependency.tls !== null;
+    if (!dependency.enforced && (!isRead || dependency.plan.protocol === 'Opaque')) {
       this.#tunnel(socket, 'disabled', arrival.targets);
       return;
     }
@@ -97,6 +102,10 @@ export class Intake {
         this.#serveHttp2(socket, first, dependency, arrival);
       },
     };
+    if (dependency.tls !== null) {
+      this.#detectTls(socket, dependency, arrival, detected, opaque);
+      return;
+    }
     if (dependency.enforced) {
       this.#detect<OpaqueConnection>(socket, {
         ...detected,
@@ -111,6 +120,41 @@ export class Intake {
       ahead: () => new DialAhead(this.#context.network, arrival.targets),
       onTunnel: (first, ahead) => this.#tunnel(socket, 'disabled', arrival.targets, first, ahead?.take() ?? null),
     });
+  }
+
+  /** The sidecar speaks TLS for it: nothing is dialled ahead, and what is neither HTTP nor TLS already goes nowhere. */
+  #detectTls(
+    socket: Socket,
+    dependency: DependencyRuntime,
+    { targets }: Arrival,
+    detected: Pick<DetectionOptions<DialAhead>, 'declaredHttp' | 'onHttp' | 'onHttp2'>,
+    opaque: () => OpaqueConnection,
+  ): void {
+    this.#detect<DialAhead>(socket, {
+      ...detected,
+      ahead: null,
+      silenceMs: UNREADABLE_SILENCE_MS,
+      onTunnel: (first) => {
+        if (first === null || !startsLikeTls(first)) {
+          this.#refuseUnreadable(socket, dependency);
+        } else if (dependency.enforced) {
+          dependency.spoken.noteOpaque(first);
+          opaque().proceed(first);
+        } else {
+          this.#tunnel(socket, 'disabled', targets, first);
+        }
+      },
+    });
+  }
+
+  /** Neither HTTP nor TLS, and meant for a host that is to be spoken to in TLS alone: it must not go out as it is. */
+  #refuseUnreadable(socket: Socket, { plan }: DependencyRuntime): void {
+    this.#context.metrics.countTunnelDialFailure();
+    this.#context.log.debug(
+      { dependency: plan.id },
+      'a connection that is neither HTTP nor TLS was reset: see host.tls',
+    );
+    socket.resetAndDestroy();
   }
 
   /** Bytes go on as they came: nobody declared where to, or nothing is known of that yet. */
@@ -144,8 +188,8 @@ export class Intake {
       ...(denied ? { silenceMs: DENIED_SILENCE_MS } : {}),
       onHttp: (first) => {
         const owner = claimed();
-        if (owner ? owner.enforced && owner.plan.protocol !== 'Opaque' : denied)
-          this.#serveClaimed(socket, unclaimed, owner, first);
+        const isServed = owner && (owner.enforced || owner.tls !== null) && owner.plan.protocol !== 'Opaque';
+        if (owner ? isServed : denied) this.#serveClaimed(socket, unclaimed, owner, first);
         else this.#passUnclaimed(socket, unclaimed, owner, first, null);
       },
       onHttp2: (first) => pass(first, null),

@@ -105,6 +105,18 @@ export function liveMetrics(
         fallback: endpoints.fallingBack,
         enforced,
       })),
+    certificates: () =>
+      all().flatMap(({ label, tls }) =>
+        tls === null
+          ? []
+          : [
+              {
+                dependency: label,
+                problems: tls.problem.certificates.length,
+                expiresUnixMs: { ...tls.expiries },
+              },
+            ],
+      ),
     load: () => ({
       level: context.shedder.level,
       share: context.shedder.share,

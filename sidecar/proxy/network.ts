@@ -5,7 +5,7 @@ import type { Clock } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/log.ts';
 import { listenAt } from './listen.ts';
 import { testReadInto } from './read-buffer.ts';
-import { UpstreamSocket } from './upstream-socket.ts';
+import { TcpUpstreamSocket, type UpstreamSocket } from './upstream-socket.ts';
 
 /** A listening socket. */
 export type Listening = Pick<Server, 'address' | 'close'>;
@@ -25,7 +25,7 @@ export const systemNetwork: Network = {
   prepare: testReadInto,
   listen: listenAt,
   connect(address, port, onread) {
-    const socket = new UpstreamSocket({ allowHalfOpen: true, onread });
+    const socket = new TcpUpstreamSocket({ allowHalfOpen: true, onread });
     socket.connect({ host: address, port });
     socket.setNoDelay(true);
     return socket;

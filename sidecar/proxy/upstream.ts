@@ -4,13 +4,14 @@
 // Behind each interface stands one class for each protocol, so that the calls stay monomorphic where an application speaks one of them.
 import type { BalancedEndpoint } from '../balance/candidates.ts';
 import type { ResponseHead } from '../http1/response-head.ts';
+import type { TlsFailure } from '../tls/failures.ts';
 import type { OutgoingRequest } from './current-request.ts';
 
 /** What nobody would send again takes a leg that was idle for less than this, or a fresh one. */
 export const FRESH_ENOUGH_MS = 1_000;
 
 /** Why a connection was not made; the `result` of the metric. */
-export type ConnectFailure = 'refused' | 'timeout' | 'unreachable';
+export type ConnectFailure = 'refused' | 'timeout' | 'unreachable' | TlsFailure;
 
 /** What a leg tells whoever uses it. Nothing of it is told inside `connect`, and after `receiver` was set to null nothing at all. */
 export interface ResponseReceiver {

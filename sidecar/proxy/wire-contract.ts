@@ -10,12 +10,13 @@
 // http2-contract.test.ts is HTTP/2.
 import { expect } from 'vitest';
 import type { Endpoint } from '../../plan/endpoints.ts';
-import type { PolicyPlan, WorkloadPlan } from '../../plan/plan.ts';
+import type { DependencyPlan, PolicyPlan, WorkloadPlan } from '../../plan/plan.ts';
 import { SHADOW_BLOCKS, type ShadowBlock } from '../../plan/policies/blocks.ts';
 import type { FallbackPlan } from '../../plan/policies/fallback.ts';
 import type { LoadBalancingPlan } from '../../plan/policies/load-balancing.ts';
 import type { OutlierDetectionPlan } from '../../plan/policies/outlier-detection.ts';
 import { systemClock } from '../../runtime/clock.ts';
+import type { CertificateSource } from '../tls/certificate-files.ts';
 import {
   type Bench,
   BREAKER,
@@ -38,6 +39,8 @@ export interface Scripted {
 
 /** A protocol that the contract is kept in. */
 export interface Wire<Upstream extends Scripted = Scripted> {
+  /** What the legs are made of; absent: plain TCP. */
+  legs?: { changes: Pick<DependencyPlan, 'host'>; certificates: CertificateSource };
   start(): Promise<Upstream>;
   call(port: number, path: string): Promise<{ status: number; reason: string }>;
 }
@@ -294,6 +297,11 @@ export const POLICIES: readonly Row[] = [
   },
 ];
 
+/** What differs between legs shows in these; what does not is shown by all. */
+export const OVER_TLS: readonly Row[] = POLICIES.filter(({ name }) =>
+  ['no policy', 'retries', 'hedging', 'all of them'].includes(name),
+);
+
 const NOTHING: Holdings = {
   requests: 0,
   tunnels: 0,
@@ -337,11 +345,11 @@ function unhurried({ policy, replica, ...row }: Row): Row {
 }
 
 /** The plan of a row, in new objects each time. */
-function planOf({ policy, replica }: Row): WorkloadPlan {
-  const plan = dependencyPlan(policy);
+function planOf({ policy, replica }: Row, changes: Partial<DependencyPlan> = {}): WorkloadPlan {
+  const plan = dependencyPlan(policy, changes);
   if (replica === undefined) return workloadPlan(plan);
   const names = { id: 'shop/checkout/replica', name: 'replica', endpointsKey: 'billing/replica:80' };
-  return workloadPlan(plan, dependencyPlan(replica, names));
+  return workloadPlan(plan, dependencyPlan(replica, { ...changes, ...names }));
 }
 
 /** Returns what ends it. */
@@ -369,9 +377,10 @@ export async function keepsContract<Upstream extends Scripted>(
   const first = await wire.start();
   const upstreams = row.another ? [first, await wire.start()] : [first];
   const upstream = together(first, upstreams);
-  const plan = () => planOf(row);
+  const plan = () => planOf(row, wire.legs?.changes);
   const endpoints = upstreams.map(({ endpoint }) => endpoint);
-  const bench = await startBench(dependencyPlan(row.policy), endpoints);
+  const { changes, certificates = null } = wire.legs ?? {};
+  const bench = await startBench(dependencyPlan(row.policy, changes), endpoints, { certificates });
   open.push(...upstreams, bench);
   bench.plane.applyPlan(plan());
   bench.plane.applyEndpointsUpdate([{ key: 'billing/replica:80', endpoints: [upstream.endpoint] }], []);
@@ -400,7 +409,7 @@ export async function keepsContract<Upstream extends Scripted>(
   const remembered = await state();
   bench.plane.applyPlan(plan());
   expect(await state()).toEqual(remembered);
-  bench.plane.applyPlan(planOf(unhurried(row)));
+  bench.plane.applyPlan(planOf(unhurried(row), wire.legs?.changes));
   const { status, reason } = await wire.call(bench.port, '/answer');
   if (status !== 200) expect(row.refuses ?? []).toContain(reason);
   await expect.poll(() => bench.plane.held(), { timeout: 5_000, interval: 5 }).toEqual(NOTHING);

@@ -10,6 +10,7 @@ import type {
   ExclusionView,
   LoadView,
   OpaqueView,
+  TlsView,
 } from '../data-plane.ts';
 
 export class RecordingDataPlane implements DataPlane {
@@ -92,6 +93,12 @@ export class RecordingDataPlane implements DataPlane {
   }
 
   onOpaqueChange(): void {}
+
+  tls(): TlsView[] {
+    return [];
+  }
+
+  onTlsChange(): void {}
 
   capture(): CaptureView {
     return { mode: 'iptables', undeclared: null, listeners: [], hosts: [] };

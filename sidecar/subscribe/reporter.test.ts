@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { circuitReport } from '../../plan/wire.ts';
 import { silentLogger } from '../../runtime/log.ts';
 import { ManualClock } from '../../runtime/manual-clock.ts';
-import type { CircuitView, ExclusionView, OpaqueView } from '../data-plane.ts';
+import type { CircuitView, ExclusionView, OpaqueView, TlsView } from '../data-plane.ts';
 import { OperatorError } from './operator-client.ts';
 import { Reporter } from './reporter.ts';
 
@@ -14,6 +14,7 @@ function bench() {
     circuits: [] as CircuitView[],
     exclusions: [] as ExclusionView[],
     opaque: [] as OpaqueView[],
+    tls: [] as TlsView[],
   };
   const reporter = new Reporter({
     post: async (path, body) => {
@@ -23,6 +24,7 @@ function bench() {
     circuits: () => state.circuits,
     exclusions: () => state.exclusions,
     opaque: () => state.opaque,
+    tls: () => state.tls,
     locallyDisabled: () => false,
     clock,
     random: () => 0.5,
@@ -167,4 +169,30 @@ it('tells which endpoints get no calls, together with the circuits, every two se
   reporter.circuitsChanged();
   await clock.advance(100);
   expect(JSON.parse(JSON.stringify(posts.at(-1)?.body))).toEqual({ circuits: [] });
+});
+
+it('tells of TLS that is not as it should be, and of nothing else of it', async () => {
+  const { clock, posts, state, reporter } = bench();
+  const well = {
+    dependency: 'shop/checkout/stripe',
+    serverName: 'api.stripe.com',
+    port: 443,
+    certificates: [],
+    handshake: null,
+    expiresUnixMs: { authority: 1, client: 1, host: 1 },
+  };
+  state.tls = [
+    well,
+    { ...well, dependency: 'shop/checkout/partner', certificates: ['x'.repeat(600)], handshake: 'tls-name' },
+  ];
+  reporter.tlsChanged();
+  await clock.advance(5_000);
+  expect(posts).toHaveLength(1);
+  expect(circuitReport.parse(posts[0]?.body).tls).toEqual([
+    {
+      dependency: 'shop/checkout/partner',
+      certificates: ['x'.repeat(512)],
+      handshake: expect.stringContaining('not for the name') as string,
+    },
+  ]);
 });

@@ -1,10 +1,17 @@
 // Sends to the operator what the sidecar has to tell: what was applied, which circuits are not closed, and which endpoints get no calls.
 import { PLAN_LIMITS } from '../../plan/plan.ts';
-import { type AcknowledgementReport, type CircuitReport, MAX_EXCLUSIONS, PATHS } from '../../plan/wire.ts';
+import {
+  type AcknowledgementReport,
+  type CircuitReport,
+  MAX_EXCLUSIONS,
+  MAX_TLS_PROBLEMS,
+  PATHS,
+} from '../../plan/wire.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/log.ts';
 import type { Random } from '../../runtime/random.ts';
-import type { CircuitView, ExclusionView, OpaqueView } from '../data-plane.ts';
+import type { CircuitView, ExclusionView, OpaqueView, TlsView } from '../data-plane.ts';
+import { sentenceOf } from '../tls/failures.ts';
 import { OperatorError } from './operator-client.ts';
 import type { Verdict } from './plan-follower.ts';
 import { type ReportKind, ReportQueue } from './report-queue.ts';
@@ -16,6 +23,7 @@ export interface ReporterOptions {
   circuits(): CircuitView[];
   exclusions(): ExclusionView[];
   opaque(): OpaqueView[];
+  tls(): TlsView[];
   locallyDisabled(): boolean;
   clock: Clock;
   random: Random;
@@ -24,7 +32,7 @@ export interface ReporterOptions {
 
 /** Circuits of one failing dependency change together; endpoints change all day and nobody waits for that answer. */
 const DELAY_MS: Record<ReportKind, number> = { plan: 0, circuits: 100, endpoints: 1000 };
-/** Endpoints go out and come back more often than circuits open, and go with the same report. */
+/** Endpoints go out and come back more often than circuits open, and go with the same report, as certificates do. */
 const EXCLUSIONS_DELAY_MS = 2_000;
 const BACKOFF = { initialMs: 500, maxMs: 10_000 };
 
@@ -53,6 +61,10 @@ export class Reporter {
   }
 
   exclusionsChanged(): void {
+    this.#add('circuits', EXCLUSIONS_DELAY_MS);
+  }
+
+  tlsChanged(): void {
     this.#add('circuits', EXCLUSIONS_DELAY_MS);
   }
 
@@ -129,6 +141,7 @@ export class Reporter {
   #circuitReport(): CircuitReport {
     const exclusions = this.#options.exclusions().slice(0, MAX_EXCLUSIONS);
     const opaque = this.#options.opaque().slice(0, PLAN_LIMITS.dependencies);
+    const tls = this.#options.tls().flatMap(tlsReport);
     const open = this.#options.circuits().filter(({ state, enforced }) => state !== 'Closed' && enforced);
     return {
       circuits: open.slice(0, PLAN_LIMITS.dependencies * 4).map((circuit) => ({
@@ -143,6 +156,7 @@ export class Reporter {
       })),
       exclusions: exclusions.length === 0 ? undefined : exclusions.map(exclusionReport),
       opaque: opaque.length === 0 ? undefined : opaque,
+      tls: tls.length === 0 ? undefined : tls,
     };
   }
 }
@@ -155,6 +169,17 @@ function exclusionReport(exclusion: ExclusionView): NonNullable<CircuitReport['e
     since: unixMs(sinceUnixMs / 1000) * 1000,
     names: names.map(({ endpoint, reason }) => ({ endpoint: endpoint.slice(0, 64), reason: reason.slice(0, 256) })),
   };
+}
+
+function tlsReport({ dependency, certificates, handshake }: TlsView): NonNullable<CircuitReport['tls']> {
+  if (certificates.length === 0 && handshake === null) return [];
+  return [
+    {
+      dependency,
+      certificates: certificates.slice(0, MAX_TLS_PROBLEMS).map((problem) => problem.slice(0, 512)),
+      handshake: handshake === null ? '' : sentenceOf(handshake),
+    },
+  ];
 }
 
 function unixMs(time: number): number {

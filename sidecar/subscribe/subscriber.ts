@@ -79,6 +79,7 @@ export class Subscriber {
       circuits: () => dataPlane.circuits(),
       exclusions: () => dataPlane.exclusions(),
       opaque: () => dataPlane.opaque(),
+      tls: () => dataPlane.tls(),
       locallyDisabled: () => options.locallyDisabled(),
       clock,
       random,
@@ -93,6 +94,7 @@ export class Subscriber {
     dataPlane.onCircuitChange(() => this.#reporter.circuitsChanged());
     dataPlane.onExclusionChange(() => this.#reporter.exclusionsChanged());
     dataPlane.onOpaqueChange(() => this.#reporter.exclusionsChanged());
+    dataPlane.onTlsChange(() => this.#reporter.tlsChanged());
   }
 
   /** The plan in force; null before the first one. */

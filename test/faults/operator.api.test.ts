@@ -259,6 +259,7 @@ async function expectStatuses(sidecar: WatchedSidecar, { world, result }: Truth)
     circuits: [],
     exclusions: [],
     opaque: [],
+    tls: [],
   };
   const kinds = { servicedependencies: world.serviceDependencies, resiliencepolicies: world.resiliencePolicies };
   for (const [plural, models] of Object.entries(kinds)) {

@@ -37,6 +37,7 @@ export class SimulatedSocket extends EventEmitter {
   destroyed = false;
   closed = false;
   readableEnded = false;
+  readonly endedWhole = true;
   /** As in UpstreamSocket: writes after the peer stopped reading are not an error. */
   tolerant = false;
   writesFailed = false;
