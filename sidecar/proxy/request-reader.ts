@@ -3,10 +3,15 @@
 import { ChunkedDecoder, ChunkedEvent } from '../http1/chunked.ts';
 import { MAX_HEAD_BYTES } from '../http1/limits.ts';
 import { parseRequestHead, RequestHead, unfinishedRequestHeadDetail } from '../http1/request-head.ts';
-import type { Exchange } from './exchange.ts';
 import { hopelessHead } from './first-bytes.ts';
 
 const HEAD_END = Buffer.from('\r\n\r\n', 'latin1');
+
+/** Whoever takes the bodies. */
+export interface BodyReceiver {
+  /** Bytes that are good until the next read. */
+  requestData(buffer: Buffer, start: number, end: number): void;
+}
 
 export class RequestReader {
   readonly head = new RequestHead();
@@ -62,23 +67,23 @@ export class RequestReader {
   }
 
   /** Hands on what is there of the body. Position after it; -1: it is refused, `detail` says why. */
-  readBody(data: Buffer, start: number, end: number, exchange: Exchange): number {
-    if (this.head.chunked) return this.#readChunks(data, start, end, exchange);
+  readBody(data: Buffer, start: number, end: number, receiver: BodyReceiver): number {
+    if (this.head.chunked) return this.#readChunks(data, start, end, receiver);
     const take = Math.min(this.#remaining, end - start);
-    exchange.requestData(data, start, start + take);
+    receiver.requestData(data, start, start + take);
     this.#remaining -= take;
     this.complete = this.#remaining === 0;
     return start + take;
   }
 
-  #readChunks(data: Buffer, start: number, end: number, exchange: Exchange): number {
+  #readChunks(data: Buffer, start: number, end: number, receiver: BodyReceiver): number {
     const decoder = this.#decoder;
     if (!decoder) return -1;
     decoder.input(data, start, end);
     for (;;) {
       const event = decoder.next();
       if (event === ChunkedEvent.Data) {
-        exchange.requestData(data, decoder.dataStart, decoder.dataEnd);
+        receiver.requestData(data, decoder.dataStart, decoder.dataEnd);
         continue;
       }
       if (event === ChunkedEvent.NeedMore) return end;
