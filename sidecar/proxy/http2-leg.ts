@@ -161,7 +161,10 @@ export class Http2Leg implements UpstreamLeg {
     this.#trailers = readTrailers(raw);
   }
 
-  /** All of it was read; or so it looks, where the stream was reset without an error. */
+  /**
+   * All of it was read; or so it looks, where the stream was reset without an error. Servers of node:http2 end answers like that which were held
+   * back: all of the content, and in the place of the end a reset. It is cut only where its length says so.
+   */
   end(): void {
     const { receiver } = this;
     if (!receiver) return;
