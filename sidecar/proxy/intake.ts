@@ -71,7 +71,7 @@ export class Intake {
 
   accept(socket: Socket, dependency: DependencyRuntime, arrival: Arrival): void {
     if (dependency.enforced && dependency.plan.protocol === 'Opaque') {
-      this.#opaque(socket, dependency, arrival.targets, arrival.original).proceed(null);
+      this.#proceed(this.#opaque(socket, dependency, arrival.targets, arrival.original), null);
       return;
     }
     // Without policies there is nothing to read for; but in capture `explicit` the codec is what finds an endpoint for each request, and
@@ -111,7 +111,7 @@ export class Intake {
         ...detected,
         ahead: opaque,
         ...(spoken.expectsOpaque ? { silenceMs: 0 } : {}),
-        onTunnel: (first, ahead) => (ahead ?? opaque()).proceed(first),
+        onTunnel: (first, ahead) => this.#proceed(ahead ?? opaque(), first),
       });
       return;
     }
@@ -230,7 +230,7 @@ export class Intake {
     if (owner?.enforced) {
       // What was dialled before it was known whose it is was dialled without the policies of its owner.
       ahead?.drop();
-      this.#opaque(socket, owner, unclaimed.targetsOf(owner), original).proceed(first);
+      this.#proceed(this.#opaque(socket, owner, unclaimed.targetsOf(owner), original), first);
       return;
     }
     if (!owner) unclaimed.onUnclaimed();
@@ -288,14 +288,14 @@ export class Intake {
     });
   }
 
-  /** To be begun, or gone on with. */
+  /** To be begun, or gone on with. Until then nothing is in progress. */
   #opaque(
     client: Socket,
     dependency: DependencyRuntime,
     targets: TunnelTargets,
     original: TunnelTarget | null,
   ): OpaqueConnection {
-    const connection = new OpaqueConnection({
+    return new OpaqueConnection({
       client,
       context: this.#context,
       dependency,
@@ -303,8 +303,12 @@ export class Intake {
       original,
       onClosed: (closed) => this.#tunnels.delete(closed),
     });
+  }
+
+  #proceed(connection: OpaqueConnection, first: Buffer | null): void {
+    if (connection.closed) return;
     this.#tunnels.add(connection);
-    return connection;
+    connection.proceed(first);
   }
 
   #tunnel(

@@ -87,6 +87,20 @@ describe('what is not known to be opaque', () => {
     expect(await bench.metric('breakwater_tcp_connections_total')).toBe(0);
   });
 
+  it('is nothing in progress while nobody has said a word, so that a drain does not wait for it', async () => {
+    const server = await echo();
+    const bench = await tcp({}, [server.endpoint], { protocol: 'Detect' });
+    const silent = bench.client();
+    await until(() => bench.clock.timers).toBeGreaterThan(0);
+    await pass(bench.clock, 50);
+    await until(() => server.connections).toBe(1);
+    expect(bench.plane.inFlight()).toBe(0);
+    await answered(silent);
+    expect(bench.plane.inFlight()).toBe(1);
+    silent.socket.destroy();
+    await until(() => bench.plane.inFlight()).toBe(0);
+  });
+
   it('loses no time to a server that speaks first, once one did', async () => {
     const server = await upstream(
       () => {},
