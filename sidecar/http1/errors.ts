@@ -53,6 +53,7 @@ export const HeadDetail = {
   ChunkDataEnd: 45,
   TrailerLineEnd: 46,
   TrailerTooLong: 47,
+  FramingTrailer: 48,
   PseudoField: 50,
   PseudoFieldOrder: 51,
   ConnectionField: 52,
@@ -111,6 +112,7 @@ const MESSAGES: Readonly<Record<number, string>> = {
   [HeadDetail.ChunkDataEnd]: 'a chunk does not end with CR LF where its size says',
   [HeadDetail.TrailerLineEnd]: 'a trailer line does not end with CR LF',
   [HeadDetail.TrailerTooLong]: 'the trailer section is too long',
+  [HeadDetail.FramingTrailer]: 'a trailer field that would say how the content is framed, when it is over',
   [HeadDetail.PseudoField]:
     'the pseudo-header fields (":method", ":scheme", ":authority", ":path") are not those of a request',
   [HeadDetail.PseudoFieldOrder]: 'a pseudo-header field behind the other fields',

@@ -1,118 +1,10 @@
 // Differential test against llhttp, the parser inside Node: whatever we accept, it accepts in its strict mode, with the same parts and
 // the same boundaries; both as the client sent it and as it would be forwarded. The other way round we may be stricter.
-import { createRequire } from 'node:module';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { ChunkedDecoder, ChunkedEvent } from './chunked.ts';
 import { parseRequestHead, RequestHead } from './request-head.ts';
 import { parseResponseHead, ResponseHead } from './response-head.ts';
-
-interface NodeParser {
-  initialize(type: number, resource: object): void;
-  execute(input: Buffer): number | Error;
-  finish(): undefined | Error;
-  [callback: number]: (...values: never[]) => unknown;
-}
-type NodeParserClass = Record<
-  'REQUEST' | 'RESPONSE' | 'kOnHeaders' | 'kOnHeadersComplete' | 'kOnBody' | 'kOnMessageComplete',
-  number
-> &
-  (new () => NodeParser);
-const { HTTPParser, methods } = createRequire(import.meta.url)('node:_http_common') as {
-  HTTPParser: NodeParserClass;
-  methods: string[];
-};
-
-interface Message {
-  method: string | undefined;
-  target: string;
-  status: number;
-  fields: string[];
-  body: string;
-  trailers: string[];
-  keepAlive: boolean;
-  complete: boolean;
-}
-
-/** What llhttp reads from the bytes; `failed` where it refuses any of them. `noBody`: the response answers HEAD. */
-function readByOracle(
-  type: 'REQUEST' | 'RESPONSE',
-  text: string,
-  noBody = false,
-): { messages: Message[]; failed: boolean } {
-  const parser = new HTTPParser();
-  const messages: Message[] = [];
-  let fields: string[] = [];
-  // Once it has flushed fields on their own, as it does for trailers, it flushes targets so, too.
-  let target = '';
-  let current: Message | undefined;
-  parser.initialize(HTTPParser[type], {});
-  parser[HTTPParser.kOnHeaders] = (list: string[], targetPart: string) => {
-    fields.push(...list);
-    target += targetPart;
-  };
-  parser[HTTPParser.kOnHeadersComplete] = (
-    _major: number,
-    _minor: number,
-    list: string[] | undefined,
-    method: number | undefined,
-    wholeTarget: string | undefined,
-    status: number,
-    _reason: string,
-    _upgrade: boolean,
-    keepAlive: boolean,
-  ) => {
-    current = {
-      method: method === undefined ? undefined : methods[method],
-      target: target + (wholeTarget ?? ''),
-      status: status ?? 0,
-      fields: [...fields, ...(list ?? [])],
-      body: '',
-      trailers: [],
-      keepAlive,
-      complete: false,
-    };
-    fields = [];
-    target = '';
-    messages.push(current);
-    return noBody ? 1 : 0;
-  };
-  parser[HTTPParser.kOnBody] = (chunk: Buffer) => {
-    if (current !== undefined) current.body += chunk.toString('latin1');
-  };
-  parser[HTTPParser.kOnMessageComplete] = () => {
-    if (current === undefined) return;
-    current.complete = true;
-    current.trailers = fields;
-    fields = [];
-    target = '';
-  };
-  const result = parser.execute(Buffer.from(text, 'latin1'));
-  const failed = result instanceof Error || parser.finish() instanceof Error;
-  return { messages, failed };
-}
-
-interface Content {
-  body: string;
-  trailers: string;
-  rest: string;
-}
-
-/** Reads the content that our framing announces; null where it is refused or incomplete. */
-function readContent(head: { chunked: boolean; contentLength: number }, text: string): Content | null {
-  if (!head.chunked) {
-    const length = Math.max(head.contentLength, 0);
-    return text.length < length ? null : { body: text.slice(0, length), trailers: '', rest: text.slice(length) };
-  }
-  const decoder = new ChunkedDecoder();
-  const buffer = Buffer.from(text, 'latin1');
-  let body = '';
-  decoder.input(buffer, 0, buffer.length);
-  let event = decoder.next();
-  for (; event === ChunkedEvent.Data; event = decoder.next())
-    body += buffer.toString('latin1', decoder.dataStart, decoder.dataEnd);
-  return event === ChunkedEvent.End ? { body, trailers: decoder.trailers, rest: text.slice(decoder.position) } : null;
-}
+import { type Content, KNOWN_METHODS, readByOracle, readContent } from './testing/llhttp.ts';
 
 const fieldsOf = (list: readonly string[]) =>
   Array.from({ length: list.length / 2 }, (_, index) => `\r\n${list[index * 2]}: ${list[index * 2 + 1]}`).join('');
@@ -138,7 +30,7 @@ function forwarded(head: RequestHead, content: Content): string {
 function compareRequest(text: string): boolean {
   const headEnd = text.indexOf('\r\n\r\n');
   const head = new RequestHead();
-  if (headEnd === -1 || parseRequestHead(text.slice(0, headEnd), head) !== 0 || !methods.includes(head.method))
+  if (headEnd === -1 || parseRequestHead(text.slice(0, headEnd), head) !== 0 || !KNOWN_METHODS.includes(head.method))
     return false;
   const content = readContent(head, text.slice(headEnd + 4));
   if (content === null || content.rest !== NEXT) return false;

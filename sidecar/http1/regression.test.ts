@@ -161,11 +161,13 @@ describe('chunked content', () => {
     expect(chunked('1;a\r\nx\r\n'.repeat(4000)).detail).toBe(HeadDetail.ChunkExtensionsTooLong);
   });
 
-  it('trailers that would change framing, routing or authentication are not forwarded', () => {
-    const { event, trailers } = chunked(
-      '0\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\nHost: b\r\nAuthorization: x\r\nCookie: y\r\nX-Ok: 1\r\n\r\n',
-    );
+  it('trailers that would change routing or authentication are not forwarded, and those about the framing are refused', () => {
+    const { event, trailers } = chunked('0\r\nHost: b\r\nAuthorization: x\r\nCookie: y\r\nX-Ok: 1\r\n\r\n');
     expect([event, trailers]).toEqual([ChunkedEvent.End, '\r\nX-Ok: 1']);
+    for (const name of ['Content-Length', 'transfer-encoding', 'Content_Length', 'Transfer_Encoding']) {
+      const { event: refused, detail } = chunked(`0\r\nX-Ok: 1\r\n${name}: 9\r\n\r\n`);
+      expect([refused, detail]).toEqual([ChunkedEvent.Error, HeadDetail.FramingTrailer]);
+    }
   });
 
   it('a request behind the last chunk stays where it is', () => {

@@ -40,6 +40,13 @@ const FORBIDDEN: ReadonlySet<string> = new Set([
   'www-authenticate',
   'x-correlation-id',
 ]);
+/** Refused and not only dropped: another reader may take the content for one of another length. */
+const FRAMING: ReadonlySet<string> = new Set([
+  'content-length',
+  'content_length',
+  'transfer-encoding',
+  'transfer_encoding',
+]);
 const FORBIDDEN_PREFIXES = ['breakwater-', 'content-', 'content_', 'if-', 'x-forwarded-'];
 
 export class TrailerSection {
@@ -53,6 +60,10 @@ export class TrailerSection {
     cursor.open(section, 0);
     while (cursor.next()) {
       const name = section.slice(cursor.nameStart, cursor.nameEnd).toLowerCase();
+      if (FRAMING.has(name)) {
+        cursor.close();
+        return HeadDetail.FramingTrailer;
+      }
       if (!isForbiddenTrailer(name)) kept += section.slice(cursor.lineStart, cursor.lineEnd);
     }
     cursor.close();

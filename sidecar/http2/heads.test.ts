@@ -190,8 +190,9 @@ describe('the head of a response', () => {
 
 describe('trailers', () => {
   it('go on without those that may be none', () => {
-    expect(readTrailers(['grpc-status', '0', 'content-length', '5', 'x', 'y'])).toBe('\r\ngrpc-status: 0\r\nx: y');
+    expect(readTrailers(['grpc-status', '0', 'content-type', 'a/b', 'x', 'y'])).toBe('\r\ngrpc-status: 0\r\nx: y');
     expect(readTrailers(['a:b', 'c'])).toBe(null);
+    expect(readTrailers(['grpc-status', '0', 'content-length', '5'])).toBe(null);
     expect(readTrailers([])).toBe('');
   });
 
