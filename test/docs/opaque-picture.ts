@@ -111,7 +111,8 @@ export function opaquePicture(): string {
   timeline.line(
     levels.flatMap(({ atMs, open }, index) => {
       const before = levels[index - 1]?.open;
-      if (before === undefined) return [[atMs, y(open)] as const];
+      const isLast = index === levels.length - 1;
+      if (before === undefined || isLast) return [[isLast ? LENGTH_MS : atMs, y(open)] as const];
       return before === open ? [] : [[atMs, y(before)] as const, [atMs, y(open)] as const];
     }),
     '#1d4ed8',
