@@ -49,10 +49,13 @@ describe('a load balancer', () => {
   it('reads a key only where its algorithm goes by one, and the new one after a change', () => {
     const { balancer } = balancing(HASHED);
     expect(balancer.keyOf(request('joan'), 5)).toBe(hashText('joan'));
+    expect(balancer.keyOfConnection(5)).toBe(NO_KEY);
     balancer.update(plan({ ...HASHED, consistentHash: { key: 'SourceAddress', name: null, maxLoadPercent: 150 } }));
     expect(balancer.keyOf(request('joan'), 5)).toBe(5);
+    expect(balancer.keyOfConnection(5)).toBe(5);
     balancer.update(plan());
     expect(balancer.keyOf(request('joan'), 5)).toBe(NO_KEY);
+    expect(balancer.keyOfConnection(5)).toBe(NO_KEY);
   });
 
   it('stays in its zone once it knows it, unless zones are not to count', () => {
