@@ -45,14 +45,29 @@ describe('a comparison', () => {
 describe('the gate', () => {
   const envoyWith = (cpuRatioHigh: number) => comparisons.slice(0, 1).map((each) => ({ ...each, cpuRatioHigh }));
 
-  it('looks at the upper end of the interval beside Envoy alone', () => {
-    expect(gateFailures(bench, comparisons)).toEqual([]);
-    expect(gateFailures(bench, envoyWith(0.6))).toEqual([]);
-    expect(gateFailures(bench, envoyWith(0.601))).toEqual(['http1-1k: CPU beside Envoy up to 0.601, the limit is 0.6']);
+  const small = [slice(20, 4000, 70e6), slice(40, 8000, 80e6), slice(20, 4000, 90e6)];
+
+  it('looks at the upper end of the interval beside Envoy', () => {
+    expect(gateFailures(bench, small, comparisons)).toEqual([]);
+    expect(gateFailures(bench, small, envoyWith(0.501))).toEqual([
+      'http1-1k: CPU beside Envoy up to 0.501, the limit is 0.5',
+    ]);
+  });
+
+  it('looks at the median beside HAProxy, and of memory', () => {
+    const haproxyWith = (cpuRatio: number) =>
+      comparisons.slice(1).map((each) => ({ ...each, peer: 'haproxy', cpuRatio, cpuRatioHigh: 9 }));
+    expect(gateFailures(bench, small, haproxyWith(1.7))).toEqual([]);
+    expect(gateFailures(bench, small, haproxyWith(1.71))).toEqual([
+      'http1-1k: CPU beside HAProxy 1.71, the limit is 1.7',
+    ]);
+    expect(gateFailures(bench, result.get('breakwater') ?? [], comparisons)).toEqual([
+      'http1-1k: 125 MB of memory, the limit is 80',
+    ]);
   });
 
   it('does not pass a figure that is none', () => {
-    expect(gateFailures(bench, envoyWith(Number.NaN))).toHaveLength(1);
+    expect(gateFailures(bench, small, envoyWith(Number.NaN))).toHaveLength(1);
   });
 });
 

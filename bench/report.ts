@@ -45,13 +45,23 @@ export function compare(bench: BenchCase, result: CaseResult, ours: string, rand
 const rounded = (value: number): number => Math.round(value * 1000) / 1000;
 
 /** What is above its limit; empty where the gate is passed. */
-export function gateFailures(bench: BenchCase, comparisons: readonly Comparison[]): string[] {
-  return comparisons
-    .filter(({ peer, cpuRatioHigh }) => peer === 'envoy' && !(cpuRatioHigh <= bench.cpuRatioLimit))
-    .map(
-      ({ cpuRatioHigh }) =>
-        `${bench.name}: CPU beside Envoy up to ${cpuRatioHigh}, the limit is ${bench.cpuRatioLimit}`,
-    );
+export function gateFailures(
+  { name, cpuRatioLimit, haproxyCpuRatioLimit = Number.POSITIVE_INFINITY, rssLimitBytes }: BenchCase,
+  own: readonly Slice[],
+  comparisons: readonly Comparison[],
+): string[] {
+  const failures: string[] = [];
+  for (const { peer, cpuRatio, cpuRatioHigh } of comparisons) {
+    if (peer === 'envoy' && !(cpuRatioHigh <= cpuRatioLimit))
+      failures.push(`${name}: CPU beside Envoy up to ${cpuRatioHigh}, the limit is ${cpuRatioLimit}`);
+    if (peer === 'haproxy' && !(cpuRatio <= haproxyCpuRatioLimit))
+      failures.push(`${name}: CPU beside HAProxy ${cpuRatio}, the limit is ${haproxyCpuRatioLimit}`);
+  }
+  const megabytes = (bytes: number) => Math.round(bytes / MEGABYTE);
+  const rssBytes = median(own.map((slice) => slice.rssBytes));
+  if (rssLimitBytes !== undefined && !(rssBytes <= rssLimitBytes))
+    failures.push(`${name}: ${megabytes(rssBytes)} MB of memory, the limit is ${megabytes(rssLimitBytes)}`);
+  return failures;
 }
 
 const COLUMNS = [

@@ -56,7 +56,7 @@ function readOptions(): Options {
     .option('--seconds <number>', 'for which each is measured in a round', wholeNumber, 3)
     .option('--seed <number>', 'of the order and of the intervals', wholeNumber, 1)
     .option('--json', 'one line for each case and peer instead of tables', false)
-    .option('--gate', 'exit code 1 where CPU beside Envoy is above the limit of the case', false)
+    .option('--gate', 'exit code 1 where CPU or memory is above a limit of the case', false)
     .option('--samples <file>', 'write every slice of every round there, as lines of JSON')
     .addHelpText('after', `\nCases (by default ${DEFAULT_CASES.join(', ')}):\n${list}`)
     .parse()
@@ -83,14 +83,14 @@ async function bench(options: Options, processes: Processes, folder: string): Pr
     const onSlice = (slice: object) => {
       if (samples !== undefined) appendFileSync(samples, `${JSON.stringify(slice)}\n`);
     };
-    const running = runCase(setting, each, PEERS, { ...options, random, say, onSlice });
+    const running = runCase({ ...setting, rules: each.rules }, each, PEERS, { ...options, random, say, onSlice });
     const result = await Promise.race([running, upstream.program.failed]);
     const comparisons = compare(each, result, breakwater.name, random);
     if (options.json) {
       for (const comparison of comparisons) print(JSON.stringify(comparison));
       say(`${each.name}: ${conditions([...result.values()].flat())}`);
     } else for (const line of ['', ...renderCase(each, result, comparisons)]) print(line);
-    failures.push(...gateFailures(each, comparisons));
+    failures.push(...gateFailures(each, result.get(breakwater.name) ?? [], comparisons));
   }
   if (!options.gate) return 0;
   for (const failure of failures) say(`GATE: ${failure}`);

@@ -8,6 +8,8 @@ export interface Setting {
   /** For files of this run; removed after it. */
   folder: string;
   upstreamPort: number;
+  /** See BenchCase. */
+  rules: number;
   /** Of the proxies; they have it alone, one after the other. */
   proxyCpu: number;
   /** Of load generator, upstream, operator and the bench itself. */

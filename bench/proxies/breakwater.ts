@@ -24,10 +24,10 @@ export interface RunningBreakwater extends RunningProxy {
 
 export const breakwater = {
   name: 'breakwater',
-  async start({ processes, folder, upstreamPort, proxyCpu }: Setting): Promise<RunningBreakwater> {
+  async start({ processes, folder, upstreamPort, rules, proxyCpu }: Setting): Promise<RunningBreakwater> {
     const manifests = join(folder, 'breakwater');
     await mkdir(manifests, { recursive: true });
-    const list = { apiVersion: 'v1', kind: 'List', items: objects(upstreamPort) };
+    const list = { apiVersion: 'v1', kind: 'List', items: objects(upstreamPort, rules) };
     await writeFile(join(manifests, 'bench.json'), JSON.stringify(list, null, 2));
     const image = join(folder, 'sidecar');
     await bundleSidecar(image);
@@ -99,7 +99,7 @@ async function provePolicies(port: number, adminPort: number): Promise<void> {
   }
 }
 
-function objects(upstreamPort: number): object[] {
+function objects(upstreamPort: number, rules: number): object[] {
   const namespaced = (name: string) => ({ name, namespace: NAMESPACE });
   return [
     { apiVersion: 'v1', kind: 'Namespace', metadata: { name: NAMESPACE } },
@@ -133,9 +133,19 @@ function objects(upstreamPort: number): object[] {
       spec: {
         targetRefs: [{ group: 'breakwater.dev', kind: 'ServiceDependency', name: CONSUMER, sectionName: DEPENDENCY }],
         ...policies,
+        rules: [...otherRules(rules - policies.rules.length), ...policies.rules],
       },
     },
   ];
+}
+
+/** Each with a value of its own, so that none can be taken for another, and for a path that nobody asks for. */
+function otherRules(count: number): object[] {
+  return Array.from({ length: count }, (_, index) => ({
+    name: `other-${index}`,
+    matches: [{ method: 'GET', path: { type: 'PathPrefix', value: `/other/${index}` } }],
+    timeouts: { request: `${index + 3}s` },
+  }));
 }
 
 /** All four, with every way of opening a circuit, and a rule that does not match. */

@@ -7,12 +7,12 @@ import type { Proxy } from '../setting.ts';
 
 export const envoy: Proxy = {
   name: 'envoy',
-  async start({ processes, tools, folder, upstreamPort, proxyCpu }) {
+  async start({ processes, tools, folder, upstreamPort, rules, proxyCpu }) {
     const [port = 0, adminPort = 0] = await freePorts(2);
     const home = join(folder, 'envoy');
     await mkdir(home, { recursive: true });
     const file = join(home, 'envoy.json');
-    await writeFile(file, JSON.stringify(config(port, adminPort, upstreamPort)));
+    await writeFile(file, JSON.stringify(config(port, adminPort, upstreamPort, rules)));
     const args = ['--config-path', file, '--concurrency', '1', '--disable-hot-restart', '--log-level', 'error'];
     const program = processes.start(proxyCpu, tools.envoy, args);
     await Promise.race([untilServing(port, '/1k'), program.failed]);
@@ -42,19 +42,25 @@ const idempotent = {
 };
 const route = { cluster: 'service', timeout: '5s' };
 
-function config(port: number, adminPort: number, upstreamPort: number): object {
+function config(port: number, adminPort: number, upstreamPort: number, rules: number): object {
   return {
     admin: { address: address(adminPort) },
     static_resources: {
-      listeners: [{ name: 'outbound', address: address(port), filter_chains: [{ filters: [connectionManager()] }] }],
+      listeners: [
+        { name: 'outbound', address: address(port), filter_chains: [{ filters: [connectionManager(rules)] }] },
+      ],
       clusters: [cluster(upstreamPort)],
     },
   };
 }
 
-function connectionManager(): object {
+function connectionManager(rules: number): object {
   const charge = { prefix: '/charges', headers: [{ name: ':method', string_match: { exact: 'POST' } }] };
   const post = { prefix: '/', headers: [{ name: ':method', string_match: { exact: 'POST' } }] };
+  const others = Array.from({ length: rules - 1 }, (_, index) => ({
+    match: { prefix: `/other/${index}`, headers: [{ name: ':method', string_match: { exact: 'GET' } }] },
+    route: { ...route, timeout: `${index + 3}s`, retry_policy: idempotent },
+  }));
   return {
     name: 'envoy.filters.network.http_connection_manager',
     typed_config: {
@@ -68,6 +74,7 @@ function connectionManager(): object {
             name: 'service',
             domains: ['*'],
             routes: [
+              ...others,
               { match: charge, route: { ...route, timeout: '10s' } },
               { match: post, route: { ...route, retry_policy: { ...idempotent, retry_on: 'connect-failure' } } },
               { match: { prefix: '/' }, route: { ...route, retry_policy: idempotent } },
