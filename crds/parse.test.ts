@@ -118,7 +118,7 @@ describe('the model', () => {
           timeout: 1_000,
           unhealthyThreshold: 3,
           healthyThreshold: 2,
-          expectedStatuses: [200, 204],
+          expectedStatuses: [200, 204, '300-399'],
         },
         hedging: { afterPercentile: 95, minDelay: 10, maxDelay: 1_000, maxHedges: 1 },
         rules: [

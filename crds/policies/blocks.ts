@@ -4,7 +4,7 @@ import { bulkhead, bulkheadDefaults } from './bulkhead.ts';
 import { circuitBreaker, circuitBreakerDefaults } from './circuit-breaker.ts';
 import { FALLBACK_ALTERNATIVES, fallback, fallbackDefaults } from './fallback.ts';
 import { faultInjection, faultInjectionDefaults } from './fault-injection.ts';
-import { healthCheck, healthCheckDefaults } from './health-check.ts';
+import { HEALTH_CHECK_ALTERNATIVES, healthCheck, healthCheckDefaults } from './health-check.ts';
 import { hedging, hedgingDefaults } from './hedging.ts';
 import { loadBalancing, loadBalancingDefaults } from './load-balancing.ts';
 import { outlierDetection, outlierDetectionDefaults } from './outlier-detection.ts';
@@ -43,7 +43,8 @@ export const POLICY_DEFAULTS = {
   hedging: hedgingDefaults,
 } as const satisfies Record<BlockName, unknown>;
 
-/** Fields of which a block acts by one: a narrower policy that writes one of them takes the others of a wider policy away. */
-export const ALTERNATIVES: Readonly<Partial<Record<BlockName, readonly string[]>>> = {
-  fallback: FALLBACK_ALTERNATIVES,
+/** Fields, in groups, of which a block acts by one group: a narrower policy that writes one takes the others of a wider policy away. */
+export const ALTERNATIVES: Readonly<Partial<Record<BlockName, readonly (readonly string[])[]>>> = {
+  fallback: FALLBACK_ALTERNATIVES.map((name) => [name]),
+  healthCheck: HEALTH_CHECK_ALTERNATIVES,
 };

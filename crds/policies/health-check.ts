@@ -11,10 +11,56 @@ export const healthCheckDefaults = {
   timeout: SECOND,
   unhealthyThreshold: 3,
   healthyThreshold: 2,
-  expectedStatuses: [200, 204] as readonly number[],
+  expectedStatuses: [200, 204] as readonly (number | string)[],
+  grpc: { service: '' },
 } as const;
 
+/** Asked by HTTP, or by gRPC: a narrower policy that writes one way takes the fields of the other away. */
+export const HEALTH_CHECK_ALTERNATIVES = [['path', 'expectedStatuses'], ['grpc']] as const;
+
 const defaults = healthCheckDefaults;
+
+const STATUS_RANGE = /^[2-5][0-9]{2}-[2-5][0-9]{2}$/;
+
+const expectedStatus = withRules(
+  z.union([z.int().min(200).max(599), z.string().max(7)]).meta({
+    'x-kubernetes-int-or-string': true,
+    description: 'Status of an answer, or a range of them with both its ends.',
+    [DOC_TYPE]: 'integer, or range such as 200-299',
+  }),
+  [
+    {
+      cel: "type(self) == int || (self.matches('^[2-5][0-9]{2}-[2-5][0-9]{2}$') && self.substring(0, 3) <= self.substring(4, 7))",
+      message:
+        'write a status as a number, such as 204, or a range of them, the lower one first, such as 200-299; both from 200 to 599',
+      holds: (it) => typeof it === 'number' || (STATUS_RANGE.test(it) && it.slice(0, 3) <= it.slice(4)),
+    },
+  ],
+);
+
+const grpc = z
+  .object({
+    service: withRules(
+      z
+        .string()
+        .max(253, { abort: true })
+        .meta({
+          description: 'Whose health is asked for: what the server was told to call it.',
+          [DOC_TYPE]: 'name of a service',
+          [DOC_DEFAULT]: 'the server as a whole',
+        }),
+      [
+        formRule(
+          '^[!-~]*$',
+          'write a name of visible ASCII, such as payments.v1.Charges, or leave it out to ask for the server as a whole',
+        ),
+      ],
+    ).optional(),
+  })
+  .meta({
+    description:
+      'Asks by gRPC in the place of HTTP: grpc.health.v1.Health/Check, as the probes of Kubernetes do, without TLS. Passes where the answer is SERVING.',
+  });
 
 export const healthCheck = withRules(
   z
@@ -49,7 +95,8 @@ export const healthCheck = withRules(
           .string()
           .max(259, { abort: true })
           .meta({
-            description: 'Value of the field Host, where the check is for another name than the calls.',
+            description:
+              'Value of the field Host, of gRPC the authority, where the check is for another name than the calls.',
             [DOC_TYPE]: 'DNS name, with a port or without',
             [DOC_DEFAULT]: 'the name of the dependency, as its calls say it',
           }),
@@ -68,7 +115,8 @@ export const healthCheck = withRules(
         default: formatDuration(defaults.interval),
       }).optional(),
       timeout: duration({
-        description: 'Until the head of the answer is there, connecting included; not longer than interval.',
+        description:
+          'Until the head of the answer is there, of gRPC its end, connecting included; not longer than interval.',
         minMs: 100,
         maxMs: MINUTE,
         default: formatDuration(defaults.timeout),
@@ -85,16 +133,17 @@ export const healthCheck = withRules(
         max: 100,
         default: defaults.healthyThreshold,
       }).optional(),
-      expectedStatuses: setList(integer({ description: 'Status of an answer.', min: 200, max: 599 }), {
+      expectedStatuses: setList(expectedStatus, {
         description: 'Statuses that pass.',
         min: 1,
         max: 32,
         default: defaults.expectedStatuses.join(', '),
       }).optional(),
+      grpc: grpc.optional(),
     })
     .meta({
       description:
-        'Asks every endpoint of the dependency by GET, in plain HTTP/1.1, whether it is healthy, and sends no calls to those that are not. An endpoint that was never checked is healthy. Where too few are healthy all are used.',
+        'Asks every endpoint of the dependency whether it is healthy, by GET in plain HTTP/1.1 or by gRPC, and sends no calls to those that are not. An endpoint that was never checked is healthy. Where too few are healthy all are used.',
     }),
   [
     {
@@ -102,6 +151,13 @@ export const healthCheck = withRules(
       message: 'timeout must not be longer than interval; shorten timeout or lengthen interval',
       fieldPath: '.timeout',
       holds: ({ timeout, interval }) => timeout === undefined || interval === undefined || timeout <= interval,
+    },
+    {
+      cel: '!has(self.grpc) || !(has(self.path) || has(self.expectedStatuses))',
+      message: 'a check is made by gRPC or by HTTP; remove grpc, or path and expectedStatuses',
+      fieldPath: '.grpc',
+      holds: ({ grpc: byGrpc, path, expectedStatuses }) =>
+        byGrpc === undefined || (path === undefined && expectedStatuses === undefined),
     },
   ],
 );

@@ -16,16 +16,16 @@ export function mergePatch(wide: unknown, narrow: unknown): unknown {
   return merged;
 }
 
-/** As mergePatch, of a block: an alternative that `narrow` names takes the place of others. */
+/** As mergePatch, of a block: alternatives that `narrow` names take the place of others. */
 export function mergeBlock(block: BlockName, wide: unknown, narrow: object): unknown {
   return mergePatch(withoutReplaced(wide, narrow, ALTERNATIVES[block] ?? []), narrow);
 }
 
-/** `wide` without the alternatives to one that `narrow` names. */
-function withoutReplaced(wide: unknown, narrow: object, alternatives: readonly string[]): unknown {
-  const named = alternatives.filter((name) => (narrow as Record<string, unknown>)[name] !== undefined);
-  if (named.length === 0 || !isObject(wide)) return wide;
-  return Object.fromEntries(
-    Object.entries(wide).filter(([name]) => !alternatives.includes(name) || named.includes(name)),
-  );
+/** `wide` without the alternatives to those that `narrow` names. */
+function withoutReplaced(wide: unknown, narrow: object, groups: readonly (readonly string[])[]): unknown {
+  const isNamed = (group: readonly string[]) =>
+    group.some((name) => (narrow as Record<string, unknown>)[name] !== undefined);
+  if (!groups.some(isNamed) || !isObject(wide)) return wide;
+  const replaced = new Set(groups.filter((group) => !isNamed(group)).flat());
+  return Object.fromEntries(Object.entries(wide).filter(([name]) => !replaced.has(name)));
 }

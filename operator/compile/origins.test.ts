@@ -166,7 +166,7 @@ function checkField(
   } else if (writers.length > 0 && valueAt(merged, name) === undefined) {
     // Another of the alternatives is written in a narrower place.
     seen.replaced += 1;
-    expect(name).toMatch(/^fallback[.](response|lastGood|dependency)/);
+    expect(name).toMatch(/^(fallback[.](response|lastGood|dependency)|healthCheck[.](path|expectedStatuses|grpc))/);
   } else if (field.value === null) {
     expect(field.from).toBeUndefined();
     expect(field.overruled).toEqual(writers);
@@ -182,7 +182,7 @@ function checkField(
     if (!acts || field.value === null) return;
     // What acts only where it is written was written by somebody.
     const isPart =
-      /\.(failureRate|slowCalls|successRate|adaptive|perHeader|response|lastGood|delay|abort|consistentHash|slowStart)\./.test(
+      /\.(failureRate|slowCalls|successRate|adaptive|perHeader|response|lastGood|delay|abort|consistentHash|slowStart|grpc)\./.test(
         name,
       );
     expect(field.partOf === undefined).toBe(!isPart);

@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { seededRandom } from '../../runtime/random.ts';
-import { type CheckedEndpoint, type HealthCheckNumbers, HealthChecks } from './health-check.ts';
+import { type CheckedEndpoint, type HealthCheckNumbers, HealthChecks, isExpectedStatus } from './health-check.ts';
 
 const NUMBERS: HealthCheckNumbers = { intervalMs: 10_000, unhealthyThreshold: 3, healthyThreshold: 2 };
 
@@ -117,5 +117,24 @@ describe('health checks', () => {
         },
       ),
     );
+  });
+});
+
+describe('the statuses by which a check passes', () => {
+  it.each([
+    [
+      [200, 204],
+      [200, 204],
+      [199, 201, 203, 205, 503],
+    ],
+    [['200-299'], [200, 250, 299], [199, 300]],
+    [
+      [204, '300-300', '401-403'],
+      [204, 300, 401, 402, 403],
+      [200, 299, 301, 400, 404],
+    ],
+  ] as const)('%s', (expected, passing, failing) => {
+    expect(passing.filter((status) => isExpectedStatus(expected, status))).toEqual(passing);
+    expect(failing.filter((status) => isExpectedStatus(expected, status))).toEqual([]);
   });
 });

@@ -9,6 +9,14 @@ import type { Random } from '../../runtime/random.ts';
 
 export type HealthCheckNumbers = Pick<HealthCheckPlan, 'intervalMs' | 'unhealthyThreshold' | 'healthyThreshold'>;
 
+/** Whether a check passes by this status. `expected`: numbers, and ranges with both their ends, such as "200-299". */
+export function isExpectedStatus(expected: readonly (number | string)[], status: number): boolean {
+  return expected.some((it) => {
+    if (typeof it === 'number') return it === status;
+    return Number(it.slice(0, 3)) <= status && status <= Number(it.slice(4));
+  });
+}
+
 /** Called after the endpoint has become healthy or unhealthy. */
 export type HealthListener = (endpoint: CheckedEndpoint) => void;
 

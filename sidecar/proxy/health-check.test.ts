@@ -37,6 +37,7 @@ const CHECK: HealthCheckPlan = {
   unhealthyThreshold: 2,
   healthyThreshold: 2,
   expectedStatuses: [200],
+  grpc: null,
 };
 const SICK = 'HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n';
 

@@ -58,6 +58,7 @@ const ALL: Partial<PolicyPlan> = {
     unhealthyThreshold: 1,
     healthyThreshold: 1,
     expectedStatuses: [200],
+    grpc: null,
   },
 };
 

@@ -523,6 +523,7 @@ describe('beside requests', () => {
       unhealthyThreshold: 1,
       healthyThreshold: 1,
       expectedStatuses: [200],
+      grpc: null,
     };
     const host = await upstream();
     const { metric } = await through(host, hostPlan({}, { healthCheck }));

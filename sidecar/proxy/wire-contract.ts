@@ -167,6 +167,7 @@ export const POLICIES: readonly Row[] = [
         unhealthyThreshold: 1,
         healthyThreshold: 1,
         expectedStatuses: [200],
+        grpc: null,
       },
     },
   },

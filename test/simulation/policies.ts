@@ -41,7 +41,13 @@ const TRIES = 200;
 const HEDGING = rawSchema(blocks.hedging);
 const BLOCKS = Object.entries(blocks)
   .filter(([name]) => name !== 'hedging')
-  .map(([name, block]) => [name, rawSchema(block)] as const);
+  .map(([name, block]) => [name, name === 'healthCheck' ? byHttp(rawSchema(block)) : rawSchema(block)] as const);
+
+/** Checks by gRPC are made by HTTP/2, which keeps time by itself and not by the simulation. */
+function byHttp({ properties = {}, ...schema }: SchemaNode): SchemaNode {
+  const { grpc: _grpc, ...rest } = properties;
+  return { ...schema, properties: rest };
+}
 
 /** A policy that the API server would take. */
 export function randomPolicy(dice: Dice, name: string, namespace: string, targetRefs: readonly Manifest[]): Manifest {

@@ -21,6 +21,7 @@ export function randomValue(node: SchemaNode, path: string, dice: Dice, vocabula
   if (vocabulary[path] !== undefined) return dice.pick(vocabulary[path]);
   if (node.enum !== undefined) return dice.pick(node.enum);
   if (node[DOC_TYPE] === 'duration') return randomDuration(node, path, dice);
+  if (node['x-kubernetes-int-or-string'] === true) return randomValue(integerOf(node), path, dice, vocabulary);
   switch (node.type) {
     case 'object':
       return randomObject(node, path, dice, vocabulary);
@@ -36,6 +37,8 @@ export function randomValue(node: SchemaNode, path: string, dice: Dice, vocabula
       throw new Error(`${path}: tell the simulation what to write there, in the vocabulary of policies.ts`);
   }
 }
+
+const integerOf = ({ anyOf = [] }: SchemaNode): SchemaNode => anyOf.find(({ type }) => type === 'integer') ?? {};
 
 /** What is required, and about half of what is not: absent fields get their defaults, which are to be tried too. */
 function randomObject(node: SchemaNode, path: string, dice: Dice, vocabulary: Vocabulary): Record<string, unknown> {

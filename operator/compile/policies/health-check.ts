@@ -28,14 +28,15 @@ export const healthCheck: BlockCompiler<'healthCheck'> = {
       follow('healthCheck.timeout', 'healthCheck.interval');
     }
     return {
-      path: block.path ?? defaults.path,
+      path: block.grpc === undefined ? (block.path ?? defaults.path) : null,
       host: block.host ?? null,
       port: block.port ?? null,
       intervalMs,
       timeoutMs,
       unhealthyThreshold: block.unhealthyThreshold ?? defaults.unhealthyThreshold,
       healthyThreshold: block.healthyThreshold ?? defaults.healthyThreshold,
-      expectedStatuses: [...(block.expectedStatuses ?? defaults.expectedStatuses)].sort((left, right) => left - right),
+      expectedStatuses: block.grpc === undefined ? sorted(block.expectedStatuses ?? defaults.expectedStatuses) : null,
+      grpc: block.grpc === undefined ? null : { service: block.grpc.service ?? defaults.grpc.service },
     };
   },
   fields: {
@@ -47,5 +48,11 @@ export const healthCheck: BlockCompiler<'healthCheck'> = {
     unhealthyThreshold: 'unhealthyThreshold',
     healthyThreshold: 'healthyThreshold',
     expectedStatuses: 'expectedStatuses',
+    grpc: 'grpc',
   },
 };
+
+/** By where they begin, a number before a range. */
+function sorted(statuses: readonly (number | string)[]): (number | string)[] {
+  return [...statuses].sort((left, right) => (String(left) < String(right) ? -1 : 1));
+}
