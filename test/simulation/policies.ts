@@ -25,8 +25,10 @@ const VOCABULARY: Vocabulary = {
   'healthCheck.host': ['status.example.com'],
   'fallback.dependency': ['payments', 'inventory', 'reviews', 'nobody'],
   'fallback.lastGood.keyHeaders': ['x-tenant', 'accept'],
-  'hedging.minDelay': ['1ms', '5ms', '20ms', '200ms'],
-  'hedging.maxDelay': ['20ms', '200ms', '2s'],
+  'hedging.mode': ['Enforce', 'Enforce', 'Enforce', 'Shadow', 'Disabled'],
+  'hedging.afterPercentile': [50, 50, 60, 75, 90, 99],
+  'hedging.minDelay': ['1ms', '1ms', '5ms', '20ms'],
+  'hedging.maxDelay': ['5ms', '20ms', '200ms'],
   'fallback.response.body': ['', '{"items":[]}'],
   'fallback.response.contentType': ['application/json', 'text/plain; charset=utf-8'],
 };

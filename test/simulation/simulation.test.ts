@@ -18,7 +18,7 @@ const SEEDS = 15;
 const TIME_MS = 6_000;
 const LAST_SEED = 100;
 /** Where hedges are looked for first. */
-const HEDGING_SEED = 25;
+const HEDGING_SEED = 15;
 
 /** What a few seeds only bring out: where it is looked for first, so that it does not take a minute. */
 const RARE: Readonly<Record<string, number>> = {
@@ -30,7 +30,7 @@ const RARE: Readonly<Record<string, number>> = {
   'a late result that ejects who has come back': 230,
   'turns that are not kept': 63,
   'hedges that nobody pays for': HEDGING_SEED,
-  'a copy that goes on when another one was answered': 70,
+  'a copy that goes on when another one was answered': HEDGING_SEED,
 };
 
 /** Where most shadows have something to do. */
