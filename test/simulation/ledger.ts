@@ -23,6 +23,8 @@ export interface CallRecord {
   policy: RoutePolicy | null;
   /** How often its head reached a server. */
   heads: number;
+  /** Heads that were on their way to a server when the request was sent to another dependency: they may arrive yet. */
+  lateHeads: number;
   /** How often its head left the sidecar. */
   attempts: number;
   response: SeenResponse | null;
@@ -80,6 +82,7 @@ export class Ledger {
       deadlineMs: Number.POSITIVE_INFINITY,
       policy: null,
       heads: 0,
+      lateHeads: 0,
       attempts: 0,
       response: null,
       cancelled: false,
@@ -123,6 +126,7 @@ export class Ledger {
     );
     call.policy = to;
     call.deadlineMs = Math.min(call.deadlineMs, deadlineOf(to, this.#nowMs()));
+    call.lateHeads += call.attempts - call.heads;
     call.attempts = 0;
     call.heads = 0;
     this.#trace(`request ${id}: sent to another dependency, under rule ${to.plan.rule}`);
@@ -149,7 +153,7 @@ export class Ledger {
     demand(headers.has('idempotency-key') === call.keyed, () => `the key of request ${id} was lost or invented`);
     call.heads += 1;
     this.#trace(`request ${id}: reached ${server}, time ${call.heads}`);
-    if (call.heads === 1) return;
+    if (call.heads <= 1 + call.lateHeads) return;
     const mayRepeat = call.policy?.retries !== null && this.#mayRunTwice(call);
     demand(
       mayRepeat,
