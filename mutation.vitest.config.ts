@@ -3,5 +3,5 @@
 import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
-  test: { include: ['sidecar/{policies,balance}/**/*.test.ts'], isolate: false, testTimeout: 60_000 },
+  test: { include: ['sidecar/{policies,balance,grpc}/**/*.test.ts'], isolate: false, testTimeout: 60_000 },
 });

@@ -34,6 +34,10 @@ describe('a received deadline', () => {
     [-1, 5, 5],
     [5, 6, 5],
     [6, 5, 5],
+    [0, -1, 0],
+    [-1, 0, 0],
+    [5, 0, 0],
+    [0, 5, 0],
     [Number.NaN, 5, 5],
     [5, Number.NaN, 5],
     [Number.NaN, -1, Number.NaN],
@@ -99,6 +103,7 @@ describe('what an attempt tells', () => {
   it.each([
     ['its own end', 1_500.7, -1, UNIX + 1_000],
     ['what it was told, where that is sooner', 1_500, UNIX + 300, UNIX + 300],
+    ['what it was told, be it the first moment of all', 1_500, 0, 0],
     ['no more than its own', 1_500, UNIX + 9_000, UNIX + 1_000],
     ['what it was told, where it has no end of its own', NEVER, UNIX + 300, UNIX + 300],
     ['nothing where nothing ends it', NEVER, -1, -1],

@@ -27,6 +27,8 @@ describe('health checks', () => {
   it('take what is unknown for healthy', () => {
     const { checks } = start('ab');
     expect(checks.unhealthy).toEqual([]);
+    expect(Array.from(checks.endpoints, ({ problem }) => problem)).toEqual(['', '']);
+    expect(checks.isUnhealthy('nobody')).toBe(false);
   });
 
   it('turn after so many results in a row, either way, and tell each turn once', () => {
@@ -41,6 +43,7 @@ describe('health checks', () => {
       7_000,
     ]);
     for (const problem of ['', 'refused', '', '']) checks.settle(a, problem, 8_000);
+    expect(a.problem).toBe('refused');
     expect(told).toEqual(['a unhealthy', 'a healthy']);
     expect(a.sinceMs).toBe(8_000);
   });
@@ -74,11 +77,13 @@ describe('health checks', () => {
     checks.settle(a, 'refused', 0);
     checks.settle(b, 'refused', 0);
     checks.setEndpoints('ac', 100);
-    expect([checks.isUnhealthy('a'), checks.has(b)]).toEqual([true, false]);
+    expect([checks.isUnhealthy('a'), checks.has(a), checks.has(b)]).toEqual([true, true, false]);
     checks.setEndpoints('abc', 200);
     expect(checks.isUnhealthy('b')).toBe(false);
     // The check of the one that went away ends now.
     checks.settle(b, 'refused', 300);
+    checks.settle(b, '', 300);
+    checks.settle(b, '', 300);
     expect([checks.isUnhealthy('b'), told.length]).toEqual([false, 2]);
   });
 

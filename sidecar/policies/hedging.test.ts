@@ -45,6 +45,23 @@ describe('Hedging', () => {
     hedging.delayMs(0);
     hedging.update(plan({ minDelayMs: 300 }));
     expect(hedging.delayMs(0)).toBe(300);
+    hedging.update(plan({ minDelayMs: 300, maxDelayMs: 400, afterPercentile: 99 }));
+    expect(hedging.delayMs(0)).toBe(-1);
+    hedging.update(plan({ minDelayMs: 300, maxDelayMs: 400 }));
+    expect(hedging.delayMs(0)).toBe(300);
+    hedging.update(plan({ minDelayMs: 1, maxDelayMs: 400 }));
+    expect(hedging.delayMs(0)).toBeLessThan(60);
+    hedging.update(plan({ minDelayMs: 1, maxDelayMs: 30 }));
+    expect(hedging.delayMs(0)).toBe(30);
+  });
+
+  it('takes a new bound of hedges at once, without looking at latencies again', () => {
+    const hedging = trained(plan(), 50, 50);
+    expect(hedging.maxHedges).toBe(1);
+    const delayMs = hedging.delayMs(0);
+    for (let call = 0; call < 50; call += 1) hedging.record(400, 0);
+    hedging.update(plan({ maxHedges: 2 }));
+    expect([hedging.maxHedges, hedging.delayMs(0)]).toEqual([2, delayMs]);
   });
 
   it('does not feed on itself: the share of hedged calls stays what the percentile says', () => {

@@ -19,6 +19,8 @@ function answer(fields = '', parts: Partial<ResponseParts> = {}): ResponseParts 
 describe('an answer', () => {
   it('is kept where it is whole, good, and asked for by GET', () => {
     expect(mayBeKept('GET', '', answer(), OWN)).toBe(true);
+    expect(mayBeKept('GET', '', answer('', { contentLength: 0 }), OWN)).toBe(true);
+    expect(mayBeKept('GET', '', answer('\r\nVary: accept'), OWN)).toBe(true);
     expect(mayBeKept('GET', '', answer('', { contentLength: -1, chunked: true }), OWN)).toBe(true);
     expect(mayBeKept('GET', '', answer('\r\nCache-Control: max-age=0, public'), OWN)).toBe(true);
   });
@@ -34,6 +36,7 @@ describe('an answer', () => {
     ['GET', '', answer('\r\nCache-Control: no-store')],
     ['GET', '', answer('\r\nCache-Control: max-age=5\r\nCache-Control: PRIVATE')],
     ['GET', '', answer('\r\nCache-Control: private="x-name"')],
+    ['GET', '', answer('\r\nCache-Control: private ="x-name"')],
     ['GET', '', answer('\r\nCache-Control: no-cache')],
     ['GET', '', answer('\r\nCache-Control: max-age=5,must-revalidate')],
     ['GET', '', answer('\r\nSet-Cookie: a=b')],
@@ -75,12 +78,27 @@ it('depends on what Vary names, what the policy names, and its encoding', () => 
     'x-tenant',
   ]);
   expect(selectingFields('\r\nContent-Encoding: gzip', [])).toEqual(['accept-encoding']);
+  expect(selectingFields('\r\nVary: accept,, ', [])).toEqual(['accept']);
 });
 
 it('was as old as it said, and of no age where it says nothing or nonsense', () => {
   expect(['\r\nAge: 30', '', '\r\nAge: -1', '\r\nAge: 1, 2', '\r\nAge: 9999999999'].map(ageOnArrivalMs)).toEqual([
     30_000, 0, 0, 0, 0,
   ]);
+});
+
+it.each([
+  'age',
+  'breakwater-fallback',
+  'breakwater-fault',
+  'breakwater-reason',
+  'retry-after',
+  'server-timing',
+  'trailer',
+  'traceresponse',
+  'x-correlation-id',
+])('does not keep the field %s', (name) => {
+  expect(keptFields(`\r\nETag: "a"\r\n${name}: 1`)).toBe('\r\nETag: "a"');
 });
 
 it('keeps no field that was true for one exchange', () => {

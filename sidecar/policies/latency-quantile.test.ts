@@ -26,6 +26,25 @@ describe('LatencyQuantile', () => {
     expect(quantile.count(200_000)).toBe(0);
   });
 
+  it('forgets from wherever its time begins', () => {
+    const quantile = new LatencyQuantile(100_000);
+    quantile.record(5, 100_000);
+    expect([quantile.count(149_999), quantile.count(150_000)]).toEqual([1, 0]);
+  });
+
+  it('keeps nothing of what is forgotten in its estimate', () => {
+    const paused = new LatencyQuantile(0);
+    paused.record(1, 0);
+    paused.record(1, 30_000);
+    paused.record(1000, 120_000);
+    expect([paused.count(120_000), paused.estimateMs(50, 120_000) >= 1000]).toEqual([1, true]);
+    const busy = new LatencyQuantile(0);
+    busy.record(1, 0);
+    busy.record(1000, 30_000);
+    busy.record(1000, 60_000);
+    expect([busy.count(60_000), busy.estimateMs(50, 60_000) >= 1000]).toEqual([2, true]);
+  });
+
   it('ignores time that goes back', () => {
     const quantile = new LatencyQuantile(100_000);
     quantile.record(5, 100_000);
