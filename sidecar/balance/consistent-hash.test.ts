@@ -5,6 +5,7 @@ import { NO_KEY } from './balancer.ts';
 import type { BalancedEndpoint } from './candidates.ts';
 import { ConsistentHash } from './consistent-hash.ts';
 import { hashText } from './hash.ts';
+import { HashRing } from './hash-ring.ts';
 import { candidatesOf, endpointsOf, type GivenEndpoint, tally } from './testing/endpoints.ts';
 import { TwoChoices } from './two-choices.ts';
 
@@ -20,6 +21,13 @@ function hashing(given: readonly GivenEndpoint[], { maxLoadPercent = 150, slowSt
 }
 
 const some = (count: number): GivenEndpoint[] => Array.from({ length: count }, () => ({}));
+/** The first endpoint from the point of the key on whose place is `from` or a later one. */
+function next(ring: HashRing, endpoints: readonly BalancedEndpoint[], key: string, from: number) {
+  let point = ring.pointOf(hashText(key));
+  while (ring.ownerOf(point) < from) point = (point + 1) % ring.length;
+  return endpoints[ring.ownerOf(point)];
+}
+
 const KEYS = Array.from({ length: 2_000 }, (_, index) => `user-${index}`);
 
 describe('consistent hashing', () => {
@@ -58,6 +66,21 @@ describe('consistent hashing', () => {
       expect(pick(key, first ? [...others, first] : [])).toBe(second);
       expect(pick(key, first ? [first, ...others] : [])).toBe(first);
     }
+  });
+
+  it('goes round the ring the way in which points grow, so that sidecars of all versions agree on who is next', () => {
+    const { endpoints, pick } = hashing(some(5));
+    const ring = new HashRing(endpoints.map(({ name }) => name));
+    for (const key of KEYS.slice(0, 200)) expect(pick(key, endpoints.slice(0, 2))).toBe(next(ring, endpoints, key, 2));
+  });
+
+  it('rather takes who is cold than who was tried, were it the first of the key', () => {
+    const { endpoints, pick } = hashing(
+      some(3).map(() => ({ joinedAtMs: 0 })),
+      { slowStartMs: 10_000 },
+    );
+    for (const key of KEYS.slice(0, 200)) expect(pick(key, endpoints.slice(0, 2))).toBe(endpoints[2]);
+    for (const key of KEYS.slice(0, 200)) expect(pick(key, endpoints.slice(1))).toBe(endpoints[0]);
   });
 
   it('balances what has no key, and finds nothing where nothing is', () => {

@@ -38,6 +38,8 @@ describe('the cost of an endpoint', () => {
     observeSuccess(one, 500, 0);
     expect(costMs(one, 10_000)).toBeCloseTo(500 / Math.E, 9);
     expect(costMs(one, 3_600_000)).toBe(5);
+    observeSuccess(one, 5, 10_000);
+    expect(one.latencyMs).toBeCloseTo(500 / Math.E + 5 * (1 - 1 / Math.E), 9);
   });
 
   it('holds still when the clock does not advance', () => {
@@ -86,6 +88,8 @@ describe('the cost of an endpoint', () => {
     observeSuccess(one, 100, 0);
     observeOvertaken(one, 40, 0);
     expect(costMs(one, 0)).toBe(100);
+    observeOvertaken(one, 40, 5_000);
+    expect([one.latencyMs, one.measuredAtMs]).toEqual([100, 0]);
     observeOvertaken(one, 300, 0);
     expect(costMs(one, 0)).toBe(300);
   });

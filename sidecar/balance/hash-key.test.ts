@@ -19,6 +19,7 @@ describe('the key of a request', () => {
     expect(header('x-user-id', ...lines)).toBe(hashText('joan'));
     expect(header('x-other', ...lines)).toBe(hashText('1'));
     expect(header('host', ...lines)).toBe(hashText('payments:8080'));
+    expect(hashKeyOf(source('Header', 'host'), { host: '', fields: '' }, OWN)).toBe(NO_KEY);
   });
 
   it('is that of the first of several, and none where there is no header or an empty one', () => {
@@ -36,6 +37,8 @@ describe('the key of a request', () => {
     expect(cookie('late', ...lines)).toBe(hashText('1'));
     expect(cookie('xsession', ...lines)).toBe(hashText('no'));
     expect(cookie('Session', ...lines)).toBe(NO_KEY);
+    expect(cookie('session', 'Cookie: session=abc', 'X-Other: y; z')).toBe(hashText('abc'));
+    expect(cookie('last', 'Cookie: last=abc', 'X-Other: y; z')).toBe(hashText('abc'));
     expect(cookie('sess', ...lines)).toBe(NO_KEY);
     expect(cookie('session', 'Cookie: session=')).toBe(NO_KEY);
     expect(cookie('session', 'Cookie: session')).toBe(NO_KEY);
@@ -43,7 +46,8 @@ describe('the key of a request', () => {
   });
 
   it('is the pod itself', () => {
-    expect(hashKeyOf(source('SourceAddress', null), request('x-user: a'), OWN)).toBe(OWN);
+    for (const own of [source('SourceAddress', null), source('SourceAddress', 'x-user'), source('Header', null)])
+      expect(hashKeyOf(own, request('x-user: a'), OWN)).toBe(OWN);
   });
 
   it('is that of the cookie for any cookies around it', () => {

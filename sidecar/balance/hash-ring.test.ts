@@ -105,5 +105,7 @@ describe('the ring', () => {
       }),
       { numRuns: 1_000 },
     );
+    for (const { at, name } of points) expect(names[ring.ownerOf(ring.pointOf(at))]).toBe(name);
+    expect(names.map((_, place) => ring.nameHash(place))).toEqual(names.map((name) => hashText(name)));
   });
 });

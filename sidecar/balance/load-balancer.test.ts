@@ -69,4 +69,52 @@ describe('a load balancer', () => {
     balancer.update(plan({ zoneAware: 'Disabled' }));
     expect(used()).toEqual(['e0', 'e1', 'e2']);
   });
+
+  it('goes by what its algorithm goes by', () => {
+    const ofSlow = (changes: Partial<LoadBalancing>) => {
+      const { balancer, endpoints } = balancing(changes);
+      for (const [index, endpoint] of endpoints.entries()) {
+        endpoint.measuredAtMs = 0;
+        endpoint.latencyMs = index === 0 ? 1_000 : 10;
+      }
+      return tally(300, () => balancer.pick([], hashText('joan'), 0))['e0'] ?? 0;
+    };
+    expect(ofSlow({ algorithm: 'LeastRequest' })).toBeGreaterThan(70);
+    expect(ofSlow({ algorithm: 'PeakEwma' })).toBe(0);
+    // Neither half of consistent hashing is enough for it.
+    expect(ofSlow({ algorithm: 'PeakEwma', consistentHash: HASHED.consistentHash })).toBe(0);
+    expect(ofSlow({ algorithm: 'ConsistentHash', consistentHash: null })).toBe(0);
+    const { balancer } = balancing({ algorithm: 'PeakEwma', consistentHash: HASHED.consistentHash });
+    expect(Object.keys(tally(100, () => balancer.pick([], hashText('joan'), 0)))).toHaveLength(3);
+  });
+
+  it('starts new endpoints slowly where the plan says so, from the plan on that says so', () => {
+    const { balancer, endpoints } = balancing({ algorithm: 'RoundRobin' });
+    for (const endpoint of endpoints.slice(1)) endpoint.joinedAtMs = 0;
+    const ofNew = () => tally(300, () => balancer.pick([], NO_KEY, 0))['e1'] ?? 0;
+    expect(ofNew()).toBe(100);
+    balancer.update(plan({ algorithm: 'RoundRobin', slowStart: { windowMs: 10_000 } }));
+    expect(ofNew()).toBeLessThan(50);
+    balancer.update(plan({ algorithm: 'RoundRobin' }));
+    expect(ofNew()).toBe(100);
+  });
+
+  it('takes another bound of load from a new plan', () => {
+    const bounded = (maxLoadPercent: number): Partial<LoadBalancing> => ({
+      ...HASHED,
+      consistentHash: { key: 'Header', name: 'X-User', maxLoadPercent },
+    });
+    const { balancer, endpoints } = balancing(bounded(1_000), 10);
+    balancer.update(plan(bounded(200)));
+    for (let request = 0; request < 1_000; request++) balancer.pick([], hashText('hot'), 0)?.begin();
+    expect(endpoints.filter(({ inFlight }) => inFlight > 0)).toHaveLength(5);
+  });
+
+  it('keeps the case of a cookie’s name', () => {
+    const { balancer } = balancing({
+      ...HASHED,
+      consistentHash: { key: 'Cookie', name: 'SID', maxLoadPercent: 150 },
+    });
+    expect(balancer.keyOf({ host: 'a', fields: '\r\nCookie: sid=1; SID=2' }, 5)).toBe(hashText('2'));
+  });
 });

@@ -100,4 +100,27 @@ describe('round robin', () => {
     const counts = tally(4_000, () => fresh.pick([], 1));
     for (const count of Object.values(counts)) expect(count).toBeGreaterThan(1_700);
   });
+
+  it('takes the only one though it is cold, and who was there from the start whatever the time', () => {
+    const never = () => 0.99;
+    const pickOf = (given: readonly GivenEndpoint[]) => {
+      const balancer = new RoundRobin(candidatesOf(endpointsOf(given)), 10_000, never);
+      return () => balancer.pick([], NO_KEY, 0)?.name;
+    };
+    expect(pickOf([{ joinedAtMs: 0 }])()).toBe('e0');
+    const pick = pickOf([{ joinedAtMs: 0 }, {}, {}]);
+    expect([pick(), pick(), pick()]).toEqual(['e2', 'e1', 'e2']);
+  });
+
+  it('goes on with the first in the order where it was its turn', () => {
+    let chance = 0;
+    const endpoints = endpointsOf(some(3));
+    const candidates = candidatesOf(endpoints.slice(0, 2));
+    const balancer = new RoundRobin(candidates, 0, () => chance);
+    const pick = () => balancer.pick([], NO_KEY, 0)?.name;
+    expect([pick(), pick()]).toEqual(['e0', 'e1']);
+    chance = 0.99;
+    candidates.setEndpoints(endpoints);
+    expect(pick()).toBe('e0');
+  });
 });
