@@ -96,7 +96,7 @@ describe('requests', () => {
     const { port } = await through(upstream);
     const client = connect(port);
     client.send('POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTE: trailers\r\n\r\n');
-    client.send('4;name=value\r\nWiki\r\n6\r\npedia \r\n0\r\nx-sum: 7\r\nContent-Length: 9\r\n\r\n');
+    client.send('4;name=value\r\nWiki\r\n6\r\npedia \r\n0\r\nx-sum: 7\r\nHost: b\r\n\r\n');
     await client.until((text) => text.endsWith('ok'));
     const [request = ''] = upstream.received;
     expect(request).toContain('\r\nTransfer-Encoding: chunked\r\n');
