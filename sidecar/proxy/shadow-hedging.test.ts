@@ -23,12 +23,18 @@ import { opened } from './opened.ts';
 
 const { open, upstream } = opened();
 
-const SHADOW = { timeouts: null, ...NO_BLOCKS, hedging: { ...HEDGING, stateKey: 'shadow.hedging:base' } };
+/** Far above what a fast answer takes on a busy machine, and far below a slow one. */
+const DELAY_MS = 100;
+const SHADOW = {
+  timeouts: null,
+  ...NO_BLOCKS,
+  hedging: { ...HEDGING, minDelayMs: DELAY_MS, maxDelayMs: DELAY_MS, stateKey: 'shadow.hedging:base' },
+};
 const ENOUGH_CALLS = 20;
 /** However long it takes: what requests bring here is far from another one. */
 const ONE_RETRY = { budgetPercent: 1, budgetMinPerSecond: 0 };
 /** Longer than the delay and all that the machine may add to it. */
-const SLOW_MS = 150;
+const SLOW_MS = 400;
 
 /** Answers at once, but what goes to /slow, or what has a body that ends in "slow", only after a while. */
 function server(): Promise<Upstream> {
