@@ -22,9 +22,16 @@ const HEDGING_SEED = 15;
 
 /** What a few seeds only bring out: where it is looked for first, so that it does not take a minute. */
 const RARE: Readonly<Record<string, number>> = {
-  'a budget that always has some left': 14,
-  'a half-open circuit without a limit': 10,
-  'a circuit that keeps the permits of cancelled calls': 13,
+  'a conductor that sends again whatever failed': 25,
+  'a deadline twice as long': 25,
+  'a budget that always has some left': 25,
+  'a half-open circuit without a limit': 15,
+  'a circuit that keeps the permits of cancelled calls': 15,
+  'a request that goes elsewhere for ever': 6,
+  'a balancer that sends a retry to where it failed': 6,
+  'keys that wander': 6,
+  'an answer that is not taken back': 8,
+  'timers that come late': 5,
   'an ejection that never ends': 14,
   'an ejection of which nobody is told': 14,
   'a late result that ejects who has come back': 230,
