@@ -1,10 +1,7 @@
 // One slice: the load generator against one proxy for some seconds, and what that cost the proxy.
-import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import type { BenchCase } from './cases.ts';
+import type { GenerateLoad, LoadSummary } from './load.ts';
 import { cpuNanoseconds, memoryOf, type ProcessorTime, processorTimes } from './procfs.ts';
 import type { RunningProxy, Setting } from './setting.ts';
-import { type LoadSummary, parseWrk, wrkScript } from './wrk.ts';
 
 const NANOSECONDS = 1e9;
 
@@ -23,46 +20,21 @@ export interface Slice {
   steal: number;
 }
 
-/** Writes the script of the case; resolves to its path. */
-export async function writeScript(setting: Setting, bench: BenchCase): Promise<string> {
-  const file = join(setting.folder, `${bench.name}.lua`);
-  await writeFile(file, wrkScript(bench));
-  return file;
-}
-
-export async function generateLoad(
-  { processes, tools, loadCpu }: Setting,
-  bench: BenchCase,
-  script: string,
-  port: number,
-  seconds: number,
-): Promise<LoadSummary> {
-  const output = await processes.run(loadCpu, tools.wrk, [
-    '--threads=1',
-    `--connections=${bench.connections}`,
-    `--duration=${seconds}s`,
-    `--script=${script}`,
-    `http://127.0.0.1:${port}${bench.path}`,
-  ]);
-  return parseWrk(output);
-}
-
 export async function measureSlice(
-  setting: Setting,
-  bench: BenchCase,
-  script: string,
+  { loadCpu: loadNumber, proxyCpu: proxyNumber }: Setting,
+  generate: GenerateLoad,
   proxy: RunningProxy,
   seconds: number,
 ): Promise<Slice> {
   const processorsBefore = processorTimes();
   const cpuBefore = cpuNanoseconds(proxy.pids);
-  const load = await Promise.race([generateLoad(setting, bench, script, proxy.port, seconds), proxy.failed]);
+  const load = await Promise.race([generate(proxy.port, seconds), proxy.failed]);
   const cpu = cpuNanoseconds(proxy.pids) - cpuBefore;
   const memory = memoryOf(proxy.pids);
   const processors = processorTimes();
   const spent = (number: number) => spentBetween(processorsBefore.get(number), processors.get(number));
-  const loadCpu = spent(setting.loadCpu);
-  const proxyCpu = spent(setting.proxyCpu);
+  const loadCpu = spent(loadNumber);
+  const proxyCpu = spent(proxyNumber);
   const proxyShare = cpu / NANOSECONDS / (load.durationMicros / 1e6);
   return {
     load,

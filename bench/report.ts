@@ -46,21 +46,22 @@ const rounded = (value: number): number => Math.round(value * 1000) / 1000;
 
 /** What is above its limit; empty where the gate is passed. */
 export function gateFailures(
-  { name, cpuRatioLimit, haproxyCpuRatioLimit = Number.POSITIVE_INFINITY, rssLimitBytes }: BenchCase,
+  { name, limits }: BenchCase,
   own: readonly Slice[],
   comparisons: readonly Comparison[],
 ): string[] {
   const failures: string[] = [];
+  const { cpuRatio: cpuRatioLimit = Number.POSITIVE_INFINITY, haproxyCpuRatio = Number.POSITIVE_INFINITY } = limits;
   for (const { peer, cpuRatio, cpuRatioHigh } of comparisons) {
     if (peer === 'envoy' && !(cpuRatioHigh <= cpuRatioLimit))
       failures.push(`${name}: CPU beside Envoy up to ${cpuRatioHigh}, the limit is ${cpuRatioLimit}`);
-    if (peer === 'haproxy' && !(cpuRatio <= haproxyCpuRatioLimit))
-      failures.push(`${name}: CPU beside HAProxy ${cpuRatio}, the limit is ${haproxyCpuRatioLimit}`);
+    if (peer === 'haproxy' && !(cpuRatio <= haproxyCpuRatio))
+      failures.push(`${name}: CPU beside HAProxy ${cpuRatio}, the limit is ${haproxyCpuRatio}`);
   }
   const megabytes = (bytes: number) => Math.round(bytes / MEGABYTE);
   const rssBytes = median(own.map((slice) => slice.rssBytes));
-  if (rssLimitBytes !== undefined && !(rssBytes <= rssLimitBytes))
-    failures.push(`${name}: ${megabytes(rssBytes)} MB of memory, the limit is ${megabytes(rssLimitBytes)}`);
+  if (limits.rssBytes !== undefined && !(rssBytes <= limits.rssBytes))
+    failures.push(`${name}: ${megabytes(rssBytes)} MB of memory, the limit is ${megabytes(limits.rssBytes)}`);
   return failures;
 }
 

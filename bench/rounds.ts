@@ -1,12 +1,13 @@
 // One case: every proxy started fresh and warmed up, then rounds, in each of which all of them are measured once, in random order.
 import type { Random } from '../runtime/random.ts';
 import type { BenchCase } from './cases.ts';
-import { generateLoad, measureSlice, type Slice, writeScript } from './measure.ts';
+import { prepareLoad } from './generators.ts';
+import { type GenerateLoad, whyVoid } from './load.ts';
+import { measureSlice, type Slice } from './measure.ts';
 import { breakwater, type RunningBreakwater } from './proxies/breakwater.ts';
 import type { Proxy, RunningProxy, Setting } from './setting.ts';
 import { shuffled } from './statistics.ts';
 import type { Say } from './tools.ts';
-import { whyVoid } from './wrk.ts';
 
 const WARM_UP_REQUESTS = 20_000;
 const WARM_UP_SECONDS = 2;
@@ -27,18 +28,13 @@ export interface RoundOptions {
 /** By name of the proxy, one slice for each round. */
 export type CaseResult = ReadonlyMap<string, readonly Slice[]>;
 
-export async function runCase(
-  setting: Setting,
-  bench: BenchCase,
-  peers: readonly Proxy[],
-  options: RoundOptions,
-): Promise<CaseResult> {
+export async function runCase(setting: Setting, peers: readonly Proxy[], options: RoundOptions): Promise<CaseResult> {
   const running = new Map<string, CountedProxy>();
   try {
     const ours = await breakwater.start(setting);
     running.set(breakwater.name, new CountedProxy(breakwater.name, ours));
     for (const peer of peers) running.set(peer.name, new CountedProxy(peer.name, await peer.start(setting)));
-    return await measureAll(setting, bench, running, ours, options);
+    return await measureAll(setting, running, ours, options);
   } finally {
     await Promise.all(Array.from(running.values(), ({ proxy }) => proxy.stop()));
   }
@@ -46,18 +42,18 @@ export async function runCase(
 
 async function measureAll(
   setting: Setting,
-  bench: BenchCase,
   running: ReadonlyMap<string, CountedProxy>,
   ours: RunningBreakwater,
   options: RoundOptions,
 ): Promise<CaseResult> {
-  const script = await writeScript(setting, bench);
+  const { bench } = setting;
+  const load = await prepareLoad(setting);
   for (const counted of running.values()) await counted.begin();
-  for (const counted of running.values()) await warmUp(setting, bench, script, counted);
+  for (const counted of running.values()) await warmUp(load.warmUp, bench, counted);
   const results = new Map<string, Slice[]>(Array.from(running.keys(), (name) => [name, []]));
   let voids = 0;
   for (let round = 1; round <= options.rounds; ) {
-    const slices = await oneRound(setting, bench, script, running, options);
+    const slices = await oneRound(setting, load.measure, running, options);
     if (slices instanceof VoidSlice) {
       options.say(`${bench.name}: a round is void: ${slices.message}`);
       voids++;
@@ -83,16 +79,15 @@ class VoidSlice extends Error {
 
 async function oneRound(
   setting: Setting,
-  bench: BenchCase,
-  script: string,
+  generate: GenerateLoad,
   running: ReadonlyMap<string, CountedProxy>,
   { seconds, random }: RoundOptions,
 ): Promise<Map<string, Slice> | VoidSlice> {
   const slices = new Map<string, Slice>();
   for (const counted of shuffled([...running.values()], random)) {
-    const slice = await measureSlice(setting, bench, script, counted.proxy, seconds);
+    const slice = await measureSlice(setting, generate, counted.proxy, seconds);
     counted.add(slice.load.requests);
-    const problem = whyVoid(slice.load, bench);
+    const problem = whyVoid(slice.load, setting.bench);
     if (problem !== undefined) return new VoidSlice(`${counted.name}: ${problem}`);
     slices.set(counted.name, slice);
   }
@@ -103,12 +98,12 @@ function hasSlice(entry: (string | Slice | undefined)[]): entry is [string, Slic
   return entry[1] !== undefined;
 }
 
-async function warmUp(setting: Setting, bench: BenchCase, script: string, counted: CountedProxy): Promise<void> {
+async function warmUp(generate: GenerateLoad, bench: BenchCase, counted: CountedProxy): Promise<void> {
   const { port, failed } = counted.proxy;
   let answered = 0;
   for (let run = 0; answered < WARM_UP_REQUESTS; run++) {
     if (run === MAX_WARM_UP_RUNS) throw new Error(`${counted.name} answered ${answered} requests while warming up`);
-    const load = await Promise.race([generateLoad(setting, bench, script, port, WARM_UP_SECONDS), failed]);
+    const load = await Promise.race([generate(port, WARM_UP_SECONDS), failed]);
     const problem = whyVoid(load, bench);
     if (problem !== undefined) throw new Error(`${counted.name}, while warming up: ${problem}`);
     counted.add(load.requests);
@@ -139,7 +134,7 @@ class CountedProxy {
   }
 
   /** Each run of the generator may have left one request unread on each connection; asking for the count may count as well. */
-  async checkServed({ connections }: BenchCase): Promise<void> {
+  async checkServed({ load: { connections } }: BenchCase): Promise<void> {
     const served = (await this.proxy.served()) - this.#before;
     const extra = served - this.#answered;
     if (extra < 0 || extra > this.#runs * connections + 1) {

@@ -83,7 +83,7 @@ async function bench(options: Options, processes: Processes, folder: string): Pr
     const onSlice = (slice: object) => {
       if (samples !== undefined) appendFileSync(samples, `${JSON.stringify(slice)}\n`);
     };
-    const running = runCase({ ...setting, rules: each.rules }, each, PEERS, { ...options, random, say, onSlice });
+    const running = runCase({ ...setting, bench: each }, PEERS, { ...options, random, say, onSlice });
     const result = await Promise.race([running, upstream.program.failed]);
     const comparisons = compare(each, result, breakwater.name, random);
     if (options.json) {

@@ -1,4 +1,5 @@
 // What every proxy of a run finds when it starts.
+import type { BenchCase } from './cases.ts';
 import type { Processes } from './processes.ts';
 import type { Tools } from './tools.ts';
 
@@ -8,8 +9,7 @@ export interface Setting {
   /** For files of this run; removed after it. */
   folder: string;
   upstreamPort: number;
-  /** See BenchCase. */
-  rules: number;
+  bench: BenchCase;
   /** Of the proxies; they have it alone, one after the other. */
   proxyCpu: number;
   /** Of load generator, upstream, operator and the bench itself. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { type BenchCase, CASES } from './cases.ts';
-import { parseWrk, whyVoid, wrkScript } from './wrk.ts';
+import { parseWrk, wrkScript } from './wrk.ts';
 
 const output = `Running 3s test @ http://127.0.0.1:9000/1k
   1 threads and 32 connections
@@ -34,24 +34,6 @@ describe('what wrk says', () => {
     expect(() => parseWrk('unable to connect to 127.0.0.1:9000 Connection refused\n')).toThrow('Connection refused');
     expect(() => parseWrk('breakwater-bench {"requests":1}')).toThrow();
     expect(() => parseWrk('breakwater-bench {"requests":')).toThrow();
-  });
-});
-
-describe('a slice of load', () => {
-  const good = parseWrk(output);
-
-  it('counts where every answer was right', () => {
-    expect(whyVoid(good, get)).toBeUndefined();
-  });
-
-  it.each([
-    [{ badStatuses: 3 }, '3 of 73821 answers had a status of 400 or more'],
-    [{ socketErrors: 1 }, '1 connections failed'],
-    [{ timeouts: 2 }, '2 requests took longer'],
-    [{ requests: 0, bytes: 0 }, 'no request'],
-    [{ bytes: 73_821 * 200 }, 'answers had 200 bytes instead of 1024'],
-  ])('is void with %j', (wrong, reason) => {
-    expect(whyVoid({ ...good, ...wrong }, get)).toContain(reason);
   });
 });
 

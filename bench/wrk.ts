@@ -1,22 +1,28 @@
 // The load generator: wrk, a closed loop that keeps every connection busy. A script of ours makes it say what it counted as one line of
 // JSON; the script defines nothing that runs for each request, so that it costs nothing.
-import { z } from 'zod';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { BenchCase } from './cases.ts';
+import { type GenerateLoad, type LoadSummary, loadSummary } from './load.ts';
+import type { Setting } from './setting.ts';
 
 const BEGIN = 'breakwater-bench ';
 
-const summary = z.object({
-  requests: z.number().int().nonnegative(),
-  durationMicros: z.number().positive(),
-  bytes: z.number().nonnegative(),
-  p50Micros: z.number().nonnegative(),
-  p99Micros: z.number().nonnegative(),
-  socketErrors: z.number().int().nonnegative(),
-  timeouts: z.number().int().nonnegative(),
-  /** Answers with a status of 400 or more. */
-  badStatuses: z.number().int().nonnegative(),
-});
-export type LoadSummary = z.infer<typeof summary>;
+/** Writes the script of the case. */
+export async function prepareWrk({ processes, tools, folder, loadCpu, bench }: Setting): Promise<GenerateLoad> {
+  const script = join(folder, `${bench.name}.lua`);
+  await writeFile(script, wrkScript(bench));
+  return async (port, seconds) => {
+    const output = await processes.run(loadCpu, tools.wrk, [
+      '--threads=1',
+      `--connections=${bench.load.connections}`,
+      `--duration=${seconds}s`,
+      `--script=${script}`,
+      `http://127.0.0.1:${port}${bench.path}`,
+    ]);
+    return parseWrk(output);
+  };
+}
 
 /** Lua for `wrk --script`. */
 export function wrkScript({ method, requestBytes }: BenchCase): string {
@@ -36,18 +42,5 @@ end
 export function parseWrk(output: string): LoadSummary {
   const line = output.split('\n').find((each) => each.startsWith(BEGIN));
   if (line === undefined) throw new Error(`wrk gave no summary:\n${output}`);
-  return summary.parse(JSON.parse(line.slice(BEGIN.length)));
-}
-
-/** Why these figures cannot be used; undefined where they can. */
-export function whyVoid(load: LoadSummary, { answerBytes }: BenchCase): string | undefined {
-  const { requests, bytes, badStatuses, socketErrors, timeouts } = load;
-  if (badStatuses > 0) return `${badStatuses} of ${requests} answers had a status of 400 or more`;
-  if (socketErrors > 0) return `${socketErrors} connections failed`;
-  if (timeouts > 0) return `${timeouts} requests took longer than 2 s`;
-  if (requests === 0) return 'no request was answered';
-  // Heads come on top. What the last requests had read when time was over counts too, but only in bytes.
-  if (bytes / requests < answerBytes)
-    return `answers had ${Math.round(bytes / requests)} bytes instead of ${answerBytes}`;
-  return undefined;
+  return loadSummary.parse(JSON.parse(line.slice(BEGIN.length)));
 }

@@ -24,10 +24,10 @@ export interface RunningBreakwater extends RunningProxy {
 
 export const breakwater = {
   name: 'breakwater',
-  async start({ processes, folder, upstreamPort, rules, proxyCpu }: Setting): Promise<RunningBreakwater> {
+  async start({ processes, folder, upstreamPort, bench, proxyCpu }: Setting): Promise<RunningBreakwater> {
     const manifests = join(folder, 'breakwater');
     await mkdir(manifests, { recursive: true });
-    const list = { apiVersion: 'v1', kind: 'List', items: objects(upstreamPort, rules) };
+    const list = { apiVersion: 'v1', kind: 'List', items: objects(upstreamPort, bench.rules) };
     await writeFile(join(manifests, 'bench.json'), JSON.stringify(list, null, 2));
     const image = join(folder, 'sidecar');
     await bundleSidecar(image);

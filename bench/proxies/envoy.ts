@@ -7,12 +7,12 @@ import type { Proxy } from '../setting.ts';
 
 export const envoy: Proxy = {
   name: 'envoy',
-  async start({ processes, tools, folder, upstreamPort, rules, proxyCpu }) {
+  async start({ processes, tools, folder, upstreamPort, bench, proxyCpu }) {
     const [port = 0, adminPort = 0] = await freePorts(2);
     const home = join(folder, 'envoy');
     await mkdir(home, { recursive: true });
     const file = join(home, 'envoy.json');
-    await writeFile(file, JSON.stringify(config(port, adminPort, upstreamPort, rules)));
+    await writeFile(file, JSON.stringify(config(port, adminPort, upstreamPort, bench.rules)));
     const args = ['--config-path', file, '--concurrency', '1', '--disable-hot-restart', '--log-level', 'error'];
     const program = processes.start(proxyCpu, tools.envoy, args);
     await Promise.race([untilServing(port, '/1k'), program.failed]);
