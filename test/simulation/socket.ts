@@ -60,6 +60,7 @@ export class SimulatedSocket extends EventEmitter {
   #finQueued = false;
   #finSent = false;
   #finReceived = false;
+  #resetReceived = false;
   #fellSilent = false;
   #destroyWhenFlushed = false;
   #needDrain = false;
@@ -138,6 +139,7 @@ export class SimulatedSocket extends EventEmitter {
   write(data: Buffer | string, encoding?: BufferEncoding): boolean {
     if (this.destroyed || this.#finQueued) return false;
     if (this.writesFailed) return true;
+    if (this.#resetReceived) return this.#failWrite();
     const bytes = typeof data === 'string' ? Buffer.from(data, encoding) : Buffer.from(data);
     this.onWrite?.(bytes);
     if (bytes.length > 0) {
@@ -147,6 +149,13 @@ export class SimulatedSocket extends EventEmitter {
     this.#pump();
     this.#needDrain = this.#waitingBytes >= HIGH_WATER_BYTES;
     return !this.#needDrain;
+  }
+
+  /** The peer is gone, which was not read yet. */
+  #failWrite(): boolean {
+    if (this.tolerant) this.writesFailed = true;
+    else this.#die(Object.assign(new Error('write EPIPE'), { code: 'EPIPE' }));
+    return this.tolerant;
   }
 
   end(data?: Buffer | string): this {
@@ -196,9 +205,14 @@ export class SimulatedSocket extends EventEmitter {
 
   arriveReset(): void {
     if (this.destroyed) return;
-    // What came before the reset can still be read, as far as anybody reads.
+    // As Linux does: what came before the reset can still be read, and only then is it heard of.
+    this.#resetReceived = true;
     this.#read();
-    if (!this.destroyed) this.#die(resetError());
+  }
+
+  /** Whoever does not read has nothing left to read first. */
+  #hearReset(): void {
+    if (this.#resetReceived && !this.destroyed && this.#received.length === 0) this.#die(resetError());
   }
 
   /** The peer has read so many bytes. */
@@ -316,6 +330,7 @@ export class SimulatedSocket extends EventEmitter {
       if (next === undefined) break;
       this.#readSome(next);
     }
+    this.#hearReset();
     if (!this.#flowing || this.destroyed || !this.#finReceived || this.readableEnded || this.#received.length > 0)
       return;
     this.readableEnded = true;
