@@ -8,7 +8,8 @@
 import type { HedgingPlan } from '../../plan/policies/hedging.ts';
 import { LatencyQuantile } from './latency-quantile.ts';
 
-export type HedgingNumbers = Omit<HedgingPlan, 'stateKey'>;
+/** What is shared. How many hedges one request may have is its own plan's to say, for as long as it takes. */
+export type HedgingNumbers = Omit<HedgingPlan, 'stateKey' | 'maxHedges'>;
 
 /** Whatever the percentile; a higher one needs as many calls as put one above it. */
 const MINIMUM_CALLS = 20;
@@ -34,11 +35,6 @@ export class Hedging {
     this.#spec = spec;
     if (isSame) return;
     this.#freshUntilMs = Number.NEGATIVE_INFINITY;
-  }
-
-  /** Hedges that one request may have. */
-  get maxHedges(): number {
-    return this.#spec.maxHedges;
   }
 
   /** Calls that the delay is made of. */

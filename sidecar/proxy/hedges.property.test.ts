@@ -5,8 +5,9 @@ import { describe, expect, it } from 'vitest';
 import type { PolicyPlan } from '../../plan/plan.ts';
 import { ResponseHead } from '../http1/response-head.ts';
 import { RetryBudget } from '../policies/retry-budget.ts';
+import { RouteTable } from '../route/match.ts';
 import { type FakeApplication, fakeWorld, START_MS } from './exchange-fixtures.ts';
-import { HEDGING, NO_POLICY, RETRIES } from './fixtures.ts';
+import { dependencyPlan, HEDGING, NO_POLICY, RETRIES } from './fixtures.ts';
 
 const TICK_MS = 5;
 const DELAY_MS = 50;
@@ -23,14 +24,17 @@ interface Setting {
   requestMs: number;
 }
 
-function world({ maxHedges, endpoints, attemptMs, requestMs }: Setting) {
-  const policy: Partial<PolicyPlan> = {
+function policyOf({ maxHedges, attemptMs, requestMs }: Setting): Partial<PolicyPlan> {
+  return {
     timeouts: { ...NO_POLICY.timeouts, requestMs, attemptMs },
     retries: { ...RETRIES, ...BUDGET, maxAttempts: 1 },
     hedging: { ...HEDGING, minDelayMs: DELAY_MS, maxDelayMs: DELAY_MS, maxHedges },
     bulkhead: { stateKey: 'bulkhead:base', maxConcurrent: PLACES, maxQueued: 0, queueTimeoutMs: 0, adaptive: null },
   };
-  const made = fakeWorld(policy, endpoints, APPLICATIONS);
+}
+
+function world(setting: Setting) {
+  const made = fakeWorld(policyOf(setting), setting.endpoints, APPLICATIONS);
   const { hedging, bulkhead, metrics: counts } = made.dependency.policies.row(0);
   for (let call = 0; call < ENOUGH_CALLS; call += 1) hedging?.record(10, START_MS);
   return { ...made, bulkhead, counts };
@@ -44,6 +48,8 @@ interface Request {
   /** The status of the answer that is passed on; 0: none is. */
   answering: number;
   deadlineMs: number;
+  /** By the plan under which it began. */
+  maxHedges: number;
 }
 
 class Model {
@@ -51,6 +57,8 @@ class Model {
   readonly ends: string[][] = Array.from({ length: APPLICATIONS }, () => []);
   readonly suppressed = { endpoint: 0, bulkhead: 0, budget: 0 };
   hedges = 0;
+  /** By the newest plan. */
+  maxHedges: number;
   readonly #setting: Setting;
   readonly #budget = new RetryBudget(BUDGET, START_MS);
   /** What is to happen; of what is for the same time, what was armed first comes first. */
@@ -58,6 +66,7 @@ class Model {
 
   constructor(setting: Setting) {
     this.#setting = setting;
+    this.maxHedges = setting.maxHedges;
   }
 
   /** All copies that are out. */
@@ -80,7 +89,8 @@ class Model {
       this.#tell(application, 'bulkhead-full');
       return;
     }
-    const request: Request = { copies: [], answering: 0, deadlineMs: nowMs + this.#setting.requestMs };
+    const { maxHedges } = this;
+    const request: Request = { copies: [], answering: 0, deadlineMs: nowMs + this.#setting.requestMs, maxHedges };
     this.requests[application] = request;
     if (safe) this.#armHedge(application, request, nowMs);
     this.#send(application, request, nowMs);
@@ -107,7 +117,7 @@ class Model {
   }
 
   #hedge(application: number, request: Request, nowMs: number): void {
-    const { endpoints, maxHedges } = this.#setting;
+    const { endpoints } = this.#setting;
     if (this.requests[application] !== request || request.answering > 0 || nowMs >= request.deadlineMs) return;
     if (outOf(request) >= endpoints) this.suppressed.endpoint += 1;
     else if (this.places >= PLACES) this.suppressed.bulkhead += 1;
@@ -115,7 +125,7 @@ class Model {
     else {
       this.hedges += 1;
       // The first copy is none.
-      if (request.copies.length < maxHedges) this.#armHedge(application, request, nowMs);
+      if (request.copies.length < request.maxHedges) this.#armHedge(application, request, nowMs);
       this.#send(application, request, nowMs);
     }
   }
@@ -165,7 +175,20 @@ const outOf = ({ copies }: Request): number => copies.filter((out) => out).lengt
 
 // ---- both together ------------------------------------------------------------------------------------------------------------------
 
-const KINDS = ['begin', 'begin', 'begin', 'pass', 'pass', 'pass', 'good', 'bad', 'lose', 'finish', 'cancel'] as const;
+const KINDS = [
+  'begin',
+  'begin',
+  'begin',
+  'pass',
+  'pass',
+  'pass',
+  'good',
+  'bad',
+  'lose',
+  'finish',
+  'cancel',
+  'plan',
+] as const;
 const script = fc.array(
   fc.record({
     kind: fc.constantFrom(...KINDS),
@@ -183,8 +206,10 @@ const sum = (values: Iterable<number>): number => Array.from(values).reduce((tot
 class Trial {
   readonly world: ReturnType<typeof world>;
   readonly model: Model;
+  readonly #setting: Setting;
 
   constructor(setting: Setting) {
+    this.#setting = setting;
     this.world = world(setting);
     this.model = new Model(setting);
   }
@@ -203,6 +228,8 @@ class Trial {
     } else if (kind === 'cancel') {
       client?.exchange.cancel(true);
       this.model.cancel(application);
+    } else if (kind === 'plan') {
+      this.#replan(1 + (which % 3));
     } else if (kind === 'finish') {
       if (this.model.requests[application]?.answering) leg?.receiver?.onResponseEnd('');
       this.model.finish(application);
@@ -224,6 +251,13 @@ class Trial {
     client.head.path = '/';
     client.exchange.begin('a', 'id', false);
     this.model.begin(application, safe, this.world.time.nowMs);
+  }
+
+  /** The same state goes on under other numbers. */
+  #replan(maxHedges: number): void {
+    const plan = dependencyPlan(policyOf({ ...this.#setting, maxHedges }));
+    this.world.dependency.update(plan, new RouteTable(plan));
+    this.model.maxHedges = maxHedges;
   }
 
   check(): void {

@@ -83,7 +83,8 @@ export class Hedges implements TimerNode {
   }
 
   get #mayHaveMore(): boolean {
-    return this.#hedging !== null && this.#attempts.hedges < this.#hedging.maxHedges && !this.#attempts.refused;
+    const { plan } = this.#request.policy;
+    return plan.hedging !== null && this.#attempts.hedges < plan.hedging.maxHedges && !this.#attempts.refused;
   }
 
   #arm(atMs: number): void {

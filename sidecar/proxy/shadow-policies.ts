@@ -148,12 +148,13 @@ function hedgingOf(making: Making): BlockShadow | null {
   const { budgets, enforced, plan } = making;
   const { bulkhead, circuitBreaker } = plan;
   const retries = plan.retries ?? enforced.retries;
-  const hedges = making.hedges.take(plan.hedging);
-  if (hedges === null || retries === null) return null;
+  const { hedging } = plan;
+  if (hedging === null || retries === null) return null;
   const choice = choosesInShadow(plan) ? choiceOf(making).choice : enforced.choice;
   const breaker = circuitBreaker === null ? enforced.breaker : making.circuits.take(circuitBreaker).entry.breaker;
   const places = bulkhead === null ? enforced.bulkhead : making.places.take(bulkhead);
   const layers = {
+    maxHedges: hedging.maxHedges,
     retries,
     budget: budgets.take(retries),
     keepsBudget: plan.retries === null,
@@ -161,7 +162,7 @@ function hedgingOf(making: Making): BlockShadow | null {
     hasPlace: () => places === null || places.hasRoom,
     otherEndpoints: (endpoint: BalancedEndpoint) => choice.othersThan(endpoint),
   };
-  return new HedgingShadow(hedges, layers, ATTEMPT_FLOOR_MS);
+  return new HedgingShadow(making.hedges.take(hedging), layers, ATTEMPT_FLOOR_MS);
 }
 
 const choosesInShadow = ({ outlierDetection, healthCheck, loadBalancing }: ShadowPlan) =>

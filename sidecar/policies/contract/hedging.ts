@@ -13,7 +13,6 @@ export function hedgingSubject(first: number): Subject<{ beganMs: number }> {
     afterPercentile: 50 + (number % 50),
     minDelayMs: 1 + (number % 3) * 40,
     maxDelayMs: number % 4 === 0 ? 200 : null,
-    maxHedges: 1 + (number % 3),
   });
   let plan = planOf(first);
   const hedging = new Hedging(plan, 0);
@@ -23,7 +22,7 @@ export function hedgingSubject(first: number): Subject<{ beganMs: number }> {
     begin: (nowMs) => ({ beganMs: nowMs }),
     end(call, ending, nowMs) {
       if (says(ending)) hedging.record(nowMs - call.beganMs, nowMs);
-      return [hedging.delayMs(nowMs), hedging.maxHedges];
+      return hedging.delayMs(nowMs);
     },
     update(number) {
       plan = planOf(number);

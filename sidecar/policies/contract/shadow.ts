@@ -111,6 +111,7 @@ export function shadowSubject(first: number): Subject<ShadowCall> {
   for (let call = 0; call < ENOUGH_CALLS; call += 1) hedges.hedging.record(20, 0);
   const budget = new RetryBudget(RETRIES, 0);
   const layers = {
+    maxHedges: 1,
     retries: RETRIES,
     budget,
     keepsBudget: false,

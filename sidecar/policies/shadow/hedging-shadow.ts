@@ -67,6 +67,8 @@ export class ShadowHedges {
 
 /** What a hedge would have to pass, enforced or in shadow; nothing of it is changed by asking. */
 export interface HedgedLayers {
+  /** Hedges that one request may have. */
+  readonly maxHedges: number;
   /** The rule of what may run twice. */
   readonly retries: RetriesPlan;
   /** Of hedges in shadow, and of the retries in shadow where there are any: never the one that acts. */
@@ -111,7 +113,8 @@ export class HedgingShadow extends BlockShadow {
     call.hedgesOut = 0;
     call.hedgeSentMs = nowMs;
     call.hedgeDelayMs = hedging.delayMs(nowMs);
-    if (call.hedgeDelayMs >= 0 && call.hedges < hedging.maxHedges) this.#hedges.watch(call, nowMs + call.hedgeDelayMs);
+    if (call.hedgeDelayMs >= 0 && call.hedges < this.#layers.maxHedges)
+      this.#hedges.watch(call, nowMs + call.hedgeDelayMs);
     return true;
   }
 
@@ -131,7 +134,7 @@ export class HedgingShadow extends BlockShadow {
       call.hedges += 1;
       call.hedgesOut += 1;
       call.hedgeSentMs = dueMs;
-      if (call.hedges >= this.#hedges.hedging.maxHedges) return;
+      if (call.hedges >= this.#layers.maxHedges) return;
     }
   }
 

@@ -45,6 +45,7 @@ function setting({ hedging = {}, retries = {}, layers = {}, calls = ENOUGH_CALLS
   const plan = { ...RETRIES, ...retries };
   const hedges = new ShadowHedges({ ...HEDGING, ...hedging }, 0);
   const all: HedgedLayers = {
+    maxHedges: hedging.maxHedges ?? HEDGING.maxHedges,
     retries: plan,
     budget: new RetryBudget(plan, 0),
     keepsBudget: true,
