@@ -8,6 +8,7 @@ import { healthSubject } from './contract/health-check.ts';
 import { hedgingSubject } from './contract/hedging.ts';
 import { lastGoodSubject } from './contract/last-good.ts';
 import { loadBalancingSubject } from './contract/load-balancing.ts';
+import { shedderSubject } from './contract/load-shedder.ts';
 import { outlierSubject } from './contract/outlier-detection.ts';
 import { rateLimitSubject } from './contract/rate-limit.ts';
 import { budgetSubject } from './contract/retry-budget.ts';
@@ -29,6 +30,7 @@ const POLICIES = [
   policy('rate limit', ['granted', 'refused'], rateLimitSubject(false)),
   policy('rate limit by header', ['granted', 'refused', 'shared'], rateLimitSubject(true)),
   policy('load balancing', ['nobody', 'panicking', ...BALANCING], loadBalancingSubject),
+  policy('load shedding', ['at rest', 'late', 'no memory'], shedderSubject),
   policy('last good answers', ['kept', 'given up', 'full', 'too large'], lastGoodSubject),
   policy('hedging', ['unknown', 'shortest', 'by latency', 'longest'], hedgingSubject),
   policy('retry budget', ['granted', 'refused'], budgetSubject),
