@@ -26,11 +26,17 @@ const say = (line: string) => void process.stdout.write(`${line}\n`);
 const { requests, outcomes, violations, swaps, findings } = await runSoak(minutes, seed, say);
 
 const digits = (value: number) => (Number.isFinite(value) ? value.toFixed(2) : '?');
-function row({ what, median, slope, leaks }: Finding): string {
+function verdict({ slope, leaks }: Finding): string {
+  if (leaks) return 'GROWS';
+  if (slope.low > 0) return 'within its bound';
+  return slope.high < 0 ? 'falls' : 'level';
+}
+function row(finding: Finding): string {
+  const { what, median, slope } = finding;
   const { unit } = WATCHED[what];
   const middle = `${digits(median)} ${unit}`.trimEnd().padEnd(14);
   const interval = `${digits(slope.perHour)} an hour (${digits(slope.low)} to ${digits(slope.high)})`;
-  return `${what.padEnd(22)} ${middle} ${interval}${leaks ? '   GROWS' : ''}`;
+  return `${what.padEnd(22)} ${middle} ${interval.padEnd(44)} ${verdict(finding)}`;
 }
 
 say(`\n${requests} requests over ${minutes} minutes, ${swaps} plans`);
