@@ -1,16 +1,16 @@
 // A mixed load on a whole sidecar for as long as it is told: HTTP/1.1, HTTP/2, gRPC, WebSocket and TCP, faults of the servers, callers that go
 // away, a new plan every second. What must hold: each request ends in one way, and nothing that the process holds grows.
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { pathToFileURL } from 'node:url';
 import { cpuNanoseconds, memoryOf } from '../../bench/procfs.ts';
 import { seededRandom } from '../../runtime/random.ts';
 import { ConformanceSidecar, type Declared } from '../conformance/sidecar.ts';
 import { Callers } from './callers.ts';
 import { Ledger } from './ledger.ts';
-import type { Held } from './probe.ts';
+import { Probe } from './probe.ts';
+import type { Held } from './probe-inside.ts';
 import { type Servers, startServers } from './servers.ts';
 import { type Sample, type Slope, theilSen } from './slope.ts';
 
@@ -28,7 +28,6 @@ const MIN_WARM_UP_MS = 25_000;
 const SAMPLES = 120;
 const MIN_SAMPLE_EVERY_MS = 1_000;
 const LOG_CHARACTERS = 4_000;
-const PROBE_WITHIN_MS = 10_000;
 
 /**
  * What is watched, and how much of it one run may gain before that is a leak: less is what pages and pools of free buffers do from one minute
@@ -82,24 +81,36 @@ export async function runSoak(minutes: number, seed: number, say: (line: string)
   }
 }
 
+interface Parts {
+  ledger: Ledger;
+  servers: Servers;
+  sidecar: ConformanceSidecar;
+  callers: Callers;
+  /** Of the probe. */
+  folder: string;
+  probe: Probe;
+}
+
 class Soak {
   readonly #ledger: Ledger;
   readonly #servers: Servers;
   readonly #sidecar: ConformanceSidecar;
   readonly #callers: Callers;
   readonly #folder: string;
+  readonly #probe: Probe;
   readonly #samples = new Map<Watched, Sample[]>();
   #swaps = 0;
   #held: Held | null = null;
   #cpuBefore = 0;
   #finishedBefore = 0;
 
-  private constructor(ledger: Ledger, servers: Servers, sidecar: ConformanceSidecar, callers: Callers, folder: string) {
+  private constructor({ ledger, servers, sidecar, callers, folder, probe }: Parts) {
     this.#ledger = ledger;
     this.#servers = servers;
     this.#sidecar = sidecar;
     this.#callers = callers;
     this.#folder = folder;
+    this.#probe = probe;
   }
 
   static async start(seed: number): Promise<Soak> {
@@ -107,12 +118,11 @@ class Soak {
     const ledger = new Ledger();
     const servers = await startServers(ledger, random);
     const folder = mkdtempSync(join(tmpdir(), 'breakwater-soak-'));
-    const probe = pathToFileURL(join(import.meta.dirname, 'probe.ts')).href;
-    const environment = { NODE_OPTIONS: `--import=${probe}`, BREAKWATER_SOAK_PROBE: join(folder, 'probe.json') };
-    const sidecar = await ConformanceSidecar.start(dependencies(servers, 0), [], environment);
+    const probe = new Probe(folder);
+    const sidecar = await ConformanceSidecar.start(dependencies(servers, 0), [], probe.environment);
     const port = (name: string) => sidecar.port(name);
     const callers = new Callers({ ledger, random, port, nowMs: () => performance.now() });
-    return new Soak(ledger, servers, sidecar, callers, folder);
+    return new Soak({ ledger, servers, sidecar, callers, folder, probe });
   }
 
   get log(): string {
@@ -194,7 +204,7 @@ class Soak {
     // That of the probe itself is not counted.
     if (this.#cpuBefore > 0 && requests > 0)
       this.#note('CPU per request', atMs, (cpu - this.#cpuBefore) / 1_000 / requests);
-    const held = await this.#probe();
+    const held = await this.#probe.ask(pid);
     this.#held = held;
     this.#note('heap after collection', atMs, held.heapBytes / 2 ** 20);
     this.#note('compiled code', atMs, held.codeBytes / 2 ** 20);
@@ -207,20 +217,6 @@ class Soak {
     this.#note('places in bulkheads', atMs, await this.#sidecar.metric('breakwater_bulkhead_in_flight'));
     this.#cpuBefore = cpuNanoseconds([pid]);
     this.#finishedBefore = this.#ledger.finished;
-  }
-
-  async #probe(): Promise<Held> {
-    const file = join(this.#folder, 'probe.json');
-    rmSync(file, { force: true });
-    process.kill(this.#sidecar.pid, 'SIGUSR2');
-    for (const endMs = performance.now() + PROBE_WITHIN_MS; performance.now() < endMs; await sleep(TICK_MS)) {
-      try {
-        return JSON.parse(readFileSync(file, 'utf8')) as Held;
-      } catch {
-        // Not written yet.
-      }
-    }
-    throw new Error('the sidecar does not answer its probe');
   }
 
   #note(what: Watched, atMs: number, value: number): void {
