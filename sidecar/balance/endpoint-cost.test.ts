@@ -102,7 +102,7 @@ describe('the cost of an endpoint', () => {
       retryAfterMs: fc.integer({ min: 0, max: 100_000 }),
     });
     fc.assert(
-      fc.property(fc.array(event, { minLength: 1, maxLength: 50 }), (events) => {
+      fc.property(fc.array(event, { minLength: 1, maxLength: 50, size: 'max' }), (events) => {
         const one = endpoint();
         let nowMs = 0;
         let worstMs = 5;

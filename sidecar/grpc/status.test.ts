@@ -48,7 +48,8 @@ describe('a status of gRPC', () => {
     const table = grpcStatusTable(['Unavailable', 'Aborted']);
     expect([14, 10, 13, 0].map((code) => table?.[code])).toEqual([1, 1, 0, 0]);
     expect(grpcStatusTable([])).toBe(null);
-    expect([isAmong(14, ['Unavailable']), isAmong(-1, ['Unavailable'])]).toEqual([true, false]);
+    const isListed = (code: number) => isAmong(code, ['Unavailable', 'Aborted']);
+    expect([14, 10, 13, -1].map(isListed)).toEqual([true, true, false, false]);
   });
 
   it('of a local answer means the same as its status of HTTP, or says it better', () => {
@@ -63,7 +64,8 @@ describe('fields of gRPC', () => {
   it('know their media type', () => {
     const types = ['application/grpc', 'application/grpc+proto', 'application/grpc;a=b', 'Application/GRPC'];
     expect(types.every(isGrpcType)).toBe(true);
-    expect(['application/grpc-web', 'application/grpc-web+proto', 'application/json', ''].some(isGrpcType)).toBe(false);
+    const others = ['application/grpc-web', 'application/grpc-web+proto', 'application/json', '', 'x/application/grpc'];
+    expect(others.some(isGrpcType)).toBe(false);
   });
 
   it.each([
@@ -76,6 +78,7 @@ describe('fields of gRPC', () => {
     ['99999999S', 99_999_999_000],
     ['123456789m', Number.NaN],
     ['1h', Number.NaN],
+    ['1Sx', Number.NaN],
     ['-1S', Number.NaN],
     ['1.5S', Number.NaN],
     ['S', Number.NaN],
@@ -91,9 +94,29 @@ describe('fields of gRPC', () => {
     );
   });
 
+  it.each([
+    [-1, '0u'],
+    [0, '0u'],
+    [0.001_9, '1u'],
+    [1.5, '1500u'],
+    [99_998.999_9, '99998999u'],
+    [99_999, '99999m'],
+    [99_999_998.9, '99999998m'],
+    [99_999_999, '99999S'],
+    [100_000_999, '100000S'],
+    [99_999_999_999, '99999999S'],
+    [1e12, '99999999S'],
+  ])('write a timeout in the finest unit in which it has eight digits: %s ms', (ms, text) => {
+    expect(grpcTimeoutText(ms)).toBe(text);
+  });
+
+  it('write of a message what may stand in a field, and the bytes of all else', () => {
+    expect(grpcMessage(' a~%\x1f\x7f\n\u00e9')).toBe(' a~%25%1F%7F%0A%C3%A9');
+  });
+
   it('write a message that is ASCII and says the same', () => {
     assert(
-      property(string({ unit: 'grapheme', maxLength: 50 }), (text) => {
+      property(string({ unit: 'grapheme', maxLength: 50, size: 'max' }), (text) => {
         expect(grpcMessage(text)).toMatch(/^[ -~]*$/);
         expect(decodeURIComponent(grpcMessage(text))).toBe(text);
       }),

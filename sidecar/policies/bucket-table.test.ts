@@ -72,7 +72,7 @@ describe('BucketTable', () => {
         fc.integer({ min: 1, max: 4 }),
         fc.integer({ min: 1, max: 3 }),
         fc.integer({ min: 1, max: 5 }),
-        fc.array(use, { maxLength: 200 }),
+        fc.array(use, { maxLength: 40, size: 'max' }),
         (requestsPerSecond, burst, maxValues, uses) => {
           const rate = { requestsPerSecond, burst };
           const table = new BucketTable(rate, maxValues, 0);

@@ -33,22 +33,26 @@ describe('the window', () => {
     ['slow calls', { slowCalls: { percent: 40, minimumCalls: 6, thresholdMs: 100 } }],
   ] as const)('counts %s exactly, over ten buckets of elapsed time', (kind, rate) => {
     fc.assert(
-      fc.property(fc.array(call, { minLength: 6, maxLength: 40 }), fc.nat({ max: 5000 }), (list, startMs) => {
-        const breaker = new CircuitBreaker({ ...defaults, ...rate }, () => 0);
-        const seen: { bucket: number; counts: boolean }[] = [];
-        let nowMs = startMs;
-        for (const { waitMs, failed, slow: isSlow } of list) {
-          nowMs += waitMs;
-          breaker.settle(breaker.admit(nowMs), failed ? Failure : Success, isSlow ? 101 : 100, nowMs);
-          const bucket = Math.floor(nowMs / 100);
-          seen.push({ bucket, counts: kind === 'failures' ? failed : isSlow });
-          const window = seen.filter((one) => one.bucket > bucket - 10);
-          const count = window.filter(({ counts }) => counts).length;
-          const trips = window.length >= 6 && count * 100 >= (kind === 'failures' ? 60 : 40) * window.length;
-          expect(breaker.state(nowMs)).toBe(trips ? Open : Closed);
-          if (trips) return;
-        }
-      }),
+      fc.property(
+        fc.array(call, { minLength: 6, maxLength: 40, size: 'max' }),
+        fc.nat({ max: 5000 }),
+        (list, startMs) => {
+          const breaker = new CircuitBreaker({ ...defaults, ...rate }, () => 0);
+          const seen: { bucket: number; counts: boolean }[] = [];
+          let nowMs = startMs;
+          for (const { waitMs, failed, slow: isSlow } of list) {
+            nowMs += waitMs;
+            breaker.settle(breaker.admit(nowMs), failed ? Failure : Success, isSlow ? 101 : 100, nowMs);
+            const bucket = Math.floor(nowMs / 100);
+            seen.push({ bucket, counts: kind === 'failures' ? failed : isSlow });
+            const window = seen.filter((one) => one.bucket > bucket - 10);
+            const count = window.filter(({ counts }) => counts).length;
+            const trips = window.length >= 6 && count * 100 >= (kind === 'failures' ? 60 : 40) * window.length;
+            expect(breaker.state(nowMs)).toBe(trips ? Open : Closed);
+            if (trips) return;
+          }
+        },
+      ),
       { numRuns: 1000 },
     );
   });

@@ -38,6 +38,14 @@ describe('what a connection says of its dependency', () => {
     expect(verdictsOf(events)).toEqual(verdicts);
   });
 
+  it('is known once it was said', () => {
+    const result = new ConnectionResult();
+    result.applicationEnded();
+    expect(result.judged).toBe(false);
+    result.dropped();
+    expect(result.judged).toBe(true);
+  });
+
   it('is said once, and never blames the dependency after an answer or the end of the application', () => {
     const event = constantFrom<Event>('answered', 'applicationEnded', 'ended', 'cut', 'stood', 'dropped');
     assert(

@@ -50,6 +50,27 @@ describe('another attempt to connect', () => {
     expect(counts.suppressed[0]).toBe(1);
   });
 
+  it('may follow after a millisecond, which is not the word for none', () => {
+    const { attempts } = machine({ ...RETRIES, backoffInitialMs: 2 });
+    attempts.started();
+    const delayMs = attempts.next(ConnectFailure, CAUSE, 0);
+    expect(delayMs).toBe(1);
+    expect(delayMs).not.toBe(NO_RETRY);
+  });
+
+  it('is counted by what the one before failed of, once', () => {
+    const { attempts, counts } = machine(RETRIES);
+    attempts.started();
+    expect(attempts.next(ConnectFailure, 0, 0)).toBe(5);
+    expect(attempts.count).toBe(1);
+    attempts.started();
+    expect(attempts.count).toBe(2);
+    attempts.takeBack();
+    expect(attempts.count).toBe(1);
+    attempts.started();
+    expect([...counts.retries]).toEqual([1, 0, 0, 0]);
+  });
+
   it('is not made for what the policy does not name', () => {
     const { attempts, counts } = machine(RETRIES);
     attempts.started();

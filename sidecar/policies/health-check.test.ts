@@ -101,7 +101,7 @@ describe('health checks', () => {
   it('say what a reader of all results says', () => {
     fc.assert(
       fc.property(
-        fc.array(fc.boolean(), { maxLength: 60 }),
+        fc.array(fc.boolean(), { maxLength: 60, size: 'max' }),
         fc.integer({ min: 1, max: 4 }),
         fc.integer({ min: 1, max: 4 }),
         (results, unhealthyThreshold, healthyThreshold) => {

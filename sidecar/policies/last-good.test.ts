@@ -85,6 +85,69 @@ describe('LastGood', () => {
     expect(bodyOf(store, '/a')).toBe('good');
   });
 
+  it('takes what fits exactly, and nothing more', () => {
+    const cost = ANSWER_OVERHEAD_BYTES + '/a'.length + 'text'.length;
+    const store = new LastGood(plan({ maxBytes: 2 * cost }), new Pool());
+    expect(store.keep('/a', '', [], answer('x'.repeat(cost + '/a'.length + 2)))).toBe(true);
+    expect(store.keep('/a', '', [], answer('x'.repeat(cost + '/a'.length + 3)))).toBe(false);
+    expect(store.bytes).toBe(2 * cost);
+    store.keep('/a', '', [], answer('text'));
+    store.keep('/b', '', [], answer('text'));
+    expect(store.answers).toBe(2);
+    store.update(plan({ maxBytes: 2 * cost }));
+    expect(store.answers).toBe(2);
+    store.update(plan({ maxBytes: 2 * cost - 1 }));
+    expect([bodyOf(store, '/a'), bodyOf(store, '/b')]).toEqual([undefined, 'text']);
+  });
+
+  it('bounds what an answer is found by: target and selecting fields together', () => {
+    const store = new LastGood(plan(), new Pool());
+    const field = (length: number) => `\r\nX: ${'x'.repeat(length)}`;
+    const target = `/${'k'.repeat(8_000)}`;
+    expect(store.keep(target, field(191), ['x', 'y'], answer('a'))).toBe(true);
+    expect(store.keep(target, field(192), ['x', 'y'], answer('b'))).toBe(false);
+    expect(store.keep(target, field(192), [], answer('c'))).toBe(true);
+  });
+
+  it('gives what came without a field to those who come without it', () => {
+    const store = new LastGood(plan(), new Pool());
+    expect(store.keep('/a', '\r\nY: 1', ['x'], answer('without'))).toBe(true);
+    expect(['', '\r\nX:', '\r\nX: 1'].map((fields) => bodyOf(store, '/a', fields))).toEqual([
+      'without',
+      undefined,
+      undefined,
+    ]);
+    store.keep('/a', '\r\nX:', ['x'], answer('empty'));
+    expect([bodyOf(store, '/a', ''), bodyOf(store, '/a', '\r\nX:')]).toEqual(['without', 'empty']);
+  });
+
+  it('keeps bytes as they are that are no ASCII', () => {
+    const store = new LastGood(plan(), new Pool());
+    const request = '\r\nX: \xfc';
+    store.keep('/caf\xe9', request, ['x'], { fields: '\r\nETag: "\xe4"', body: Buffer.from('a'), bornMs: 0 });
+    expect(store.find('/caf\xe9', request, 0)?.fields).toBe('\r\nETag: "\xe4"');
+  });
+
+  it('sweeps out what is too old and nothing else, whatever was used last', () => {
+    const store = new LastGood(plan({ maxAgeMs: 1_000 }), new Pool());
+    store.keep('/new', '', [], answer('new', 1));
+    store.keep('/old', '', [], answer('old', 0));
+    store.keep('/newer', '', [], answer('newer', 2));
+    store.sweep(1_000);
+    expect(store.answers).toBe(3);
+    store.sweep(1_001);
+    expect(['/new', '/old', '/newer'].map((target) => bodyOf(store, target))).toEqual(['new', undefined, 'newer']);
+  });
+
+  it('keeps nothing once it is closed', () => {
+    const pool = new Pool();
+    const store = new LastGood(plan(), pool);
+    store.keep('/a', '', [], answer('a'));
+    store.close();
+    expect(store.keep('/a', '', [], answer('a'))).toBe(false);
+    expect([store.answers, pool.used]).toEqual([0, 0]);
+  });
+
   it('bounds the answers to one target', () => {
     const store = new LastGood(plan(), new Pool());
     for (let value = 0; value <= MAX_VARIANTS; value += 1)
@@ -153,6 +216,18 @@ describe('Recording', () => {
     first.discard();
     expect([store.answers, pool.used]).toEqual([0, 0]);
   });
+
+  it('takes as much as an answer may have, and gives it all back with the first byte more', () => {
+    const pool = new Pool();
+    const store = new LastGood(plan({ maxAnswerBytes: 3000 }), pool);
+    const read = Buffer.alloc(3001);
+    const [whole, long] = [record(store, pool), record(store, pool)];
+    expect([whole.add(read, 0, 2999), whole.add(read, 2999, 3000)]).toEqual([true, true]);
+    whole.commit();
+    expect(pool.used).toBe(store.bytes);
+    expect([long.add(read, 0, 3000), long.add(read, 3000, 3001)]).toEqual([true, false]);
+    expect([store.answers, pool.used]).toEqual([1, store.bytes]);
+  });
 });
 
 interface ModelAnswer {
@@ -193,7 +268,7 @@ const step = fc.record({
 
 it('does as its model does', () => {
   fc.assert(
-    fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+    fc.property(fc.array(step, { maxLength: 60, size: 'max' }), (steps) => {
       const model = new Model();
       const pool = new Pool();
       const store = new LastGood(model.spec, pool);
@@ -238,6 +313,7 @@ it('does as its model does', () => {
           }
         }
         expect([store.answers, store.bytes, pool.used]).toEqual([model.answers.length, model.bytes, model.bytes]);
+        expect(store.targets).toBe(new Set(model.answers.map(({ target }) => target)).size);
       }
       store.clear();
       expect([store.answers, store.bytes, pool.used]).toEqual([0, 0, 0]);

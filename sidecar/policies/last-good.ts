@@ -72,6 +72,11 @@ export class LastGood {
     return this.#answers;
   }
 
+  /** Targets that there are answers to: what is kept of a target goes with its last answer. */
+  get targets(): number {
+    return this.#byTarget.size;
+  }
+
   /** Changed numbers hold from now on. Other rules of whose an answer is make what was kept by the old ones unusable. */
   update(spec: LastGoodPlan): void {
     const before = this.#spec;

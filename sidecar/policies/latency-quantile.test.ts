@@ -65,7 +65,7 @@ describe('LatencyQuantile', () => {
         afterMs: fc.double({ min: 0, max: 8_000, noNaN: true }),
         latencyMs: fc.double({ min: 0, max: 100_000, noNaN: true }),
       }),
-      { minLength: 1, maxLength: 60 },
+      { minLength: 1, maxLength: 60, size: 'max' },
     );
     fc.assert(
       fc.property(calls, fc.integer({ min: 1, max: 100 }), (steps, percentile) => {

@@ -106,7 +106,7 @@ describe('LoadShedder', () => {
       repeat: fc.integer({ min: 1, max: 5 }),
     });
     fc.assert(
-      fc.property(fc.array(sample, { maxLength: 50 }), (samples) => {
+      fc.property(fc.array(sample, { maxLength: 50, size: 'max' }), (samples) => {
         const shedder = new LoadShedder();
         for (const { repeat, ...one } of samples) {
           observe(shedder, one, repeat);

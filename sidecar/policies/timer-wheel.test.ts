@@ -49,7 +49,7 @@ describe('TimerWheel', () => {
       node: fc.nat(4),
       inMs: fc.option(fc.integer({ min: 1, max: 300 }), { nil: undefined }),
     });
-    const property = fc.property(fc.array(command, { maxLength: 30 }), (commands) => {
+    const property = fc.property(fc.array(command, { maxLength: 30, size: 'max' }), (commands) => {
       const byStep = wheelAt(0);
       const bySleep = wheelAt(0);
       const stepped = Array.from({ length: 5 }, () => new Timer());

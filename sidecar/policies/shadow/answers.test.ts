@@ -7,7 +7,7 @@ import { Outcome } from '../circuit-breaker.ts';
 import { FailureBit } from '../failures.ts';
 import { FallbackBit } from '../fallback.ts';
 import { drawAbort, drawDelayMs } from '../fault-injection.ts';
-import { LastGood, Recording } from '../last-good.ts';
+import { ANSWER_OVERHEAD_BYTES, LastGood, Recording } from '../last-good.ts';
 import { RateLimit } from '../rate-limit.ts';
 import { RetryBudget } from '../retry-budget.ts';
 import { FallbackShadow, type ShadowFallback } from './fallback-shadow.ts';
@@ -129,6 +129,45 @@ describe('a shadowed fallback', () => {
     const route = new Route(fallback({ hasResponse: false, asksAnother: somebody }));
     route.request(failed, 'GET', 10.5);
     expect(route.decisions).toEqual({ missed: 1 });
+  });
+
+  it('asks another dependency with just as much time as it has to have', () => {
+    const route = new Route(fallback({ hasResponse: false, asksAnother: somebody, floorMs: 20 }));
+    route.request(failed, 'GET', 30);
+    route.request(failed, 'GET', 29.5);
+    expect(route.decisions).toEqual({ dependency: 1, missed: 1 });
+  });
+
+  it('gives the last good answer to this host and target, to whom it may be given', () => {
+    const spec = { maxAgeMs: 100, maxBytes: 9_000, maxAnswerBytes: 1_000, audience: 'Anonymous' as const };
+    const lastGood = new LastGood({ ...spec, keyHeaders: [] }, { take: () => true, give: () => {} });
+    lastGood.keep('host /', '', [], { fields: '', body: Buffer.alloc(0), bornMs: 0 });
+    const told = (host: string, method: string, fields = '', endMs = 10) => {
+      const route = new Route(fallback({ hasResponse: false, allMethods: true, lastGood, asksAnother: somebody }));
+      const call = route.begin(0, method, Number.POSITIVE_INFINITY, { fields });
+      call.host = host;
+      route.attempt(call, 0);
+      route.endAttempt(call, failed);
+      route.shadow.end(call, endMs);
+      return Object.keys(route.decisions);
+    };
+    expect(told('host', 'GET')).toEqual(['last-good']);
+    expect(told('host', 'HEAD')).toEqual(['last-good']);
+    expect(told('host', 'POST')).toEqual(['missed']);
+    expect(told('host', 'GET', '\r\ncookie: a')).toEqual(['missed']);
+    expect(told('other', 'GET')).toEqual(['missed']);
+    expect(told('host', 'GET', '', 101)).toEqual(['missed']);
+  });
+
+  it('takes the place of what a shadow would have answered before the application left', () => {
+    const limit = new RateLimit({ requestsPerSecond: 1, burst: 1, perHeader: null }, 0);
+    const route = new Route(new RateLimitShadow(limit), fallback());
+    for (const nowMs of [0, 1]) {
+      const call = route.begin(nowMs);
+      call.left = true;
+      route.shadow.end(call, nowMs);
+    }
+    expect(route.decisions).toEqual({ 'rate-limited': 1, response: 1 });
   });
 
   it('goes by what is refused, and by nothing where its application left', () => {
@@ -285,5 +324,56 @@ describe('the answers that a fallback in shadow would keep', () => {
       both.commit();
       expect([kept.answers, measured.answers]).toEqual([keptBytes > 5 ? 1 : 0, measuredBytes > 5 ? 1 : 0]);
     }
+  });
+
+  it('take as much as an answer may have, and are there once it is whole, once', () => {
+    const spec = { maxAgeMs: 1000, maxBytes: 10_000, maxAnswerBytes: 10, audience: 'Anonymous' as const };
+    const store = new LastGood({ ...spec, keyHeaders: [] }, pool());
+    const measure = () => new MeasuredAnswer(store, '/', '', '\r\nx: 1', 0);
+    const body = Buffer.alloc(11);
+    const whole = measure();
+    expect([whole.add(body, 0, 4), whole.add(body, 4, 10)]).toEqual([true, true]);
+    expect(store.answers).toBe(0);
+    whole.commit();
+    const { bytes } = store;
+    expect([store.answers, bytes]).toEqual([1, ANSWER_OVERHEAD_BYTES + '/'.length + '\r\nx: 1'.length + 10]);
+    store.clear();
+    whole.commit();
+    const long = measure();
+    expect([long.add(body, 0, 10), long.add(body, 10, 11), long.add(body, 0, 0)]).toEqual([true, false, false]);
+    long.commit();
+    const cut = measure();
+    cut.add(body, 0, 4);
+    cut.discard();
+    cut.commit();
+    expect(store.answers).toBe(0);
+  });
+
+  it('are let go of with those of the enforced one', () => {
+    const told: string[] = [];
+    const watch = (name: string) => ({
+      add: () => true,
+      commit: () => told.push(`${name} commits`),
+      discard: () => told.push(`${name} discards`),
+    });
+    const both = new KeptAndMeasured(watch('kept'), watch('measured'));
+    both.commit();
+    both.discard();
+    expect(told).toEqual(['kept commits', 'measured commits', 'kept discards', 'measured discards']);
+  });
+
+  it('are asked for no byte more by whoever wanted no more', () => {
+    const asked = [0, 0];
+    const watch = (index: number, wanted: number) => ({
+      add: () => {
+        asked[index] = (asked[index] ?? 0) + 1;
+        return (asked[index] ?? 0) < wanted;
+      },
+      commit: () => {},
+      discard: () => {},
+    });
+    const both = new KeptAndMeasured(watch(0, 1), watch(1, 3));
+    expect([1, 2, 3, 4].map(() => both.add(Buffer.alloc(1), 0, 1))).toEqual([true, true, false, false]);
+    expect(asked).toEqual([1, 3]);
   });
 });

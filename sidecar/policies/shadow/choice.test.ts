@@ -199,6 +199,29 @@ describe('shadowed load balancing', () => {
     expect(route.counts.expectedCostMs[ExpectedCost.Shadow]).toBe(costMs(fast, 0));
   });
 
+  it('adds up nothing where one of both was never measured', () => {
+    for (const measured of [0, 1]) {
+      const endpoints = [new BalancedEndpoint('a'), new BalancedEndpoint('b')];
+      const balancer = new LoadBalancer<BalancedEndpoint>({ ...PLAN, algorithm: 'RoundRobin' }, null, MEAN_CHANCE);
+      balancer.setEndpoints(endpoints);
+      const [a, b] = endpoints as [BalancedEndpoint, BalancedEndpoint];
+      observeSuccess(measured === 0 ? a : b, 20, 0);
+      const route = new Route(new BalancingShadow({ balancer, has: () => true }, () => 0));
+      // In its turn the shadow goes to both.
+      for (let nth = 0; nth < 2; nth += 1) route.request({ endMs: 1, endpoint: a });
+      expect(route.decisions).toEqual({ 'same-endpoint': 1, 'other-endpoint': 1 });
+      const cost = measured === 0 ? costMs(a, 0) : 0;
+      expect([...route.counts.expectedCostMs]).toEqual([cost, cost]);
+    }
+  });
+
+  it('says nothing where it would have had nowhere to go', () => {
+    const balancer = new LoadBalancer<BalancedEndpoint>(PLAN, null, MEAN_CHANCE);
+    const route = new Route(new BalancingShadow({ balancer, has: () => true }, () => 0));
+    expect(route.request({ endMs: 1 }).over).toBe(false);
+    expect(route.decisions).toEqual({});
+  });
+
   it('says nothing of an endpoint that it could not have chosen', () => {
     const route = new Route(balancing(PLAN).shadow);
     route.request({ endMs: 1, endpoint: new BalancedEndpoint('10.96.0.1:80') });

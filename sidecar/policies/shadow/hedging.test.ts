@@ -172,6 +172,100 @@ describe('a hedge that would be sent', () => {
   });
 });
 
+describe('the last moment of', () => {
+  it.each<[string, number, number, Record<string, number>]>([
+    ['an answer', 100, Number.POSITIVE_INFINITY, {}],
+    ['an answer that came just after it', 100.5, Number.POSITIVE_INFINITY, { hedge: 1 }],
+    ['a deadline with just enough time', 150, 101, { hedge: 1 }],
+    ['a deadline with too little', 150, 100.5, {}],
+  ])('%s', (_, headMs, deadlineMs, decisions) => {
+    const { route } = setting();
+    route.request({ endMs: 200, headMs, status: 200 }, 'GET', deadlineMs);
+    expect(route.decisions).toEqual(decisions);
+  });
+
+  it.each([
+    [100, {}],
+    [100.5, { hedge: 1 }],
+  ])('an attempt that has %s ms', (attemptMs, decisions) => {
+    const { shadow } = setting();
+    const timeouts = new TimeoutsShadow({ requestMs: 0, attemptMs, connectMs: 0, idleMs: 0, opaqueIdleMs: 0 });
+    const route = new Route(timeouts, shadow);
+    route.request(answered(150));
+    expect(route.decisions).toEqual({ 'attempt-timeout': 1, ...decisions });
+  });
+
+  it('an attempt that a timeout of 0 does not end', () => {
+    const { shadow } = setting();
+    const timeouts = new TimeoutsShadow({ requestMs: 0, attemptMs: 0, connectMs: 0, idleMs: 0, opaqueIdleMs: 0 });
+    const route = new Route(timeouts, shadow);
+    route.request(answered(150));
+    expect(route.decisions).toEqual({ hedge: 1 });
+  });
+});
+
+describe('the time that it learns', () => {
+  const ATTEMPT_MS = 400;
+
+  function told(happens: Parameters<Route['endAttempt']>[1], prepare: (call: ShadowCall) => void = () => {}) {
+    const { hedges, shadow } = setting();
+    const times: number[] = [];
+    hedges.hedging.record = (latencyMs) => {
+      times.push(latencyMs);
+    };
+    const timeouts = new TimeoutsShadow({
+      requestMs: 0,
+      attemptMs: ATTEMPT_MS,
+      connectMs: 0,
+      idleMs: 0,
+      opaqueIdleMs: 0,
+    });
+    const route = new Route(timeouts, shadow);
+    const call = route.begin(1_000);
+    route.attempt(call, 1_000);
+    call.headFailureBits = happens.bits ?? 0;
+    prepare(call);
+    route.endAttempt(call, {
+      ...happens,
+      endMs: 1_000 + happens.endMs,
+      headMs: happens.headMs ? 1_000 + happens.headMs : 0,
+    });
+    return times;
+  }
+
+  it('is that to the head, counted from when the dependency alone had the request', () => {
+    expect(told(answered(30))).toEqual([30]);
+    expect(told({ endMs: 300, headMs: 50, status: 200 }, (call) => Object.assign(call, { sentMs: 1_020 }))).toEqual([
+      30,
+    ]);
+    expect(told({ endMs: 900, headMs: ATTEMPT_MS, status: 200 })).toEqual([ATTEMPT_MS]);
+  });
+
+  it('is that of a timeout in shadow, whatever was answered after it', () => {
+    expect(told({ endMs: 900, headMs: ATTEMPT_MS + 0.5, status: 200 })).toEqual([ATTEMPT_MS]);
+    expect(told({ endMs: 900, headMs: 800, status: 409 })).toEqual([ATTEMPT_MS]);
+    expect(told({ endMs: 900 }, (call) => Object.assign(call, { sentMs: 1_100 }))).toEqual([ATTEMPT_MS - 100]);
+  });
+
+  it('is that of an enforced timeout', () => {
+    expect(told({ endMs: 50, bits: FailureBit.AttemptTimeout })).toEqual([50]);
+    expect(told({ endMs: 50, bits: FailureBit.Reset })).toEqual([]);
+  });
+
+  it('is that which a caller waited, where that was at least the delay, and one is known', () => {
+    const ignored = (endMs: number) => ({ endMs, outcome: Outcome.Ignored });
+    expect([99.5, 100, 150].map((endMs) => told(ignored(endMs)))).toEqual([[], [100], [150]]);
+    expect(told(ignored(150), (call) => Object.assign(call, { hedgeDelayMs: -1 }))).toEqual([]);
+    expect(told({ endMs: 150, outcome: Outcome.Success, answered: false })).toEqual([]);
+  });
+
+  it('is none of a request that is still sent, or of what is to be tried again', () => {
+    expect(told(answered(30), (call) => Object.assign(call, { sending: true }))).toEqual([]);
+    expect(told({ endMs: 30, headMs: 30, status: 409 })).toEqual([]);
+    expect(told({ endMs: 30, headMs: 30, status: 503, bits: FailureBit.ServerError })).toEqual([]);
+  });
+});
+
 describe('what it learns of how long answers take', () => {
   it.each<[string, Parameters<Route['endAttempt']>[1], number]>([
     ['an answer', { endMs: 900, headMs: 30, status: 200 }, 1],

@@ -263,7 +263,7 @@ describe('a shadowed circuit', () => {
     });
     let opened = 0;
     fc.assert(
-      fc.property(plans, fc.array(step, { maxLength: 60 }), (changes, steps) => {
+      fc.property(plans, fc.array(step, { maxLength: 60, size: 'max' }), (changes, steps) => {
         const plan = { ...CIRCUIT, ...changes };
         const enforced = new CircuitBreaker(plan, MEAN_CHANCE);
         const { breaker, shadow } = circuit(plan);

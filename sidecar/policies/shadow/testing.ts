@@ -27,6 +27,8 @@ export class Route {
   readonly counts = shadowCounts();
   readonly endpoint = new BalancedEndpoint('10.0.0.1:80');
   readonly shadow: RouteShadow;
+  /** What the next request is told to. */
+  nextCall = (): ShadowCall => new ShadowCall();
 
   constructor(...blocks: BlockShadow[]) {
     this.shadow = new RouteShadow(blocks, this.counts);
@@ -38,7 +40,7 @@ export class Route {
     deadlineMs = Number.POSITIVE_INFINITY,
     head: Partial<ShadowedHead> = {},
   ): ShadowCall {
-    const call = new ShadowCall();
+    const call = this.nextCall();
     call.head = { ...NO_HEAD, method, target: '/', host: 'a', ...head };
     this.shadow.begin(call, deadlineMs, nowMs);
     this.shadow.admit(call, nowMs);
