@@ -2,9 +2,11 @@
 
 export interface BenchCase {
   name: string;
+  /** What the proxies take the bytes for. `tcp`: for no protocol at all; what the load generator speaks through them is HTTP/1.1. */
+  protocol: 'http1' | 'http2' | 'tcp';
   method: 'GET' | 'POST';
   /** Of the upstream: see upstream.ts. */
-  path: '/1k' | '/64k';
+  path: '/1k' | '/64k' | '/1m';
   requestBytes: number;
   answerBytes: number;
   load: LoadShape;
@@ -15,10 +17,12 @@ export interface BenchCase {
 
 /** How requests come; each kind has its generator, in generators.ts. */
 export interface LoadShape {
-  /** Each connection asks anew as soon as it is answered. */
-  kind: 'closed-loop';
-  /** Keep-alive connections of the load generator. */
+  /** Each connection asks anew as soon as it is answered. `reconnecting`: each request has a connection of its own. */
+  kind: 'closed-loop' | 'reconnecting';
+  /** That are open at a time. */
   connections: number;
+  /** Of HTTP/2: requests at a time on each connection. */
+  streams?: number;
 }
 
 /** With --gate, what must not be exceeded. What a case does not limit it only tells. */
@@ -32,8 +36,9 @@ export interface Limits {
 }
 
 const KIB = 1024;
+const MIB = 1024 * KIB;
 const closedLoop = (connections: number): LoadShape => ({ kind: 'closed-loop', connections });
-const get1k = { method: 'GET', path: '/1k', requestBytes: 0, answerBytes: KIB, rules: 1 } as const;
+const get1k = { protocol: 'http1', method: 'GET', path: '/1k', requestBytes: 0, answerBytes: KIB, rules: 1 } as const;
 
 export const CASES: readonly BenchCase[] = [
   {
@@ -47,6 +52,7 @@ export const CASES: readonly BenchCase[] = [
   { ...get1k, name: 'http1-1k-200rules', load: closedLoop(32), rules: 200, limits: { cpuRatio: 0.6 } },
   {
     name: 'http1-post-64k',
+    protocol: 'http1',
     method: 'POST',
     path: '/64k',
     requestBytes: 64 * KIB,
@@ -55,16 +61,51 @@ export const CASES: readonly BenchCase[] = [
     rules: 1,
     limits: { cpuRatio: 0.6 },
   },
+  {
+    name: 'http2-small',
+    protocol: 'http2',
+    method: 'POST',
+    path: '/1k',
+    requestBytes: 128,
+    answerBytes: KIB,
+    load: { kind: 'closed-loop', connections: 4, streams: 16 },
+    rules: 1,
+    limits: {},
+  },
+  {
+    ...get1k,
+    name: 'tcp-stream',
+    protocol: 'tcp',
+    path: '/1m',
+    answerBytes: MIB,
+    load: closedLoop(8),
+    limits: { cpuRatio: 1 },
+  },
+  {
+    ...get1k,
+    name: 'tcp-connection',
+    protocol: 'tcp',
+    load: { kind: 'reconnecting', connections: 32 },
+    limits: { cpuRatio: 1 },
+  },
 ];
 
 export const DEFAULT_CASES: readonly string[] = ['http1-1k'];
 
-export function describeCase({ method, requestBytes, answerBytes, load, rules }: BenchCase): string {
-  const size = (bytes: number) => `${bytes / KIB} KB`;
+export function describeCase({ protocol, method, requestBytes, answerBytes, load, rules }: BenchCase): string {
   const request = requestBytes > 0 ? `${method} of ${size(requestBytes)}` : method;
-  return `${request}, answer of ${size(answerBytes)}, ${describeLoad(load)}${rules > 1 ? `, ${rules} rules` : ''}`;
+  const through = { http1: '', http2: 'HTTP/2: ', tcp: 'opaque TCP: ' }[protocol];
+  const suffix = rules > 1 ? `, ${rules} rules` : '';
+  return `${through}${request}, answer of ${size(answerBytes)}, ${describeLoad(load)}${suffix}`;
 }
 
-function describeLoad({ connections }: LoadShape): string {
-  return `${connections} keep-alive ${connections === 1 ? 'connection' : 'connections'}`;
+function size(bytes: number): string {
+  if (bytes >= MIB) return `${bytes / MIB} MB`;
+  return bytes >= KIB ? `${bytes / KIB} KB` : `${bytes} bytes`;
+}
+
+function describeLoad({ kind, connections, streams }: LoadShape): string {
+  if (kind === 'reconnecting') return `a connection for each, ${connections} at a time`;
+  const each = streams === undefined ? '' : ` of ${streams} streams`;
+  return `${connections} keep-alive ${connections === 1 ? 'connection' : 'connections'}${each}`;
 }

@@ -1,4 +1,5 @@
 // Ports and plain requests on 127.0.0.1.
+import { connect } from 'node:http2';
 import { createServer, type Server } from 'node:net';
 import { request } from 'undici';
 import { systemClock as clock } from '../runtime/clock.ts';
@@ -39,11 +40,37 @@ export async function ask(port: number, path: string, method: 'GET' | 'POST' = '
   return { status: response.statusCode, headers: response.headers, body: await response.body.text() };
 }
 
+/** The same by HTTP/2 with prior knowledge, on a connection of its own. */
+export function askByHttp2(port: number, path: string): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const session = connect(`http://${LOOPBACK}:${port}`);
+    session.on('error', reject);
+    session.setTimeout(ANSWER_WITHIN_MS, () => session.destroy(new Error('no answer in time')));
+    const stream = session.request({ ':path': path });
+    let status = 0;
+    let headers: Answer['headers'] = {};
+    let body = '';
+    stream.setEncoding('utf8');
+    stream.on('response', (fields) => {
+      status = Number(fields[':status']);
+      headers = fields;
+    });
+    stream.on('data', (text: string) => (body += text));
+    stream.on('error', reject);
+    stream.on('end', () => {
+      resolve({ status, headers, body });
+      session.close();
+    });
+  });
+}
+
+export type Ask = (port: number, path: string) => Promise<Answer>;
+
 /** Resolves when GET `path` is answered with 200; rejects with the last failure when it takes too long. */
-export async function untilServing(port: number, path: string): Promise<void> {
+export async function untilServing(port: number, path: string, by: Ask = ask): Promise<void> {
   const deadlineMs = clock.monotonicMs() + READY_WITHIN_MS;
   for (;;) {
-    const problem = await ask(port, path).then(
+    const problem = await by(port, path).then(
       ({ status }) => (status === 200 ? undefined : new Error(`status ${status}`)),
       (error: unknown) => error,
     );

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { seededRandom } from '../runtime/random.ts';
-import { type BenchCase, CASES, DEFAULT_CASES } from './cases.ts';
+import { type BenchCase, CASES, DEFAULT_CASES, describeCase } from './cases.ts';
 import { type Slice, spentBetween } from './measure.ts';
 import { compare, gateFailures, renderCase } from './report.ts';
 
@@ -95,6 +95,17 @@ describe('the table', () => {
 });
 
 describe('the cases', () => {
+  it.each([
+    ['http1-1k-1conn', 'GET, answer of 1 KB, 1 keep-alive connection'],
+    ['http1-post-64k', 'POST of 64 KB, answer of 64 KB, 32 keep-alive connections'],
+    ['http2-small', 'HTTP/2: POST of 128 bytes, answer of 1 KB, 4 keep-alive connections of 16 streams'],
+    ['tcp-stream', 'opaque TCP: GET, answer of 1 MB, 8 keep-alive connections'],
+    ['tcp-connection', 'opaque TCP: GET, answer of 1 KB, a connection for each, 32 at a time'],
+  ])('are described: %s', (name, text) => {
+    const found = CASES.find((each) => each.name === name);
+    expect(found && describeCase(found)).toBe(text);
+  });
+
   it('have names of their own, and the default is among them', () => {
     const names = CASES.map(({ name }) => name);
     expect(new Set(names).size).toBe(names.length);

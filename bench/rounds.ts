@@ -10,6 +10,8 @@ import { shuffled } from './statistics.ts';
 import type { Say } from './tools.ts';
 
 const WARM_UP_REQUESTS = 20_000;
+/** Of large answers fewer warm as well. */
+const WARM_UP_BYTES = 4e9;
 const WARM_UP_SECONDS = 2;
 /** Of warm-up runs: a proxy that has not answered enough by then never will. */
 const MAX_WARM_UP_RUNS = 60;
@@ -86,7 +88,7 @@ async function oneRound(
   const slices = new Map<string, Slice>();
   for (const counted of shuffled([...running.values()], random)) {
     const slice = await measureSlice(setting, generate, counted.proxy, seconds);
-    counted.add(slice.load.requests);
+    counted.add(slice.load.requests, setting.bench);
     const problem = whyVoid(slice.load, setting.bench);
     if (problem !== undefined) return new VoidSlice(`${counted.name}: ${problem}`);
     slices.set(counted.name, slice);
@@ -101,12 +103,13 @@ function hasSlice(entry: (string | Slice | undefined)[]): entry is [string, Slic
 async function warmUp(generate: GenerateLoad, bench: BenchCase, counted: CountedProxy): Promise<void> {
   const { port, failed } = counted.proxy;
   let answered = 0;
-  for (let run = 0; answered < WARM_UP_REQUESTS; run++) {
+  const wanted = Math.min(WARM_UP_REQUESTS, WARM_UP_BYTES / bench.answerBytes);
+  for (let run = 0; answered < wanted; run++) {
     if (run === MAX_WARM_UP_RUNS) throw new Error(`${counted.name} answered ${answered} requests while warming up`);
     const load = await Promise.race([generate(port, WARM_UP_SECONDS), failed]);
     const problem = whyVoid(load, bench);
     if (problem !== undefined) throw new Error(`${counted.name}, while warming up: ${problem}`);
-    counted.add(load.requests);
+    counted.add(load.requests, bench);
     answered += load.requests;
   }
 }
@@ -128,17 +131,17 @@ class CountedProxy {
     this.#before = await this.proxy.served();
   }
 
-  add(answered: number): void {
-    this.#answered += answered;
+  add(answered: number, { protocol, load: { kind, connections } }: BenchCase): void {
+    this.#answered += protocol === 'tcp' && kind === 'closed-loop' ? connections : answered;
     this.#runs++;
   }
 
-  /** Each run of the generator may have left one request unread on each connection; asking for the count may count as well. */
-  async checkServed({ load: { connections } }: BenchCase): Promise<void> {
+  /** Each run of the generator may have left one request unread on each stream; asking for the count may count as well. */
+  async checkServed({ load: { connections, streams = 1 } }: BenchCase): Promise<void> {
     const served = (await this.proxy.served()) - this.#before;
     const extra = served - this.#answered;
-    if (extra < 0 || extra > this.#runs * connections + 1) {
-      throw new Error(`${this.name} says that it forwarded ${served} requests, but ${this.#answered} were answered`);
+    if (extra < 0 || extra > this.#runs * (connections * streams + 1) + 1) {
+      throw new Error(`${this.name} says that it served ${served}, but ${this.#answered} were seen`);
     }
   }
 }

@@ -20,6 +20,8 @@ import { startUpstream } from './upstream.ts';
 
 const FOLDER_PREFIX = 'breakwater-bench-';
 const PEERS = [envoy, haproxy, nginx];
+/** nginx speaks no HTTP/2 towards an upstream, unless that is gRPC. */
+const peersOf = ({ protocol }: BenchCase) => (protocol === 'http2' ? [envoy, haproxy] : PEERS);
 /** As shells count them. */
 const EXIT_CODES = [
   ['SIGHUP', 129],
@@ -73,7 +75,7 @@ async function bench(options: Options, processes: Processes, folder: string): Pr
   const tools = findTools(say);
   await pin(process.pid, loadCpu);
   const upstream = await startUpstream(processes, tools, folder, loadCpu);
-  const setting = { processes, tools, folder, upstreamPort: upstream.port, proxyCpu, loadCpu };
+  const setting = { processes, tools, folder, proxyCpu, loadCpu };
   const random = seededRandom(Math.imul(options.seed, 0x9e37_79b1));
   const { samples } = options;
   if (samples !== undefined) writeFileSync(samples, '');
@@ -83,7 +85,13 @@ async function bench(options: Options, processes: Processes, folder: string): Pr
     const onSlice = (slice: object) => {
       if (samples !== undefined) appendFileSync(samples, `${JSON.stringify(slice)}\n`);
     };
-    const running = runCase({ ...setting, bench: each }, PEERS, { ...options, random, say, onSlice });
+    const upstreamPort = each.protocol === 'http2' ? upstream.http2Port : upstream.port;
+    const running = runCase({ ...setting, upstreamPort, bench: each }, peersOf(each), {
+      ...options,
+      random,
+      say,
+      onSlice,
+    });
     const result = await Promise.race([running, upstream.program.failed]);
     const comparisons = compare(each, result, breakwater.name, random);
     if (options.json) {

@@ -3,18 +3,22 @@
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync, globSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { isAbsolute, join } from 'node:path';
 import { z } from 'zod';
 import { UsageError } from '../cli/usage-error.ts';
 import { readEnvironment } from '../runtime/environment.ts';
 
 const ENVOY_VERSION = '1.40.0';
 const SYSTEM_FOLDERS = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'];
-/** Program → package of Debian and Ubuntu. */
+/** Of nginx, for opaque TCP; a package of its own. */
+const NGINX_STREAM = '/usr/lib/nginx/modules/ngx_stream_module.so';
+/** Program, or file by its path → package of Debian and Ubuntu. */
 const PACKAGES = {
   nginx: 'nginx',
+  [NGINX_STREAM]: 'libnginx-mod-stream',
   haproxy: 'haproxy',
   wrk: 'wrk',
+  h2load: 'nghttp2-client',
   taskset: 'util-linux',
   setpriv: 'util-linux',
 } as const;
@@ -22,8 +26,11 @@ const PACKAGES = {
 export interface Tools {
   envoy: string;
   nginx: string;
+  /** Its module for opaque TCP. */
+  nginxStream: string;
   haproxy: string;
   wrk: string;
+  h2load: string;
   /** As each says it; for the report. */
   versions: Readonly<Record<'envoy' | 'nginx' | 'haproxy', string>>;
 }
@@ -35,7 +42,14 @@ export function findTools(say: Say): Tools {
   if (process.platform !== 'linux') throw new UsageError('the bench reads /proc and pins processes: it needs Linux');
   installPackages(say);
   const path = (name: keyof typeof PACKAGES) => find(name) ?? name;
-  const tools = { envoy: findEnvoy(say), nginx: path('nginx'), haproxy: path('haproxy'), wrk: path('wrk') };
+  const tools = {
+    envoy: findEnvoy(say),
+    nginx: path('nginx'),
+    nginxStream: NGINX_STREAM,
+    haproxy: path('haproxy'),
+    wrk: path('wrk'),
+    h2load: path('h2load'),
+  };
   return {
     ...tools,
     versions: {
@@ -47,6 +61,7 @@ export function findTools(say: Say): Tools {
 }
 
 function find(name: string): string | undefined {
+  if (isAbsolute(name)) return existsSync(name) ? name : undefined;
   const { PATH = '' } = readEnvironment(z.object({ PATH: z.string().optional() }));
   // Daemons stand in sbin, which is not in every user's PATH.
   return [...PATH.split(':'), ...SYSTEM_FOLDERS].map((folder) => join(folder, name)).find(isExecutable);

@@ -38,6 +38,11 @@ describe('what wrk says', () => {
 });
 
 describe('the script', () => {
+  it('ends each connection after its answer where the case wants it', () => {
+    expect(wrkScript(caseNamed('tcp-connection'))).toContain('wrk.headers["Connection"] = "close"');
+    expect(wrkScript(caseNamed('tcp-stream'))).not.toContain('Connection');
+  });
+
   it('sends a body where the case has one, and runs nothing for each request', () => {
     const post = wrkScript(caseNamed('http1-post-64k'));
     expect(post).toContain('wrk.method = "POST"');

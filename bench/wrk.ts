@@ -25,9 +25,10 @@ export async function prepareWrk({ processes, tools, folder, loadCpu, bench }: S
 }
 
 /** Lua for `wrk --script`. */
-export function wrkScript({ method, requestBytes }: BenchCase): string {
+export function wrkScript({ method, requestBytes, load }: BenchCase): string {
   return `wrk.method = "${method}"
 ${requestBytes > 0 ? `wrk.body = string.rep("x", ${requestBytes})\nwrk.headers["Content-Type"] = "text/plain"` : ''}
+${load.kind === 'reconnecting' ? 'wrk.headers["Connection"] = "close"' : ''}
 function done(summary, latency, requests)
   local errors = summary.errors
   io.write(string.format(

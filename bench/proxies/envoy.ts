@@ -1,33 +1,41 @@
-// Envoy: timeouts, retries with a budget, circuit breaker thresholds, outlier detection, a request ID, two routes, its statistics.
+// Envoy: timeouts, retries with a budget, circuit breaker thresholds, outlier detection, a request ID, two routes, its statistics. Of opaque TCP:
+// timeouts, attempts to connect, thresholds, outlier detection by connections.
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ask, freePorts, untilServing } from '../loopback.ts';
+import { ask, askByHttp2, freePorts, untilServing } from '../loopback.ts';
 import { processTree } from '../procfs.ts';
-import type { Proxy } from '../setting.ts';
+import type { Proxy, Setting } from '../setting.ts';
 
 export const envoy: Proxy = {
   name: 'envoy',
-  async start({ processes, tools, folder, upstreamPort, bench, proxyCpu }) {
+  async start(setting) {
+    const { processes, tools, folder, bench, proxyCpu } = setting;
     const [port = 0, adminPort = 0] = await freePorts(2);
     const home = join(folder, 'envoy');
     await mkdir(home, { recursive: true });
     const file = join(home, 'envoy.json');
-    await writeFile(file, JSON.stringify(config(port, adminPort, upstreamPort, bench.rules)));
+    await writeFile(file, JSON.stringify(config(port, adminPort, setting)));
     const args = ['--config-path', file, '--concurrency', '1', '--disable-hot-restart', '--log-level', 'error'];
     const program = processes.start(proxyCpu, tools.envoy, args);
-    await Promise.race([untilServing(port, '/1k'), program.failed]);
+    await Promise.race([untilServing(port, '/1k', bench.protocol === 'http2' ? askByHttp2 : ask), program.failed]);
+    const served = bench.protocol === 'tcp' ? 'tcp.outbound.downstream_cx_total' : 'cluster.service.upstream_rq_2xx';
     return {
       port,
       pids: processTree(program.pid),
-      served: async () => readServed((await ask(adminPort, '/stats?filter=^cluster.service.upstream_rq_2xx$')).body),
+      served: async () => readServed((await ask(adminPort, `/stats?filter=^${served}$`)).body, served),
       failed: program.failed,
       stop: () => program.end(),
     };
   },
 };
 
-function readServed(stats: string): number {
-  const served = Number(/upstream_rq_2xx: (\d+)/.exec(stats)?.[1]);
+function readServed(stats: string, name: string): number {
+  const served = Number(
+    stats
+      .split('\n')
+      .find((line) => line.startsWith(`${name}: `))
+      ?.slice(name.length + 2),
+  );
   if (!Number.isInteger(served)) throw new Error(`Envoy's statistics cannot be read:\n${stats}`);
   return served;
 }
@@ -42,18 +50,29 @@ const idempotent = {
 };
 const route = { cluster: 'service', timeout: '5s' };
 
-function config(port: number, adminPort: number, upstreamPort: number, rules: number): object {
+function config(port: number, adminPort: number, { bench, upstreamPort }: Setting): object {
+  const filter = bench.protocol === 'tcp' ? TCP_PROXY : connectionManager(bench.rules);
   return {
     admin: { address: address(adminPort) },
     static_resources: {
-      listeners: [
-        { name: 'outbound', address: address(port), filter_chains: [{ filters: [connectionManager(rules)] }] },
-      ],
-      clusters: [cluster(upstreamPort)],
+      listeners: [{ name: 'outbound', address: address(port), filter_chains: [{ filters: [filter] }] }],
+      clusters: [cluster(upstreamPort, bench.protocol === 'http2')],
     },
   };
 }
 
+const TCP_PROXY = {
+  name: 'envoy.filters.network.tcp_proxy',
+  typed_config: {
+    '@type': `${TYPES}.filters.network.tcp_proxy.v3.TcpProxy`,
+    stat_prefix: 'outbound',
+    cluster: 'service',
+    idle_timeout: '60s',
+    max_connect_attempts: 3,
+  },
+};
+
+/** It speaks what the application speaks: HTTP/1.1 or HTTP/2. */
 function connectionManager(rules: number): object {
   const charge = { prefix: '/charges', headers: [{ name: ':method', string_match: { exact: 'POST' } }] };
   const post = { prefix: '/', headers: [{ name: ':method', string_match: { exact: 'POST' } }] };
@@ -89,11 +108,21 @@ function connectionManager(rules: number): object {
   };
 }
 
-function cluster(upstreamPort: number): object {
+const HTTP2_UPSTREAM = {
+  typed_extension_protocol_options: {
+    'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
+      '@type': `${TYPES}.upstreams.http.v3.HttpProtocolOptions`,
+      explicit_http_config: { http2_protocol_options: {} },
+    },
+  },
+};
+
+function cluster(upstreamPort: number, speaksHttp2: boolean): object {
   return {
     name: 'service',
     type: 'STATIC',
     connect_timeout: '1s',
+    ...(speaksHttp2 ? HTTP2_UPSTREAM : {}),
     lb_policy: 'LEAST_REQUEST',
     circuit_breakers: {
       thresholds: [

@@ -1,10 +1,12 @@
 // What nginx needs in any role here: one worker, no logs, connections that stay open, nothing written outside the folder of the run.
 
-export function nginxConfig(http: string): string {
+/** `stream`: that module and its block, for opaque TCP. */
+export function nginxConfig(http: string, stream?: { module: string; block: string }): string {
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
     .map((what) => `  ${what}_temp_path ${what}_temp;`)
     .join('\n');
   return `
+${stream ? `load_module ${stream.module};` : ''}
 worker_processes 1;
 worker_rlimit_nofile 16384;
 daemon off;
@@ -18,5 +20,6 @@ http {
 ${temporary}
 ${http}
 }
+${stream?.block ?? ''}
 `;
 }

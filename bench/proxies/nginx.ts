@@ -1,25 +1,28 @@
-// nginx as a proxy: next upstream for idempotent methods, passive checks, a bound on connections, a correlation ID, stub_status.
+// nginx as a proxy: next upstream for idempotent methods, passive checks, a bound on connections, a correlation ID, stub_status. Of opaque TCP
+// its stream module: next upstream for connects that failed, passive checks, a bound on connections, an idle time.
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ask, freePorts, untilServing } from '../loopback.ts';
 import { processTree } from '../procfs.ts';
-import type { Proxy } from '../setting.ts';
+import type { Proxy, Setting } from '../setting.ts';
 import { nginxConfig } from './nginx-config.ts';
 
 export const nginx: Proxy = {
   name: 'nginx',
-  async start({ processes, tools, folder, upstreamPort, proxyCpu }) {
+  async start(setting) {
+    const { processes, tools, folder, bench, proxyCpu } = setting;
     const [port = 0, statusPort = 0] = await freePorts(2);
     const home = join(folder, 'nginx');
     await mkdir(home, { recursive: true });
     const file = join(home, 'nginx.conf');
-    await writeFile(file, proxyConfig(port, statusPort, upstreamPort));
+    const isOpaque = bench.protocol === 'tcp';
+    await writeFile(file, (isOpaque ? streamConfig : proxyConfig)(port, statusPort, setting));
     const program = processes.start(proxyCpu, tools.nginx, ['-p', home, '-c', file]);
     await Promise.race([untilServing(port, '/1k'), program.failed]);
     return {
       port,
       pids: processTree(program.pid),
-      served: async () => readServed((await ask(statusPort, '/')).body),
+      served: async () => (isOpaque ? readAccepted : readServed)((await ask(statusPort, '/')).body),
       failed: program.failed,
       stop: () => program.end(),
     };
@@ -28,12 +31,48 @@ export const nginx: Proxy = {
 
 /** Third figure of the third line: all requests. */
 function readServed(status: string): number {
-  const served = Number(/^\s*\d+ \d+ (\d+)\s*$/m.exec(status)?.[1]);
-  if (!Number.isInteger(served)) throw new Error(`nginx's status cannot be read:\n${status}`);
-  return served;
+  return readFigure(status, /^\s*\d+ \d+ (\d+)\s*$/m);
 }
 
-function proxyConfig(port: number, statusPort: number, upstreamPort: number): string {
+/** The first: all connections, those of the stream module among them. */
+function readAccepted(status: string): number {
+  return readFigure(status, /^\s*(\d+) \d+ \d+\s*$/m);
+}
+
+function readFigure(status: string, pattern: RegExp): number {
+  const figure = Number(pattern.exec(status)?.[1]);
+  if (!Number.isInteger(figure)) throw new Error(`nginx's status cannot be read:\n${status}`);
+  return figure;
+}
+
+function streamConfig(port: number, statusPort: number, { tools, upstreamPort }: Setting): string {
+  const block = `
+stream {
+  upstream service {
+    zone service 64k;
+    server 127.0.0.1:${upstreamPort} max_conns=1024 max_fails=5 fail_timeout=30s;
+  }
+  server {
+    listen 127.0.0.1:${port} backlog=4096;
+    proxy_pass service;
+    proxy_connect_timeout 1s;
+    proxy_timeout 60s;
+    proxy_next_upstream on;
+    proxy_next_upstream_tries 3;
+  }
+}`;
+  return nginxConfig(statusServer(statusPort), { module: tools.nginxStream, block });
+}
+
+function statusServer(port: number): string {
+  return `
+  server {
+    listen 127.0.0.1:${port};
+    location / { stub_status; }
+  }`;
+}
+
+function proxyConfig(port: number, statusPort: number, { upstreamPort }: Setting): string {
   return nginxConfig(`
   upstream service {
     zone service 64k;
@@ -61,8 +100,5 @@ function proxyConfig(port: number, statusPort: number, upstreamPort: number): st
       proxy_max_temp_file_size 0;
     }
   }
-  server {
-    listen 127.0.0.1:${statusPort};
-    location / { stub_status; }
-  }`);
+${statusServer(statusPort)}`);
 }
