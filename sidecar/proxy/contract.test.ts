@@ -1,9 +1,8 @@
-// The contract of wire-contract.ts over HTTP/1.1.
-import { describe, expect, it } from 'vitest';
+// The contract of wire-contract.ts over HTTP/1.1. Five cases run at a time, as each waits more than it computes.
+import { describe, expect, it, vi } from 'vitest';
 import { tlsLegs } from '../tls/testing/legs.ts';
 import { call, isWhole, type ScriptedUpstream, startScripted } from './calls.ts';
-import { type Bench, type Client, connect, freePort, get } from './fixtures.ts';
-import { opened } from './opened.ts';
+import { type Bench, type Client, connect, DEAD_ENDPOINT, get } from './fixtures.ts';
 import { type Ending, keepsContract, OVER_TLS, POLICIES, type Run as RunOf, type Wire } from './wire-contract.ts';
 
 type Run = RunOf<ScriptedUpstream>;
@@ -37,7 +36,7 @@ async function seen({ socket }: Client, until: (text: string) => boolean): Promi
     text += chunk.toString('latin1');
   });
   socket.on('end', end).on('close', end);
-  await expect.poll(() => ended || until(text) || isWhole(text), { interval: 2, timeout: 3_000 }).toBe(true);
+  await vi.waitFor(() => expect(ended || until(text) || isWhole(text)).toBe(true), { interval: 2, timeout: 3_000 });
 }
 
 /** To the end, whatever it is, and then `leave`. */
@@ -111,9 +110,9 @@ const ENDINGS: readonly Ending<ScriptedUpstream>[] = [
   },
   {
     name: 'finds nobody there',
-    run: async (bench, upstream) => {
-      bench.setEndpoints({ address: '127.0.0.1', port: await freePort() });
-      const requests = await ask(get('/answer'), isWhole)(bench, upstream);
+    run: async (bench, upstream, open) => {
+      bench.setEndpoints(DEAD_ENDPOINT);
+      const requests = await ask(get('/answer'), isWhole)(bench, upstream, open);
       bench.setEndpoints(upstream.endpoint);
       return requests;
     },
@@ -145,12 +144,10 @@ const ENDINGS: readonly Ending<ScriptedUpstream>[] = [
   },
 ];
 
-const { open } = opened();
-
 describe.each(POLICIES)('$name: nothing is left over, and nothing counts twice, of a call that', (row) => {
   const bounded = row.policy.timeouts !== undefined;
-  it.each(ENDINGS.filter(({ needsTimeouts }) => bounded || !needsTimeouts))('$name', (ending) =>
-    keepsContract(row, ending, HTTP1, open),
+  it.concurrent.each(ENDINGS.filter(({ needsTimeouts }) => bounded || !needsTimeouts))('$name', (ending) =>
+    keepsContract(row, ending, HTTP1),
   );
 });
 
@@ -158,8 +155,8 @@ describe.each(OVER_TLS)(
   '$name: nothing is left over, and nothing counts twice, over TLS to a host, of a call that',
   (row) => {
     const bounded = row.policy.timeouts !== undefined;
-    it.each(ENDINGS.filter(({ needsTimeouts }) => bounded || !needsTimeouts))('$name', (ending) =>
-      keepsContract(row, ending, HTTP1_OVER_TLS, open),
+    it.concurrent.each(ENDINGS.filter(({ needsTimeouts }) => bounded || !needsTimeouts))('$name', (ending) =>
+      keepsContract(row, ending, HTTP1_OVER_TLS),
     );
   },
 );

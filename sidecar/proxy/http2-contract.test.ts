@@ -1,9 +1,8 @@
-// The contract of wire-contract.ts over HTTP/2.
+// The contract of wire-contract.ts over HTTP/2. Five cases run at a time, as each waits more than it computes.
 import { type ClientHttp2Stream, constants } from 'node:http2';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { tlsLegs } from '../tls/testing/legs.ts';
-import type { Bench } from './fixtures.ts';
-import { freePort } from './fixtures.ts';
+import { type Bench, DEAD_ENDPOINT } from './fixtures.ts';
 import {
   answerOf,
   application,
@@ -11,12 +10,9 @@ import {
   type Http2Dependency,
   scriptedDependency,
 } from './http2-calls.ts';
-import { opened } from './opened.ts';
 import { type Ending, keepsContract, OVER_TLS, POLICIES, type Run as RunOf, type Wire } from './wire-contract.ts';
 
 type Run = RunOf<Http2Dependency>;
-
-const { open } = opened();
 
 const HTTP2: Wire<Http2Dependency> = {
   start: () => scriptedDependency(),
@@ -47,7 +43,7 @@ const leave =
     until: (stream: ClientHttp2Stream, upstream: Http2Dependency, headsBefore: number) => Promise<unknown>,
     how: (client: Http2Application, stream: ClientHttp2Stream) => void,
   ): Run =>
-  async (bench, upstream) => {
+  async (bench, upstream, open) => {
     const client = application(bench.port);
     open.push(client);
     const { heads } = upstream;
@@ -63,7 +59,7 @@ const leave =
 const firstData = (stream: ClientHttp2Stream): Promise<unknown> =>
   new Promise((resolve) => stream.once('data', resolve).once('close', resolve));
 const arrived = (stream: ClientHttp2Stream, upstream: Http2Dependency, before: number): Promise<unknown> =>
-  expect.poll(() => stream.closed || upstream.heads > before, { interval: 2, timeout: 3_000 }).toBe(true);
+  vi.waitFor(() => expect(stream.closed || upstream.heads > before).toBe(true), { interval: 2, timeout: 3_000 });
 const cancels = (_client: Http2Application, stream: ClientHttp2Stream): void => stream.close(constants.NGHTTP2_CANCEL);
 const disconnects = (client: Http2Application): void => client.session.destroy();
 
@@ -87,16 +83,16 @@ const ENDINGS: readonly Ending<Http2Dependency>[] = [
   { name: 'loses its caller before its answer', run: leave('/hang', arrived, disconnects) },
   {
     name: 'finds nobody there',
-    run: async (bench, upstream) => {
-      bench.setEndpoints({ address: '127.0.0.1', port: await freePort() });
-      const requests = await ask('/answer')(bench, upstream);
+    run: async (bench, upstream, open) => {
+      bench.setEndpoints(DEAD_ENDPOINT);
+      const requests = await ask('/answer')(bench, upstream, open);
       bench.setEndpoints(upstream.endpoint);
       return requests;
     },
   },
   {
     name: 'has half a body, and is cancelled',
-    run: async (bench) => {
+    run: async (bench, _upstream, open) => {
       const client = application(bench.port);
       open.push(client);
       const stream = client.request('/answer', { ...KEYED, 'content-length': 4 });
@@ -129,8 +125,8 @@ const ENDINGS: readonly Ending<Http2Dependency>[] = [
 
 describe.each(POLICIES)('$name: nothing is left over, and nothing counts twice, of a call over HTTP/2 that', (row) => {
   const bounded = row.policy.timeouts !== undefined;
-  it.each(ENDINGS.filter(({ needsTimeouts }) => bounded || !needsTimeouts))('$name', (ending) =>
-    keepsContract(row, ending, HTTP2, open),
+  it.concurrent.each(ENDINGS.filter(({ needsTimeouts }) => bounded || !needsTimeouts))('$name', (ending) =>
+    keepsContract(row, ending, HTTP2),
   );
 });
 
@@ -138,8 +134,8 @@ describe.each(OVER_TLS)(
   '$name: nothing is left over, and nothing counts twice, over HTTP/2 in TLS, of a call that',
   (row) => {
     const bounded = row.policy.timeouts !== undefined;
-    it.each(ENDINGS.filter(({ needsTimeouts }) => bounded || !needsTimeouts))('$name', (ending) =>
-      keepsContract(row, ending, HTTP2_OVER_TLS, open),
+    it.concurrent.each(ENDINGS.filter(({ needsTimeouts }) => bounded || !needsTimeouts))('$name', (ending) =>
+      keepsContract(row, ending, HTTP2_OVER_TLS),
     );
   },
 );

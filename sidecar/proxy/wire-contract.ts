@@ -8,7 +8,7 @@
 //  4. the next call is served, or refused for a reason of the row.
 // The machines alone are asked the same in sidecar/policies/contract.test.ts. The endings are those of a protocol: contract.test.ts is HTTP/1.1,
 // http2-contract.test.ts is HTTP/2.
-import { expect } from 'vitest';
+import { expect, vi } from 'vitest';
 import type { Endpoint } from '../../plan/endpoints.ts';
 import type { DependencyPlan, PolicyPlan, WorkloadPlan } from '../../plan/plan.ts';
 import { SHADOW_BLOCKS, type ShadowBlock } from '../../plan/policies/blocks.ts';
@@ -45,8 +45,8 @@ export interface Wire<Upstream extends Scripted = Scripted> {
   call(port: number, path: string): Promise<{ status: number; reason: string }>;
 }
 
-/** Sends requests, sees them to their end, and says how many they were. */
-export type Run<Upstream> = (bench: Bench, upstream: Upstream) => Promise<number>;
+/** Sends requests, sees them to their end, and says how many they were. What it adds to `open` is closed after it. */
+export type Run<Upstream> = (bench: Bench, upstream: Upstream, open: { close(): unknown }[]) => Promise<number>;
 
 export interface Ending<Upstream> {
   name: string;
@@ -71,6 +71,8 @@ export interface Row {
 }
 
 const TIMEOUTS = { requestMs: 250, attemptMs: 100, connectMs: 100, idleMs: 0, opaqueIdleMs: 0 };
+/** For calls that no time has to end: nothing is cut by them because the machine is busy. */
+const PATIENT_TIMEOUTS = { ...TIMEOUTS, requestMs: 20_000, attemptMs: 10_000, connectMs: 10_000 };
 const BULKHEAD = { stateKey: 'bulkhead:base', maxConcurrent: 2, maxQueued: 1, queueTimeoutMs: 40, adaptive: null };
 /** Counts, and does not open. */
 const COUNTING = { ...BREAKER, consecutiveFailures: 0, failureRate: { percent: 100, minimumCalls: 1000 } };
@@ -133,7 +135,7 @@ export const POLICIES: readonly Row[] = [
     refuses: ['circuit-open'],
     before: async (bench, wire) => {
       await wire.call(bench.port, '/fail');
-      await expect.poll(() => bench.plane.circuits()[0]?.state, { interval: 5 }).toBe('HalfOpen');
+      await vi.waitFor(() => expect(bench.plane.circuits()[0]?.state).toBe('HalfOpen'), { interval: 5 });
     },
   },
   {
@@ -288,7 +290,7 @@ export const POLICIES: readonly Row[] = [
     before: async (bench: Bench, wire: Wire) => {
       for (let calls = 0; calls < 20; calls++) await wire.call(bench.port, '/answer');
       const delaySeconds = () => bench.metric('breakwater_hedging_delay_seconds');
-      await expect.poll(delaySeconds, { interval: 10, timeout: 5_000 }).toBeGreaterThan(0);
+      await vi.waitFor(async () => expect(await delaySeconds()).toBeGreaterThan(0), { interval: 10, timeout: 5_000 });
     },
   })),
   {
@@ -345,6 +347,15 @@ function unhurried({ policy, replica, ...row }: Row): Row {
   return { ...row, policy: patient(policy), ...(replica && { replica: patient(replica) }) };
 }
 
+/** The same policies with timeouts, where it has any, that run and do not end. */
+function patient({ policy, replica, ...row }: Row): Row {
+  const waits = (hurried: Partial<PolicyPlan>): Partial<PolicyPlan> => ({
+    ...hurried,
+    ...(hurried.timeouts && { timeouts: PATIENT_TIMEOUTS }),
+  });
+  return { ...row, policy: waits(policy), ...(replica && { replica: waits(replica) }) };
+}
+
 /** The plan of a row, in new objects each time. */
 function planOf({ policy, replica }: Row, changes: Partial<DependencyPlan> = {}): WorkloadPlan {
   const plan = dependencyPlan(policy, changes);
@@ -369,7 +380,21 @@ function together<Upstream extends Scripted>(first: Upstream, upstreams: readonl
   return Object.defineProperty(Object.create(first) as Upstream, 'heads', { get: heads });
 }
 
+/** Several may run at a time, for which expect.poll is not made: each has a data path, upstreams and applications of its own. */
 export async function keepsContract<Upstream extends Scripted>(
+  row: Row,
+  ending: Ending<Upstream>,
+  wire: Wire<Upstream>,
+): Promise<void> {
+  const open: { close(): unknown }[] = [];
+  try {
+    await isKept(ending.needsTimeouts ? row : patient(row), ending, wire, open);
+  } finally {
+    for (const each of open) await each.close();
+  }
+}
+
+async function isKept<Upstream extends Scripted>(
   row: Row,
   ending: Ending<Upstream>,
   wire: Wire<Upstream>,
@@ -388,8 +413,8 @@ export async function keepsContract<Upstream extends Scripted>(
   await row.before?.(bench, wire);
   const before = await counted(bench, upstream);
   const stop = every(3, () => bench.plane.applyPlan(plan()));
-  const requests = await ending.run(bench, upstream).finally(stop);
-  await expect.poll(() => bench.plane.held(), { timeout: 5_000, interval: 5 }).toEqual(NOTHING);
+  const requests = await ending.run(bench, upstream, open).finally(stop);
+  await vi.waitFor(() => expect(bench.plane.held()).toEqual(NOTHING), { timeout: 5_000, interval: 5 });
   const after = await counted(bench, upstream);
   const now = (key: keyof typeof after) => after[key] - before[key];
   const uncertain = ending.uncertain || row.hedged;
@@ -413,5 +438,5 @@ export async function keepsContract<Upstream extends Scripted>(
   bench.plane.applyPlan(planOf(unhurried(row), wire.legs?.changes));
   const { status, reason } = await wire.call(bench.port, '/answer');
   if (status !== 200) expect(row.refuses ?? []).toContain(reason);
-  await expect.poll(() => bench.plane.held(), { timeout: 5_000, interval: 5 }).toEqual(NOTHING);
+  await vi.waitFor(() => expect(bench.plane.held()).toEqual(NOTHING), { timeout: 5_000, interval: 5 });
 }
