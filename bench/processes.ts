@@ -22,9 +22,14 @@ export class Processes {
   readonly #adopted: (() => Promise<void>)[] = [];
   #isClosed = false;
 
-  /** Starts a program that serves until it is ended. */
-  start(cpu: number, command: string, args: readonly string[]): Program {
-    const child = this.#spawn(cpu, command, args);
+  /** Starts a program that serves until it is ended. `environment` is added to that of this process. */
+  start(
+    cpu: number,
+    command: string,
+    args: readonly string[],
+    environment?: Readonly<Record<string, string>>,
+  ): Program {
+    const child = this.#spawn(cpu, command, args, environment);
     const { pid } = child;
     if (pid === undefined) throw new Error(`${command} could not be started`);
     const tail = collectTail(child);
@@ -68,10 +73,18 @@ export class Processes {
     await Promise.all([...ends, ...this.#adopted.map((end) => end())]);
   }
 
-  #spawn(cpu: number, command: string, args: readonly string[]): ChildProcess {
+  #spawn(
+    cpu: number,
+    command: string,
+    args: readonly string[],
+    environment: Readonly<Record<string, string>> = {},
+  ): ChildProcess {
     if (this.#isClosed) throw new Error('the run is over');
     const wrapped = ['--pdeathsig', 'TERM', 'taskset', '--cpu-list', String(cpu), command, ...args];
-    const child = spawn('setpriv', wrapped, { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn('setpriv', wrapped, {
+      env: { ...process.env, ...environment },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     this.#running.add(child);
     void exitOf(child).then(() => this.#running.delete(child));
     return child;

@@ -7,12 +7,15 @@ import { Command, InvalidArgumentError } from 'commander';
 import { UsageError } from '../cli/usage-error.ts';
 import { seededRandom } from '../runtime/random.ts';
 import { type BenchCase, CASES, DEFAULT_CASES, describeCase } from './cases.ts';
+import { INSTRUCTIONS } from './instructions.ts';
+import type { OwnCase } from './own-case.ts';
 import { Processes, pin } from './processes.ts';
 import { allowedCpus } from './procfs.ts';
 import { breakwater } from './proxies/breakwater.ts';
 import { envoy } from './proxies/envoy.ts';
 import { haproxy } from './proxies/haproxy.ts';
 import { nginx } from './proxies/nginx.ts';
+import { READY } from './ready.ts';
 import { compare, conditions, gateFailures, renderCase } from './report.ts';
 import { runCase } from './rounds.ts';
 import { findTools, type Tools } from './tools.ts';
@@ -20,6 +23,11 @@ import { startUpstream } from './upstream.ts';
 
 const FOLDER_PREFIX = 'breakwater-bench-';
 const PEERS = [envoy, haproxy, nginx];
+const OWN_CASES = [READY, INSTRUCTIONS];
+const isOwn = (each: BenchCase | OwnCase): each is OwnCase => 'measure' in each;
+const isInRounds = (each: BenchCase | OwnCase): each is BenchCase => !isOwn(each);
+/** What is asked of the proxies in these cases. */
+const [OWN_SETTING] = CASES as [BenchCase, ...BenchCase[]];
 /** nginx speaks no HTTP/2 towards an upstream, unless that is gRPC. */
 const peersOf = ({ protocol }: BenchCase) => (protocol === 'http2' ? [envoy, haproxy] : PEERS);
 /** As shells count them. */
@@ -30,7 +38,7 @@ const EXIT_CODES = [
 ] as const;
 
 interface Options {
-  cases: BenchCase[];
+  cases: (BenchCase | OwnCase)[];
   rounds: number;
   seconds: number;
   seed: number;
@@ -44,13 +52,14 @@ function readOptions(): Options {
     if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError('must be a whole number above 0');
     return Number(text);
   };
-  const casesNamed = (text: string): BenchCase[] =>
+  const casesNamed = (text: string): Options['cases'] =>
     text.split(',').map((name) => {
-      const found = CASES.find((each) => each.name === name.trim());
+      const found = [...CASES, ...OWN_CASES].find((each) => each.name === name.trim());
       if (!found) throw new InvalidArgumentError(`there is no case ${name}`);
       return found;
     });
-  const list = CASES.map((each) => `  ${each.name.padEnd(18)}${describeCase(each)}`).join('\n');
+  const described = [...CASES.map((each) => ({ name: each.name, description: describeCase(each) })), ...OWN_CASES];
+  const list = described.map(({ name, description }) => `  ${name.padEnd(18)}${description}`).join('\n');
   return new Command('npm run bench --')
     .description('CPU, latency and memory of the sidecar beside Envoy, HAProxy and nginx, all policies and metrics on')
     .option('--cases <names>', 'comma-separated', casesNamed, casesNamed(DEFAULT_CASES.join(',')))
@@ -81,7 +90,14 @@ async function bench(options: Options, processes: Processes, folder: string): Pr
   if (samples !== undefined) writeFileSync(samples, '');
   const failures: string[] = [];
   if (!options.json) for (const line of machine(tools)) print(line);
-  for (const each of options.cases) {
+  const own = { ...setting, upstreamPort: upstream.port, bench: OWN_SETTING };
+  for (const each of options.cases.filter(isOwn)) {
+    const measuring = each.measure(own, { rounds: options.rounds, random, say });
+    const { lines, records, failures: above } = await Promise.race([measuring, upstream.program.failed]);
+    for (const line of options.json ? records.map((record) => JSON.stringify(record)) : ['', ...lines]) print(line);
+    failures.push(...above);
+  }
+  for (const each of options.cases.filter(isInRounds)) {
     const onSlice = (slice: object) => {
       if (samples !== undefined) appendFileSync(samples, `${JSON.stringify(slice)}\n`);
     };

@@ -40,7 +40,7 @@ export type Say = (line: string) => void;
 /** Throws UsageError that says what to install where this process may or can not do it. */
 export function findTools(say: Say): Tools {
   if (process.platform !== 'linux') throw new UsageError('the bench reads /proc and pins processes: it needs Linux');
-  installPackages(say);
+  installPackages(PACKAGES, say);
   const path = (name: keyof typeof PACKAGES) => find(name) ?? name;
   const tools = {
     envoy: findEnvoy(say),
@@ -76,10 +76,16 @@ function isExecutable(path: string): boolean {
   }
 }
 
-function installPackages(say: Say): void {
-  const missing = Object.keys(PACKAGES).filter((name) => find(name) === undefined) as (keyof typeof PACKAGES)[];
+/** Only what counts instructions needs it. Its path. */
+export function findValgrind(say: Say): string {
+  installPackages({ valgrind: 'valgrind', callgrind_control: 'valgrind' }, say);
+  return find('valgrind') ?? 'valgrind';
+}
+
+function installPackages(packages: Readonly<Record<string, string>>, say: Say): void {
+  const missing = Object.keys(packages).filter((name) => find(name) === undefined);
   if (missing.length === 0) return;
-  aptInstall([...new Set(missing.map((name) => PACKAGES[name]))], `${missing.join(', ')} not found`, say);
+  aptInstall([...new Set(missing.map((name) => packages[name] ?? name))], `${missing.join(', ')} not found`, say);
   const left = missing.filter((name) => find(name) === undefined);
   if (left.length > 0) throw new UsageError(`the packages are installed, and still there is no ${left.join(', ')}`);
 }

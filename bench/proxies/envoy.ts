@@ -3,20 +3,34 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ask, askByHttp2, freePorts, untilServing } from '../loopback.ts';
+import type { Program } from '../processes.ts';
 import { processTree } from '../procfs.ts';
 import type { Proxy, Setting } from '../setting.ts';
+
+export interface PreparedEnvoy {
+  port: number;
+  adminPort: number;
+  start: () => Program;
+}
+
+/** Writes its configuration. */
+export async function prepareEnvoy(setting: Setting): Promise<PreparedEnvoy> {
+  const { processes, tools, folder, proxyCpu } = setting;
+  const [port = 0, adminPort = 0] = await freePorts(2);
+  const home = join(folder, 'envoy');
+  await mkdir(home, { recursive: true });
+  const file = join(home, 'envoy.json');
+  await writeFile(file, JSON.stringify(config(port, adminPort, setting)));
+  const args = ['--config-path', file, '--concurrency', '1', '--disable-hot-restart', '--log-level', 'error'];
+  return { port, adminPort, start: () => processes.start(proxyCpu, tools.envoy, args) };
+}
 
 export const envoy: Proxy = {
   name: 'envoy',
   async start(setting) {
-    const { processes, tools, folder, bench, proxyCpu } = setting;
-    const [port = 0, adminPort = 0] = await freePorts(2);
-    const home = join(folder, 'envoy');
-    await mkdir(home, { recursive: true });
-    const file = join(home, 'envoy.json');
-    await writeFile(file, JSON.stringify(config(port, adminPort, setting)));
-    const args = ['--config-path', file, '--concurrency', '1', '--disable-hot-restart', '--log-level', 'error'];
-    const program = processes.start(proxyCpu, tools.envoy, args);
+    const { bench } = setting;
+    const { port, adminPort, start } = await prepareEnvoy(setting);
+    const program = start();
     await Promise.race([untilServing(port, '/1k', bench.protocol === 'http2' ? askByHttp2 : ask), program.failed]);
     const served = bench.protocol === 'tcp' ? 'tcp.outbound.downstream_cx_total' : 'cluster.service.upstream_rq_2xx';
     return {
