@@ -51,6 +51,7 @@ export const PARTS = {
   'redis-server': { package: 'redis-server', versionArguments: ['--version'] },
   'redis-cli': { package: 'redis-tools', versionArguments: ['--version'] },
   slowhttptest: { package: 'slowhttptest', versionArguments: ['-h'], says: /slowhttptest/ },
+  faketime: { package: 'faketime', versionArguments: ['--version'] },
   wrk: { package: 'wrk', versionArguments: ['-v'], says: /wrk/ },
 } as const satisfies Readonly<Record<string, Part>>;
 
