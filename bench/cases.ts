@@ -16,13 +16,25 @@ export interface BenchCase {
 }
 
 /** How requests come; each kind has its generator, in generators.ts. */
-export interface LoadShape {
+export type LoadShape = ClosedLoopShape | OpenLoopShape;
+
+export interface ClosedLoopShape {
   /** Each connection asks anew as soon as it is answered. `reconnecting`: each request has a connection of its own. */
   kind: 'closed-loop' | 'reconnecting';
   /** That are open at a time. */
   connections: number;
   /** Of HTTP/2: requests at a time on each connection. */
   streams?: number;
+}
+
+/** Requests come at a constant rate, whatever becomes of those before; the same is measured without a proxy. HTTP/1.1 and GET only. */
+export interface OpenLoopShape {
+  kind: 'open-loop';
+  connections: number;
+  /** Half of what Envoy answers as hard as it can be asked, for all proxies alike; or so many. */
+  requestsPerSecond: number | 'half of saturation';
+  /** Connections beside them that begin a request and never end its head; fewer where open files do not allow that many. */
+  slowHeads?: number;
 }
 
 /** With --gate, what must not be exceeded. What a case does not limit it only tells. */
@@ -33,6 +45,12 @@ export interface Limits {
   haproxyCpuRatio?: number;
   /** Memory of the sidecar under this load: of the median. */
   rssBytes?: number;
+  /** The part of it that no file stands behind. */
+  anonymousBytes?: number;
+  /** Memory beside Envoy: of the median. */
+  rssRatio?: number;
+  /** Latency that is added, beside what Envoy adds; of an open loop. */
+  addedRatio?: number;
 }
 
 const KIB = 1024;
@@ -88,9 +106,39 @@ export const CASES: readonly BenchCase[] = [
     load: { kind: 'reconnecting', connections: 32 },
     limits: { cpuRatio: 1 },
   },
+  {
+    ...get1k,
+    name: 'http1-1k-1000rps',
+    load: { kind: 'open-loop', connections: 32, requestsPerSecond: 1000 },
+    limits: { addedRatio: 1, rssRatio: 1, anonymousBytes: 40e6 },
+  },
+  {
+    ...get1k,
+    name: 'http1-1k-half-saturation',
+    load: { kind: 'open-loop', connections: 32, requestsPerSecond: 'half of saturation' },
+    limits: { addedRatio: 1 },
+  },
+  {
+    ...get1k,
+    name: 'http1-10k-slow',
+    load: { kind: 'open-loop', connections: 8, requestsPerSecond: 200, slowHeads: 10_000 },
+    limits: { rssBytes: 256e6 },
+  },
 ];
 
 export const DEFAULT_CASES: readonly string[] = ['http1-1k'];
+
+/** Requests at a time on each connection, at most. */
+export function streamsOf(load: LoadShape): number {
+  return load.kind === 'open-loop' ? 1 : (load.streams ?? 1);
+}
+
+/** What every proxy allows for the head of a request beside connections whose heads do not end; the sidecar always does. */
+export const HEAD_WITHIN_SECONDS = 10;
+
+export function slowHeadsOf(load: LoadShape): number {
+  return load.kind === 'open-loop' ? (load.slowHeads ?? 0) : 0;
+}
 
 export function describeCase({ protocol, method, requestBytes, answerBytes, load, rules }: BenchCase): string {
   const request = requestBytes > 0 ? `${method} of ${size(requestBytes)}` : method;
@@ -104,8 +152,12 @@ function size(bytes: number): string {
   return bytes >= KIB ? `${bytes / KIB} KB` : `${bytes} bytes`;
 }
 
-function describeLoad({ kind, connections, streams }: LoadShape): string {
-  if (kind === 'reconnecting') return `a connection for each, ${connections} at a time`;
-  const each = streams === undefined ? '' : ` of ${streams} streams`;
-  return `${connections} keep-alive ${connections === 1 ? 'connection' : 'connections'}${each}`;
+function describeLoad(load: LoadShape): string {
+  const { connections } = load;
+  if (load.kind === 'reconnecting') return `a connection for each, ${connections} at a time`;
+  const kept = `${connections} keep-alive ${connections === 1 ? 'connection' : 'connections'}`;
+  if (load.kind !== 'open-loop') return load.streams === undefined ? kept : `${kept} of ${load.streams} streams`;
+  const { requestsPerSecond: rate, slowHeads } = load;
+  const open = `${rate === 'half of saturation' ? "half of Envoy's saturation" : `${rate} requests/s`} over ${kept}`;
+  return slowHeads === undefined ? open : `${open}, beside ${slowHeads} whose heads do not end`;
 }

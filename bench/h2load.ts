@@ -2,6 +2,7 @@
 // are taken that it does not print.
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { streamsOf } from './cases.ts';
 import type { GenerateLoad, LoadSummary } from './load.ts';
 import type { Setting } from './setting.ts';
 
@@ -18,7 +19,7 @@ export async function prepareH2load({ processes, tools, folder, loadCpu, bench }
     const output = await processes.run(loadCpu, tools.h2load, [
       `--duration=${seconds}`,
       `--clients=${bench.load.connections}`,
-      `--max-concurrent-streams=${bench.load.streams ?? 1}`,
+      `--max-concurrent-streams=${streamsOf(bench.load)}`,
       `--log-file=${log}`,
       ...(bench.method === 'POST' ? [`--data=${body}`] : []),
       `http://127.0.0.1:${port}${bench.path}`,

@@ -8,6 +8,8 @@ export const loadSummary = z.object({
   bytes: z.number().nonnegative(),
   p50Micros: z.number().nonnegative(),
   p99Micros: z.number().nonnegative(),
+  /** Of an open loop: how late the generator was when it sent. */
+  lateP99Micros: z.number().nonnegative().optional(),
   socketErrors: z.number().int().nonnegative(),
   timeouts: z.number().int().nonnegative(),
   /** Answers with a status of 400 or more. */
@@ -19,9 +21,17 @@ export type LoadSummary = z.infer<typeof loadSummary>;
 export type GenerateLoad = (port: number, seconds: number) => Promise<LoadSummary>;
 
 export interface Load {
-  /** As hard as it goes. */
   warmUp: GenerateLoad;
-  measure: GenerateLoad;
+  /** `saturation`: requests per second that Envoy answered at most while it was warmed up. */
+  measure: (saturation: number) => GenerateLoad;
+  /** What is there beside the requests while they are measured; resolves when all of it is there. */
+  hold?: (port: number) => Promise<Held>;
+}
+
+export interface Held {
+  /** Resolves where all of it is there, at this moment; rejects where it does not come. */
+  whole(): Promise<void>;
+  release(): void;
 }
 
 /** Why these figures cannot be used; undefined where they can. */

@@ -1,5 +1,5 @@
 // One slice: the load generator against one proxy for some seconds, and what that cost the proxy.
-import type { GenerateLoad, LoadSummary } from './load.ts';
+import type { GenerateLoad, Held, Load, LoadSummary } from './load.ts';
 import { cpuNanoseconds, memoryOf, type ProcessorTime, processorTimes } from './procfs.ts';
 import type { RunningProxy, Setting } from './setting.ts';
 
@@ -20,21 +20,38 @@ export interface Slice {
   steal: number;
 }
 
+/** `hold`: see Load. */
 export async function measureSlice(
-  { loadCpu: loadNumber, proxyCpu: proxyNumber }: Setting,
+  setting: Setting,
   generate: GenerateLoad,
+  hold: Load['hold'],
   proxy: RunningProxy,
   seconds: number,
 ): Promise<Slice> {
+  const held = await hold?.(proxy.port);
+  try {
+    return await measureLoad(setting, () => generate(proxy.port, seconds), held, proxy);
+  } finally {
+    held?.release();
+  }
+}
+
+async function measureLoad(
+  setting: Setting,
+  generate: () => Promise<LoadSummary>,
+  held: Held | undefined,
+  proxy: RunningProxy,
+): Promise<Slice> {
   const processorsBefore = processorTimes();
   const cpuBefore = cpuNanoseconds(proxy.pids);
-  const load = await Promise.race([generate(proxy.port, seconds), proxy.failed]);
+  const load = await Promise.race([generate(), proxy.failed]);
   const cpu = cpuNanoseconds(proxy.pids) - cpuBefore;
-  const memory = memoryOf(proxy.pids);
   const processors = processorTimes();
+  await held?.whole();
+  const memory = memoryOf(proxy.pids);
   const spent = (number: number) => spentBetween(processorsBefore.get(number), processors.get(number));
-  const loadCpu = spent(loadNumber);
-  const proxyCpu = spent(proxyNumber);
+  const loadCpu = spent(setting.loadCpu);
+  const proxyCpu = spent(setting.proxyCpu);
   const proxyShare = cpu / NANOSECONDS / (load.durationMicros / 1e6);
   return {
     load,

@@ -6,6 +6,12 @@ import { compare, gateFailures, renderCase } from './report.ts';
 
 const [bench] = CASES as [BenchCase, ...BenchCase[]];
 
+function caseNamed(name: string): BenchCase {
+  const found = CASES.find((each) => each.name === name);
+  if (!found) throw new Error(`no case ${name}`);
+  return found;
+}
+
 function slice(cpuMicrosPerRequest: number, p99Micros: number, rssBytes: number): Slice {
   const load = { requests: 60_000, durationMicros: 3e6, bytes: 7e7, p50Micros: 800, p99Micros };
   return {
@@ -68,6 +74,66 @@ describe('the gate', () => {
 
   it('does not pass a figure that is none', () => {
     expect(gateFailures(bench, small, envoyWith(Number.NaN))).toHaveLength(1);
+  });
+});
+
+describe('an open loop', () => {
+  const open = caseNamed('http1-1k-1000rps');
+  const answered = (p50Micros: number, p99Micros: number, rssBytes: number): Slice => {
+    const { load, ...rest } = slice(30, p99Micros, rssBytes);
+    return { ...rest, load: { ...load, p50Micros, lateP99Micros: 90 } };
+  };
+  /** In the second round the machine was slow, and without a proxy more so. */
+  const rounds = new Map([
+    ['breakwater', [answered(300, 900, 50e6), answered(700, 1500, 50e6), answered(310, 910, 52e6)]],
+    ['envoy', [answered(350, 1000, 60e6), answered(750, 1400, 60e6), answered(360, 1010, 60e6)]],
+    ['direct', [answered(150, 400, 0), answered(500, 2000, 0), answered(160, 410, 0)]],
+  ]);
+  const [beside, ...others] = compare(open, rounds, 'breakwater', seededRandom(1));
+
+  it('compares what is added to the latency of the direct run in the same round', () => {
+    expect(others).toEqual([]);
+    // Added to p50: 150, 200, 150 beside 200, 250, 200; to p99: 500, -500, 500 beside 600, -600, 600.
+    expect(beside).toMatchObject({
+      peer: 'envoy',
+      p50AddedRatio: 0.75,
+      p50AddedRatioLow: 0.75,
+      p50AddedRatioHigh: 0.8,
+    });
+    expect(beside).toMatchObject({ p99AddedRatio: 0.833, p99AddedRatioLow: 0.833, rssRatio: 0.833 });
+  });
+
+  it('shows it below the table, and what the load generator adds', () => {
+    const lines = renderCase(open, rounds, beside ? [beside] : []);
+    const cells = lines.map((line) => line.split(/ {2,}/));
+    expect(cells[0]).toEqual([
+      'http1-1k-1000rps: GET, answer of 1 KB, 1000 requests/s over 32 keep-alive connections; medians of 3 rounds',
+    ]);
+    expect(cells.filter(([name]) => name === 'direct')).toEqual([['direct', '20000', '0.16', '0.41', '']]);
+    expect(cells.filter(([name]) => name === 'breakwater')[1]).toEqual(['breakwater', '0.15', '0.50', '']);
+    expect(cells.filter(([name]) => name === 'envoy')[1]).toEqual([
+      'envoy',
+      '0.20',
+      '0.75',
+      '0.75–0.80',
+      '0.60',
+      '0.83',
+      '0.83–∞',
+    ]);
+    expect(lines.at(-1)).toContain('late by 0.09 ms (p99)');
+  });
+
+  it('must not add more than Envoy, have more memory, or more of its own than the limit', () => {
+    const own = rounds.get('breakwater') ?? [];
+    const gate = (change: object) => gateFailures(open, own, beside ? [{ ...beside, ...change }] : []);
+    expect(gate({})).toEqual([]);
+    expect(gate({ p50AddedRatio: 1.01, p99AddedRatio: Number.POSITIVE_INFINITY, rssRatio: 1.2 })).toEqual([
+      'http1-1k-1000rps: added p50 beside Envoy 1.01, the limit is 1',
+      'http1-1k-1000rps: added p99 beside Envoy Infinity, the limit is 1',
+      'http1-1k-1000rps: memory beside Envoy 1.2, the limit is 1',
+    ]);
+    const fat = own.map((each) => ({ ...each, anonymousBytes: 41e6 }));
+    expect(gateFailures(open, fat, [])).toEqual(['http1-1k-1000rps: 41 MB of anonymous memory, the limit is 40']);
   });
 });
 

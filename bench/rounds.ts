@@ -1,10 +1,12 @@
 // One case: every proxy started fresh and warmed up, then rounds, in each of which all of them are measured once, in random order.
 import type { Random } from '../runtime/random.ts';
-import type { BenchCase } from './cases.ts';
+import { type BenchCase, slowHeadsOf, streamsOf } from './cases.ts';
 import { prepareLoad } from './generators.ts';
-import { type GenerateLoad, whyVoid } from './load.ts';
+import { type GenerateLoad, type Load, whyVoid } from './load.ts';
 import { measureSlice, type Slice } from './measure.ts';
 import { breakwater, type RunningBreakwater } from './proxies/breakwater.ts';
+import { direct } from './proxies/direct.ts';
+import { envoy } from './proxies/envoy.ts';
 import type { Proxy, RunningProxy, Setting } from './setting.ts';
 import { shuffled } from './statistics.ts';
 import type { Say } from './tools.ts';
@@ -35,7 +37,8 @@ export async function runCase(setting: Setting, peers: readonly Proxy[], options
   try {
     const ours = await breakwater.start(setting);
     running.set(breakwater.name, new CountedProxy(breakwater.name, ours));
-    for (const peer of peers) running.set(peer.name, new CountedProxy(peer.name, await peer.start(setting)));
+    const others = setting.bench.load.kind === 'open-loop' ? [...peers, direct] : peers;
+    for (const peer of others) running.set(peer.name, new CountedProxy(peer.name, await peer.start(setting)));
     return await measureAll(setting, running, ours, options);
   } finally {
     await Promise.all(Array.from(running.values(), ({ proxy }) => proxy.stop()));
@@ -51,11 +54,16 @@ async function measureAll(
   const { bench } = setting;
   const load = await prepareLoad(setting);
   for (const counted of running.values()) await counted.begin();
-  for (const counted of running.values()) await warmUp(load.warmUp, bench, counted);
+  let saturation = Number.NaN;
+  for (const counted of running.values()) {
+    const fastest = await warmUp(load.warmUp, bench, counted);
+    if (counted.name === envoy.name) saturation = fastest;
+  }
+  const generate = load.measure(saturation);
   const results = new Map<string, Slice[]>(Array.from(running.keys(), (name) => [name, []]));
   let voids = 0;
   for (let round = 1; round <= options.rounds; ) {
-    const slices = await oneRound(setting, load.measure, running, options);
+    const slices = await oneRound(setting, generate, load.hold, running, options);
     if (slices instanceof VoidSlice) {
       options.say(`${bench.name}: a round is void: ${slices.message}`);
       voids++;
@@ -82,12 +90,13 @@ class VoidSlice extends Error {
 async function oneRound(
   setting: Setting,
   generate: GenerateLoad,
+  hold: Load['hold'],
   running: ReadonlyMap<string, CountedProxy>,
   { seconds, random }: RoundOptions,
 ): Promise<Map<string, Slice> | VoidSlice> {
   const slices = new Map<string, Slice>();
   for (const counted of shuffled([...running.values()], random)) {
-    const slice = await measureSlice(setting, generate, counted.proxy, seconds);
+    const slice = await measureSlice(setting, generate, hold, counted.proxy, seconds);
     counted.add(slice.load.requests, setting.bench);
     const problem = whyVoid(slice.load, setting.bench);
     if (problem !== undefined) return new VoidSlice(`${counted.name}: ${problem}`);
@@ -100,10 +109,12 @@ function hasSlice(entry: (string | Slice | undefined)[]): entry is [string, Slic
   return entry[1] !== undefined;
 }
 
-async function warmUp(generate: GenerateLoad, bench: BenchCase, counted: CountedProxy): Promise<void> {
+/** Resolves to the requests per second of the fastest run. */
+async function warmUp(generate: GenerateLoad, bench: BenchCase, counted: CountedProxy): Promise<number> {
   const { port, failed } = counted.proxy;
   let answered = 0;
   const wanted = Math.min(WARM_UP_REQUESTS, WARM_UP_BYTES / bench.answerBytes);
+  let fastest = 0;
   for (let run = 0; answered < wanted; run++) {
     if (run === MAX_WARM_UP_RUNS) throw new Error(`${counted.name} answered ${answered} requests while warming up`);
     const load = await Promise.race([generate(port, WARM_UP_SECONDS), failed]);
@@ -111,7 +122,9 @@ async function warmUp(generate: GenerateLoad, bench: BenchCase, counted: Counted
     if (problem !== undefined) throw new Error(`${counted.name}, while warming up: ${problem}`);
     counted.add(load.requests, bench);
     answered += load.requests;
+    fastest = Math.max(fastest, load.requests / (load.durationMicros / 1e6));
   }
+  return fastest;
 }
 
 /** Compares what the load generator saw answered with what the proxy says that it forwarded: nothing else may have answered. */
@@ -128,7 +141,7 @@ class CountedProxy {
   }
 
   async begin(): Promise<void> {
-    this.#before = await this.proxy.served();
+    this.#before = (await this.proxy.served?.()) ?? 0;
   }
 
   add(answered: number, { protocol, load: { kind, connections } }: BenchCase): void {
@@ -137,10 +150,14 @@ class CountedProxy {
   }
 
   /** Each run of the generator may have left one request unread on each stream; asking for the count may count as well. */
-  async checkServed({ load: { connections, streams = 1 } }: BenchCase): Promise<void> {
+  async checkServed({ load }: BenchCase): Promise<void> {
+    if (this.proxy.served === undefined) return;
     const served = (await this.proxy.served()) - this.#before;
     const extra = served - this.#answered;
-    if (extra < 0 || extra > this.#runs * (connections * streams + 1) + 1) {
+    const streams = load.connections * streamsOf(load);
+    // For nginx a head that does not end is a request as well.
+    const extraLimit = slowHeadsOf(load) > 0 ? Number.POSITIVE_INFINITY : this.#runs * (streams + 1) + 1;
+    if (extra < 0 || extra > extraLimit) {
       throw new Error(`${this.name} says that it served ${served}, but ${this.#answered} were seen`);
     }
   }

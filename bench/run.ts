@@ -8,6 +8,7 @@ import { UsageError } from '../cli/usage-error.ts';
 import { seededRandom } from '../runtime/random.ts';
 import { type BenchCase, CASES, DEFAULT_CASES, describeCase } from './cases.ts';
 import { INSTRUCTIONS } from './instructions.ts';
+import { withinOpenFiles } from './open-files.ts';
 import type { OwnCase } from './own-case.ts';
 import { Processes, pin } from './processes.ts';
 import { allowedCpus } from './procfs.ts';
@@ -97,7 +98,7 @@ async function bench(options: Options, processes: Processes, folder: string): Pr
     for (const line of options.json ? records.map((record) => JSON.stringify(record)) : ['', ...lines]) print(line);
     failures.push(...above);
   }
-  for (const each of options.cases.filter(isInRounds)) {
+  for (const each of options.cases.filter(isInRounds).map(withinOpenFiles)) {
     const onSlice = (slice: object) => {
       if (samples !== undefined) appendFileSync(samples, `${JSON.stringify(slice)}\n`);
     };

@@ -20,8 +20,11 @@ export interface RunningProxy {
   port: number;
   /** All its processes. */
   pids: readonly number[];
-  /** Requests that it has forwarded and seen answered well, by its own metrics; connections, where the case is one of opaque TCP. */
-  served(): Promise<number>;
+  /**
+   * Requests that it has forwarded and seen answered well, by its own metrics; connections, where the case is one of opaque TCP. Not there
+   * where nothing stands between.
+   */
+  served?(): Promise<number>;
   /** Rejects when one of its processes ends by itself. Never resolves. */
   failed: Promise<never>;
   stop(): Promise<void>;

@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { seededRandom } from '../runtime/random.ts';
-import { bootstrapInterval, median, pairedRatio, shuffled } from './statistics.ts';
+import { bootstrapInterval, median, pairedRatio, ratioOfMedians, shuffled } from './statistics.ts';
 
 const finite = fc.double({ min: 1e-3, max: 1e6, noNaN: true });
 const values = fc.array(finite, { minLength: 1, maxLength: 40 });
@@ -85,6 +85,37 @@ describe('the paired ratio', () => {
   it('asks for pairs', () => {
     expect(() => pairedRatio([1, 2], [1], seededRandom(1))).toThrow('2 and 1 values');
     expect(() => pairedRatio([], [], seededRandom(1))).toThrow(RangeError);
+  });
+});
+
+describe('the ratio of medians', () => {
+  it('is not upset by rounds in which one side is nothing, or less', () => {
+    expect(ratioOfMedians([50, 60, -5, 55, 45], [100, -20, 110, 90, 0], seededRandom(1)).median).toBeCloseTo(50 / 90);
+  });
+
+  it('has an interval around it, which is a point where all rounds are the same', () => {
+    expect(ratioOfMedians([2, 2, 2], [8, 8, 8], seededRandom(1))).toEqual({ median: 0.25, low: 0.25, high: 0.25 });
+    const { median: ratio, low, high } = ratioOfMedians([4, 6, 5, 8, 5], [10, 9, 11, 10, 12], seededRandom(1));
+    expect(ratio).toBe(0.5);
+    expect(low).toBeLessThan(0.5);
+    expect(high).toBeGreaterThan(0.5);
+  });
+
+  it('takes both medians of the same rounds', () => {
+    // Whatever rounds are drawn, theirs is twice ours.
+    const slowness = [1, 3, 1.5, 2, 9];
+    const twice = slowness.map((factor) => 2 * factor);
+    expect(ratioOfMedians(slowness, twice, seededRandom(1))).toEqual({ median: 0.5, low: 0.5, high: 0.5 });
+  });
+
+  it('is infinite beside nothing, and asks for pairs', () => {
+    expect(ratioOfMedians([1, 1], [0, -1], seededRandom(1))).toEqual({
+      median: Number.POSITIVE_INFINITY,
+      low: Number.POSITIVE_INFINITY,
+      high: Number.POSITIVE_INFINITY,
+    });
+    expect(() => ratioOfMedians([1, 2], [1], seededRandom(1))).toThrow('2 and 1 values');
+    expect(() => ratioOfMedians([], [], seededRandom(1))).toThrow(RangeError);
   });
 });
 

@@ -30,24 +30,52 @@ export function bootstrapInterval(
   confidence = 0.95,
   resamples = 10_000,
 ): Interval {
-  const medians = new Float64Array(resamples);
+  return bootstrap(values, median, random, confidence, resamples);
+}
+
+function bootstrap(
+  values: readonly number[],
+  statistic: (sample: readonly number[]) => number,
+  random: Random,
+  confidence = 0.95,
+  resamples = 10_000,
+): Interval {
+  const statistics = new Float64Array(resamples);
   const sample = Array.from(values);
   for (let index = 0; index < resamples; index++) {
     for (let slot = 0; slot < sample.length; slot++) sample[slot] = values[Math.floor(random() * values.length)] ?? 0;
-    medians[index] = median(sample);
+    statistics[index] = statistic(sample);
   }
-  medians.sort();
+  statistics.sort();
   const tail = (1 - confidence) / 2;
-  const at = (fraction: number) => medians[Math.min(resamples - 1, Math.floor(fraction * resamples))] ?? Number.NaN;
+  const at = (fraction: number) => statistics[Math.min(resamples - 1, Math.floor(fraction * resamples))] ?? Number.NaN;
   return { low: at(tail), high: at(1 - tail) };
+}
+
+function assertPairs(ours: readonly number[], theirs: readonly number[]): void {
+  if (ours.length !== theirs.length)
+    throw new RangeError(`${ours.length} and ${theirs.length} values do not make pairs`);
 }
 
 /** Median and 95 % interval of `ours[i] / theirs[i]`. Throws RangeError where the two differ in length or are empty. */
 export function pairedRatio(ours: readonly number[], theirs: readonly number[], random: Random): Estimate {
-  if (ours.length !== theirs.length)
-    throw new RangeError(`${ours.length} and ${theirs.length} values do not make pairs`);
+  assertPairs(ours, theirs);
   const ratios = ours.map((value, index) => value / (theirs[index] ?? Number.NaN));
   return { median: median(ratios), ...bootstrapInterval(ratios, random) };
+}
+
+/**
+ * Median of `ours` divided by that of `theirs`, and its 95 % interval: resampled are the pairs, so that both medians are of the same rounds.
+ * Infinity where that of theirs is not above 0. Throws RangeError where the two differ in length or are empty.
+ */
+export function ratioOfMedians(ours: readonly number[], theirs: readonly number[], random: Random): Estimate {
+  assertPairs(ours, theirs);
+  const ratioOf = (rounds: readonly number[]): number => {
+    const divisor = median(rounds.map((round) => theirs[round] ?? Number.NaN));
+    return divisor > 0 ? median(rounds.map((round) => ours[round] ?? Number.NaN)) / divisor : Number.POSITIVE_INFINITY;
+  };
+  const rounds = Array.from(ours.keys());
+  return { median: ratioOf(rounds), ...bootstrap(rounds, ratioOf, random) };
 }
 
 /** A copy in random order (Fisher–Yates). */

@@ -2,6 +2,7 @@
 // timeouts, attempts to connect, thresholds, outlier detection by connections.
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { type BenchCase, HEAD_WITHIN_SECONDS, slowHeadsOf } from '../cases.ts';
 import { ask, askByHttp2, freePorts, untilServing } from '../loopback.ts';
 import type { Program } from '../processes.ts';
 import { processTree } from '../procfs.ts';
@@ -65,7 +66,7 @@ const idempotent = {
 const route = { cluster: 'service', timeout: '5s' };
 
 function config(port: number, adminPort: number, { bench, upstreamPort }: Setting): object {
-  const filter = bench.protocol === 'tcp' ? TCP_PROXY : connectionManager(bench.rules);
+  const filter = bench.protocol === 'tcp' ? TCP_PROXY : connectionManager(bench);
   return {
     admin: { address: address(adminPort) },
     static_resources: {
@@ -87,7 +88,7 @@ const TCP_PROXY = {
 };
 
 /** It speaks what the application speaks: HTTP/1.1 or HTTP/2. */
-function connectionManager(rules: number): object {
+function connectionManager({ rules, load }: BenchCase): object {
   const charge = { prefix: '/charges', headers: [{ name: ':method', string_match: { exact: 'POST' } }] };
   const post = { prefix: '/', headers: [{ name: ':method', string_match: { exact: 'POST' } }] };
   const others = Array.from({ length: rules - 1 }, (_, index) => ({
@@ -101,6 +102,7 @@ function connectionManager(rules: number): object {
       stat_prefix: 'outbound',
       generate_request_id: true,
       stream_idle_timeout: '60s',
+      ...(slowHeadsOf(load) > 0 ? { request_headers_timeout: `${HEAD_WITHIN_SECONDS}s` } : {}),
       route_config: {
         virtual_hosts: [
           {

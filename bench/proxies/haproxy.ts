@@ -2,9 +2,13 @@
 // a correlation ID, its statistics. Of opaque TCP: retries of the connect, timeouts, the queue, passive checks of connects.
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { HEAD_WITHIN_SECONDS, slowHeadsOf } from '../cases.ts';
 import { ask, askByHttp2, freePorts, untilServing } from '../loopback.ts';
 import { processTree } from '../procfs.ts';
 import type { Proxy, Setting } from '../setting.ts';
+
+/** Beside slow ones. HAProxy starts only where open files allow two for each connection. */
+const OTHER_CONNECTIONS = 32;
 
 export const haproxy: Proxy = {
   name: 'haproxy',
@@ -72,18 +76,19 @@ frontend statistics
 
 /** HTTP/1.1, or HTTP/2 on both sides, with prior knowledge. */
 function config(port: number, statusPort: number, { bench, upstreamPort }: Setting): string {
+  const slowHeads = slowHeadsOf(bench.load);
   const protocol = bench.protocol === 'http2' ? 'proto h2' : '';
   return `
 global
   nbthread 1
-  maxconn 8192
+  maxconn ${slowHeads > 0 ? slowHeads + OTHER_CONNECTIONS : 8192}
 defaults
   mode http
   timeout connect 1s
   timeout client 60s
   timeout server 2s
   timeout queue 500ms
-  timeout http-request 5s
+  timeout http-request ${slowHeads > 0 ? HEAD_WITHIN_SECONDS : 5}s
   timeout http-keep-alive 60s
   http-reuse always
 frontend outbound

@@ -1,7 +1,13 @@
 // What nginx needs in any role here: one worker, no logs, connections that stay open, nothing written outside the folder of the run.
 
-/** `stream`: that module and its block, for opaque TCP. */
-export function nginxConfig(http: string, stream?: { module: string; block: string }): string {
+export interface NginxOptions {
+  /** That module and its block, for opaque TCP. */
+  stream?: { module: string; block: string };
+  /** At a time. */
+  connections?: number;
+}
+
+export function nginxConfig(http: string, { stream, connections = 8192 }: NginxOptions = {}): string {
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
     .map((what) => `  ${what}_temp_path ${what}_temp;`)
     .join('\n');
@@ -12,7 +18,7 @@ worker_rlimit_nofile 16384;
 daemon off;
 pid nginx.pid;
 error_log stderr error;
-events { worker_connections 8192; }
+events { worker_connections ${connections}; }
 http {
   access_log off;
   keepalive_timeout 600s;

@@ -2,10 +2,14 @@
 // its stream module: next upstream for connects that failed, passive checks, a bound on connections, an idle time.
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { HEAD_WITHIN_SECONDS, slowHeadsOf } from '../cases.ts';
 import { ask, freePorts, untilServing } from '../loopback.ts';
 import { processTree } from '../procfs.ts';
 import type { Proxy, Setting } from '../setting.ts';
 import { nginxConfig } from './nginx-config.ts';
+
+/** Beside slow ones. */
+const OTHER_CONNECTIONS = 1024;
 
 export const nginx: Proxy = {
   name: 'nginx',
@@ -61,7 +65,7 @@ stream {
     proxy_next_upstream_tries 3;
   }
 }`;
-  return nginxConfig(statusServer(statusPort), { module: tools.nginxStream, block });
+  return nginxConfig(statusServer(statusPort), { stream: { module: tools.nginxStream, block } });
 }
 
 function statusServer(port: number): string {
@@ -72,8 +76,10 @@ function statusServer(port: number): string {
   }`;
 }
 
-function proxyConfig(port: number, statusPort: number, { upstreamPort }: Setting): string {
-  return nginxConfig(`
+function proxyConfig(port: number, statusPort: number, { bench, upstreamPort }: Setting): string {
+  const slowHeads = slowHeadsOf(bench.load);
+  return nginxConfig(
+    `
   upstream service {
     zone service 64k;
     server 127.0.0.1:${upstreamPort} max_conns=1024 max_fails=5 fail_timeout=30s;
@@ -83,6 +89,7 @@ function proxyConfig(port: number, statusPort: number, { upstreamPort }: Setting
   }
   server {
     listen 127.0.0.1:${port} backlog=4096;
+    ${slowHeads > 0 ? `client_header_timeout ${HEAD_WITHIN_SECONDS}s;` : ''}
     location / {
       proxy_pass http://service;
       proxy_http_version 1.1;
@@ -100,5 +107,7 @@ function proxyConfig(port: number, statusPort: number, { upstreamPort }: Setting
       proxy_max_temp_file_size 0;
     }
   }
-${statusServer(statusPort)}`);
+${statusServer(statusPort)}`,
+    slowHeads > 0 ? { connections: slowHeads + OTHER_CONNECTIONS } : {},
+  );
 }

@@ -1,8 +1,8 @@
 // What a sidecar is while slow connections are held against it.
 import { setTimeout as sleep } from 'node:timers/promises';
+import { SlowHeads } from '../../bench/slow-heads.ts';
 import { call } from '../standalone/harness.ts';
 import type { ConformanceSidecar } from './sidecar.ts';
-import { SlowHeads } from './slow-heads.ts';
 
 const GIVE_UP_MS = 90_000;
 const LOOK_EVERY_MS = 50;

@@ -1,7 +1,7 @@
 // Heads that do not end, on a whole sidecar; ten thousand of them are in test/conformance.
 import { afterEach, expect, it } from 'vitest';
+import { SlowHeads } from '../../bench/slow-heads.ts';
 import { ConformanceSidecar } from '../conformance/sidecar.ts';
-import { SlowHeads } from '../conformance/slow-heads.ts';
 import { underSlowHeads } from '../conformance/under-slow-heads.ts';
 import { startUpstream } from './harness.ts';
 
