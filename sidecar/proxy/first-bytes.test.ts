@@ -19,6 +19,8 @@ describe('the first bytes of a connection', () => {
     ['CONNECT a:443 HTTP/1.1\r\n', [NeedMore, MethodSeen, Http]],
     ['GET  / HTTP/1.1\r\n', [NeedMore, MethodSeen, Http]],
     ['PRI * HTTP/2.0\r\n', [NeedMore, H2c]],
+    ['PRI * HTTP/2.1\r\n', [NeedMore, H2c]],
+    ['PRI * HTTP/1.1\r\n', [NeedMore, Http]],
     ['PRI / HTTP/1.1\r\n', [NeedMore, Http]],
     ['SET key value\r\n', [NeedMore, MethodSeen, Opaque]],
     ['GET httpd\r\n', [NeedMore, MethodSeen, Opaque]],

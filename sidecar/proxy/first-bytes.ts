@@ -3,12 +3,13 @@ import { HeadDetail } from '../http1/errors.ts';
 import { parseRequestHead, type RequestHead } from '../http1/request-head.ts';
 
 /**
- * Http: a method, a space and the beginning of a target, for good. H2c: the preface of HTTP/2 without TLS. Opaque: anything else. NeedMore: it may
+ * Http: a method, a space and the beginning of a target, for good. H2c: the preface of HTTP/2 without TLS, or what begins like it and nothing else
+ * does (RFC 9113, 11.6): where it breaks later, it is HTTP/2 with an error. Opaque: anything else. NeedMore: it may
  * still be HTTP. MethodSeen: so it is, and nothing else begins like that but a command of another protocol ("SET a 1", "PUB news 5").
  */
 export const FirstBytes = { NeedMore: 0, Http: 1, H2c: 2, Opaque: 3, MethodSeen: 4 } as const;
 
-const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n', 'latin1');
+const PREFACE = Buffer.from('PRI * HTTP/2', 'latin1');
 /** Longer than every registered method. */
 const LONGEST_METHOD = 20;
 

@@ -3,7 +3,7 @@
 import { constants } from 'node:http2';
 import { describe, expect, it } from 'vitest';
 import { systemClock } from '../../runtime/clock.ts';
-import { type Bench, dependencyPlan, startUpstream } from './fixtures.ts';
+import { type Bench, connect, dependencyPlan, startUpstream } from './fixtures.ts';
 import { application, type Http2Dependency, scriptedDependency } from './http2-calls.ts';
 import { Flag, FrameType, fieldBlock, frame, framesOf, PREFACE, uint32 } from './http2-frames.ts';
 import { head, instead, type RawClient, REQUEST, rawClient as raw, without } from './http2-raw-client.ts';
@@ -22,6 +22,24 @@ function rawClient(port: number): RawClient {
   open.push(client);
   return client;
 }
+
+describe('a preface that breaks', () => {
+  it.each(['PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n', 'PRI * HTTP/2.0\n\nSM\n\n', 'PRI * HTTP/2.1\r\n\r\nSM\r\n\r\n'])(
+    'is HTTP/2 with an error, and not HTTP/1.1: %j',
+    async (preface) => {
+      const { server, bench } = await opening();
+      const client = connect(bench.port);
+      open.push({ close: () => client.socket.destroy() });
+      client.send(preface);
+      const received = Buffer.from(await client.ended(10_000), 'latin1');
+      // Its SETTINGS may be on their way already; nothing is said in a protocol that the application does not speak.
+      expect(framesOf(received).map(({ type }) => type)).not.toContain(FrameType.headers);
+      expect(received.toString('latin1')).not.toContain('HTTP/1.1');
+      expect(server.heads).toBe(0);
+      await expect.poll(() => bench.plane.held()).toMatchObject({ requests: 0, clientConnections: 0 });
+    },
+  );
+});
 
 describe('a malformed request', () => {
   it.each<[string, readonly (readonly [string, string])[]]>([
