@@ -20,6 +20,7 @@ describe('readSidecarConfig', () => {
       caFile: null,
       stateDirectory: null,
       certificatesDirectory: null,
+      tlsHosts: [],
       outboundPort: 15_101,
       adminHost: '0.0.0.0',
       adminPort: 15_102,
@@ -81,6 +82,15 @@ describe('readSidecarConfig', () => {
     for (const name of [...Object.keys(bad), 'BREAKWATER_TOKEN_FILE']) expect(message).toContain(name);
     expect(message).toContain('must be an https:// URL');
     expect(message).toContain('must be a whole number from 0 to 65535');
+  });
+
+  it('takes the hosts that TLS is spoken to, and says what they look like where they do not', () => {
+    const read = (text: string) => readSidecarConfig({ ...least, BREAKWATER_TLS_HOSTS: text }).tlsHosts;
+    expect(read('api.stripe.com:80,b.test:8080')).toEqual([
+      { name: 'api.stripe.com', port: 80 },
+      { name: 'b.test', port: 8080 },
+    ]);
+    expect(() => read('api.stripe.com')).toThrow('BREAKWATER_TLS_HOSTS: must be at most 256 names with ports');
   });
 
   it('needs an authority to trust', () => {

@@ -2,6 +2,7 @@
 import { isIP } from 'node:net';
 import * as z from 'zod';
 import { BOOTSTRAP_ANNOTATION, type Bootstrap, readBootstrap } from '../plan/bootstrap.ts';
+import { MAX_TLS_HOSTS, readTlsHosts, type TlsHost } from '../plan/tls-hosts.ts';
 import { EnvironmentError, readEnvironment } from '../runtime/environment.ts';
 import type { LogLevel } from '../runtime/log.ts';
 
@@ -29,6 +30,8 @@ export interface SidecarConfig extends ControlConfig {
   caFile: string | null;
   /** Where the certificates for TLS to hosts are; null: none were given. */
   certificatesDirectory: string | null;
+  /** Known at admission; plain text to them is refused as long as there is no plan. */
+  tlsHosts: readonly TlsHost[];
   outboundPort: number;
   adminHost: string;
   adminPort: number;
@@ -113,6 +116,16 @@ const dnsServers = z.string().transform((text, context): string[] => {
   return items;
 });
 
+const tlsHosts = z.string().transform((text, context): TlsHost[] => {
+  const hosts = readTlsHosts(text);
+  if (hosts !== null) return hosts;
+  context.addIssue({
+    code: 'custom',
+    message: `must be at most ${MAX_TLS_HOSTS} names with ports, such as api.stripe.com:80,api.partner.example:80`,
+  });
+  return z.NEVER;
+});
+
 function splitList(text: string): string[] {
   return text
     .split(',')
@@ -136,6 +149,7 @@ const sidecarEnvironment = z.object({
   BREAKWATER_CA_BUNDLE: z.string().includes('-----BEGIN CERTIFICATE-----', 'must hold PEM certificates').optional(),
   BREAKWATER_CA_FILE: z.string().optional(),
   BREAKWATER_CERTIFICATES_DIRECTORY: z.string().optional(),
+  BREAKWATER_TLS_HOSTS: tlsHosts.default([]),
   BREAKWATER_OUTBOUND_PORT: wholeNumber(1, 65_535).default(15_101),
   BREAKWATER_ADMIN_HOST: z.string().optional(),
   BREAKWATER_ADMIN_PORT: wholeNumber(0, 65_535).default(15_102),
@@ -177,6 +191,7 @@ export function readSidecarConfig(source?: NodeJS.ProcessEnv): SidecarConfig {
     caFile: values.BREAKWATER_CA_FILE ?? null,
     stateDirectory: values.BREAKWATER_STATE_DIRECTORY ?? null,
     certificatesDirectory: values.BREAKWATER_CERTIFICATES_DIRECTORY ?? null,
+    tlsHosts: values.BREAKWATER_TLS_HOSTS,
     outboundPort: values.BREAKWATER_OUTBOUND_PORT,
     // The kubelet probes the pod's address, which need not be IPv4.
     adminHost: values.BREAKWATER_ADMIN_HOST ?? (values.BREAKWATER_POD_IP.includes(':') ? '::' : '0.0.0.0'),

@@ -124,6 +124,14 @@ export const LOCAL_ANSWERS = {
     'A ServiceDependency of this workload says undeclared: Deny. Declare the destination, or let the ServiceDependency say Warn or Allow.',
     true,
   ),
+  noPlan: answer(
+    'no-plan',
+    503,
+    GrpcStatus.Unavailable,
+    'TLS is to be spoken to this host, and the sidecar has no plan yet',
+    'host.tls of a ServiceDependency names this host, and how to speak TLS to it comes with the first plan, so nothing was sent in plain text. See whether the operator can be reached: breakwater status, and the log of the sidecar.',
+    true,
+  ),
   malformed: answer(
     'malformed',
     400,

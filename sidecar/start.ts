@@ -63,6 +63,7 @@ export async function startSidecar(
     ...shared,
     names,
     certificates,
+    tlsHosts: config.tlsHosts,
     metrics,
     load,
     maxConnections: maxConnections(),

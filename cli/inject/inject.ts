@@ -8,6 +8,7 @@ import { describeLeftOut } from '../../operator/inject/loopback.ts';
 import { type AddOperation, patchFor } from '../../operator/inject/patch.ts';
 import type { Pod, PodNamespace } from '../../operator/inject/pod.ts';
 import { tooLarge } from '../../operator/inject/size.ts';
+import { tlsHostsOf } from '../../operator/inject/tls-hosts.ts';
 import { WORKLOAD_KINDS } from '../explain/target.ts';
 import { podTemplateOf } from '../manifests/pod-template.ts';
 import { editManifests } from './edit.ts';
@@ -95,6 +96,8 @@ function injectPod(pod: Pod, namespace: string, context: InjectContext): { patch
   const { settings, capture } = decision;
   const declared = context.declared(namespace, pod.metadata?.labels ?? {});
   const certificates = certificatesOf(declared);
+  const { hosts: tlsHosts, warnings: leftOut } = tlsHostsOf(declared);
+  warnings.push(...leftOut.map(lacking));
   let birth: Birth | undefined;
   if (capture !== 'iptables') {
     birth = birthOf(pod, { settings, capture, namespace, clusterDomain: installation.clusterDomain, declared });
@@ -112,6 +115,7 @@ function injectPod(pod: Pod, namespace: string, context: InjectContext): { patch
     capture,
     birth,
     certificates,
+    tlsHosts,
     operatorUrl,
     caBundle,
     version,

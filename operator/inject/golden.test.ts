@@ -25,6 +25,7 @@ import {
 import type { Container, Pod } from './pod.ts';
 import { portsOf } from './ports.ts';
 import { defaultSettings, resourceSettings } from './settings.ts';
+import { tlsHostsOf } from './tls-hosts.ts';
 
 const FOLDER = join(import.meta.dirname, 'testdata');
 const CLUSTER_DOMAIN = 'cluster.local';
@@ -86,11 +87,13 @@ const patchContext = (
   { settings, capture }: Injected,
   birth: Birth | undefined,
   certificates: PatchContext['certificates'] = [],
+  tlsHosts: PatchContext['tlsHosts'] = [],
 ): PatchContext => ({
   settings,
   capture,
   birth,
   certificates,
+  tlsHosts,
   operatorUrl: 'https://breakwater-operator.breakwater-system.svc:8443',
   caBundle: '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n',
   version: '0.1.0',
@@ -104,12 +107,13 @@ function birth(pod: Pod, { settings, capture }: Injected, declarations: Declarat
   return birthOf(pod, { settings, capture, namespace, clusterDomain: CLUSTER_DOMAIN, declared });
 }
 
-function run({ pod, context, declarations }: Case) {
-  const decision = decide(pod, context);
+function run({ pod, context: given, declarations }: Case) {
+  const decision = decide(pod, given);
   if (!decision.inject) return { decision, born: undefined, patch: [] };
   const born = birth(pod, decision, declarations);
   const declared = declarations.of(pod.metadata?.namespace ?? 'shop', pod.metadata?.labels ?? {});
-  return { decision, born, patch: patchFor(pod, patchContext(decision, born, certificatesOf(declared))) };
+  const context = patchContext(decision, born, certificatesOf(declared), tlsHostsOf(declared).hosts);
+  return { decision, born, patch: patchFor(pod, context) };
 }
 
 function render({ decision, born, patch }: ReturnType<typeof run>): string {

@@ -4,6 +4,7 @@
 // starts and is ready, then everything else. Each part is added only if nothing of its name is there, so that a second pass adds nothing.
 import { BOOTSTRAP_ANNOTATION } from '../../plan/bootstrap.ts';
 import type { CertificateFile } from '../../plan/certificates.ts';
+import { type TlsHost, writeTlsHosts } from '../../plan/tls-hosts.ts';
 import type { CaptureMode } from '../compile/capture.ts';
 import { CERTIFICATES_VOLUME } from '../compile/objects.ts';
 import type { Birth } from './bootstrap.ts';
@@ -38,6 +39,8 @@ export interface PatchContext {
   birth: Birth | undefined;
   /** What the sidecar needs to speak TLS; see certificatesOf. */
   certificates: readonly CertificateFile[];
+  /** What it is to speak TLS to, known before its first plan; see tlsHostsOf. */
+  tlsHosts: readonly TlsHost[];
   /** https://… of the plan streams. */
   operatorUrl: string;
   /** PEM of today's authorities. */
@@ -98,7 +101,7 @@ function captureContainer(pod: Pod, { settings, imagePullPolicy }: PatchContext)
 }
 
 function sidecarContainer(pod: Pod, context: PatchContext): object {
-  const { settings, capture, birth, certificates, operatorUrl, caBundle, imagePullPolicy } = context;
+  const { settings, capture, birth, certificates, tlsHosts, operatorUrl, caBundle, imagePullPolicy } = context;
   const certified = certificates.length > 0;
   const probe = (path: string) => ({ httpGet: { path, port: settings.adminPort } });
   return {
@@ -121,6 +124,7 @@ function sidecarContainer(pod: Pod, context: PatchContext): object {
         BREAKWATER_LOG_LEVEL: settings.logLevel,
         BREAKWATER_FIRST_PLAN_WAIT_MS: settings.firstPlanWaitMs,
         ...(certified ? { BREAKWATER_CERTIFICATES_DIRECTORY: CERTIFICATES_DIRECTORY } : {}),
+        ...(tlsHosts.length > 0 ? { BREAKWATER_TLS_HOSTS: writeTlsHosts(tlsHosts) } : {}),
       }),
       fromPod('BREAKWATER_POD_IP', 'status.podIP'),
       fromPod('BREAKWATER_POD_NAME', 'metadata.name'),

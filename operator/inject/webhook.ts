@@ -15,6 +15,7 @@ import { type AddOperation, type PatchContext, patchFor } from './patch.ts';
 import type { Pod, PodNamespace } from './pod.ts';
 import type { Settings } from './settings.ts';
 import { tooLarge } from './size.ts';
+import { tlsHostsOf } from './tls-hosts.ts';
 
 export const INJECT_PATH = '/inject';
 /** The API server takes requests of 3 MiB; the review wraps the object. */
@@ -179,15 +180,18 @@ export class Injector {
     } = this.#options;
     try {
       const namespace = await this.#namespace(namespaceName);
-      const decision = decide(pod, { namespace, defaults, podSecurityDefault });
-      if (!decision.inject) return { decision, birth: undefined, patch: [] };
-      const declared = await this.#declared(pod, namespaceName, decision.capture);
+      const decided = decide(pod, { namespace, defaults, podSecurityDefault });
+      if (!decided.inject) return { decision: decided, birth: undefined, patch: [] };
+      const declared = await this.#declared(pod, namespaceName, decided.capture);
+      const { hosts: tlsHosts, warnings } = tlsHostsOf(declared);
+      const decision = { ...decided, warnings: [...decided.warnings, ...warnings] };
       const birth = this.#birth(pod, namespaceName, decision, declared);
       const context: PatchContext = {
         settings: decision.settings,
         capture: decision.capture,
         birth,
         certificates: certificatesOf(declared),
+        tlsHosts,
         operatorUrl,
         caBundle: caBundle(),
         version,
@@ -229,7 +233,7 @@ export class Injector {
   async #declared(pod: Pod, namespace: string, capture: CaptureMode): Promise<readonly Declared[]> {
     const { clock, declared } = this.#options;
     const labels = pod.metadata?.labels ?? {};
-    // All but certificates it learns later, and most pods need none: no pod is to be late for those that do.
+    // All but certificates, and which hosts need TLS before its first plan, it learns later, and most pods need none: no pod is to be late for those that do.
     if (capture === 'iptables') return declared(namespace, labels);
     const owner = ownerOf(pod)?.uid;
     const waitMs = owner !== undefined && this.#waited.has(owner) ? 0 : DECLARATIONS_WAIT_MS;

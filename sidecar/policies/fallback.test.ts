@@ -13,7 +13,7 @@ describe('what a fallback takes the place of', () => {
 
   it('is every answer that tells of the dependency, and none that tells of the request or of the sidecar', () => {
     const without = LOCAL_ANSWER_NAMES.filter((name) => answerBits(LOCAL_ANSWERS[name]) === 0);
-    expect(without).toEqual(['shed', 'undeclared', 'malformed', 'headTooLarge', 'targetTooLong']);
+    expect(without).toEqual(['shed', 'undeclared', 'noPlan', 'malformed', 'headTooLarge', 'targetTooLong']);
   });
 
   it('knows failures by their status', () => {

@@ -4,6 +4,7 @@ import type { Socket } from 'node:net';
 import { endpointsKey, hostKey } from '../../plan/endpoints.ts';
 import type { DependencyPlan, WorkloadPlan } from '../../plan/plan.ts';
 import { NO_BLOCKS } from '../../plan/policies/blocks.ts';
+import type { TlsHost } from '../../plan/tls-hosts.ts';
 import { RouteTable } from '../route/match.ts';
 import type { ListenerTarget } from './bootstrap-listeners.ts';
 import type { ProxyContext } from './context.ts';
@@ -23,6 +24,8 @@ export interface ArrivalsOptions {
   world: World;
   /** Capture `explicit`: Host may be a local address. */
   explicit: boolean;
+  /** Before the first plan, what goes to them in plain text is refused. */
+  tlsHosts: readonly TlsHost[];
 }
 
 /** Requests of undeclared hosts, on connections on which a declared one was called before: forwarded to where they were sent, and counted. */
@@ -62,6 +65,8 @@ export class Arrivals {
   /** By what a listener of the bootstrap stands for. */
   readonly #byTarget = new Map<string, DependencyRuntime>();
   #byHost = new HostIndex<DependencyRuntime>();
+  /** As known before the first plan. */
+  readonly #tlsHosts = new HostIndex<TlsHost>();
   #dependencies: readonly DependencyRuntime[] = [];
   readonly #undeclaredLog: UndeclaredLog;
   #undeclared: WorkloadPlan['undeclared'] | null = null;
@@ -71,6 +76,7 @@ export class Arrivals {
 
   constructor(options: ArrivalsOptions) {
     this.#options = options;
+    for (const host of options.tlsHosts) this.#tlsHosts.add(host, host);
     this.#undeclaredLog = new UndeclaredLog(options.context.log, options.context.metrics);
   }
 
@@ -118,6 +124,7 @@ export class Arrivals {
     if (dependency)
       this.#options.intake.accept(socket, dependency, { targets: onlyTarget(original), original, explicit: false });
     else if (this.#undeclared !== null) this.#acceptUnclaimed(socket, original);
+    else if (this.#tlsHosts.hasPort(original.port)) this.#acceptUnplanned(socket, original);
     else this.#options.intake.forward(socket, 'no-plan', onlyTarget(original));
   }
 
@@ -164,6 +171,17 @@ export class Arrivals {
     });
   }
 
+  /** Which host is called shows the Host of its requests; what names none of those that need TLS goes on. */
+  #acceptUnplanned(socket: Socket, original: TunnelTarget): void {
+    const { port } = original;
+    this.#options.intake.acceptUnplanned(socket, {
+      original,
+      targets: onlyTarget(original),
+      needsTls: (host) => this.#tlsHosts.match(host, port) !== null,
+      nobody: () => this.#nobodysRuntime(),
+    });
+  }
+
   /** A headless Service is declared, and who its pods are is not known for certain. */
   #podsUnknown(): boolean {
     for (const { plan, endpoints } of this.#dependencies) {
@@ -192,6 +210,13 @@ export class Arrivals {
     const dependency = this.#byTarget.get(target.key);
     const { explicit } = this.#options;
     if (dependency) this.#options.intake.accept(socket, dependency, { targets, original: null, explicit });
+    else if (this.#undeclared === null && this.#tlsHosts.match(target.entry.host ?? '', target.port) !== null)
+      this.#options.intake.acceptUnplanned(socket, {
+        original: null,
+        targets,
+        needsTls: null,
+        nobody: () => this.#nobodysRuntime(),
+      });
     else this.#options.intake.forward(socket, this.#undeclared !== null ? 'undeclared' : 'no-plan', targets);
   }
 

@@ -49,6 +49,8 @@ export interface ClientConnectionOptions {
   rewriteHost: boolean;
   /** Whose a request is, where only its Host can tell; its answer null: it is refused. Null: all are of the dependency. */
   owner: ((host: string) => DependencyRuntime | null) | null;
+  /** How what has no owner is refused; that nobody declared it, where absent. */
+  refusal?: LocalAnswer;
   onClosed(connection: ClientConnection): void;
 }
 
@@ -326,14 +328,14 @@ export class ClientConnection implements Downstream, TimerNode {
     this.#exchange.begin(host, correlationId, hasBody);
   }
 
-  /** False: the request was refused, for nobody declared where it goes. */
+  /** False: the request was refused, for nobody declared where it goes, or may send it there yet. */
   #findOwner(owner: DependencyRuntime | null): boolean {
     if (owner) {
       this.dependency = owner;
       this.#exchange.serve(owner);
       return true;
     }
-    const answer = LOCAL_ANSWERS.undeclared;
+    const { refusal: answer = LOCAL_ANSWERS.undeclared } = this.#options;
     this.#answers.keepAlive = false;
     countRefusal(this.dependency, answer);
     const to = this.originalDestination;

@@ -5,6 +5,7 @@ import type { Socket } from 'node:net';
 import type { Bootstrap } from '../../plan/bootstrap.ts';
 import type { EndpointSet, Placement } from '../../plan/endpoints.ts';
 import type { DependencyPlan, WorkloadPlan } from '../../plan/plan.ts';
+import type { TlsHost } from '../../plan/tls-hosts.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/log.ts';
 import type { Random } from '../../runtime/random.ts';
@@ -69,6 +70,8 @@ export interface DataPlaneOptions {
   names: Names;
   /** For TLS to hosts; absent or null: none are given. */
   certificates?: CertificateSource | null;
+  /** Hosts that TLS is to be spoken to, as known before the first plan; none where absent. */
+  tlsHosts?: readonly TlsHost[];
   /** That of node:net where absent. */
   network?: Network;
   clock: Clock;
@@ -156,7 +159,8 @@ export class ProxyDataPlane implements DataPlane {
     const { bindHost, bootstrap, capture, originalDestination } = options;
     const explicit = capture === 'explicit';
     const [intake, context, environment, world] = [this.#intake, this.#context, this.#environment, this.#world];
-    this.#arrivals = new Arrivals({ intake, context, environment, world, explicit });
+    const { tlsHosts = [] } = options;
+    this.#arrivals = new Arrivals({ intake, context, environment, world, explicit, tlsHosts });
     this.#capturedListeners =
       capture === 'iptables'
         ? new CapturedListeners({

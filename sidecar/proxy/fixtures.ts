@@ -384,7 +384,8 @@ export async function startCaptured(
     names = new TableOfNames(),
     log = silentLogger,
     certificates = null,
-  }: { clock?: Clock; names?: TableOfNames; log?: Logger } & Pick<DataPlaneOptions, 'certificates'> = {},
+    tlsHosts = [],
+  }: { clock?: Clock; names?: TableOfNames; log?: Logger } & Pick<DataPlaneOptions, 'certificates' | 'tlsHosts'> = {},
 ): Promise<Captured> {
   const originals: Endpoint[] = [];
   const outboundPort = await freePort();
@@ -403,6 +404,7 @@ export async function startCaptured(
     random: seededRandom(3),
     log,
     certificates,
+    tlsHosts,
     metrics,
   });
   if (plan) plane.applyPlan(plan);

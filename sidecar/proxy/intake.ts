@@ -2,6 +2,7 @@
 
 import type { Socket } from 'node:net';
 import { NO_KEY } from '../balance/balancer.ts';
+import { LOCAL_ANSWERS } from '../errors.ts';
 import { type Ahead, DialAhead } from './ahead.ts';
 import { ClientConnection, type ClientConnectionOptions } from './client-connection.ts';
 import { startsLikeTls } from './client-hello.ts';
@@ -47,6 +48,17 @@ export interface Unclaimed {
   targetsOf(owner: DependencyRuntime): TunnelTargets;
   /** No declared host is what is called. */
   onUnclaimed(): void;
+}
+
+/** A connection that came before the first plan, and may be meant for a host that TLS is to be spoken to. */
+export interface Unplanned {
+  /** Where a captured connection was made to; null where a listener decides. */
+  original: TunnelTarget | null;
+  targets: TunnelTargets;
+  /** Whether a Host names one of them; null: whatever comes is meant for one. */
+  readonly needsTls: ((host: string) => boolean) | null;
+  /** Refuses requests, and is told of them. */
+  nobody(): DependencyRuntime;
 }
 
 export class Intake {
@@ -197,6 +209,41 @@ export class Intake {
     });
   }
 
+  /** What is meant for a host that needs TLS goes nowhere in plain text: how to speak TLS to it comes with the plan. */
+  acceptUnplanned(socket: Socket, { original, targets, needsTls, nobody }: Unplanned): void {
+    const claim = new HostClaim();
+    const pass = (first: Buffer | null, ahead: DialAhead | null) =>
+      this.#tunnel(socket, 'no-plan', targets, first, ahead?.take() ?? null);
+    const reads = needsTls === null;
+    this.#detect<DialAhead>(socket, {
+      declaredHttp: false,
+      ahead: reads ? null : () => new DialAhead(this.#context.network, targets),
+      ...(reads ? { silenceMs: UNREADABLE_SILENCE_MS } : { judge: (bytes: Buffer) => claim.judge(bytes) }),
+      onHttp: (first) => {
+        if (needsTls !== null && (claim.host === null || !needsTls(claim.host))) {
+          pass(first, null);
+          return;
+        }
+        const how = { originalDestination: original, rewriteHost: false, owner: () => null };
+        this.#serve(socket, first, nobody(), { ...how, refusal: LOCAL_ANSWERS.noPlan });
+      },
+      onHttp2: (first) => {
+        if (reads) this.#refuseUnplanned(socket);
+        else pass(first, null);
+      },
+      onTunnel: (first, ahead) => {
+        if (reads && (first === null || !startsLikeTls(first))) this.#refuseUnplanned(socket);
+        else pass(first, ahead);
+      },
+    });
+  }
+
+  /** There is no HTTP/1.1 in which it could be answered. */
+  #refuseUnplanned(socket: Socket): void {
+    this.#context.metrics.countTunnelDialFailure();
+    socket.resetAndDestroy();
+  }
+
   /** Something changed for which connections that stay open may have to go: those of HTTP/1.1 see it at their next answer. */
   closeUnwanted(): void {
     for (const client of this.#http2Clients) client.closeIfUnwanted();
@@ -242,7 +289,7 @@ export class Intake {
     socket: Socket,
     first: Buffer,
     dependency: DependencyRuntime,
-    how: Pick<ClientConnectionOptions, 'originalDestination' | 'rewriteHost' | 'owner'>,
+    how: Pick<ClientConnectionOptions, 'originalDestination' | 'rewriteHost' | 'owner' | 'refusal'>,
   ): void {
     const client = new ClientConnection(socket, {
       context: this.#context,
