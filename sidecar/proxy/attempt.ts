@@ -113,7 +113,7 @@ export class Attempt implements ResponseReceiver {
     leg.sendHead(this, this.#request);
     this.written = true;
     if (replay.used) {
-      for (const part of replay.parts) this.#sendData(leg, part, 0, part.length);
+      for (const part of replay.parts) leg.sendData(part, 0, part.length);
       if (bodyDone) leg.sendEnd(replay.trailers);
     }
     if (!client.handsOn) leg.flush();
@@ -122,11 +122,7 @@ export class Attempt implements ResponseReceiver {
 
   sendData(buffer: Buffer, start: number, end: number): void {
     if (this.#grpc) this.#touch();
-    if (this.#leg) this.#sendData(this.#leg, buffer, start, end);
-  }
-
-  #sendData(leg: UpstreamLeg, buffer: Buffer, start: number, end: number): void {
-    if (!leg.sendData(buffer, start, end)) this.#request.client.keepRead(buffer);
+    this.#leg?.sendData(buffer, start, end);
   }
 
   sendEnd(trailers: string, nowMs: number): void {
@@ -198,7 +194,7 @@ export class Attempt implements ResponseReceiver {
   onResponseData(buffer: Buffer, start: number, end: number): void {
     if (this.#stream || this.#grpc) this.#touch();
     if (this.#request.recording?.add(buffer, start, end) === false) this.#request.recording = null;
-    if (!this.#request.client.responseData(buffer, start, end)) this.#leg?.keepRead(buffer);
+    this.#request.client.responseData(buffer, start, end);
   }
 
   onResponseFlush(): boolean {
@@ -292,7 +288,7 @@ export class Attempt implements ResponseReceiver {
     const leg = this.#leg;
     if (!leg) return true;
     this.#touch();
-    if (!leg.sendTunnelData(buffer, start, end)) this.#request.client.keepRead(buffer);
+    leg.sendTunnelData(buffer, start, end);
     return leg.flush();
   }
 
@@ -303,7 +299,7 @@ export class Attempt implements ResponseReceiver {
   onTunnelData(buffer: Buffer, start: number, end: number): boolean {
     const { client } = this.#request;
     this.#touch();
-    if (!client.tunnelData(buffer, start, end)) this.#leg?.keepRead(buffer);
+    client.tunnelData(buffer, start, end);
     return client.flush();
   }
 

@@ -22,7 +22,7 @@ import { endpointName } from './http1-endpoint.ts';
 import type { AnswerContext } from './local-answer.ts';
 import { answerToHead, countRefusal, unreadContext } from './malformed-requests.ts';
 import { Outbox } from './outbox.ts';
-import { ReadBuffer, readInto } from './read-buffer.ts';
+import { readShared } from './read-buffer.ts';
 import { RequestReader } from './request-reader.ts';
 import { ResponseWriter } from './response-writer.ts';
 
@@ -79,12 +79,11 @@ export class ClientConnection implements Downstream, TimerNode {
   #clientEnded = false;
   #consuming = false;
   #released = false;
-  /** The bytes in hand lie in the read buffer. */
+  /** The bytes in hand lie in the buffer that all connections read into. */
   #passing = false;
-  readonly #reads = new ReadBuffer();
 
   constructor(socket: Socket, options: ClientConnectionOptions) {
-    this.#socket = readInto(this.#reads, socket, (buffer, bytes) => this.#receiveRead(buffer, bytes)) ?? socket;
+    this.#socket = readShared(socket, (buffer, bytes) => this.#receiveRead(buffer, bytes)) ?? socket;
     if (this.#socket === socket) socket.on('data', (chunk: Buffer) => this.receive(chunk));
     this.#options = options;
     this.#context = options.context;
@@ -97,10 +96,7 @@ export class ClientConnection implements Downstream, TimerNode {
     this.#socket.on('drain', () => this.#onDrain());
     this.#socket.on('end', () => this.#onEnd());
     this.#socket.on('error', () => {});
-    this.#socket.on('close', (hadError: boolean) => {
-      this.#reads.release();
-      this.#onClose(hadError);
-    });
+    this.#socket.on('close', (hadError: boolean) => this.#onClose(hadError));
   }
 
   receive(chunk: Buffer): void {
@@ -110,7 +106,7 @@ export class ClientConnection implements Downstream, TimerNode {
     this.#consume(data, data.length);
   }
 
-  /** As `receive`, but the bytes are gone at the next read: what is kept of them has to be copied. */
+  /** As `receive`, but the bytes are gone after this call: what is kept of them has to be copied. */
   #receiveRead(buffer: Buffer, bytes: number): void {
     if (this.#pending) {
       this.receive(buffer.subarray(0, bytes));
@@ -124,10 +120,6 @@ export class ClientConnection implements Downstream, TimerNode {
 
   get blocked(): boolean {
     return this.#out.blocked;
-  }
-
-  keepRead(buffer: Buffer): void {
-    this.#reads.leave(buffer);
   }
 
   destroy(): void {
@@ -182,8 +174,8 @@ export class ClientConnection implements Downstream, TimerNode {
     this.#answers.begin(head, request, marks);
   }
 
-  responseData(buffer: Buffer, start: number, end: number): boolean {
-    return this.#answers.data(buffer, start, end);
+  responseData(buffer: Buffer, start: number, end: number): void {
+    this.#answers.data(buffer, start, end);
   }
 
   flush(): boolean {
@@ -198,8 +190,8 @@ export class ClientConnection implements Downstream, TimerNode {
     this.#answers.switchProtocols(head, marks);
   }
 
-  tunnelData(buffer: Buffer, start: number, end: number): boolean {
-    return this.#out.lend(buffer, start, end);
+  tunnelData(buffer: Buffer, start: number, end: number): void {
+    this.#out.bytes(buffer, start, end);
   }
 
   responseDone(requestDone: boolean): void {

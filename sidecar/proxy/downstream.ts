@@ -17,14 +17,12 @@ export interface Downstream {
   resumeBody(): void;
   /** What was read of it is handed on just now, and flushed at the end: a head and the body behind it are one write. */
   readonly handsOn: boolean;
-  /** A write still needs bytes that were read: see ReadBuffer. */
-  keepRead(buffer: Buffer): void;
   /** Passes a 1xx on, where the application can take one. */
   informational(head: ResponseHead, request: RequestHead): void;
   /** The head of the response, as far as it is ours to write. `marks`: field lines of ours, each with CR LF before it. */
   beginResponse(head: ResponseHead, request: RequestHead, requestDone: boolean, marks: string): void;
-  /** Bytes of its body. False: a write still needs them, so that nothing may be read into this buffer any more. */
-  responseData(buffer: Buffer, start: number, end: number): boolean;
+  /** Bytes of its body. The buffer is read into again after the call. */
+  responseData(buffer: Buffer, start: number, end: number): void;
   /** Writes out what was gathered. False: the application reads more slowly than the dependency writes; `clientDrained` follows. */
   flush(): boolean;
   /** The end of the body, written out. `trailers` has CR LF before each line. */
@@ -38,7 +36,7 @@ export interface Downstream {
   switchProtocols(head: ResponseHead, marks: string): void;
   becomeTunnel(): void;
   /** Bytes of a tunnel; as `responseData`. */
-  tunnelData(buffer: Buffer, start: number, end: number): boolean;
+  tunnelData(buffer: Buffer, start: number, end: number): void;
   endWriting(): void;
   destroyAfterFlush(): void;
   /** Takes back an answer that was begun, to give another one; false: part of it is written. */

@@ -99,12 +99,11 @@ export class FakeLeg implements UpstreamLeg {
     this.endpoint.legs.delete(this);
   }
 
-  sendData = (): boolean => true;
+  sendData(): void {}
   flush = (): boolean => true;
   writesFailed = (): boolean => false;
-  sendTunnelData = (): boolean => true;
+  sendTunnelData(): void {}
   sendEnd(): void {}
-  keepRead(): void {}
   resume(): void {}
   becomeTunnel(): void {}
   endWriting(): void {}
@@ -174,12 +173,11 @@ export class FakeApplication implements Downstream {
     this.ends.push('cut');
   }
 
-  responseData = (): boolean => true;
+  responseData(): void {}
   flush = (): boolean => true;
-  tunnelData = (): boolean => true;
+  tunnelData(): void {}
   takeBack = (): boolean => false;
   resumeBody(): void {}
-  keepRead(): void {}
   informational(): void {}
   endResponse(): void {}
   give(): void {}

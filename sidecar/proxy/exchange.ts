@@ -91,7 +91,7 @@ export class Exchange implements TimedRequest {
     return this.#layers.current.written;
   }
 
-  /** Bytes of the request body, good until the next read of the client. */
+  /** Bytes of the request body, gone after the call. */
   requestData(buffer: Buffer, start: number, end: number): void {
     this.#request.replay.add(buffer, start, end);
     this.#layers.current.sendData(buffer, start, end);

@@ -1,5 +1,5 @@
-// The leg to the dependency over HTTP/1.1: one object per connection, which writes requests and reads responses. It reads into a buffer of
-// its own, over and over (read-buffer.ts), so that reading allocates nothing.
+// The leg to the dependency over HTTP/1.1: one object per connection, which writes requests and reads responses. It reads into the
+// buffer of all connections (read-buffer.ts), so that reading allocates nothing.
 import type { OnReadOpts } from 'node:net';
 import { ChunkedDecoder, ChunkedEvent, encodeChunkHead } from '../http1/chunked.ts';
 import { MAX_HEAD_BYTES } from '../http1/limits.ts';
@@ -10,7 +10,7 @@ import type { OutgoingRequest } from './current-request.ts';
 import { lastChunk, requestText } from './forwarded-heads.ts';
 import type { Http1Endpoint } from './http1-endpoint.ts';
 import { Outbox } from './outbox.ts';
-import { ReadBuffer } from './read-buffer.ts';
+import { readBufferFor } from './read-buffer.ts';
 import type { ConnectFailure, ResponseReceiver, UpstreamLeg } from './upstream.ts';
 import type { UpstreamSocket } from './upstream-socket.ts';
 
@@ -46,16 +46,15 @@ export class Http1Connection implements UpstreamLeg {
   #closed = false;
   #paused = false;
   readonly #head = new ResponseHead();
-  readonly #reads = new ReadBuffer();
 
   constructor(endpoint: Http1Endpoint, receiver: ResponseReceiver) {
     this.#endpoint = endpoint;
     this.receiver = receiver;
+    const { address, port, name, network, tls } = endpoint;
     const onread: OnReadOpts = {
-      buffer: this.#reads.next,
+      buffer: readBufferFor(tls !== null),
       callback: (bytes, buffer) => this.#onRead(buffer as Buffer, bytes),
     };
-    const { address, port, name, network, tls } = endpoint;
     this.#generation = endpoint.generation;
     this.socket = tls === null ? network.connect(address, port, onread) : tls.connect(name, address, port, onread);
     this.#out = new Outbox(this.socket);
@@ -69,10 +68,7 @@ export class Http1Connection implements UpstreamLeg {
       if (tls !== null) this.#onTlsError(tls, error);
       else if (!this.#connected) this.#connectFailure = connectFailureOf(error.code);
     });
-    this.socket.on('close', () => {
-      this.#reads.release();
-      this.#onClose();
-    });
+    this.socket.on('close', () => this.#onClose());
   }
 
   usable(): boolean {
@@ -94,13 +90,11 @@ export class Http1Connection implements UpstreamLeg {
     this.#out.text(requestText(request));
   }
 
-  sendData(buffer: Buffer, start: number, end: number): boolean {
-    if (this.writesFailed()) return true;
-    if (!this.#chunkOut) return this.#out.lend(buffer, start, end);
-    this.#out.text(encodeChunkHead(end - start));
-    const done = this.#out.lend(buffer, start, end);
-    this.#out.text('\r\n');
-    return done;
+  sendData(buffer: Buffer, start: number, end: number): void {
+    if (this.writesFailed()) return;
+    if (this.#chunkOut) this.#out.text(encodeChunkHead(end - start));
+    this.#out.bytes(buffer, start, end);
+    if (this.#chunkOut) this.#out.text('\r\n');
   }
 
   sendEnd(trailers: string): void {
@@ -115,16 +109,12 @@ export class Http1Connection implements UpstreamLeg {
     this.#mode = Mode.Tunnel;
   }
 
-  sendTunnelData(buffer: Buffer, start: number, end: number): boolean {
-    return this.#out.lend(buffer, start, end);
+  sendTunnelData(buffer: Buffer, start: number, end: number): void {
+    this.#out.bytes(buffer, start, end);
   }
 
   endWriting(): void {
     this.socket.end();
-  }
-
-  keepRead(buffer: Buffer): void {
-    this.#reads.leave(buffer);
   }
 
   resume(): void {

@@ -152,9 +152,6 @@ export class Http2Call implements Downstream {
     else this.#exchange.requestEnd(trailers);
   }
 
-  /** Buffers of HTTP/2 are nobody's to read into again. */
-  keepRead(): void {}
-
   // ---- the answer -----------------------------------------------------------------------------------------------------------------
 
   informational(head: ResponseHead): void {
@@ -168,12 +165,12 @@ export class Http2Call implements Downstream {
     this.#withoutContent = isWithoutContent(request, head.status);
   }
 
-  responseData(buffer: Buffer, start: number, end: number): boolean {
+  /** Buffers of HTTP/2 are nobody's to read into again: they are written from where they lie. */
+  responseData(buffer: Buffer, start: number, end: number): void {
     const stream = this.#begun();
     this.#client.moved();
     if (stream && end > start)
       stream.write(start === 0 && end === buffer.length ? buffer : buffer.subarray(start, end));
-    return true;
   }
 
   flush(): boolean {
@@ -253,9 +250,7 @@ export class Http2Call implements Downstream {
     this.breakOff(REASON_UPSTREAM);
   }
 
-  tunnelData(): boolean {
-    return true;
-  }
+  tunnelData(): void {}
 
   endWriting(): void {
     this.breakOff(REASON_UPSTREAM);

@@ -85,11 +85,11 @@ export class Http2Leg implements UpstreamLeg {
     if (request.hasBody) stream.on('wantTrailers', onWantTrailers);
   }
 
-  sendData(buffer: Buffer, start: number, end: number): boolean {
+  /** Buffers of HTTP/2 are nobody's to read into again: they are written from where they lie. */
+  sendData(buffer: Buffer, start: number, end: number): void {
     const stream = this.#stream;
     if (stream && !this.writesFailed() && end > start)
       stream.write(start === 0 && end === buffer.length ? buffer : buffer.subarray(start, end));
-    return true;
   }
 
   sendEnd(trailers: string): void {
@@ -180,9 +180,6 @@ export class Http2Leg implements UpstreamLeg {
     this.receiver?.onUpstreamDrain();
   }
 
-  /** Buffers of HTTP/2 are nobody's to read into again. */
-  keepRead(): void {}
-
   // ---- its end ----------------------------------------------------------------------------------------------------------------------
 
   release(reusable: boolean): void {
@@ -231,9 +228,7 @@ export class Http2Leg implements UpstreamLeg {
     this.abort();
   }
 
-  sendTunnelData(): boolean {
-    return true;
-  }
+  sendTunnelData(): void {}
 
   endWriting(): void {
     this.abort();

@@ -4,7 +4,7 @@ import net, { type OnReadOpts, type Server, type Socket } from 'node:net';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/log.ts';
 import { listenAt } from './listen.ts';
-import { testReadInto } from './read-buffer.ts';
+import { testReadShared } from './read-buffer.ts';
 import { TcpUpstreamSocket, type UpstreamSocket } from './upstream-socket.ts';
 
 /** A listening socket. */
@@ -22,7 +22,7 @@ export interface Network {
 }
 
 export const systemNetwork: Network = {
-  prepare: testReadInto,
+  prepare: testReadShared,
   listen: listenAt,
   connect(address, port, onread) {
     const socket = new TcpUpstreamSocket({ allowHalfOpen: true, onread });

@@ -1,7 +1,9 @@
-// Where sockets read into: one buffer a connection, used again for every read, so that a read allocates nothing.
+// Where sockets read into: one buffer for all connections, so that a read allocates nothing, and what was read is still in the cache of the
+// processor when it is written. A buffer for each connection is as much memory as all of them have ever read at once.
 //
-// What was read is gone at the next read; whoever keeps bytes copies them. A write is the exception: it sends them from where they lie,
-// and only where it could not finish at once, its bytes stay and the connection reads on into another buffer.
+// What was read is gone when the callback returns; whoever keeps bytes copies them, and so does a write (outbox.ts), for it may not finish at
+// once. That one buffer is enough rests on a read and its callback being one step of the event loop. TLS may decrypt inside a write to the
+// same socket, that is inside the callback of another one: its connections have a buffer of their own.
 //
 // Accepted sockets have no `onread` of their own and would allocate 64 KiB for each read; a socket made around the same handle has it. That
 // handle is not a public API: a test at start decides whether this works in the running Node, and where it does not, they stay as they are.
@@ -10,31 +12,15 @@ import type { Clock } from '../../runtime/clock.ts';
 
 /** A body of 64 KiB, as many programs write them, with its head: one read, one write. */
 const READ_BUFFER_BYTES = 81_920;
-/** Buffers of closed connections that wait for the next. */
-const SPARE_BUFFERS = 32;
+/** More than this is not decrypted at once. */
+const TLS_RECORD_BYTES = 16_384;
 const SELF_TEST_TIMEOUT_MS = 2_000;
 
-const spare: Buffer[] = [];
-const takeBuffer = (): Buffer => spare.pop() ?? Buffer.allocUnsafeSlow(READ_BUFFER_BYTES);
+const shared = Buffer.allocUnsafeSlow(READ_BUFFER_BYTES);
 
-export class ReadBuffer {
-  #buffer = takeBuffer();
-  #released = false;
-
-  /** For `onread`: where the next read goes. */
-  readonly next = (): Buffer => this.#buffer;
-
-  /** A write still needs bytes of this buffer: the next read goes elsewhere. */
-  leave(buffer: Buffer): void {
-    if (buffer === this.#buffer && !this.#released) this.#buffer = takeBuffer();
-  }
-
-  /** The connection is closed: nothing is read into it any more. */
-  release(): void {
-    if (this.#released) return;
-    this.#released = true;
-    if (spare.length < SPARE_BUFFERS) spare.push(this.#buffer);
-  }
+/** For `onread` of a connection that is made. */
+export function readBufferFor(tls: boolean): Buffer {
+  return tls ? Buffer.allocUnsafeSlow(TLS_RECORD_BYTES) : shared;
 }
 
 let usable = false;
@@ -45,12 +31,8 @@ interface HandleOwner {
   server: unknown;
 }
 
-/** A socket in the place of an accepted one that reads into the buffer; null where that cannot be had. */
-export function readInto(
-  buffer: ReadBuffer,
-  socket: Socket,
-  onRead: (buffer: Buffer, bytes: number) => void,
-): Socket | null {
+/** A socket in the place of an accepted one that reads into the buffer of all; null where that cannot be had. */
+export function readShared(socket: Socket, onRead: (buffer: Buffer, bytes: number) => void): Socket | null {
   // A connection of another network than node:net's has no handle to share.
   if (!usable || socket.destroyed || !(socket instanceof net.Socket)) return null;
   const owner = socket as unknown as HandleOwner;
@@ -62,7 +44,7 @@ export function readInto(
     handle,
     allowHalfOpen: true,
     onread: {
-      buffer: buffer.next,
+      buffer: shared,
       callback: (bytes: number, read: Uint8Array) => {
         onRead(read as Buffer, bytes);
         return true;
@@ -77,8 +59,8 @@ export function readInto(
   return reading;
 }
 
-/** Tries it once on a real connection; afterwards `readInto` works or answers null. */
-export async function testReadInto(clock: Clock): Promise<boolean> {
+/** Tries it once on a real connection; afterwards `readShared` works or answers null. */
+export async function testReadShared(clock: Clock): Promise<boolean> {
   usable = true;
   const server = net.createServer({ allowHalfOpen: true });
   try {
@@ -86,9 +68,8 @@ export async function testReadInto(clock: Clock): Promise<boolean> {
       const cancel = clock.after(SELF_TEST_TIMEOUT_MS, () => resolve(false));
       server.on('connection', (socket) => {
         socket.once('data', (first) => {
-          const buffer = new ReadBuffer();
-          const shared = readInto(buffer, socket, (read, bytes) => shared?.end(read.toString('latin1', 0, bytes)));
-          shared?.write(first);
+          const reading = readShared(socket, (read, bytes) => reading?.end(read.toString('latin1', 0, bytes)));
+          reading?.write(first);
         });
       });
       server.listen(0, '127.0.0.1', () => {

@@ -9,7 +9,7 @@ const HEAD_END = Buffer.from('\r\n\r\n', 'latin1');
 
 /** Whoever takes the bodies. */
 export interface BodyReceiver {
-  /** Bytes that are good until the next read. */
+  /** Bytes that are gone after the call. */
   requestData(buffer: Buffer, start: number, end: number): void;
 }
 

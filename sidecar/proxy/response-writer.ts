@@ -47,13 +47,10 @@ export class ResponseWriter {
     return true;
   }
 
-  /** As Outbox.lend. */
-  data(buffer: Buffer, start: number, end: number): boolean {
-    if (!this.#chunkOut) return this.out.lend(buffer, start, end);
-    this.out.text(encodeChunkHead(end - start));
-    const done = this.out.lend(buffer, start, end);
-    this.out.text('\r\n');
-    return done;
+  data(buffer: Buffer, start: number, end: number): void {
+    if (this.#chunkOut) this.out.text(encodeChunkHead(end - start));
+    this.out.bytes(buffer, start, end);
+    if (this.#chunkOut) this.out.text('\r\n');
   }
 
   end(trailers: string): void {
@@ -70,8 +67,7 @@ export class ResponseWriter {
 
   give(answer: GivenAnswer, marks: string, withBody: boolean): void {
     this.out.text(givenHead(answer, marks, !this.keepAlive));
-    // The body is never written to: whether the write is done by now does not matter.
-    if (withBody) this.out.lend(answer.body, 0, answer.body.length);
+    if (withBody) this.out.lasting(answer.body);
     this.out.flush();
   }
 

@@ -43,22 +43,20 @@ export interface UpstreamLeg {
   receiver: ResponseReceiver | null;
   /** The head of a request; the next that is received is its response. */
   sendHead(receiver: ResponseReceiver, request: OutgoingRequest): void;
-  /** Bytes of the body. False: a write still needs them, so that nothing may be read into this buffer any more (see ReadBuffer). */
-  sendData(buffer: Buffer, start: number, end: number): boolean;
+  /** Bytes of the body. The buffer is read into again after the call. */
+  sendData(buffer: Buffer, start: number, end: number): void;
   /** The end of a body. `trailers` has CR LF before each line. */
   sendEnd(trailers: string): void;
   /** Writes out what was gathered. False: the peer reads slower than we write; `onUpstreamDrain` follows. */
   flush(): boolean;
   /** What is written arrives nowhere any more; an answer may still come. */
   writesFailed(): boolean;
-  /** A write of the receiver still needs bytes that this leg read: see ReadBuffer. */
-  keepRead(buffer: Buffer): void;
   /** Reads on after `onResponseFlush` or `onTunnelData` said false. */
   resume(): void;
   /** After a 101 was passed on. */
   becomeTunnel(): void;
   /** Bytes of a tunnel; as `sendData`. */
-  sendTunnelData(buffer: Buffer, start: number, end: number): boolean;
+  sendTunnelData(buffer: Buffer, start: number, end: number): void;
   /** Nothing more is written to a tunnel; its other direction goes on. */
   endWriting(): void;
   /** The response is complete. `reusable`: so was the request, and the next one may use what this one used. */

@@ -1,0 +1,86 @@
+import type { Socket } from 'node:net';
+import { Writable } from 'node:stream';
+import { array, assert, boolean, constantFrom, integer, nat, property, record } from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { Outbox } from './outbox.ts';
+
+/** A peer that takes each write at once, or only when it is asked to: what lies there by then is what it gets. */
+class Peer {
+  stalls = false;
+  readonly sent: Buffer[] = [];
+  readonly #waiting: (() => void)[] = [];
+  readonly stream = new Writable({
+    decodeStrings: false,
+    highWaterMark: 1,
+    write: (chunk: Buffer | string, encoding, done) => {
+      const take = (): void => {
+        this.sent.push(typeof chunk === 'string' ? Buffer.from(chunk, encoding) : Buffer.from(chunk));
+        done();
+      };
+      if (this.stalls) this.#waiting.push(take);
+      else take();
+    },
+  });
+  readonly out = new Outbox(this.stream as unknown as Socket);
+
+  readOn(): void {
+    this.stalls = false;
+    for (const take of this.#waiting.splice(0)) take();
+  }
+
+  get received(): string {
+    return Buffer.concat(this.sent).toString('latin1');
+  }
+}
+
+const PEERS = 3;
+const step = record({
+  peer: nat(PEERS - 1),
+  stalls: boolean(),
+  text: constantFrom('', 'head\r\n\r\n'),
+  bytes: constantFrom(0, 1, 4_096, 4_097, 20_000, 65_536, 98_296, 98_304, 200_000),
+  fill: integer({ min: 0x61, max: 0x7a }),
+});
+
+describe('the outbox', () => {
+  it('sends the bytes of a buffer that is read into again, whoever else writes and whoever stalls', () => {
+    assert(
+      property(array(step, { maxLength: 40 }), (steps) => {
+        const peers = Array.from({ length: PEERS }, () => new Peer());
+        const expected = peers.map(() => '');
+        const read = Buffer.alloc(200_010);
+        for (const { peer: number, stalls, text, bytes, fill } of steps) {
+          const peer = peers[number] ?? new Peer();
+          if (stalls) peer.stalls = true;
+          else peer.readOn();
+          read.fill(fill, 10, 10 + bytes);
+          peer.out.text(text);
+          peer.out.bytes(read, 10, 10 + bytes);
+          peer.out.flush();
+          read.fill('!');
+          expected[number] += text + String.fromCharCode(fill).repeat(bytes);
+        }
+        for (const peer of peers) while (peer.stream.writableLength > 0) peer.readOn();
+        expect(peers.map(({ received }) => received)).toEqual(expected);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it('writes a head and the body behind it at once', () => {
+    const peer = new Peer();
+    peer.out.text('head');
+    peer.out.bytes(Buffer.alloc(5_000, 'x'), 0, 5_000);
+    peer.out.flush();
+    expect(peer.sent.map(({ length }) => length)).toEqual([5_004]);
+  });
+
+  it('says what a peer left unread, and counts what was handed over', () => {
+    const peer = new Peer();
+    peer.stalls = true;
+    peer.out.bytes(Buffer.alloc(5_000), 0, 5_000);
+    expect([peer.out.blocked, peer.out.flush(), peer.out.writes]).toEqual([true, false, 1]);
+    peer.readOn();
+    expect([peer.out.flush(), peer.out.writes]).toEqual([true, 1]);
+  });
+});
