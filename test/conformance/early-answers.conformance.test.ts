@@ -112,7 +112,7 @@ function upload(name: string, path: string): Promise<string> {
       ENDS_WITHIN_MS,
     );
     const pump = () => {
-      while (received === '' && socket.writable && socket.write(PIECE));
+      for (let flows = received === ''; flows && socket.writable; ) flows = socket.write(PIECE);
     };
     socket.write(`POST ${path} HTTP/1.1\r\nHost: a\r\nContent-Length: ${CONTENT_BYTES}\r\n\r\n`);
     socket.on('connect', pump);
@@ -137,7 +137,7 @@ afterAll(() => agent.destroy());
 function ask(path: string): Promise<string> {
   return new Promise((answered, failed) => {
     get(`http://${sidecar.address('good')}${path}`, { agent }, (incoming) => {
-      const reason = incoming.headers['breakwater-reason'] ?? '';
+      const reason = String(incoming.headers['breakwater-reason'] ?? '');
       text(incoming).then((body) => answered(`${incoming.statusCode} ${reason}${body}`), failed);
     }).on('error', failed);
   });
