@@ -5,7 +5,7 @@
 // because the first ES module that imports node:http makes Node load all that it could export: undici with its own HTTP client, 3 MB.
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { build, type Metafile } from 'esbuild';
+import { build, type Metafile, type Plugin } from 'esbuild';
 import { SIDECAR_NODE_FLAGS } from '../node-flags.ts';
 
 /** Where the image has it. */
@@ -22,7 +22,6 @@ const PACKAGES: ReadonlySet<string> = new Set([
   'quick-format-unescaped',
   'safe-stable-stringify',
   'sonic-boom',
-  'thread-stream',
 ]);
 
 export interface Bundle {
@@ -47,6 +46,7 @@ export async function bundleSidecar(folder: string): Promise<Bundle> {
     charset: 'ascii',
     legalComments: 'none',
     external: ['koffi'],
+    plugins: [lighter],
     banner: { js: 'const breakwaterUrl = require("node:url").pathToFileURL(__filename).href;' },
     define: { 'import.meta.url': 'breakwaterUrl', 'import.meta.main': 'true' },
     metafile: true,
@@ -60,6 +60,25 @@ export async function bundleSidecar(folder: string): Promise<Bundle> {
   if (surplus.length > 0) throw new Error(`the sidecar must not contain ${surplus.join(', ')}`);
   return { bytes: Object.values(metafile.outputs)[0]?.bytes ?? 0, packages };
 }
+
+/** What the logger loads at every start and the sidecar never uses, by its name there → what stands in its place. */
+const LIGHTER: ReadonlyMap<string, string> = new Map([
+  // Transports, which nobody asks for: a thread and its streams.
+  [
+    'thread-stream',
+    `module.exports = class { constructor() { throw new Error('this image has no log transports'); } };`,
+  ],
+  // Called once, with a condition; Node's own comes with differences of objects and takes a twentieth of the start.
+  ['assert', 'module.exports = (holds, message) => { if (!holds) throw new Error(message); };'],
+]);
+
+const lighter: Plugin = {
+  name: 'lighter',
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^(thread-stream|assert)$/ }, ({ path }) => ({ path, namespace: 'lighter' }));
+    onLoad({ filter: /.*/, namespace: 'lighter' }, ({ path }) => ({ contents: LIGHTER.get(path) ?? '', loader: 'js' }));
+  },
+};
 
 function packagesIn({ outputs }: Metafile): Map<string, number> {
   const packages = new Map<string, number>();

@@ -1,7 +1,7 @@
 // HTTPS to the operator: long responses to read, small POSTs. Decides nothing; every failure comes back as one of the reasons that people see.
 import { readFileSync } from 'node:fs';
 import type { ClientRequest, IncomingMessage, OutgoingHttpHeaders } from 'node:http';
-import { Agent, type RequestOptions, request } from 'node:https';
+import type * as Https from 'node:https';
 import type { LookupFunction, Socket } from 'node:net';
 import { REPLICA_HEADER, REPLICA_NAME } from '../../plan/wire.ts';
 import type { FailureReason } from './stream-machine.ts';
@@ -43,6 +43,11 @@ export interface OperatorClientOptions {
   postTimeoutMs: number;
 }
 
+/** Loaded by the first stream, and not before the sidecar serves: TLS is a tenth of its start. */
+function https(): typeof Https {
+  return process.getBuiltinModule('node:https');
+}
+
 const KEEP_ALIVE_MS = 15_000;
 const POST_IDLE_MS = 4_000;
 const MAX_ERROR_BODY_BYTES = 4096;
@@ -51,7 +56,7 @@ const MAX_EXPLANATION_LENGTH = 300;
 export class OperatorClient implements OperatorConnection {
   readonly #options: OperatorClientOptions;
   /** Reports come in bursts: one connection serves a burst, and is gone before the operator closes it. */
-  readonly #postAgent = new Agent({ keepAlive: true, maxSockets: 1, timeout: POST_IDLE_MS });
+  #postAgent: Https.Agent | null = null;
 
   /** Path of an open stream → the replica of the operator that holds it. */
   readonly #replicas = new Map<string, string>();
@@ -61,7 +66,7 @@ export class OperatorClient implements OperatorConnection {
   }
 
   close(): void {
-    this.#postAgent.destroy();
+    this.#postAgent?.destroy();
   }
 
   open(path: string, listener: StreamListener): { close(): void } {
@@ -75,7 +80,7 @@ export class OperatorClient implements OperatorConnection {
       listener.failed(error);
     };
     try {
-      outgoing = request(this.#requestOptions('GET', path));
+      outgoing = https().request(this.#requestOptions('GET', path));
     } catch (error) {
       // Told later, so that the caller holds the handle when it hears of the failure.
       queueMicrotask(() => fail(asOperatorError(error)));
@@ -121,9 +126,10 @@ export class OperatorClient implements OperatorConnection {
           // Any replica may take it: it goes on to the one that this names.
           ...(replica === undefined ? {} : { [REPLICA_HEADER]: replica }),
         });
+        this.#postAgent ??= new (https().Agent)({ keepAlive: true, maxSockets: 1, timeout: POST_IDLE_MS });
         options.agent = this.#postAgent;
         options.signal = AbortSignal.timeout(this.#options.postTimeoutMs);
-        const outgoing = request(options, (response) => {
+        const outgoing = https().request(options, (response) => {
           response.on('error', fail);
           const status = response.statusCode ?? 0;
           if (status >= 200 && status < 300) response.resume().on('end', resolve);
@@ -137,7 +143,7 @@ export class OperatorClient implements OperatorConnection {
     });
   }
 
-  #requestOptions(method: string, path: string, headers: OutgoingHttpHeaders = {}): RequestOptions {
+  #requestOptions(method: string, path: string, headers: OutgoingHttpHeaders = {}): Https.RequestOptions {
     const { url, tokenFile, trust, lookup } = this.#options;
     return {
       method,

@@ -4,7 +4,7 @@
 // Whenever settings or credentials change, `generation` does: connections and sessions of an older one finish what they do, and are not used
 // again. What is broken never takes the place of what works: the last good credentials stay, and the problem is told.
 import type { OnReadOpts, Socket } from 'node:net';
-import tls, { type SecureContext, type TLSSocket } from 'node:tls';
+import type { SecureContext, TLSSocket } from 'node:tls';
 import type { TlsPlan } from '../../plan/certificates.ts';
 import type { Logger } from '../../runtime/log.ts';
 import { TcpUpstreamSocket, type UpstreamSocket } from '../proxy/upstream-socket.ts';
@@ -189,7 +189,7 @@ export class TlsOrigination {
   #use(credentials: Credentials, problems: string[]): void {
     const { authorities, client } = credentials;
     try {
-      this.#context = tls.createSecureContext({
+      this.#context = process.getBuiltinModule('node:tls').createSecureContext({
         minVersion: 'TLSv1.2',
         // Without `ca`, those of Mozilla that come with Node.
         ...(authorities === null ? {} : { ca: [...authorities.ca] }),

@@ -8,7 +8,7 @@
 // refused and not believed.
 import type { OnReadOpts } from 'node:net';
 import { constants } from 'node:os';
-import tls, { type ConnectionOptions, type TLSSocket } from 'node:tls';
+import type { ConnectionOptions, SecureContext, TLSSocket } from 'node:tls';
 import type { UpstreamSocket } from '../proxy/upstream-socket.ts';
 import { tolerateFailedWrites } from '../proxy/upstream-socket.ts';
 
@@ -17,7 +17,7 @@ const ALREADY_READING = -constants.errno.EALREADY;
 export interface TlsConnectOptions {
   address: string;
   port: number;
-  context: tls.SecureContext;
+  context: SecureContext;
   serverName: string;
   alpn: 'http/1.1' | 'h2';
   /** Of a connection before; undefined: a full handshake. */
@@ -53,7 +53,8 @@ export function connectTls(options: TlsConnectOptions): TlsUpstreamSocket {
     ...(session === undefined ? {} : { session }),
     ...(onread === undefined ? {} : { onread }),
   };
-  const socket = tls.connect(wanted) as TlsUpstreamSocket;
+  // Loaded by the first connection that speaks it.
+  const socket = process.getBuiltinModule('node:tls').connect(wanted) as TlsUpstreamSocket;
   socket.setNoDelay(true);
   socket.tolerant = false;
   socket.writesFailed = false;
