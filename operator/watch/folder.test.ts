@@ -1,5 +1,5 @@
 // A real folder and real time: what is at stake is how files behave. Waiting is for what happens, never for a time.
-import { mkdir, mkdtemp, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
@@ -107,11 +107,37 @@ test('takes a file when it is written, not while it is', async () => {
   await put('a.yaml', service('a'), service('b'));
   await refreshed;
   expect(seen).toEqual([['a'], ['a', 'b']]);
+});
 
-  // One that somebody emptied on purpose stays empty.
-  await put('a.yaml', '');
+test.each([
+  ['empty', ''],
+  ['empty but for a comment', '# to be written'],
+])('keeps what was in a file that is %s, until it is so for two seconds', async (_name, nothing) => {
+  let unixMs = 0;
+  source = newSource(folder, { ...systemClock, unixMs: () => unixMs });
+  await put('a.yaml', service('a'));
+  await start();
+  const nowMs = Date.now();
+  unixMs = nowMs;
+  await put('a.yaml', nothing);
+  await utimes(join(folder, 'a.yaml'), new Date(nowMs), new Date(nowMs));
+  for (unixMs = nowMs + 200; unixMs < nowMs + 2_000; unixMs += 600) {
+    await source.refresh();
+    expect(names()).toEqual(['a']);
+  }
+  // Its next version acts like any other.
+  await put('a.yaml', service('a2'));
+  await utimes(join(folder, 'a.yaml'), new Date(nowMs + 1_000), new Date(nowMs + 1_000));
   await source.refresh();
-  expect(seen.at(-1)).toEqual([]);
+  expect(names()).toEqual(['a2']);
+  // And one that somebody emptied on purpose is empty.
+  await put('a.yaml', nothing);
+  await utimes(join(folder, 'a.yaml'), new Date(nowMs + 2_000), new Date(nowMs + 2_000));
+  await source.refresh();
+  expect(names()).toEqual(['a2']);
+  unixMs = nowMs + 4_000;
+  await source.refresh();
+  expect(names()).toEqual([]);
 });
 
 test('does not lose a file that an editor moves away and writes anew', async () => {

@@ -2,9 +2,9 @@
 // would: give uids and generations. A file that cannot be read is reported and its last good version stays in force, as a cluster
 // keeps the old object when an apply is refused.
 import { createHash } from 'node:crypto';
-import { type FSWatcher, type Stats, watch } from 'node:fs';
-import { readdir, readFile, stat } from 'node:fs/promises';
-import { join, relative } from 'node:path';
+import { type FSWatcher, watch } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { ResiliencePolicy } from '../../crds/resilience-policy.ts';
 import type { ServiceDependency } from '../../crds/service-dependency.ts';
 import type { Clock } from '../../runtime/clock.ts';
@@ -16,6 +16,7 @@ import type { InvalidObject, World, WorldPod } from '../compile/world.ts';
 import { addObject, buildWorld, createWorldBuilder } from '../compile/world-builder.ts';
 import { Debounce } from './debounce.ts';
 import { folderCertificates } from './folder-certificates.ts';
+import { isAtRest, listManifests, MAX_FILE_BYTES, readAtRest, stampOf } from './folder-files.ts';
 import { ManifestFileError, readManifestFile } from './manifest-file.ts';
 import { type OwnObject, ownKey, type SourceListener, type StandIn, type WorldSource } from './world-source.ts';
 
@@ -23,17 +24,12 @@ const DEBOUNCE = { quietMs: 50, maxMs: 200 };
 /** The net under fs.watch, which misses changes on some file systems and behind symbolic links. */
 const POLL_MS = 1_000;
 /**
- * A file that changed is read when it has rested so long: writing it begins with emptying it, and what is not there for a moment must not
- * take a policy away from those who rely on it. One that is empty may be so on purpose, but is more likely about to be written.
+ * A file in which nothing is left may be so on purpose, but is more likely about to be written, however late on a busy machine: what was in it
+ * stays in force until it has been so for this long. Nobody waits for that; it is looked at again with the next look at the folder.
  */
-const REST_MS = 100;
-const EMPTY_REST_MS = 300;
-/** The same of one that is gone. */
+const EMPTIED_REST_MS = 2_000;
+/** A file that is gone has to be so for this long: some editors move one away before they write it anew. */
 const GONE_REST_MS = 200;
-/** One that never rests is read all the same. */
-const MAX_REST_MS = 1_000;
-const MAX_FILE_BYTES = 16 * 1024 * 1024;
-const MANIFEST_NAME = /\.(ya?ml|json)$/i;
 
 interface KnownFile {
   /** Of modification time and size; an equal one is not read again. */
@@ -193,7 +189,6 @@ export class FolderSource implements WorldSource {
     const { folder } = this.#options;
     let names = await listManifests(folder);
     if ([...this.#files.keys()].some((name) => !names.includes(name))) {
-      // Some editors move a file away before they write it anew.
       await this.#options.clock.sleep(GONE_REST_MS);
       names = await listManifests(folder);
     }
@@ -213,20 +208,20 @@ export class FolderSource implements WorldSource {
 
   /** True where the file's objects are others than before. */
   async #readFile(name: string): Promise<boolean> {
-    const { folder, log } = this.#options;
+    const { folder, clock, log } = this.#options;
     const known = this.#files.get(name);
     let stamp = known?.stamp ?? '';
     try {
       stamp = stampOf(await stat(join(folder, name)));
       if (known?.stamp === stamp) return false;
-      const found = await this.#rested(join(folder, name));
+      const { found, text } = await readAtRest(join(folder, name), clock, () => !this.#hasSynced || this.#stopped);
       stamp = stampOf(found);
       if (known?.stamp === stamp) return false;
-      const { size } = found;
-      if (size > MAX_FILE_BYTES)
-        throw new ManifestFileError(name, 1, `the file is larger than ${MAX_FILE_BYTES} bytes`);
-      const text = await readFile(join(folder, name), 'utf8');
-      this.#files.set(name, { stamp, objects: checkedObjects(text, name), problem: '' });
+      if (text === null) throw new ManifestFileError(name, 1, `the file is larger than ${MAX_FILE_BYTES} bytes`);
+      const objects = checkedObjects(text, name);
+      if (objects.length === 0 && known && known.objects.length > 0 && !isAtRest(found, EMPTIED_REST_MS, clock))
+        return false;
+      this.#files.set(name, { stamp, objects, problem: '' });
       if (known?.problem) log.info({ file: name }, 'the file can be read again');
       return true;
     } catch (error) {
@@ -239,21 +234,6 @@ export class FolderSource implements WorldSource {
       }
       this.#files.set(name, { stamp, objects: known?.objects ?? [], problem });
       return false;
-    }
-  }
-
-  /** At the beginning nothing is in force that could be lost: then nobody has to wait. */
-  async #rested(path: string): Promise<Stats> {
-    const { clock } = this.#options;
-    const endMs = clock.monotonicMs() + MAX_REST_MS;
-    for (;;) {
-      const found = await stat(path);
-      const ageMs = clock.unixMs() - found.mtimeMs;
-      const restMs = found.size === 0 ? EMPTY_REST_MS : REST_MS;
-      // Clocks differ by a little; a time that is far ahead says nothing.
-      const isAtRest = ageMs < -restMs || ageMs >= restMs || clock.monotonicMs() >= endMs;
-      if (isAtRest || !this.#hasSynced || this.#stopped) return found;
-      await clock.sleep(Math.ceil(restMs - ageMs));
     }
   }
 
@@ -345,8 +325,6 @@ export class FolderSource implements WorldSource {
 const keyOf = ({ kind, metadata }: ServiceDependency | ResiliencePolicy): string =>
   ownKey(kind, metadata.namespace, metadata.name);
 
-const stampOf = ({ mtimeMs, size, ino }: Stats): string => `${mtimeMs}:${size}:${ino}`;
-
 function sidecarsOf(world: World): FolderSidecar[] {
   const pods = world.pods.filter((pod) => pod.phase !== 'Succeeded' && pod.phase !== 'Failed');
   const alone = world.serviceDependencies.filter(({ metadata, spec }) =>
@@ -370,14 +348,4 @@ function checkedObjects(text: string, file: string): object[] {
     }
     return raw as object;
   });
-}
-
-/** Relative paths of the manifests in the folder and below, sorted; hidden files and folders left out, as editors keep theirs there. */
-async function listManifests(folder: string): Promise<string[]> {
-  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
-  return entries
-    .filter((entry) => !entry.isDirectory() && MANIFEST_NAME.test(entry.name))
-    .map((entry) => relative(folder, join(entry.parentPath, entry.name)))
-    .filter((name) => !name.split('/').some((part) => part.startsWith('.')))
-    .sort();
 }

@@ -58,7 +58,7 @@ export interface Unplanned {
   /** Whether a Host names one of them; null: whatever comes is meant for one. */
   readonly needsTls: ((host: string) => boolean) | null;
   /** Refuses requests, and is told of them. */
-  nobody(): DependencyRuntime;
+  readonly nobody: () => DependencyRuntime;
 }
 
 export class Intake {
