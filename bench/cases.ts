@@ -27,7 +27,7 @@ export interface ClosedLoopShape {
   streams?: number;
 }
 
-/** Requests come at a constant rate, whatever becomes of those before; the same is measured without a proxy. HTTP/1.1 and GET only. */
+/** Requests come at a constant rate, whatever becomes of those before. HTTP/1.1 and GET only. */
 export interface OpenLoopShape {
   kind: 'open-loop';
   connections: number;
@@ -127,6 +127,11 @@ export const CASES: readonly BenchCase[] = [
 ];
 
 export const DEFAULT_CASES: readonly string[] = ['http1-1k'];
+
+/** The same load is measured without a proxy, to know what each adds. The upstream is not made for slow clients. */
+export function isBesideDirect(load: LoadShape): boolean {
+  return load.kind === 'open-loop' && load.slowHeads === undefined;
+}
 
 /** Requests at a time on each connection, at most. */
 export function streamsOf(load: LoadShape): number {

@@ -1,6 +1,6 @@
 // One case: every proxy started fresh and warmed up, then rounds, in each of which all of them are measured once, in random order.
 import type { Random } from '../runtime/random.ts';
-import { type BenchCase, slowHeadsOf, streamsOf } from './cases.ts';
+import { type BenchCase, isBesideDirect, slowHeadsOf, streamsOf } from './cases.ts';
 import { prepareLoad } from './generators.ts';
 import { type GenerateLoad, type Load, whyVoid } from './load.ts';
 import { measureSlice, type Slice } from './measure.ts';
@@ -37,7 +37,7 @@ export async function runCase(setting: Setting, peers: readonly Proxy[], options
   try {
     const ours = await breakwater.start(setting);
     running.set(breakwater.name, new CountedProxy(breakwater.name, ours));
-    const others = setting.bench.load.kind === 'open-loop' ? [...peers, direct] : peers;
+    const others = isBesideDirect(setting.bench.load) ? [...peers, direct] : peers;
     for (const peer of others) running.set(peer.name, new CountedProxy(peer.name, await peer.start(setting)));
     return await measureAll(setting, running, ours, options);
   } finally {
