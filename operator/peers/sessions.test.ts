@@ -68,7 +68,7 @@ describe('a table of another replica', () => {
       record({ do: constantFrom('expire' as const), pod, afterMs: integer({ min: 0, max: 20_000 }) }),
     );
     assert(
-      property(array(step, { maxLength: 60 }), (steps) => {
+      property(array(step, { maxLength: 60, size: 'max' }), (steps) => {
         let nowMs = 1_000;
         const sessions = new Sessions();
         const newSource = () =>

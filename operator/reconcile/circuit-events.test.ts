@@ -203,7 +203,7 @@ test('whatever happens, the last state is told in the end, and Events alternate'
   const state = fc.constantFrom('Open' as const, 'HalfOpen' as const, 'Closed' as const);
   await fc.assert(
     fc.asyncProperty(
-      fc.array(fc.tuple(state, fc.integer({ min: 0, max: 90_000 })), { maxLength: 60 }),
+      fc.array(fc.tuple(state, fc.integer({ min: 0, max: 90_000 })), { maxLength: 60, size: 'max' }),
       async (steps) => {
         const { clock, see, reasons } = setUp();
         let seenOpen = false;

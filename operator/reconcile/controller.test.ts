@@ -136,7 +136,7 @@ test('whatever reconciliations do, each key is seen in its last state, none twic
   const behaviourOf = (key: string) => BEHAVIOURS[Number(key) % BEHAVIOURS.length];
   await fc.assert(
     fc.asyncProperty(
-      fc.array(event, { minLength: 1, maxLength: 40 }),
+      fc.array(event, { minLength: 1, maxLength: 40, size: 'max' }),
       fc.infiniteStream(fc.boolean()),
       async (events, chance) => {
         const wanted = new Map<string, number>();

@@ -60,7 +60,7 @@ test('after any sequence of changes it holds what a plain map would', () => {
     }),
   );
   fc.assert(
-    fc.property(fc.array(change, { maxLength: 40 }), (changes) => {
+    fc.property(fc.array(change, { maxLength: 40, size: 'max' }), (changes) => {
       const store = newStore();
       const model = new Map<string, string>();
       const put = (key: string, value: string) => (value === 'none' ? model.delete(key) : model.set(key, value));

@@ -24,12 +24,15 @@ describe('Bulkhead', () => {
     bulkhead.acquire(holder);
     bulkhead.acquire(first);
     bulkhead.acquire(second);
+    expect(bulkhead.first).toBe(first);
     expect(bulkhead.release()).toBe(first);
     expect(first.bulkheadQueued).toBe(false);
+    expect(bulkhead.first).toBe(second);
     expect(bulkhead.inFlight).toBe(1);
     expect(bulkhead.acquire(newcomer)).toBe(Admission.Queued);
     expect(bulkhead.release()).toBe(second);
     expect(bulkhead.release()).toBe(newcomer);
+    expect(bulkhead.first).toBeNull();
     expect(bulkhead.release()).toBeNull();
     expect([bulkhead.inFlight, bulkhead.queued]).toEqual([0, 0]);
   });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { failureKind } from '../../plan/policies/values.ts';
-import { FailureBit, failureMask, statusFailures } from './failures.ts';
+import { FailureBit, failureMask, failureName, statusFailures } from './failures.ts';
 
 describe('failureMask', () => {
   it('gives every kind a bit of its own', () => {
@@ -9,6 +9,14 @@ describe('failureMask', () => {
     for (const bit of bits) expect(bit & (bit - 1)).toBe(0);
     expect(failureMask(failureKind.options)).toBe(bits.reduce((sum, bit) => sum + bit, 0));
     expect(failureMask([])).toBe(0);
+  });
+});
+
+describe('failureName', () => {
+  it('is the narrowest among those that are counted', () => {
+    for (const kind of failureKind.options) expect(failureName(FailureBit[kind])).toBe(kind);
+    expect(failureName(FailureBit.ServerError | FailureBit.GatewayError)).toBe('GatewayError');
+    expect(failureName(0)).toBe('');
   });
 });
 

@@ -98,6 +98,30 @@ describe('health checks', () => {
     expect(checks.isUnhealthy('a')).toBe(true);
   });
 
+  it('come no later than the interval of a new plan, lengthened by a tenth, and no sooner for a longer one', () => {
+    const { checks, named } = start('a', {}, () => 0.9);
+    expect(named('a').dueAtMs).toBe(9_000);
+    checks.update({ ...NUMBERS, intervalMs: 60_000 }, 2_000);
+    expect(named('a').dueAtMs).toBe(9_000);
+    checks.update({ ...NUMBERS, intervalMs: 1_000 }, 2_000);
+    expect(named('a').dueAtMs).toBeCloseTo(3_100, 6);
+  });
+
+  it('name those that are unhealthy', () => {
+    const { checks, named } = start('abc', { unhealthyThreshold: 1, healthyThreshold: 1 });
+    for (const name of 'ab') checks.settle(named(name), 'refused', 1_000);
+    expect(checks.unhealthy).toEqual([named('a'), named('b')]);
+    checks.settle(named('a'), '', 2_000);
+    expect(checks.unhealthy).toEqual([named('b')]);
+  });
+
+  it('need nobody who listens', () => {
+    const { checks, named } = start('a', { unhealthyThreshold: 1 });
+    checks.listener = null;
+    checks.settle(named('a'), 'refused', 1_000);
+    expect(checks.isUnhealthy('a')).toBe(true);
+  });
+
   it('say what a reader of all results says', () => {
     fc.assert(
       fc.property(

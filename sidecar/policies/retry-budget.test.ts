@@ -56,6 +56,12 @@ describe('RetryBudget', () => {
     expect(withdrawAll(budget, 3000)).toBe(0);
   });
 
+  it('knows from its first second on which one it is', () => {
+    const budget = new RetryBudget(plan(100, 0), 5_000);
+    for (const nowMs of [5_500, 6_500, 7_500]) for (let count = 0; count < 5; count += 1) budget.recordRequest(nowMs);
+    expect(withdrawAll(budget, 7_999)).toBe(10);
+  });
+
   it('keeps one retry, however few requests it is a share of', () => {
     const budget = emptied(20, 0);
     for (let nowMs = 0; nowMs < 50_000; nowMs += 5000) budget.recordRequest(nowMs);

@@ -121,7 +121,7 @@ describe('StreamMachine', () => {
     );
     const step = record({ event, afterMs: oneof(integer({ min: 0, max: 400 }), integer({ min: 0, max: 40_000 })) });
     assert(
-      property(array(step, { maxLength: 200 }), integer(), (steps, seed) => {
+      property(array(step, { maxLength: 200, size: 'max' }), integer(), (steps, seed) => {
         const machine = new StreamMachine(settings, seededRandom(seed));
         let nowMs = 0;
         let connected = false;

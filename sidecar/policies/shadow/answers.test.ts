@@ -336,6 +336,8 @@ describe('the answers that a fallback in shadow would keep', () => {
     expect(store.answers).toBe(0);
     whole.commit();
     const { bytes } = store;
+    // No byte of it.
+    expect(store.find('/', '', 0)).toMatchObject({ fields: '', body: Buffer.alloc(0) });
     expect([store.answers, bytes]).toEqual([1, ANSWER_OVERHEAD_BYTES + '/'.length + '\r\nx: 1'.length + 10]);
     store.clear();
     whole.commit();
@@ -364,16 +366,19 @@ describe('the answers that a fallback in shadow would keep', () => {
 
   it('are asked for no byte more by whoever wanted no more', () => {
     const asked = [0, 0];
+    const committed: number[] = [];
     const watch = (index: number, wanted: number) => ({
       add: () => {
         asked[index] = (asked[index] ?? 0) + 1;
         return (asked[index] ?? 0) < wanted;
       },
-      commit: () => {},
+      commit: () => committed.push(index),
       discard: () => {},
     });
     const both = new KeptAndMeasured(watch(0, 1), watch(1, 3));
     expect([1, 2, 3, 4].map(() => both.add(Buffer.alloc(1), 0, 1))).toEqual([true, true, false, false]);
     expect(asked).toEqual([1, 3]);
+    both.commit();
+    expect(committed).toEqual([]);
   });
 });

@@ -131,6 +131,33 @@ describe('an adaptive limit in shadow', () => {
     expect(Math.min(...slower.slice(15))).toBeLessThan(Math.min(...steady.slice(15)));
   });
 
+  it('is told of fast answers as well as of slow ones', () => {
+    const fast = (answered: boolean) =>
+      beside((places, call, wave, nowMs) => {
+        if (wave < 8) places.record(call, 100, true, nowMs);
+        else places.record(call, 10, answered, nowMs);
+      });
+    expect(fast(true)).not.toEqual(fast(false));
+  });
+
+  it('lets in who waits when it rises, before anybody leaves', () => {
+    const plan = { maxConcurrent: MAX, maxQueued: 100, queueTimeoutMs: 1e9, adaptive: ADAPTIVE };
+    const { enter, places, route } = bulkhead(plan);
+    const risen: number[] = [];
+    let nowMs = 0;
+    for (let wave = 0; wave < 5; wave += 1, nowMs += 600) {
+      const calls = Array.from({ length: MAX }, () => enter(nowMs));
+      const before = places.inFlight;
+      for (const call of calls) places.record(call, 10, true, nowMs + 599);
+      for (const call of calls) places.record(call, 10, true, nowMs + 599);
+      for (const call of calls) places.record(call, 10, true, nowMs + 1_200);
+      risen.push(places.inFlight - before);
+      expect(calls.filter(({ holdsPlace }) => holdsPlace)).toHaveLength(places.inFlight);
+      for (const call of calls) route.endAttempt(call, { endMs: nowMs, outcome: Outcome.Ignored });
+    }
+    expect(Math.max(...risen)).toBeGreaterThan(0);
+  });
+
   it('takes what was given up for a measure only where that is no less than most take', () => {
     const only = beside((places, call, wave, nowMs) => wave < 10 && places.record(call, 10, true, nowMs));
     const early = beside((places, call, wave, nowMs) => places.record(call, wave < 10 ? 10 : 9, wave < 10, nowMs));

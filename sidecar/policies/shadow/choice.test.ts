@@ -82,6 +82,23 @@ describe('shadowed outlier detection', () => {
     expect([detection.isEjected('a'), detection.isEjected('b')]).toEqual([true, false]);
   });
 
+  it('takes a slow application for no success, and a success for one whatever its status', () => {
+    const { detection, shadow } = outliers();
+    const timeouts = new TimeoutsShadow({ requestMs: 0, attemptMs: 100, connectMs: 0, idleMs: 0, opaqueIdleMs: 0 });
+    const route = new Route(timeouts, shadow);
+    route.request({ ...failed, endMs: 10, endpoint: at(0) });
+    route.request({ startMs: 20, endMs: 220, responseMs: 10, endpoint: at(0) });
+    expect(detection.member('a')?.failuresInRow).toBe(1);
+    route.request({
+      startMs: 300,
+      endMs: 310,
+      outcome: Outcome.Success,
+      bits: FailureBit.ServerError,
+      endpoint: at(0),
+    });
+    expect(detection.member('a')?.failuresInRow).toBe(0);
+  });
+
   it('with the numbers of the enforced one ejects whom that one does', () => {
     const step = fc.record({
       waitMs: fc.nat({ max: 500 }),
@@ -197,6 +214,8 @@ describe('shadowed load balancing', () => {
     route.request({ endMs: 1, endpoint: slow });
     expect(route.counts.expectedCostMs[ExpectedCost.Made]).toBe(costMs(slow, 0));
     expect(route.counts.expectedCostMs[ExpectedCost.Shadow]).toBe(costMs(fast, 0));
+    route.request({ endMs: 1, endpoint: slow });
+    expect([...route.counts.expectedCostMs]).toEqual([2 * costMs(slow, 0), 2 * costMs(fast, 0)]);
   });
 
   it('adds up nothing where one of both was never measured', () => {

@@ -62,6 +62,23 @@ describe('a probe in shadow', () => {
     expect(route.decisions).toEqual({ 'circuit-open': 1 });
   });
 
+  it('whose time is over leaves no place to another one, though there are two', () => {
+    const { breaker, route } = probing({ halfOpenMaxProbes: 2 });
+    route.attempt(route.begin(2_501), 2_501);
+    expect(breaker.state(2_501)).toBe(BreakerState.Open);
+    expect(route.decisions).toEqual({ 'circuit-open': 1 });
+  });
+
+  it('is none any more once it was judged, whatever its object stands for later', () => {
+    const { breaker, circuits, route, call } = probing();
+    route.endAttempt(call, { endMs: 2_100 });
+    expect(breaker.state(2_100)).toBe(BreakerState.Closed);
+    route.nextCall = () => call;
+    route.attempt(route.begin(3_000), 3_000);
+    circuits.sweep(9_000);
+    expect(breaker.state(9_000)).toBe(BreakerState.Closed);
+  });
+
   it('has the time of a plan that came meanwhile', () => {
     const { breaker, circuits } = probing();
     circuits.update({ ...PLAN, halfOpenProbeTimeoutMs: 900 }, 2_100);
@@ -128,6 +145,16 @@ describe('a circuit in shadow', () => {
     expect([waiter.over, breaker.state(200)]).toEqual([true, BreakerState.Closed]);
     route.endAttempt(holder, { ...FAILED, endMs: 300 });
     expect(breaker.state(300)).toBe(BreakerState.Open);
+  });
+
+  it('goes by the numbers of a plan that came meanwhile', () => {
+    const { breaker, circuits, shadow } = circuit();
+    circuits.update({ ...PLAN, consecutiveFailures: 2 }, 0);
+    const route = new Route(shadow);
+    route.request({ ...FAILED, endMs: 10 });
+    expect(breaker.state(10)).toBe(BreakerState.Closed);
+    route.request({ ...FAILED, startMs: 20, endMs: 30 });
+    expect(breaker.state(30)).toBe(BreakerState.Open);
   });
 
   it('takes a failure that it does not count for an answer, or for nothing where there was none', () => {

@@ -160,6 +160,30 @@ describe('a hedge that would be sent', () => {
     expect(route.decisions).toEqual({ hedge: 5, 'suppressed-no-other-endpoint': 1 });
   });
 
+  it('is judged when another attempt begins, by a plan that came meanwhile', () => {
+    const { hedges, route } = setting();
+    route.attempt(route.begin(0), 0);
+    hedges.update({ ...HEDGING, minDelayMs: 50, maxDelayMs: 50 });
+    const second = route.begin(110);
+    route.attempt(second, 110);
+    expect([route.decisions, second.hedgeDelayMs]).toEqual([{ hedge: 1 }, 50]);
+    route.attempt(route.begin(160), 160);
+    expect(route.decisions).toEqual({ hedge: 2 });
+  });
+
+  it('is none of a stream that has begun', () => {
+    const { hedges, route } = setting();
+    const call = route.begin(0);
+    route.attempt(call, 0);
+    route.facts(call, answered(50));
+    call.headMs = 50;
+    route.shadow.streamBegan(call, 50);
+    expect(hedges.watched).toBe(0);
+    hedges.sweep(500);
+    route.endAttempt(call, answered(600));
+    expect(route.decisions).toEqual({});
+  });
+
   it('is none at the deadline, or when a timeout in shadow would have ended the attempt', () => {
     const { route } = setting();
     route.request(answered(150), 'GET', 100.5);
@@ -239,6 +263,8 @@ describe('the time that it learns', () => {
       30,
     ]);
     expect(told({ endMs: 900, headMs: ATTEMPT_MS, status: 200 })).toEqual([ATTEMPT_MS]);
+    expect(told({ endMs: 900, headMs: ATTEMPT_MS, status: 409 })).toEqual([]);
+    expect(told(answered(30), (call) => Object.assign(call, { sentMs: 1_030 }))).toEqual([0]);
   });
 
   it('is that of a timeout in shadow, whatever was answered after it', () => {

@@ -1,18 +1,31 @@
 // What the shadows of a route are to each other: what one of them would have ended is nothing to those after it.
 import { describe, expect, it } from 'vitest';
+import type { CircuitBreakerPlan } from '../../../plan/policies/circuit-breaker.ts';
 import { seededRandom } from '../../../runtime/random.ts';
 import { BalancedEndpoint } from '../../balance/candidates.ts';
+import { DEFAULT_LOAD_BALANCING, LoadBalancer } from '../../balance/load-balancer.ts';
+import { CircuitBreaker } from '../circuit-breaker.ts';
 import { FailureBit } from '../failures.ts';
 import { FallbackBit } from '../fallback.ts';
+import { HealthChecks } from '../health-check.ts';
 import { LastGood } from '../last-good.ts';
+import { OutlierDetection } from '../outlier-detection.ts';
 import { RateLimit } from '../rate-limit.ts';
-import { BlockShadow, type ShadowCall, shadowCounts } from './block-shadow.ts';
+import { RetryBudget } from '../retry-budget.ts';
+import { BalancingShadow } from './balancing-shadow.ts';
+import { BlockShadow, MEAN_CHANCE, NO_HEAD, type ShadowCall, shadowCounts } from './block-shadow.ts';
 import { BulkheadShadow, ShadowPlaces } from './bulkhead-shadow.ts';
+import { CircuitShadow, ShadowCircuit } from './circuit-shadow.ts';
 import { FallbackShadow } from './fallback-shadow.ts';
 import { FaultsShadow } from './faults-shadow.ts';
+import { HealthShadow } from './health-shadow.ts';
+import { HedgingShadow, ShadowHedges } from './hedging-shadow.ts';
+import { OutlierShadow } from './outlier-shadow.ts';
 import { RateLimitShadow } from './rate-limit-shadow.ts';
+import { RetriesShadow } from './retries-shadow.ts';
 import { RouteShadow } from './route-shadow.ts';
 import { Route } from './testing.ts';
+import { TimeoutsShadow } from './timeouts-shadow.ts';
 
 const limiting = (burst: number) =>
   new RateLimitShadow(new RateLimit({ requestsPerSecond: 1, burst, perHeader: null }, 0));
@@ -20,6 +33,74 @@ const aborting = (statusCode = 503) =>
   new FaultsShadow({ delay: null, abort: { statusCode, percent: 100 } }, seededRandom(1));
 const fallback = (mask: number) =>
   new FallbackShadow({ mask, allMethods: false, hasResponse: true, lastGood: null, asksAnother: null, floorMs: 1 });
+
+const RETRIES = {
+  stateKey: '',
+  maxAttempts: 3,
+  retryOn: [],
+  retryOnStatusCodes: [],
+  retryOnGrpcStatusCodes: [],
+  maxRetryAfterMs: 0,
+  methods: 'Idempotent' as const,
+  backoffInitialMs: 1,
+  backoffMaxMs: 1,
+  budgetPercent: 0,
+  budgetMinPerSecond: 1,
+};
+const OPEN: CircuitBreakerPlan = {
+  stateKey: '',
+  failureOn: [],
+  consecutiveFailures: 1,
+  failureRate: null,
+  slowCalls: null,
+  windowMs: 1_000,
+  openForMs: 1_000,
+  maxOpenForMs: 1_000,
+  halfOpenMaxProbes: 1,
+  halfOpenSuccesses: 1,
+  halfOpenProbeTimeoutMs: 500,
+  force: null,
+};
+
+/** Those that never refuse. */
+function harmless(endpoints = [new BalancedEndpoint('a')]) {
+  const balancer = new LoadBalancer<BalancedEndpoint>(DEFAULT_LOAD_BALANCING, null, MEAN_CHANCE);
+  balancer.setEndpoints(endpoints);
+  const isStranger = ({ name }: BalancedEndpoint) => name === 'stranger';
+  const detection = new OutlierDetection(
+    {
+      failureOn: [],
+      consecutiveFailures: 1,
+      consecutiveLocalOriginFailures: 0,
+      successRate: null,
+      intervalMs: 1_000,
+      maxEjectionPercent: 50,
+      ejectForMs: 1_000,
+      maxEjectForMs: 1_000,
+      panicThresholdPercent: 0,
+    },
+    MEAN_CHANCE,
+    0,
+  );
+  const layers = {
+    maxHedges: 1,
+    retries: RETRIES,
+    budget: new RetryBudget(RETRIES, 0),
+    keepsBudget: true,
+    circuitClosed: () => true,
+    hasPlace: () => true,
+    otherEndpoints: () => 1,
+  };
+  const hedges = new ShadowHedges({ stateKey: '', afterPercentile: 95, minDelayMs: 1, maxDelayMs: 1, maxHedges: 1 }, 0);
+  const checks = new HealthChecks({ intervalMs: 1_000, unhealthyThreshold: 1, healthyThreshold: 1 }, MEAN_CHANCE);
+  return {
+    balancing: new BalancingShadow({ balancer, has: (endpoint) => !isStranger(endpoint) }, () => 0),
+    health: new HealthShadow(checks, () => false),
+    hedging: new HedgingShadow(hedges, layers, 1),
+    outliers: new OutlierShadow(detection, () => false),
+    retries: new RetriesShadow(RETRIES, new RetryBudget(RETRIES, 0)),
+  };
+}
 
 /** Notes what it is told. */
 class Told extends BlockShadow {
@@ -114,6 +195,40 @@ describe('the shadows of a route', () => {
     route.attempt(route.begin(0), 0);
     expect(before.names).toEqual(['begin', 'admit', 'attempt', 'giveBack']);
     expect(after.names).toEqual(['begin', 'admit', 'giveBack']);
+  });
+
+  it('that refuse nobody leave the request to those after them', () => {
+    const { balancing, health, hedging, outliers, retries } = harmless();
+    for (const block of [hedging, retries, outliers, health, balancing]) {
+      const told = new Told();
+      new Route(block, told).request({ endMs: 10 });
+      expect(told.names).toEqual(['begin', 'admit', 'attempt', 'judge', 'giveBack', 'end']);
+    }
+    const told = new Told();
+    new Route(balancing, told).request({ endMs: 10, endpoint: new BalancedEndpoint('stranger') });
+    expect(told.names).toContain('attempt');
+    const { balancing: nowhere } = harmless([]);
+    const afterNowhere = new Told();
+    new Route(nowhere, afterNowhere).request({ endMs: 10 });
+    expect(afterNowhere.names).toContain('attempt');
+  });
+
+  it('that would have refused an attempt leave nothing of it to those after them', () => {
+    const breaker = new CircuitBreaker({ ...OPEN, force: 'Open' }, MEAN_CHANCE);
+    const circuit = new CircuitShadow(new ShadowCircuit(breaker, { ...OPEN, force: 'Open' }));
+    const timeouts = new TimeoutsShadow({ requestMs: 5, attemptMs: 0, connectMs: 0, idleMs: 0, opaqueIdleMs: 0 });
+    for (const block of [circuit, timeouts]) {
+      const told = new Told();
+      const route = new Route(block, told);
+      route.attempt(route.begin(0), 6);
+      expect(told.names).toEqual(['begin', 'admit', 'giveBack']);
+    }
+  });
+
+  it('know of a call without a head that it has none', () => {
+    const { acceptsEventStream, hasIdempotencyKey, ...texts } = NO_HEAD;
+    expect([acceptsEventStream, hasIdempotencyKey]).toEqual([false, false]);
+    expect(texts).toEqual({ method: '', target: '', host: '', fields: '', upgrade: '' });
   });
 
   it('start each attempt with nothing of the one before', () => {

@@ -6,7 +6,7 @@ import { BreakerState, CircuitBreaker, Outcome } from '../circuit-breaker.ts';
 import { FailureBit } from '../failures.ts';
 import { fallbackMask } from '../fallback.ts';
 import { RetryBudget } from '../retry-budget.ts';
-import { MEAN_CHANCE } from './block-shadow.ts';
+import { MEAN_CHANCE, ShadowCall } from './block-shadow.ts';
 import { CircuitShadow, ShadowCircuit } from './circuit-shadow.ts';
 import { FallbackShadow } from './fallback-shadow.ts';
 import { RetriesShadow } from './retries-shadow.ts';
@@ -45,6 +45,7 @@ describe('a timeout in shadow', () => {
     ['a request past it', { requestMs: 1_000 }, { endMs: 1_000.5 }, { deadline: 1 }],
     ['a connect at its end', { connectMs: 50 }, { connectedMs: 50, endMs: 60 }, {}],
     ['a slow answer on a connection that came quickly', { connectMs: 50 }, { connectedMs: 40, endMs: 300 }, {}],
+    ['a later one of these', { connectMs: 50 }, { startMs: 1_000, connectedMs: 1_040, endMs: 1_300 }, {}],
     ['a slow answer on one that was there', { connectMs: 50 }, { endMs: 300 }, {}],
     ['a reset after a while', { connectMs: 50 }, { endMs: 60, bits: FailureBit.Reset }, {}],
     [
@@ -181,6 +182,16 @@ describe('a request that a timeout in shadow would have ended', () => {
     const route = new Route(timeouts({ requestMs: 1_000 }), fallback(mask));
     route.request(happens);
     expect(route.decisions).toEqual({ deadline: 1, ...decisions });
+  });
+
+  it('though it was never sent, and the request before had failed of a timeout', () => {
+    const route = new Route(timeouts({ requestMs: 1_000, attemptMs: 400 }));
+    const only = new ShadowCall();
+    route.nextCall = () => only;
+    route.request({ endMs: 900 });
+    const call = route.begin(1_000);
+    route.shadow.end(call, 2_001);
+    expect(route.decisions).toEqual({ 'attempt-timeout': 1, deadline: 1 });
   });
 
   it('failed of that already before its next attempt', () => {
