@@ -96,7 +96,7 @@ describe('shadowed outlier detection', () => {
       bits: FailureBit.ServerError,
       endpoint: at(0),
     });
-    expect(detection.member('a')?.failuresInRow).toBe(0);
+    expect([detection.member('a')?.failuresInRow, detection.isEjected('a')]).toEqual([0, false]);
   });
 
   it('with the numbers of the enforced one ejects whom that one does', () => {
