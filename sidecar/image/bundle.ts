@@ -74,9 +74,12 @@ const LIGHTER: ReadonlyMap<string, string> = new Map([
 
 const lighter: Plugin = {
   name: 'lighter',
-  setup({ onResolve, onLoad }) {
-    onResolve({ filter: /^(thread-stream|assert)$/ }, ({ path }) => ({ path, namespace: 'lighter' }));
-    onLoad({ filter: /.*/, namespace: 'lighter' }, ({ path }) => ({ contents: LIGHTER.get(path) ?? '', loader: 'js' }));
+  setup(bundler) {
+    bundler.onResolve({ filter: /^(thread-stream|assert)$/ }, ({ path }) => ({ path, namespace: 'lighter' }));
+    bundler.onLoad({ filter: /.*/, namespace: 'lighter' }, ({ path }) => ({
+      contents: LIGHTER.get(path) ?? '',
+      loader: 'js',
+    }));
   },
 };
 

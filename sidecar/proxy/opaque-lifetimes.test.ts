@@ -1,5 +1,6 @@
 // Opaque connections from their first byte to their end: silence, detection, shadows, and what is left over.
-import { describe, expect, it } from 'vitest';
+import { Socket } from 'node:net';
+import { describe, expect, it, vi } from 'vitest';
 import { type Bench, BREAKER, DEAD_ENDPOINT, OK, RETRIES, startSwallowing } from './fixtures.ts';
 import { answered, BULKHEAD, leap, nothingHeld, opaqueBench, pass, TIMEOUTS, until } from './opaque-bench.ts';
 
@@ -48,6 +49,30 @@ describe('silence', () => {
     await half.ended();
     await mute.ended();
     expect(await bench.result('idle-timeout')).toBe(2);
+    await nothingHeld(bench);
+  });
+});
+
+describe('probes of TCP', () => {
+  it('begin on both sides of a connection that is old enough, whether or not bytes pass', async () => {
+    const server = await echo();
+    const bench = await tcp({ timeouts: { ...TIMEOUTS, opaqueIdleMs: 0 } }, [server.endpoint]);
+    const probes = vi.spyOn(Socket.prototype, 'setKeepAlive');
+    const client = bench.client();
+    await answered(client);
+    await pass(bench.clock, 9_000);
+    await answered(client);
+    expect(probes).not.toHaveBeenCalled();
+    await pass(bench.clock, 1_100);
+    expect(probes.mock.calls).toEqual([
+      [true, 30_000],
+      [true, 30_000],
+    ]);
+    await pass(bench.clock, 30_000);
+    expect(probes).toHaveBeenCalledTimes(2);
+    probes.mockRestore();
+    await answered(client);
+    client.socket.destroy();
     await nothingHeld(bench);
   });
 });
