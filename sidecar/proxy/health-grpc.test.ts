@@ -3,6 +3,7 @@ import type { ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import type { HealthCheckPlan } from '../../plan/policies/health-check.ts';
+import { tlsLegs } from '../tls/testing/legs.ts';
 import {
   type Bench,
   dependencyPlan,
@@ -132,6 +133,33 @@ describe('health checks by gRPC', () => {
     for (const [{ endpoint }, problem] of servers)
       expect(told.get(`127.0.0.1:${endpoint.port}`), problem).toContain(problem);
   }, 30_000);
+
+  it('speak TLS where the dependency is a host with it, and say why they cannot', async () => {
+    const legs = await tlsLegs();
+    const stranger = await tlsLegs();
+    const serving = await dependency((stream) => answer(stream, SERVING), {}, legs.pair);
+    const refusing = await dependency((stream) => answer(stream, NOT_SERVING), {}, legs.pair);
+    const untrusted = await dependency((stream) => answer(stream, SERVING), {}, stranger.pair);
+    const plain = await server((stream) => answer(stream, SERVING));
+    open.push(serving, refusing, untrusted);
+    const servers = [serving, refusing, untrusted, plain];
+    const started = await startBench(
+      dependencyPlan({ healthCheck: CHECK }, legs.changes),
+      servers.map(({ endpoint }) => endpoint),
+      { clock: quickClock(SPEED), certificates: legs.certificates },
+    );
+    open.push(started);
+    await expect.poll(() => problems(started).size, soon).toBe(3);
+    const told = problems(started);
+    expect(servers.map(({ endpoint }) => told.get(`127.0.0.1:${endpoint.port}`))).toEqual([
+      undefined,
+      'the server says NOT_SERVING',
+      expect.stringContaining('authority that is not trusted'),
+      expect.stringContaining('TLS'),
+    ]);
+    expect(serving.requests[0]).toMatchObject({ ':path': '/grpc.health.v1.Health/Check', ':scheme': 'https' });
+    expect(plain.heads).toBe(0);
+  });
 
   it('keep no connection, and end with the plan in the middle of a call', async () => {
     const silent = await server(() => {});
