@@ -1,23 +1,29 @@
 // What the sidecars say of themselves: which version each applied, which of its circuits are not closed, and which endpoints get no calls.
 // Kept per pod, and forgotten a while after its last stream ended, so that a sidecar that only reconnects is never missing in between. What
-// other replicas know of theirs is added up with it: of a pod that several know, the one to which it came last is right.
+// other replicas know of theirs is taken with it: of a pod that several know, the one to which it came last is right. What they come to,
+// all together, is in session-summaries.ts.
 //
 // Nothing here trusts a sidecar further than its own workload: state that is not in its plan does not count, and each counts once.
-import type { AcknowledgementReport, CircuitReport, CircuitState } from '../../plan/wire.ts';
+import type { AcknowledgementReport, CircuitReport } from '../../plan/wire.ts';
 import type { PodIdentity } from './authenticate.ts';
-import {
-  type ExclusionSummary,
-  exclusionKey,
-  isKnown,
-  knownExclusions,
-  mostFrequent,
-  type ReportedExclusion,
-  summariseExclusions,
-} from './exclusions.ts';
+import { type ExclusionSummary, knownExclusions, type ReportedExclusion } from './exclusions.ts';
 import type { StreamKind } from './metrics.ts';
-import { knownOpaque, type OpaqueSummary, type ReportedOpaque, summariseOpaque } from './opaque.ts';
+import { knownOpaque, type OpaqueSummary, type ReportedOpaque } from './opaque.ts';
+import {
+  type AppliedSummary,
+  appliedSummaries,
+  type CircuitSummary,
+  circuitKey,
+  circuitSummaries,
+  exclusionSummaries,
+  isInPlan,
+  opaqueSummaries,
+  type PlanOf,
+  type ReportedCircuit,
+  tlsSummaries,
+} from './session-summaries.ts';
 import type { PlanSnapshot } from './snapshots.ts';
-import { knownTls, type ReportedTls, summariseTls, type TlsSummary } from './tls-reports.ts';
+import { knownTls, type ReportedTls, type TlsSummary } from './tls-reports.ts';
 
 /** How long a pod without a stream is still counted. */
 export const SESSION_GRACE_MS = 30_000;
@@ -42,77 +48,10 @@ export interface Session {
   tls: readonly ReportedTls[];
 }
 
-/** How far one workload's sidecars are with its current plan. */
-export interface AppliedSummary {
-  /** Sidecars that said they applied the current version. */
-  applied: number;
-  /** Sidecars that are connected, or were a moment ago. */
-  of: number;
-  /** Sidecars that could not apply it and keep the one before. `pod`: its name; "*": no sidecar was sent it. */
-  nacks: readonly { pod: string; message: string }[];
-  /** Names of the pods whose local kill switch is thrown. */
-  locallyDisabled: readonly string[];
-  /** Names of the pods that applied the current version. */
-  appliedPods: readonly string[];
-}
-
-export interface CircuitSummary {
-  dependencyId: string;
-  stateKey: string;
-  state: CircuitState;
-  /** How many sidecars report this state. */
-  sidecars: number;
-  /** How many sidecars are connected, or were a moment ago, that have this circuit. */
-  totalSidecars: number;
-  /** When the first of them came into this state. */
-  sinceUnixMs: number;
-  /** When the first of them opened it after it had been closed. */
-  failingSinceUnixMs: number;
-  /** When the first of them lets probes through; undefined where none is open, or none says it. */
-  nextProbeUnixMs: number | undefined;
-  /** The most of them. */
-  reopenings: number;
-  /** What most of them say. */
-  reason: string;
-}
-
 /** Text of a sidecar goes into status and logs: one line, no control characters. */
 function oneLine(text: string): string {
   // oxlint-disable-next-line no-control-regex -- these are what is removed
   return text.replaceAll(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, ' ').trim();
-}
-
-type ReportedCircuit = CircuitReport['circuits'][number];
-
-function circuitKey({ dependency, stateKey }: Pick<ReportedCircuit, 'dependency' | 'stateKey'>): string {
-  return JSON.stringify([dependency, stateKey]);
-}
-
-function isInPlan(plan: PlanSnapshot, { dependency, stateKey }: ReportedCircuit): boolean {
-  return plan.circuits.get(dependency)?.has(stateKey) === true;
-}
-
-/** Reports of one circuit in one state, by all the sidecars that hold it there. */
-function summarise(reports: readonly [ReportedCircuit, ...ReportedCircuit[]], totalSidecars: number): CircuitSummary {
-  const [{ dependency, stateKey, state }] = reports;
-  const probes = reports.flatMap(({ nextProbe }) => (state === 'Open' && nextProbe !== undefined ? [nextProbe] : []));
-  return {
-    dependencyId: dependency,
-    stateKey,
-    state,
-    sidecars: reports.length,
-    totalSidecars,
-    sinceUnixMs: least(reports.map(({ since }) => since)),
-    failingSinceUnixMs: least(reports.map(({ failingSince, since }) => failingSince ?? since)),
-    nextProbeUnixMs: probes.length === 0 ? undefined : least(probes),
-    reopenings: -least(reports.map(({ reopenings }) => -(reopenings ?? 0))),
-    reason: mostFrequent(reports.map(({ reason }) => reason)),
-  };
-}
-
-/** Without spreading into Math.min: as many arguments as sidecars may be more than the stack holds. */
-function least(numbers: readonly number[]): number {
-  return numbers.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY);
 }
 
 /** Whether the pod of both came to the replica of `a` after it came to that of `b`. */
@@ -241,130 +180,39 @@ export class Sessions {
     return changed;
   }
 
-  /** Per workload; `planOf` gives the current plan of one, `notSent` the workloads whose newest plan cannot be sent. */
-  applied(
-    planOf: (workloadId: string) => PlanSnapshot | undefined,
-    notSent: ReadonlyMap<string, string>,
-  ): Map<string, AppliedSummary> {
-    const byWorkload = Map.groupBy(this.#everywhere(), (session) => session.workloadId);
-    const summaries = new Map<string, AppliedSummary>();
-    for (const workloadId of new Set([...byWorkload.keys(), ...notSent.keys()])) {
-      const version = planOf(workloadId)?.version;
-      const sessions = (byWorkload.get(workloadId) ?? []).toSorted((a, b) => (a.pod.name < b.pod.name ? -1 : 1));
-      const current = sessions.filter((session) => session.plan?.version === version);
-      const applied = current.filter((session) => session.plan?.applied === true);
-      const tooLarge = notSent.get(workloadId);
-      const nacks = current
-        .filter((session) => session.plan?.applied === false)
-        .map((session) => ({ pod: session.pod.name, message: session.plan?.message ?? '' }));
-      summaries.set(workloadId, {
-        applied: tooLarge === undefined ? applied.length : 0,
-        of: sessions.length,
-        nacks: tooLarge === undefined ? nacks : [{ pod: '*', message: tooLarge }, ...nacks],
-        locallyDisabled: sessions.filter((session) => session.locallyDisabled).map((session) => session.pod.name),
-        appliedPods: tooLarge === undefined ? applied.map((session) => session.pod.name) : [],
-      });
-    }
-    return summaries;
+  /** See `appliedSummaries`. */
+  applied(planOf: PlanOf, notSent: ReadonlyMap<string, string>): Map<string, AppliedSummary> {
+    return appliedSummaries(this.#everywhere(), planOf, notSent);
   }
 
   /** Circuits that are not closed, over all pods, sorted. */
-  circuits(planOf: (workloadId: string) => PlanSnapshot | undefined): CircuitSummary[] {
-    const reports = new Map<string, ReportedCircuit[]>();
-    for (const session of this.#everywhere()) {
-      const plan = planOf(session.workloadId);
-      for (const circuit of session.circuits) {
-        if (plan === undefined || !isInPlan(plan, circuit)) continue;
-        const key = JSON.stringify([circuit.dependency, circuit.stateKey, circuit.state]);
-        const same = reports.get(key);
-        if (same === undefined) reports.set(key, [circuit]);
-        else same.push(circuit);
-      }
-    }
-    const totals = this.#totals((workloadId) => planOf(workloadId)?.circuits);
-    return [...reports]
-      .toSorted(([a], [b]) => (a < b ? -1 : 1))
-      .flatMap(([, [first, ...others]]) =>
-        first === undefined ? [] : [summarise([first, ...others], totals.get(circuitKey(first)) ?? 0)],
-      );
+  circuits(planOf: PlanOf): CircuitSummary[] {
+    return circuitSummaries(this.#everywhere(), planOf);
   }
 
   /** Endpoints that get no calls, over all pods, sorted. */
-  exclusions(planOf: (workloadId: string) => PlanSnapshot | undefined): ExclusionSummary[] {
-    const reports = new Map<string, [ReportedExclusion, ...ReportedExclusion[]]>();
-    for (const session of this.#everywhere()) {
-      const plan = planOf(session.workloadId);
-      for (const exclusion of session.exclusions) {
-        if (plan === undefined || !isKnown(plan, exclusion)) continue;
-        const key = exclusionKey(exclusion);
-        const same = reports.get(key);
-        if (same === undefined) reports.set(key, [exclusion]);
-        else same.push(exclusion);
-      }
-    }
-    const totals = this.#totals((workloadId) => planOf(workloadId)?.exclusions);
-    return [...reports]
-      .toSorted(([a], [b]) => (a < b ? -1 : 1))
-      .map(([key, same]) => summariseExclusions(same, totals.get(key) ?? 0));
+  exclusions(planOf: PlanOf): ExclusionSummary[] {
+    return exclusionSummaries(this.#everywhere(), planOf);
   }
 
   /** Where something else than HTTP was found, over all pods, sorted. */
-  opaque(planOf: (workloadId: string) => PlanSnapshot | undefined): OpaqueSummary[] {
-    const reports = new Map<string, [ReportedOpaque, ...ReportedOpaque[]]>();
-    const totals = new Map<string, number>();
-    for (const session of this.#everywhere()) {
-      const plan = planOf(session.workloadId);
-      if (plan === undefined) continue;
-      for (const dependency of plan.circuits.keys()) totals.set(dependency, (totals.get(dependency) ?? 0) + 1);
-      for (const found of knownOpaque(plan, session.opaque)) {
-        const same = reports.get(found.dependency);
-        if (same === undefined) reports.set(found.dependency, [found]);
-        else same.push(found);
-      }
-    }
-    return [...reports]
-      .toSorted(([a], [b]) => (a < b ? -1 : 1))
-      .map(([dependency, same]) => summariseOpaque(same, totals.get(dependency) ?? 0));
+  opaque(planOf: PlanOf): OpaqueSummary[] {
+    return opaqueSummaries(this.#everywhere(), planOf);
   }
 
   /** What is wrong with TLS to hosts, over all pods, sorted. */
-  tls(planOf: (workloadId: string) => PlanSnapshot | undefined): TlsSummary[] {
-    const sessions = [...this.#everywhere()];
-    const totals = new Map<string, number>();
-    for (const { workloadId } of sessions)
-      for (const host of planOf(workloadId)?.tlsHosts ?? []) totals.set(host, (totals.get(host) ?? 0) + 1);
-    const reports = sessions.map(({ tls, workloadId }) =>
-      tls.filter(({ dependency }) => planOf(workloadId)?.tlsHosts.has(dependency)),
-    );
-    return summariseTls(reports, (dependency) => totals.get(dependency) ?? 0);
-  }
-
-  /** By dependency and state key: how many sidecars have that state. */
-  #totals(
-    statesOf: (workloadId: string) => ReadonlyMap<string, ReadonlySet<string>> | undefined,
-  ): ReadonlyMap<string, number> {
-    const sidecars = new Map<string, number>();
-    for (const { workloadId } of this.#everywhere()) sidecars.set(workloadId, (sidecars.get(workloadId) ?? 0) + 1);
-    const totals = new Map<string, number>();
-    for (const [workloadId, count] of sidecars) {
-      for (const [dependency, stateKeys] of statesOf(workloadId) ?? []) {
-        for (const stateKey of stateKeys) {
-          const key = circuitKey({ dependency, stateKey });
-          totals.set(key, (totals.get(key) ?? 0) + count);
-        }
-      }
-    }
-    return totals;
+  tls(planOf: PlanOf): TlsSummary[] {
+    return tlsSummaries(this.#everywhere(), planOf);
   }
 
   /** One session of each pod. */
-  #everywhere(): Iterable<Session> {
+  #everywhere(): Session[] {
     const merged = new Map(this.#byUid);
     for (const session of this.#options.elsewhere?.() ?? []) {
       const known = merged.get(session.pod.uid);
       if (known === undefined || isNewer(session, known)) merged.set(session.pod.uid, session);
     }
-    return merged.values();
+    return [...merged.values()];
   }
 
   #touch(session: Session): void {

@@ -2,12 +2,13 @@
 import type { AcknowledgementReport, CircuitReport } from '../../plan/wire.ts';
 import { HEARTBEAT_INTERVAL_MS } from '../../plan/wire.ts';
 import type { CompiledWorkload, CompileResult } from '../compile/result.ts';
-import { type AppliedSummary, type CircuitSummary, type Session, Sessions } from './acknowledgements.ts';
+import { type Session, Sessions } from './acknowledgements.ts';
 import { Admission, type AdmissionOptions, type Admitted } from './admission.ts';
 import type { PodIdentity, Refusal } from './authenticate.ts';
 import type { ExclusionSummary } from './exclusions.ts';
 import type { StreamKind } from './metrics.ts';
 import type { OpaqueSummary } from './opaque.ts';
+import type { AppliedSummary, CircuitSummary } from './session-summaries.ts';
 import { Snapshots } from './snapshots.ts';
 import { EndpointsSource, PlanSource, type Sent } from './sources.ts';
 import { type Sink, Stream } from './stream.ts';

@@ -2,7 +2,7 @@ import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { ManualClock } from '../../runtime/manual-clock.ts';
 import { serviceDependency, world } from '../compile/testing.ts';
-import type { CircuitSummary } from '../distribute/acknowledgements.ts';
+import type { CircuitSummary } from '../distribute/session-summaries.ts';
 import type { OwnObject } from '../watch/world-source.ts';
 import { CircuitEvents } from './circuit-events.ts';
 

@@ -11,7 +11,7 @@
 import { isShadowKey } from '../../plan/policies/state-key.ts';
 import { type CircuitState, isForced } from '../../plan/wire.ts';
 import type { Clock, MonotonicMs } from '../../runtime/clock.ts';
-import type { CircuitSummary } from '../distribute/acknowledgements.ts';
+import type { CircuitSummary } from '../distribute/session-summaries.ts';
 import { qualifiedRule, shortRule } from '../status/circuits.ts';
 import { type OwnObject, ownKey, type WorldSource } from '../watch/world-source.ts';
 import { KINDS, noteOf, type ToldCircuit, targetOf } from './circuit-notes.ts';

@@ -1,6 +1,6 @@
 // What an Event says of a circuit: what it does, in how many sidecars, why, what that means for calls, and where to look.
 import { type CircuitState, isForced } from '../../plan/wire.ts';
-import type { CircuitSummary } from '../distribute/acknowledgements.ts';
+import type { CircuitSummary } from '../distribute/session-summaries.ts';
 import type { OwnObject } from '../watch/world-source.ts';
 import type { EventInput } from './events.ts';
 

@@ -6,7 +6,7 @@ import { isForced } from '../../plan/wire.ts';
 import { versionOf } from '../compile/identity.ts';
 import type { OwnKind } from '../compile/result.ts';
 import { compareText } from '../compile/world-index.ts';
-import type { CircuitSummary } from '../distribute/acknowledgements.ts';
+import type { CircuitSummary } from '../distribute/session-summaries.ts';
 import { isSameStatus } from './writer.ts';
 
 export type OpenCircuit = NonNullable<ServiceDependencyStatus['circuits']>[number];

@@ -7,8 +7,8 @@ import { PROBLEMS } from '../compile/problem.ts';
 import type { CompileResult, OwnKind } from '../compile/result.ts';
 import { type Manifest, pod, policy, service, serviceDependency, TARGETS, world } from '../compile/testing.ts';
 import type { World } from '../compile/world.ts';
-import type { CircuitSummary } from '../distribute/acknowledgements.ts';
 import type { ExclusionSummary } from '../distribute/exclusions.ts';
+import type { CircuitSummary } from '../distribute/session-summaries.ts';
 import { statusOf } from './conditions.ts';
 import type { SidecarReports, StatusSubject } from './scope.ts';
 

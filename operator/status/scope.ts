@@ -4,9 +4,9 @@ import type { ServiceDependency } from '../../crds/service-dependency.ts';
 import type { CompileResult, OwnKind, Problem } from '../compile/result.ts';
 import type { InvalidObject } from '../compile/world.ts';
 import { compareText, keyOf } from '../compile/world-index.ts';
-import type { CircuitSummary } from '../distribute/acknowledgements.ts';
 import type { ExclusionSummary } from '../distribute/exclusions.ts';
 import type { OpaqueSummary } from '../distribute/opaque.ts';
+import type { CircuitSummary } from '../distribute/session-summaries.ts';
 import type { TlsSummary } from '../distribute/tls-reports.ts';
 
 /** The object as it stands: what was read of it, and the status it has now, unchecked. */
