@@ -10,7 +10,8 @@ import {
   type Http2Dependency,
   scriptedDependency,
 } from './http2-calls.ts';
-import { type Ending, keepsContract, OVER_TLS, POLICIES, type Run as RunOf, type Wire } from './wire-contract.ts';
+import { type Ending, keepsContract, type Run as RunOf, type Wire } from './wire-contract.ts';
+import { OVER_TLS, POLICIES } from './wire-contract-rows.ts';
 
 type Run = RunOf<Http2Dependency>;
 
