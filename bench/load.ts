@@ -24,12 +24,17 @@ export interface Load {
   warmUp: GenerateLoad;
   /** `saturation`: requests per second that Envoy answered at most while it was warmed up. */
   measure: (saturation: number) => GenerateLoad;
-  /** What is there beside the requests while they are measured; resolves when all of it is there. */
+  /** What is there beside the requests while they are measured; resolves when all of it is there, rejects with NotHeld. */
   hold?: (port: number) => Promise<Held>;
 }
 
+/** What was to be there beside the requests did not come: the machine is busy. */
+export class NotHeld extends Error {
+  override name = 'NotHeld';
+}
+
 export interface Held {
-  /** Resolves where all of it is there, at this moment; rejects where it does not come. */
+  /** Resolves where all of it is there, at this moment; rejects with NotHeld where it does not come. */
   whole(): Promise<void>;
   release(): void;
 }

@@ -2,7 +2,7 @@
 import type { Random } from '../runtime/random.ts';
 import { type BenchCase, isBesideDirect, slowHeadsOf, streamsOf } from './cases.ts';
 import { prepareLoad } from './generators.ts';
-import { type GenerateLoad, type Load, whyVoid } from './load.ts';
+import { type GenerateLoad, type Load, NotHeld, whyVoid } from './load.ts';
 import { measureSlice, type Slice } from './measure.ts';
 import { breakwater, type RunningBreakwater } from './proxies/breakwater.ts';
 import { direct } from './proxies/direct.ts';
@@ -96,13 +96,19 @@ async function oneRound(
 ): Promise<Map<string, Slice> | VoidSlice> {
   const slices = new Map<string, Slice>();
   for (const counted of shuffled([...running.values()], random)) {
-    const slice = await measureSlice(setting, generate, hold, counted.proxy, seconds);
+    const slice = await measureSlice(setting, generate, hold, counted.proxy, seconds).catch(unlessNotHeld);
+    if (slice instanceof NotHeld) return new VoidSlice(`${counted.name}: ${slice.message}`);
     counted.add(slice.load.requests, setting.bench);
     const problem = whyVoid(slice.load, setting.bench);
     if (problem !== undefined) return new VoidSlice(`${counted.name}: ${problem}`);
     slices.set(counted.name, slice);
   }
   return new Map(Array.from(running.keys(), (name) => [name, slices.get(name)]).filter(hasSlice));
+}
+
+function unlessNotHeld(error: unknown): NotHeld {
+  if (error instanceof NotHeld) return error;
+  throw error;
 }
 
 function hasSlice(entry: (string | Slice | undefined)[]): entry is [string, Slice] {
