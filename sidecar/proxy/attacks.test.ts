@@ -3,8 +3,9 @@
 import type { Socket } from 'node:net';
 import { deflateRawSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
-import { answering, type Bench, type Client, connect, dependencyPlan, get, OK, type Upstream } from './fixtures.ts';
+import { type Bench, type Client, connect, dependencyPlan, get } from './fixtures.ts';
 import { opened } from './opened.ts';
+import { answering, OK, type Upstream } from './upstreams.ts';
 
 const { bench, upstream } = opened();
 

@@ -9,21 +9,17 @@ import { seededRandom } from '../../runtime/random.ts';
 import { createSidecarMetrics, type SidecarMetrics } from '../metrics/sidecar-metrics.ts';
 import { createDataPlane, type ProxyDataPlane } from './data-plane.ts';
 import {
-  answering,
   type Client,
   connect,
   dependencyPlan,
-  freePort,
-  freePorts,
   get,
   NO_POLICY,
-  OK,
   RETRIES,
   TableOfNames,
-  type Upstream,
   workloadPlan,
 } from './fixtures.ts';
 import { opened } from './opened.ts';
+import { answering, freePort, freePorts, OK, type Upstream } from './upstreams.ts';
 
 const { open, upstream } = opened();
 

@@ -5,19 +5,10 @@ import { describe, expect, it } from 'vitest';
 import { ManualClock } from '../../runtime/manual-clock.ts';
 import { MAX_HEAD_BYTES } from '../http1/limits.ts';
 import { HEAD_TIMEOUT_MS, STALLED_LIMIT_MS } from './client-connection.ts';
-import {
-  answering,
-  type Bench,
-  type Client,
-  connect,
-  dependencyPlan,
-  get,
-  OK,
-  startBench,
-  startUpstream,
-} from './fixtures.ts';
+import { type Bench, type Client, connect, dependencyPlan, get, startBench } from './fixtures.ts';
 import { type Network, systemNetwork } from './network.ts';
 import { opened } from './opened.ts';
+import { answering, OK, startUpstream } from './upstreams.ts';
 
 const { open } = opened();
 

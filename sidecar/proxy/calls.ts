@@ -1,7 +1,8 @@
 // For the tests of this folder: whole calls, and an upstream that does what the path of each request says.
 import type { Socket } from 'node:net';
 import { systemClock } from '../../runtime/clock.ts';
-import { type Bench, connect, get, OK, startUpstream, type Upstream } from './fixtures.ts';
+import { type Bench, connect, get } from './fixtures.ts';
+import { OK, startUpstream, type Upstream } from './upstreams.ts';
 
 export interface Answer {
   status: number;

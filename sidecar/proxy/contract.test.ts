@@ -2,7 +2,8 @@
 import { describe, expect, it, vi } from 'vitest';
 import { tlsLegs } from '../tls/testing/legs.ts';
 import { call, isWhole, type ScriptedUpstream, startScripted } from './calls.ts';
-import { type Bench, type Client, connect, DEAD_ENDPOINT, get } from './fixtures.ts';
+import { type Bench, type Client, connect, get } from './fixtures.ts';
+import { DEAD_ENDPOINT } from './upstreams.ts';
 import { type Ending, keepsContract, type Run as RunOf, type Wire } from './wire-contract.ts';
 import { OVER_TLS, POLICIES } from './wire-contract-rows.ts';
 

@@ -3,21 +3,9 @@ import { describe, expect, it } from 'vitest';
 import type { DependencyPlan, PolicyPlan } from '../../plan/plan.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import { CLOCK_SKEW_MS, STALE_AFTER_MS } from '../policies/deadline.ts';
-import {
-  answering,
-  type Bench,
-  connect,
-  dependencyPlan,
-  get,
-  NO_POLICY,
-  OK,
-  RETRIES,
-  startBench,
-  startUpstream,
-  TableOfNames,
-  type Upstream,
-} from './fixtures.ts';
+import { type Bench, connect, dependencyPlan, get, NO_POLICY, RETRIES, startBench, TableOfNames } from './fixtures.ts';
 import { opened } from './opened.ts';
+import { answering, OK, startUpstream, type Upstream } from './upstreams.ts';
 
 const { open } = opened();
 

@@ -4,8 +4,9 @@ import type { Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import type { Endpoint } from '../../plan/endpoints.ts';
 import type { PolicyPlan } from '../../plan/plan.ts';
-import { connect, dependencyPlan, get, RETRIES, startBench, startSwallowing, startUpstream } from './fixtures.ts';
+import { connect, dependencyPlan, get, RETRIES, startBench } from './fixtures.ts';
 import { opened } from './opened.ts';
+import { startSwallowing, startUpstream } from './upstreams.ts';
 
 const DEADLINE_MS = 200;
 const LATE_MS = 100;

@@ -4,21 +4,18 @@ import { describe, expect, it } from 'vitest';
 import type { Endpoint } from '../../plan/endpoints.ts';
 import type { PolicyPlan } from '../../plan/plan.ts';
 import {
-  answering,
   type Bench,
   BREAKER,
   connect,
   dependencyPlan,
   get,
   NO_POLICY,
-  OK,
   RETRIES,
   startBench,
-  startSwallowing,
-  startUpstream,
   workloadPlan,
 } from './fixtures.ts';
 import { opened } from './opened.ts';
+import { answering, OK, startSwallowing, startUpstream } from './upstreams.ts';
 
 const { open } = opened();
 

@@ -4,20 +4,9 @@ import type { Endpoint } from '../../plan/endpoints.ts';
 import type { PolicyPlan } from '../../plan/plan.ts';
 import type { FallbackPlan } from '../../plan/policies/fallback.ts';
 import { UNAVAILABLE } from './calls.ts';
-import {
-  answering,
-  type Bench,
-  BREAKER,
-  connect,
-  DEAD_ENDPOINT,
-  dependencyPlan,
-  get,
-  NO_POLICY,
-  OK,
-  RETRIES,
-  workloadPlan,
-} from './fixtures.ts';
+import { type Bench, BREAKER, connect, dependencyPlan, get, NO_POLICY, RETRIES, workloadPlan } from './fixtures.ts';
 import { opened } from './opened.ts';
+import { answering, DEAD_ENDPOINT, OK } from './upstreams.ts';
 
 const { bench, upstream } = opened();
 

@@ -1,19 +1,9 @@
 // Faults on purpose, on real sockets: what the application sees of them, and that the dependency is never blamed.
 import { describe, expect, it } from 'vitest';
 import type { FallbackPlan } from '../../plan/policies/fallback.ts';
-import {
-  answering,
-  BREAKER,
-  connect,
-  dependencyPlan,
-  get,
-  NO_POLICY,
-  OK,
-  RETRIES,
-  startUpstream,
-  type Upstream,
-} from './fixtures.ts';
+import { BREAKER, connect, dependencyPlan, get, NO_POLICY, RETRIES } from './fixtures.ts';
 import { opened } from './opened.ts';
+import { answering, OK, startUpstream, type Upstream } from './upstreams.ts';
 
 const { open, bench } = opened();
 

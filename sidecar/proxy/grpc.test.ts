@@ -2,7 +2,7 @@
 import { constants, type ServerHttp2Stream } from 'node:http2';
 import { describe, expect, it } from 'vitest';
 import type { PolicyPlan } from '../../plan/plan.ts';
-import { type Bench, BREAKER, DEAD_ENDPOINT, dependencyPlan, RETRIES } from './fixtures.ts';
+import { type Bench, BREAKER, dependencyPlan, RETRIES } from './fixtures.ts';
 import {
   answerOf,
   application,
@@ -13,6 +13,7 @@ import {
   dependency as startDependency,
 } from './http2-calls.ts';
 import { opened } from './opened.ts';
+import { DEAD_ENDPOINT } from './upstreams.ts';
 
 const { bench: startBench, open } = opened();
 

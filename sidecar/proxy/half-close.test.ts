@@ -1,8 +1,9 @@
 // The application ends its side of the connection: inside a request that is an abort, whatever byte it comes behind; behind a whole one it says
 // only that no other request follows.
 import { describe, expect, it } from 'vitest';
-import { connect, dependencyPlan, OK } from './fixtures.ts';
+import { connect, dependencyPlan } from './fixtures.ts';
 import { opened } from './opened.ts';
+import { OK } from './upstreams.ts';
 
 const { bench, upstream } = opened();
 

@@ -8,24 +8,20 @@ import type { LoadBalancingPlan } from '../../plan/policies/load-balancing.ts';
 import { silentLogger } from '../../runtime/log.ts';
 import { shadowDecisions } from './calls.ts';
 import {
-  answering,
   type Bench,
   connect,
   dependencyPlan,
-  freePort,
   get,
   NO_POLICY,
-  OK,
   startBench,
   startCaptured,
-  startUpstream,
   TableOfNames,
-  type Upstream,
   workloadPlan,
 } from './fixtures.ts';
 import { MAX_CHECKS_UNDER_WAY } from './health-prober.ts';
 import { opened } from './opened.ts';
 import { quickClock } from './testing/quick-clock.ts';
+import { answering, freePort, OK, startUpstream, type Upstream } from './upstreams.ts';
 
 // The data path looks twice a second for what is due: here five times as often, and the interval is shorter than a resource may say.
 const SPEED = 5;

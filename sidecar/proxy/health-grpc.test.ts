@@ -4,18 +4,11 @@ import type { Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import type { HealthCheckPlan } from '../../plan/policies/health-check.ts';
 import { tlsLegs } from '../tls/testing/legs.ts';
-import {
-  type Bench,
-  dependencyPlan,
-  freePort,
-  startBench,
-  startUpstream,
-  type Upstream,
-  workloadPlan,
-} from './fixtures.ts';
+import { type Bench, dependencyPlan, startBench, workloadPlan } from './fixtures.ts';
 import { dependency, type Fields, type Http2Dependency } from './http2-calls.ts';
 import { opened } from './opened.ts';
 import { quickClock } from './testing/quick-clock.ts';
+import { freePort, startUpstream, type Upstream } from './upstreams.ts';
 
 const { open } = opened();
 

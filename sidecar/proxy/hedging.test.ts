@@ -12,14 +12,11 @@ import {
   get,
   HEDGING,
   NO_POLICY,
-  OK,
   RETRIES,
   startBench,
-  startSwallowing,
-  startUpstream,
-  type Upstream,
 } from './fixtures.ts';
 import { opened } from './opened.ts';
+import { OK, startSwallowing, startUpstream, type Upstream } from './upstreams.ts';
 
 const { open } = opened();
 

@@ -1,7 +1,8 @@
 // Upstreams that answer what nobody should: the application sees one clear answer or a clear cut, and the next request is not harmed.
 import { describe, expect, it } from 'vitest';
-import { answering, type Bench, connect, dependencyPlan, get, OK, startBench, startUpstream } from './fixtures.ts';
+import { type Bench, connect, dependencyPlan, get, startBench } from './fixtures.ts';
 import { opened } from './opened.ts';
+import { answering, OK, startUpstream } from './upstreams.ts';
 
 const { open } = opened();
 

@@ -2,7 +2,7 @@
 import { type ClientHttp2Stream, constants } from 'node:http2';
 import { describe, expect, it, vi } from 'vitest';
 import { tlsLegs } from '../tls/testing/legs.ts';
-import { type Bench, DEAD_ENDPOINT } from './fixtures.ts';
+import { type Bench } from './fixtures.ts';
 import {
   answerOf,
   application,
@@ -10,6 +10,7 @@ import {
   type Http2Dependency,
   scriptedDependency,
 } from './http2-calls.ts';
+import { DEAD_ENDPOINT } from './upstreams.ts';
 import { type Ending, keepsContract, type Run as RunOf, type Wire } from './wire-contract.ts';
 import { OVER_TLS, POLICIES } from './wire-contract-rows.ts';
 

@@ -1,10 +1,11 @@
 // Answers over HTTP/2 that end with a reset, from a dependency that writes frame by frame.
 import { constants } from 'node:http2';
 import { describe, expect, it } from 'vitest';
-import { dependencyPlan, startUpstream } from './fixtures.ts';
+import { dependencyPlan } from './fixtures.ts';
 import { application, type Http2Answer } from './http2-calls.ts';
 import { Flag, FrameType, fieldBlock, frame, framesOf, PREFACE, uint32 } from './http2-frames.ts';
 import { opened } from './opened.ts';
+import { startUpstream } from './upstreams.ts';
 
 const { NGHTTP2_CANCEL, NGHTTP2_INTERNAL_ERROR, NGHTTP2_NO_ERROR } = constants;
 const { bench: startBench, open } = opened();

@@ -2,17 +2,7 @@
 import http2, { constants, type ServerHttp2Stream } from 'node:http2';
 import { describe, expect, it } from 'vitest';
 import type { PolicyPlan } from '../../plan/plan.ts';
-import {
-  type Bench,
-  connect,
-  DEAD_ENDPOINT,
-  dependencyPlan,
-  get,
-  OK,
-  RETRIES,
-  startCaptured,
-  workloadPlan,
-} from './fixtures.ts';
+import { type Bench, connect, dependencyPlan, get, RETRIES, startCaptured, workloadPlan } from './fixtures.ts';
 import {
   answerOf,
   application,
@@ -22,6 +12,7 @@ import {
   dependency as startDependency,
 } from './http2-calls.ts';
 import { opened } from './opened.ts';
+import { DEAD_ENDPOINT, OK } from './upstreams.ts';
 
 const { bench: startBench, open, upstream: startUpstream } = opened();
 

@@ -4,20 +4,17 @@ import type { DependencyPlan, WorkloadPlan } from '../../plan/plan.ts';
 import { type Clock, systemClock } from '../../runtime/clock.ts';
 import type { SidecarMetrics } from '../metrics/sidecar-metrics.ts';
 import {
-  answering,
   BREAKER,
   type Captured,
   connect,
   dependencyPlan,
-  freePort,
   get,
-  OK,
   startBench,
   startCaptured,
-  type Upstream,
   workloadPlan,
 } from './fixtures.ts';
 import { opened } from './opened.ts';
+import { answering, freePort, OK, type Upstream } from './upstreams.ts';
 
 const { open, upstream } = opened();
 

@@ -8,24 +8,20 @@ import { seededRandom } from '../../runtime/random.ts';
 import { createSidecarMetrics } from '../metrics/sidecar-metrics.ts';
 import { createDataPlane } from './data-plane.ts';
 import {
-  answering,
   type Bench,
   BREAKER,
   type Client,
   connect,
   dependencyPlan,
-  freePort,
   get,
-  OK,
   RETRIES,
   startBench,
   startCaptured,
-  startUpstream,
   TableOfNames,
-  type Upstream,
   workloadPlan,
 } from './fixtures.ts';
 import { opened } from './opened.ts';
+import { answering, freePort, OK, startUpstream, type Upstream } from './upstreams.ts';
 
 const { open } = opened();
 

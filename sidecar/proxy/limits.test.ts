@@ -5,21 +5,9 @@ import type { Endpoint } from '../../plan/endpoints.ts';
 import type { DependencyPlan, PolicyPlan } from '../../plan/plan.ts';
 import { LoadShedder } from '../policies/load-shedder.ts';
 import { isWhole } from './calls.ts';
-import {
-  answering,
-  type Bench,
-  BREAKER,
-  connect,
-  dependencyPlan,
-  get,
-  OK,
-  RETRIES,
-  startBench,
-  startUpstream,
-  type Upstream,
-  workloadPlan,
-} from './fixtures.ts';
+import { type Bench, BREAKER, connect, dependencyPlan, get, RETRIES, startBench, workloadPlan } from './fixtures.ts';
 import { opened } from './opened.ts';
+import { answering, OK, startUpstream, type Upstream } from './upstreams.ts';
 
 const { open } = opened();
 

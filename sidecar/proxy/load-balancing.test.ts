@@ -2,21 +2,9 @@
 import { describe, expect, it } from 'vitest';
 import type { Endpoint } from '../../plan/endpoints.ts';
 import type { LoadBalancingPlan } from '../../plan/policies/load-balancing.ts';
-import {
-  answering,
-  type Bench,
-  connect,
-  dependencyPlan,
-  get,
-  NO_POLICY,
-  OK,
-  RETRIES,
-  startBench,
-  startUpstream,
-  type Upstream,
-  workloadPlan,
-} from './fixtures.ts';
+import { type Bench, connect, dependencyPlan, get, NO_POLICY, RETRIES, startBench, workloadPlan } from './fixtures.ts';
 import { opened } from './opened.ts';
+import { answering, OK, startUpstream, type Upstream } from './upstreams.ts';
 
 const { open } = opened();
 

@@ -3,17 +3,9 @@ import { expect } from 'vitest';
 import type { Endpoint } from '../../plan/endpoints.ts';
 import type { DependencyPlan, PolicyPlan } from '../../plan/plan.ts';
 import { ManualClock } from '../../runtime/manual-clock.ts';
-import {
-  type Bench,
-  type Client,
-  connect,
-  dependencyPlan,
-  NO_POLICY,
-  startBench,
-  type startUpstream,
-  type Upstream,
-} from './fixtures.ts';
+import { type Bench, type Client, connect, dependencyPlan, NO_POLICY, startBench } from './fixtures.ts';
 import { opened } from './opened.ts';
+import { type startUpstream, type Upstream } from './upstreams.ts';
 
 export const TIMEOUTS = { ...NO_POLICY.timeouts, connectMs: 500, opaqueIdleMs: 60_000 };
 export const BULKHEAD = {

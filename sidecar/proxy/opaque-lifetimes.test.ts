@@ -1,8 +1,9 @@
 // Opaque connections from their first byte to their end: silence, detection, shadows, and what is left over.
 import { Socket } from 'node:net';
 import { describe, expect, it, vi } from 'vitest';
-import { type Bench, BREAKER, DEAD_ENDPOINT, OK, RETRIES, startSwallowing } from './fixtures.ts';
+import { type Bench, BREAKER, RETRIES } from './fixtures.ts';
 import { answered, BULKHEAD, leap, nothingHeld, opaqueBench, pass, TIMEOUTS, until } from './opaque-bench.ts';
+import { DEAD_ENDPOINT, OK, startSwallowing } from './upstreams.ts';
 
 const { echo, open, tcp, upstream } = opaqueBench();
 

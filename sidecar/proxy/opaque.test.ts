@@ -1,7 +1,8 @@
 // Opaque connections under the policies of connections: connecting, circuit, bulkhead.
 import { describe, expect, it } from 'vitest';
-import { BREAKER, DEAD_ENDPOINT, OK, RETRIES, startSwallowing } from './fixtures.ts';
+import { BREAKER, RETRIES } from './fixtures.ts';
 import { answered, BULKHEAD, nothingHeld, opaqueBench, pass, ROUND_ROBIN, until } from './opaque-bench.ts';
+import { DEAD_ENDPOINT, OK, startSwallowing } from './upstreams.ts';
 
 const { cutting, echo, open, tcp, upstream } = opaqueBench();
 

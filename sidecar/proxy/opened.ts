@@ -2,7 +2,8 @@
 import { afterEach } from 'vitest';
 import type { Endpoint } from '../../plan/endpoints.ts';
 import type { DependencyPlan } from '../../plan/plan.ts';
-import { type Bench, startBench, startUpstream, type Upstream } from './fixtures.ts';
+import { type Bench, startBench } from './fixtures.ts';
+import { startUpstream, type Upstream } from './upstreams.ts';
 
 export interface Opened {
   /** Closed after the test, in the order of this list. */

@@ -5,21 +5,18 @@ import type { LoadBalancingPlan } from '../../plan/policies/load-balancing.ts';
 import type { OutlierDetectionPlan } from '../../plan/policies/outlier-detection.ts';
 import { UNAVAILABLE } from './calls.ts';
 import {
-  answering,
   type Bench,
   BREAKER,
   connect,
   dependencyPlan,
   get,
   NO_POLICY,
-  OK,
   RETRIES,
   startBench,
-  startUpstream,
-  type Upstream,
   workloadPlan,
 } from './fixtures.ts';
 import { opened } from './opened.ts';
+import { answering, OK, startUpstream, type Upstream } from './upstreams.ts';
 
 const OUTLIER: OutlierDetectionPlan = {
   stateKey: 'outlierDetection:base',

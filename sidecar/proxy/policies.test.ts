@@ -2,20 +2,9 @@
 import type { Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { call, UNAVAILABLE } from './calls.ts';
-import {
-  answering,
-  BREAKER,
-  connect,
-  DEAD_ENDPOINT,
-  dependencyPlan,
-  get,
-  NO_POLICY,
-  OK,
-  RETRIES,
-  startBench,
-  workloadPlan,
-} from './fixtures.ts';
+import { BREAKER, connect, dependencyPlan, get, NO_POLICY, RETRIES, startBench, workloadPlan } from './fixtures.ts';
 import { opened } from './opened.ts';
+import { answering, DEAD_ENDPOINT, OK } from './upstreams.ts';
 
 const { open, bench, upstream } = opened();
 

@@ -2,21 +2,9 @@
 import { describe, expect, it } from 'vitest';
 import type { PolicyPlan } from '../../plan/plan.ts';
 import { systemClock } from '../../runtime/clock.ts';
-import {
-  answering,
-  type Bench,
-  BREAKER,
-  connect,
-  dependencyPlan,
-  get,
-  NO_POLICY,
-  OK,
-  RETRIES,
-  startBench,
-  startUpstream,
-  type Upstream,
-} from './fixtures.ts';
+import { type Bench, BREAKER, connect, dependencyPlan, get, NO_POLICY, RETRIES, startBench } from './fixtures.ts';
 import { opened } from './opened.ts';
+import { answering, OK, startUpstream, type Upstream } from './upstreams.ts';
 
 const { open } = opened();
 

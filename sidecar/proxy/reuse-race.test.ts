@@ -2,8 +2,9 @@
 // twice does not run twice; the moments are swept in steps of a tenth of a millisecond.
 import type { Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
-import { connect, dependencyPlan, OK, RETRIES } from './fixtures.ts';
+import { connect, dependencyPlan, RETRIES } from './fixtures.ts';
 import { opened } from './opened.ts';
+import { OK } from './upstreams.ts';
 
 const { bench, upstream } = opened();
 

@@ -1,8 +1,9 @@
 // Which rule holds for a request is seen from its first byte on: the head is matched, and by nothing that this hop takes out of it.
 import { expect, it } from 'vitest';
 import type { RulePlan } from '../../plan/plan.ts';
-import { connect, dependencyPlan, NO_POLICY, startBench, startUpstream } from './fixtures.ts';
+import { connect, dependencyPlan, NO_POLICY, startBench } from './fixtures.ts';
 import { opened } from './opened.ts';
+import { startUpstream } from './upstreams.ts';
 
 const { open } = opened();
 

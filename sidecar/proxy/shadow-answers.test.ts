@@ -8,21 +8,18 @@ import type { RateLimitPlan } from '../../plan/policies/rate-limit.ts';
 import { type Clock, systemClock } from '../../runtime/clock.ts';
 import { call, shadowDecisions, UNAVAILABLE } from './calls.ts';
 import {
-  answering,
   type Bench,
   BREAKER,
   connect,
-  DEAD_ENDPOINT,
   dependencyPlan,
   get,
   NO_POLICY,
-  OK,
   RETRIES,
   startBench,
-  type Upstream,
   workloadPlan,
 } from './fixtures.ts';
 import { opened } from './opened.ts';
+import { answering, DEAD_ENDPOINT, OK, type Upstream } from './upstreams.ts';
 
 const { bench, open, upstream } = opened();
 

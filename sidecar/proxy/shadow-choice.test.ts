@@ -6,19 +6,9 @@ import { NO_BLOCKS } from '../../plan/policies/blocks.ts';
 import type { LoadBalancingPlan } from '../../plan/policies/load-balancing.ts';
 import type { OutlierDetectionPlan } from '../../plan/policies/outlier-detection.ts';
 import { call, shadowDecisions, UNAVAILABLE } from './calls.ts';
-import {
-  answering,
-  type Bench,
-  dependencyPlan,
-  get,
-  OK,
-  RETRIES,
-  startBench,
-  startUpstream,
-  type Upstream,
-  workloadPlan,
-} from './fixtures.ts';
+import { type Bench, dependencyPlan, get, RETRIES, startBench, workloadPlan } from './fixtures.ts';
 import { opened } from './opened.ts';
+import { answering, OK, startUpstream, type Upstream } from './upstreams.ts';
 
 const NOTHING: ShadowPlan = { timeouts: null, ...NO_BLOCKS };
 const OUTLIER: OutlierDetectionPlan = {

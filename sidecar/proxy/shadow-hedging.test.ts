@@ -6,20 +6,18 @@ import { NO_BLOCKS } from '../../plan/policies/blocks.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import { call, shadowDecisions } from './calls.ts';
 import {
-  answering,
   type Bench,
   BREAKER,
   connect,
   dependencyPlan,
   get,
   HEDGING,
-  OK,
   RETRIES,
   startBench,
-  type Upstream,
   workloadPlan,
 } from './fixtures.ts';
 import { opened } from './opened.ts';
+import { answering, OK, type Upstream } from './upstreams.ts';
 
 const { open, upstream } = opened();
 

@@ -7,20 +7,18 @@ import type { FallbackPlan } from '../../plan/policies/fallback.ts';
 import { type Random, seededRandom } from '../../runtime/random.ts';
 import { shadowDecisions, UNAVAILABLE } from './calls.ts';
 import {
-  answering,
   type Bench,
   BREAKER,
   type Client,
   connect,
   dependencyPlan,
   get,
-  OK,
   RETRIES,
   startBench,
-  type Upstream,
   workloadPlan,
 } from './fixtures.ts';
 import { opened } from './opened.ts';
+import { answering, OK, type Upstream } from './upstreams.ts';
 
 const NOTHING: ShadowPlan = { timeouts: null, ...NO_BLOCKS };
 const SHADOW = {

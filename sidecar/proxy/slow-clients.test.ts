@@ -2,20 +2,9 @@
 import type { Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import type { PolicyPlan } from '../../plan/plan.ts';
-import {
-  answering,
-  type Bench,
-  BREAKER,
-  connect,
-  dependencyPlan,
-  get,
-  OK,
-  RETRIES,
-  startBench,
-  startUpstream,
-  type Upstream,
-} from './fixtures.ts';
+import { type Bench, BREAKER, connect, dependencyPlan, get, RETRIES, startBench } from './fixtures.ts';
 import { opened } from './opened.ts';
+import { answering, OK, startUpstream, type Upstream } from './upstreams.ts';
 
 const { open } = opened();
 

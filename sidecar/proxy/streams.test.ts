@@ -1,8 +1,9 @@
 // What lives longer than a request: server-sent events and upgraded connections, how they end, and how they are counted.
 import { describe, expect, it } from 'vitest';
 import type { PolicyPlan } from '../../plan/plan.ts';
-import { type Bench, BREAKER, connect, dependencyPlan, get, startBench, startUpstream } from './fixtures.ts';
+import { type Bench, BREAKER, connect, dependencyPlan, get, startBench } from './fixtures.ts';
 import { opened } from './opened.ts';
+import { startUpstream } from './upstreams.ts';
 
 const { open } = opened();
 

@@ -8,20 +8,17 @@ import { type Pair, TestAuthority } from '../tls/testing/certificates.ts';
 import { MemoryCertificates } from '../tls/testing/memory-certificates.ts';
 import { secured } from '../tls/testing/tls-upstream.ts';
 import {
-  answering,
   type Bench,
   BREAKER,
   connect,
   dependencyPlan,
-  OK,
   startBench,
   startCaptured,
-  startUpstream,
   TableOfNames,
-  type Upstream,
   workloadPlan,
 } from './fixtures.ts';
 import { opened } from './opened.ts';
+import { answering, OK, startUpstream, type Upstream } from './upstreams.ts';
 
 const { open } = opened();
 

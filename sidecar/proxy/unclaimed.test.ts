@@ -9,18 +9,16 @@ import { systemClock } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/log.ts';
 import { createIdentity } from '../subscribe/test-operator.ts';
 import {
-  answering,
   BREAKER,
   type Captured,
   dependencyPlan,
-  OK,
   RETRIES,
   startCaptured,
   TableOfNames,
-  type Upstream,
   workloadPlan,
 } from './fixtures.ts';
 import { opened } from './opened.ts';
+import { answering, OK, type Upstream } from './upstreams.ts';
 
 const { open, upstream } = opened();
 

@@ -6,19 +6,10 @@ import { silentLogger } from '../../runtime/log.ts';
 import { seededRandom } from '../../runtime/random.ts';
 import { createSidecarMetrics } from '../metrics/sidecar-metrics.ts';
 import { createDataPlane, type ProxyDataPlane } from './data-plane.ts';
-import {
-  answering,
-  type Client,
-  connect,
-  dependencyPlan,
-  freePort,
-  OK,
-  startCaptured,
-  TableOfNames,
-  workloadPlan,
-} from './fixtures.ts';
+import { type Client, connect, dependencyPlan, startCaptured, TableOfNames, workloadPlan } from './fixtures.ts';
 import { PREFACE } from './http2-frames.ts';
 import { opened } from './opened.ts';
+import { answering, freePort, OK } from './upstreams.ts';
 
 const { open, upstream } = opened();
 

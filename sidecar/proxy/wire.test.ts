@@ -1,18 +1,9 @@
 // HTTP/1.1 through the data path, seen as bytes on both sides of it.
 import net from 'node:net';
 import { describe, expect, it } from 'vitest';
-import {
-  answering,
-  type Bench,
-  connect,
-  dependencyPlan,
-  get,
-  OK,
-  startBench,
-  startUpstream,
-  type Upstream,
-} from './fixtures.ts';
+import { type Bench, connect, dependencyPlan, get, startBench } from './fixtures.ts';
 import { opened } from './opened.ts';
+import { answering, OK, startUpstream, type Upstream } from './upstreams.ts';
 
 const { open } = opened();
 
