@@ -44,15 +44,15 @@ async function setUp(graceMs: number, methods: readonly string[], policy: object
   return {
     load,
     first,
-    async joins() {
+    joins: async () => {
       await begin();
       await declare();
     },
-    async leaves(endpoint: EndpointProcess) {
+    leaves: async (endpoint: EndpointProcess) => {
       current = current.filter((one) => one !== endpoint);
       await declare();
     },
-    async finish() {
+    finish: async () => {
       await load.served(BETWEEN);
       await load.stop();
       expect(load.wrong).toEqual({});
