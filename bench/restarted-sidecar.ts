@@ -4,7 +4,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { cp, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { systemClock as clock } from '../runtime/clock.ts';
-import { SIDECAR_NODE_FLAGS } from '../sidecar/node-flags.ts';
+import { SIDECAR_NODE_ENVIRONMENT, SIDECAR_NODE_FLAGS } from '../sidecar/node-flags.ts';
 import { untilServing } from './loopback.ts';
 import type { Program } from './processes.ts';
 import { startOurs } from './proxies/breakwater.ts';
@@ -36,7 +36,10 @@ export async function leaveOnDisk(setting: Setting, name: string, manifests: str
     await stop();
   }
   const start = (cpu: number, ...wrapper: readonly string[]) =>
-    processes.start(cpu, 'env', [...wrapper, process.execPath, ...SIDECAR_NODE_FLAGS, bundle], environment);
+    processes.start(cpu, 'env', [...wrapper, process.execPath, ...SIDECAR_NODE_FLAGS, bundle], {
+      ...SIDECAR_NODE_ENVIRONMENT,
+      ...environment,
+    });
   await fillCompileCache(start(proxyCpu), adminPort);
   return { port, adminPort, start };
 }

@@ -16,6 +16,7 @@ import { portsOf, readListening, writeListening } from './control/listening-file
 import { drainDataPlane } from './control/shutdown.ts';
 import { statusLines } from './control/status.ts';
 import type { DataPlane } from './data-plane.ts';
+import { startPages } from './memory/start-pages.ts';
 import { createSidecarMetrics } from './metrics/sidecar-metrics.ts';
 import { createMemoryReader } from './overload/cgroup-memory.ts';
 import { createLoopReader } from './overload/load-sampler.ts';
@@ -133,6 +134,7 @@ export async function startSidecar(
     { name: 'last known good', start: () => killSwitch.restore().then(() => subscriber.restore()), stop: () => {} },
     { name: 'data path', start: () => dataPlane.listen(), stop: () => dataPlane.close() },
     { name: 'readiness', start: () => gate.listening(config.firstPlanWaitMs, onWaitOver), stop: () => gate.close() },
+    startPages(clock, log),
     serverPart('admin server', ports, 'admin', () =>
       config.adminPort === 0 && before
         ? startAdmin(before.admin).catch(() => startAdmin(0))

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Logger, LogLevel } from '../../runtime/log.ts';
-import { SIDECAR_NODE_FLAGS } from '../../sidecar/node-flags.ts';
+import { SIDECAR_NODE_ENVIRONMENT, SIDECAR_NODE_FLAGS } from '../../sidecar/node-flags.ts';
 import { endChild, exitOf, startFollowingChild } from '../following-child.ts';
 
 const DRAIN_MS = 5_000;
@@ -105,6 +105,7 @@ export class SidecarProcess {
   #environment(): Record<string, string> {
     const { namespace, name, folder, operatorUrl, caFile, certificatesFolder, logLevel } = this.#options;
     return {
+      ...SIDECAR_NODE_ENVIRONMENT,
       BREAKWATER_CAPTURE: 'explicit',
       BREAKWATER_OPERATOR_URL: operatorUrl,
       BREAKWATER_TOKEN_FILE: join(folder, 'token'),

@@ -27,9 +27,10 @@ it('is small, for all of it is memory beside every application', async () => {
   expect(script.findIndex((byte) => byte > 0x7f)).toBe(-1);
 });
 
-it('is started with the flags of every sidecar', async () => {
+it('is started with the flags and the environment of every sidecar', async () => {
   const command = await readFile(join(folder, 'breakwater'), 'utf8');
-  expect(command).toBe(`#!/bin/sh\nexec node ${SIDECAR_NODE_FLAGS.join(' ')} /opt/breakwater/main.js "$@"\n`);
+  const run = `exec node ${SIDECAR_NODE_FLAGS.join(' ')} /opt/breakwater/main.js "$@"`;
+  expect(command).toBe(`#!/bin/sh\nexport MALLOC_ARENA_MAX=1\n${run}\n`);
 });
 
 it('starts, listens and stops, and loads nothing that it may never need', async () => {

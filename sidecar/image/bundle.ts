@@ -6,7 +6,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { build, type Metafile, type Plugin } from 'esbuild';
-import { SIDECAR_NODE_FLAGS } from '../node-flags.ts';
+import { SIDECAR_NODE_ENVIRONMENT, SIDECAR_NODE_FLAGS } from '../node-flags.ts';
 
 /** Where the image has it. */
 const IMAGE_FOLDER = '/opt/breakwater';
@@ -53,8 +53,9 @@ export async function bundleSidecar(folder: string): Promise<Bundle> {
     logLevel: 'warning',
   });
   await writeFile(join(folder, 'package.json'), '{"type":"commonjs"}\n');
+  const exports = Object.entries(SIDECAR_NODE_ENVIRONMENT).map(([name, value]) => `export ${name}=${value}`);
   const command = ['exec node', ...SIDECAR_NODE_FLAGS, `${IMAGE_FOLDER}/main.js "$@"`].join(' ');
-  await writeFile(join(folder, 'breakwater'), `#!/bin/sh\n${command}\n`, { mode: 0o755 });
+  await writeFile(join(folder, 'breakwater'), `${['#!/bin/sh', ...exports, command].join('\n')}\n`, { mode: 0o755 });
   const packages = packagesIn(metafile);
   const surplus = [...packages.keys()].filter((name) => !PACKAGES.has(name));
   if (surplus.length > 0) throw new Error(`the sidecar must not contain ${surplus.join(', ')}`);

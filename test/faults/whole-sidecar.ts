@@ -6,7 +6,7 @@ import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { parseMetrics, type Sample, sumOf } from '../../cli/prometheus-text.ts';
 import type { ReadyMessage } from '../../sidecar/control/announcer.ts';
-import { SIDECAR_NODE_FLAGS } from '../../sidecar/node-flags.ts';
+import { SIDECAR_NODE_ENVIRONMENT, SIDECAR_NODE_FLAGS } from '../../sidecar/node-flags.ts';
 
 const MAIN = resolve(import.meta.dirname, '../../sidecar/main.ts');
 
@@ -35,6 +35,7 @@ export class WholeSidecar {
       stdio: ['pipe', 'pipe', 'pipe'],
       env: {
         PATH: process.env['PATH'],
+        ...SIDECAR_NODE_ENVIRONMENT,
         BREAKWATER_CAPTURE: 'explicit',
         BREAKWATER_OPERATOR_URL: operatorUrl.href,
         BREAKWATER_TOKEN_FILE: join(folder, 'token'),
