@@ -84,6 +84,32 @@ describe('AdaptiveLimit', () => {
     expect([limit.probing, limit.baselineMs, limit.giveUpProbe(nowMs + 9_000)]).toEqual([false, 40, false]);
   });
 
+  /** Its second probe has begun, at `beganMs`; the latency without load is 10 ms. */
+  function probing() {
+    const limit = new AdaptiveLimit(SPEC, () => 0, 0);
+    let nowMs = 0;
+    const answer = (latencyMs: number) => limit.record(latencyMs, limit.limit, nowMs);
+    for (; limit.probing; nowMs += 1) answer(10);
+    for (nowMs += 30_000; !limit.probing; nowMs += 20) answer(10);
+    return { limit, beganMs: nowMs - 20, answer };
+  }
+
+  it('gives a probe up after its patience, and not before', () => {
+    const { limit, beganMs } = probing();
+    // The answers of one latency belong to the limit before.
+    expect(limit.giveUpProbe(beganMs + 10 + 4_999)).toBe(false);
+    expect(limit.giveUpProbe(beganMs + 10 + 5_000)).toBe(true);
+  });
+
+  it('takes a probe that is half as slow again for noise, and a slower one for the truth', () => {
+    const probed = (latencyMs: number) => {
+      const { limit, beganMs } = probing();
+      for (let nth = 0; limit.probing; nth += 1) limit.record(latencyMs, 1, beganMs + 1_000 + nth);
+      return limit.baselineMs;
+    };
+    expect([probed(15), probed(15.5)]).toEqual([12.5, 15.5]);
+  });
+
   it('leaves out the answers that belong to the limit before', () => {
     const limit = fresh();
     const atMs = feed(limit, { fromMs: 0, forMs: 200, latencyMs: 40 });

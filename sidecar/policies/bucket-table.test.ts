@@ -61,6 +61,11 @@ describe('BucketTable', () => {
     expect(table.size).toBe(1);
   });
 
+  it('knows a value again that is no ASCII', () => {
+    const table = new BucketTable({ requestsPerSecond: 1, burst: 1 }, 2, 0);
+    expect([table.take('caf\xe9', 0), table.take('caf\xe9', 0), table.size]).toEqual([true, false, 1]);
+  });
+
   const use = fc.record({
     value: fc.constantFrom('a', 'b', 'c', 'd', 'e', 'f', 'g'),
     passedUs: fc.oneof(fc.constant(0), fc.integer({ min: 0, max: SECOND })),

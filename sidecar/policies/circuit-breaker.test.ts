@@ -44,6 +44,34 @@ function opened(spec: BreakerPlan = defaults, random = 0): CircuitBreaker {
   return breaker;
 }
 
+describe('what a circuit tells', () => {
+  it('is whether calls are let through and not as probes, and time is not followed for that', () => {
+    const breaker = opened();
+    const told = [breaker.isClosed];
+    expect(breaker.state(30_000)).toBe(HalfOpen);
+    told.push(breaker.isClosed);
+    for (const force of ['Open', 'Closed', null] as const) {
+      breaker.update({ ...defaults, force }, 30_000);
+      told.push(breaker.isClosed);
+    }
+    expect(told).toEqual([false, false, false, true, true]);
+    const late = opened();
+    const changes: number[] = [];
+    late.onTransition = (state) => changes.push(state);
+    expect([late.isClosed, changes]).toEqual([false, []]);
+  });
+
+  it('is what its window holds at that time', () => {
+    const breaker = breakerOf({ ...slow, failureOn: ['Reset'] });
+    calls(breaker, 3, Success, 0);
+    calls(breaker, 2, Failure, 0);
+    calls(breaker, 4, Success, 5_000, 1_001);
+    expect(breaker.counts(5_000)).toEqual({ calls: 9, failures: 2, slow: 4 });
+    expect(breaker.counts(12_000)).toEqual({ calls: 4, failures: 0, slow: 4 });
+    expect(breaker.counts(60_000)).toEqual({ calls: 0, failures: 0, slow: 0 });
+  });
+});
+
 describe('closed', () => {
   it('opens after consecutive failures, whatever time lies between', () => {
     const breaker = breakerOf();

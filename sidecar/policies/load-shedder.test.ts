@@ -25,6 +25,13 @@ describe('LoadShedder', () => {
     ]);
   });
 
+  it('refuses with the request that makes a whole one of what is owed', () => {
+    const shedder = observe(observe(new LoadShedder(), LATE, 4), {}, 1);
+    expect(shedder.share).toBe(0.14);
+    const refused = Array.from({ length: 50 }, () => shedder.judge(5) === ShedReason.EventLoop);
+    expect([refused.filter(Boolean).length, refused.at(-1)]).toEqual([7, true]);
+  });
+
   it('does ever more as memory fills up, and takes it back step by step', () => {
     const shedder = new LoadShedder();
     const levels = [0.91, 0.93, 0.96, 0.99, 0.96, 0.94, 0.93, 0.91, 0.89, 0.87].map(

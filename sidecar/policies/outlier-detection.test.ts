@@ -290,11 +290,35 @@ describe('success rates', () => {
     }
   });
 
-  it('give the share to the worst first', () => {
-    const bench = new Bench('abcdefghij', { successRate, maxEjectionPercent: 10 });
-    interval(bench, { a: 60, b: 70, c: 0, d: 0, e: 0, f: 0, g: 0, h: 0, i: 0, j: 0 });
-    expect(bench.told[0]).toBe(ejectedFor('b', 'success-rate'));
-    expect(bench.ejected).toBe('b');
+  it.each([
+    ['first', { a: 70, b: 60, c: 50 }, 'a'],
+    ['in the middle', { a: 60, b: 70, c: 50 }, 'b'],
+    ['last', { a: 50, b: 60, c: 70 }, 'c'],
+  ])('give the share to the worst, which is asked %s', (_, failing, worst) => {
+    const even = { minimumEndpoints: 5, minimumCalls: 100, deviationFactorPercent: 100 };
+    const bench = new Bench('abcdefghij', { successRate: even, maxEjectionPercent: 10, consecutiveFailures: 0 });
+    interval(bench, { ...failing, d: 0, e: 0, f: 0, g: 0, h: 0, i: 0, j: 0 });
+    expect(bench.ejected).toBe(worst);
+    // The others would have been ejected too.
+    expect(bench.told.map((line) => line.slice(2)).sort()).toEqual([
+      'ejected: success-rate',
+      'withheld: success-rate',
+      'withheld: success-rate',
+    ]);
+  });
+
+  it('are looked at no later than the interval of a new plan says, and no sooner for a longer one', () => {
+    const lookedAt = (intervalMs: number, afterMs: number) => {
+      const bench = new Bench('abcde', { successRate });
+      bench.detection.update({ ...SPEC, successRate, intervalMs }, 0);
+      const failing = { a: 20, b: 0, c: 0, d: 0, e: 0 };
+      for (const [name, failed] of Object.entries(failing))
+        for (let call = 0; call < 100; call += 1) bench.calls(name, call % 5 === 0 && failed > 0 ? ERROR_500 : 0);
+      bench.pass(afterMs);
+      return bench.ejected;
+    };
+    expect([lookedAt(1_000, 999), lookedAt(1_000, 1_000)]).toEqual(['', 'a']);
+    expect([lookedAt(60_000, 9_999), lookedAt(60_000, 10_000)]).toEqual(['', 'a']);
   });
 
   it('without calls are compared at nothing', () => {
@@ -311,6 +335,17 @@ describe('what is told of an endpoint', () => {
     bench.calls('a', ERROR_500, 5);
     expect(['a', 'b', 'z'].map((name) => bench.detection.isEjected(name))).toEqual([true, false, false]);
     expect(bench.detection.panicThresholdPercent).toBe(40);
+  });
+
+  it('is withheld again once it has answered in between', () => {
+    const bench = new Bench('abcd', { maxEjectionPercent: 25 });
+    bench.calls('b', 0);
+    for (const name of 'ab') bench.calls(name, ERROR_500, 6);
+    const withheld = 'b withheld: consecutive-failures';
+    expect(bench.told).toEqual([ejectedFor('a', 'consecutive-failures'), withheld]);
+    bench.calls('b', 0);
+    bench.calls('b', ERROR_500, 6);
+    expect(bench.told.slice(1)).toEqual([withheld, withheld]);
   });
 
   it('is withheld again once it has been ejected in between', () => {

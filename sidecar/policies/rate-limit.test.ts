@@ -35,6 +35,7 @@ describe('RateLimit', () => {
     take(byTenant, ['a', 'a']);
     byTenant.update({ ...BY_TENANT, perHeader: { name: 'x-TENANT', maxValues: 50 } }, 0);
     expect(take(byTenant, ['a', 'b', 'c'])).toEqual([false, true, true]);
+    expect([byTenant.values, byTenant.sharedUses]).toEqual([3, 0]);
   });
 
   it('earns at the old rate until the plan with another one came', () => {

@@ -71,6 +71,17 @@ describe('TimerWheel', () => {
     expect(wheelAt(0).nextDueMs()).toBe(Number.POSITIVE_INFINITY);
   });
 
+  it('says no moment before the first node can be due, within a turn', () => {
+    for (let atMs = 1; atMs <= 70; atMs += 1) {
+      const wheel = wheelAt(0);
+      wheel.arm(new Timer(), 79);
+      wheel.arm(new Timer(), atMs);
+      const dueMs = wheel.nextDueMs();
+      expect(dueMs).toBeGreaterThanOrEqual(atMs);
+      expect(dueMs - atMs).toBeLessThanOrEqual(SLOT_MS);
+    }
+  });
+
   it('counts the nodes that are armed', () => {
     const wheel = wheelAt(0);
     const [a, b] = [new Timer(), new Timer()];
