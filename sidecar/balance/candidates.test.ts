@@ -191,3 +191,14 @@ describe('the set', () => {
     expect([names(made), made.panicking]).toEqual(['a1', false]);
   });
 });
+
+describe('an endpoint', () => {
+  it('counts what is in flight, for itself and for all, and was there from the start, unmeasured', () => {
+    const endpoint = new BalancedEndpoint('a');
+    expect([endpoint.joinedAtMs, endpoint.measuredAtMs]).toEqual([-1, -1]);
+    endpoint.begin();
+    endpoint.begin();
+    endpoint.end();
+    expect([endpoint.inFlight, endpoint.total.inFlight]).toEqual([1, 1]);
+  });
+});
