@@ -85,6 +85,8 @@ describe('consistent hashing', () => {
 
   it('balances what has no key, and finds nothing where nothing is', () => {
     const { balancer } = hashing(some(4));
+    // Keys begin at 0.
+    expect(NO_KEY).toBeLessThan(0);
     const counts = tally(4_000, () => balancer.pick([], NO_KEY, 0));
     expect(Object.keys(counts)).toHaveLength(4);
     for (const count of Object.values(counts)) expect(count).toBeGreaterThan(850);
