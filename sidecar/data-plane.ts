@@ -5,7 +5,7 @@ import type { WorkloadPlan } from '../plan/plan.ts';
 import type { CircuitState, OpaqueProtocol } from '../plan/wire.ts';
 import type { CaptureMode } from './config.ts';
 import type { SHED_LEVEL_NAMES } from './policies/load-shedder.ts';
-import type { ListenerView } from './proxy/bootstrap-listeners.ts';
+import type { ListenerView } from './proxy/intake/bootstrap-listeners.ts';
 import type { NameView } from './resolve/name-directory.ts';
 import type { TlsFailure } from './tls/failures.ts';
 import type { Expiries } from './tls/origination.ts';

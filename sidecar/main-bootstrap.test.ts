@@ -9,8 +9,8 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import type { Bootstrap, BootstrapEntry } from '../plan/bootstrap.ts';
 import { hostKey } from '../plan/endpoints.ts';
-import { dependencyPlan, workloadPlan } from './proxy/fixtures.ts';
-import { freePort } from './proxy/upstreams.ts';
+import { dependencyPlan, workloadPlan } from './proxy/testing/fixtures.ts';
+import { freePort } from './proxy/testing/upstreams.ts';
 import { TestDns } from './resolve/test-dns.ts';
 import { createIdentity, type TestIdentity, TestOperator } from './subscribe/test-operator.ts';
 

@@ -83,9 +83,13 @@ describe('the sources', () => {
   it('have the files of the data path that docs/architecture.md names', () => {
     const [, map = ''] = read('docs/architecture.md').split('### Where that is in `sidecar/proxy`\n');
     const rows = map.slice(0, map.indexOf('\n\n', 1)).split('\n').slice(3);
-    const named = rows.flatMap((row) =>
-      Array.from(row.matchAll(/`([a-z0-9-]+)`/g), ([, name]) => `sidecar/proxy/${name}.ts`),
-    );
+    let folder = '';
+    const named = rows.flatMap((row) => {
+      const [, first = '', ...cells] = row.split('|');
+      folder = /`([a-z.]+)`/.exec(first)?.[1] ?? folder;
+      const names = cells.join('|').matchAll(/`([a-z0-9-]+)`/g);
+      return Array.from(names, ([, name]) => join('sidecar/proxy', folder, `${name}.ts`));
+    });
     expect(named.length).toBeGreaterThan(50);
     const paths = new Set(sources.map(({ path }) => path));
     expect(named.filter((path) => !paths.has(path))).toEqual([]);

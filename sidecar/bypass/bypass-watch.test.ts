@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import type { DependencyPlan } from '../../plan/plan.ts';
 import { silentLogger } from '../../runtime/log.ts';
 import { ManualClock } from '../../runtime/manual-clock.ts';
-import { dependencyPlan } from '../proxy/fixtures.ts';
+import { dependencyPlan } from '../proxy/testing/fixtures.ts';
 import { BypassWatch, readKernelTables } from './bypass-watch.ts';
 import { readTcpSockets } from './proc-net-tcp.ts';
 

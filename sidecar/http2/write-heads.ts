@@ -4,7 +4,7 @@ import { grpcMessage } from '../grpc/status.ts';
 import { withoutFields } from '../http1/field-value.ts';
 import type { RequestHead } from '../http1/request-head.ts';
 import type { ResponseHead } from '../http1/response-head.ts';
-import type { OutgoingRequest } from '../proxy/current-request.ts';
+import type { OutgoingRequest } from '../proxy/exchange/current-request.ts';
 
 export function requestFields(request: OutgoingRequest, scheme: 'http' | 'https'): string[] {
   const { head } = request;

@@ -4,7 +4,7 @@
 import { isShadowKey } from '../../plan/policies/state-key.ts';
 import { SHED_REASONS } from '../policies/load-shedder.ts';
 import { OUTLIER_CAUSES, type OutlierCause } from '../policies/outlier-detection.ts';
-import type { ConnectFailure } from '../proxy/upstream.ts';
+import type { ConnectFailure } from '../proxy/exchange/upstream.ts';
 import { SIDECAR_METRICS } from './definitions.ts';
 import { type LiveMetrics, liveSeries } from './live-metrics.ts';
 import { MetricRegistry } from './registry.ts';

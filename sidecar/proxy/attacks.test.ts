@@ -3,9 +3,9 @@
 import type { Socket } from 'node:net';
 import { deflateRawSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
-import { type Bench, type Client, connect, dependencyPlan, get } from './fixtures.ts';
-import { opened } from './opened.ts';
-import { answering, OK, type Upstream } from './upstreams.ts';
+import { type Bench, type Client, connect, dependencyPlan, get } from './testing/fixtures.ts';
+import { opened } from './testing/opened.ts';
+import { answering, OK, type Upstream } from './testing/upstreams.ts';
 
 const { bench, upstream } = opened();
 

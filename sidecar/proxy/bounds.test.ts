@@ -4,11 +4,11 @@ import { Duplex } from 'node:stream';
 import { describe, expect, it } from 'vitest';
 import { ManualClock } from '../../runtime/manual-clock.ts';
 import { MAX_HEAD_BYTES } from '../http1/limits.ts';
-import { HEAD_TIMEOUT_MS, STALLED_LIMIT_MS } from './client-connection.ts';
-import { type Bench, type Client, connect, dependencyPlan, get, startBench } from './fixtures.ts';
-import { type Network, systemNetwork } from './network.ts';
-import { opened } from './opened.ts';
-import { answering, OK, startUpstream } from './upstreams.ts';
+import { HEAD_TIMEOUT_MS, STALLED_LIMIT_MS } from './application/client-connection.ts';
+import { type Network, systemNetwork } from './sockets/network.ts';
+import { type Bench, type Client, connect, dependencyPlan, get, startBench } from './testing/fixtures.ts';
+import { opened } from './testing/opened.ts';
+import { answering, OK, startUpstream } from './testing/upstreams.ts';
 
 const { open } = opened();
 

@@ -6,8 +6,8 @@ import type { SidecarMetrics } from '../metrics/sidecar-metrics.ts';
 import type { BulkheadWaiter } from '../policies/bulkhead.ts';
 import { ConnectionLimit } from '../policies/connection-limit.ts';
 import { LoadShedder } from '../policies/load-shedder.ts';
-import { type Network, systemNetwork } from './network.ts';
-import { REPLAY_POOL_BYTES, ReplayPool } from './replay-body.ts';
+import { REPLAY_POOL_BYTES, ReplayPool } from './exchange/replay-body.ts';
+import { type Network, systemNetwork } from './sockets/network.ts';
 import type { Ticker } from './ticker.ts';
 
 /** Memory for the last good answers of all dependencies together. */

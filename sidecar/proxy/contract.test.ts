@@ -1,11 +1,11 @@
 // The contract of wire-contract.ts over HTTP/1.1. Five cases run at a time, as each waits more than it computes.
 import { describe, expect, it, vi } from 'vitest';
 import { tlsLegs } from '../tls/testing/legs.ts';
-import { call, isWhole, type ScriptedUpstream, startScripted } from './calls.ts';
-import { type Bench, type Client, connect, get } from './fixtures.ts';
-import { DEAD_ENDPOINT } from './upstreams.ts';
-import { type Ending, keepsContract, type Run as RunOf, type Wire } from './wire-contract.ts';
-import { OVER_TLS, POLICIES } from './wire-contract-rows.ts';
+import { call, isWhole, type ScriptedUpstream, startScripted } from './testing/calls.ts';
+import { type Bench, type Client, connect, get } from './testing/fixtures.ts';
+import { DEAD_ENDPOINT } from './testing/upstreams.ts';
+import { type Ending, keepsContract, type Run as RunOf, type Wire } from './testing/wire-contract.ts';
+import { OVER_TLS, POLICIES } from './testing/wire-contract-rows.ts';
 
 type Run = RunOf<ScriptedUpstream>;
 

@@ -13,9 +13,9 @@ import {
   RETRIES,
   startBench,
   workloadPlan,
-} from './fixtures.ts';
-import { opened } from './opened.ts';
-import { answering, OK, startSwallowing, startUpstream } from './upstreams.ts';
+} from './testing/fixtures.ts';
+import { opened } from './testing/opened.ts';
+import { answering, OK, startSwallowing, startUpstream } from './testing/upstreams.ts';
 
 const { open } = opened();
 

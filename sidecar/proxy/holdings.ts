@@ -1,6 +1,6 @@
 // What the data path has taken at a moment, by kind.
 import type { ProxyContext } from './context.ts';
-import type { DependencyRuntime } from './dependency.ts';
+import type { DependencyRuntime } from './dependency/dependency.ts';
 
 /** All of it is zero where nothing is in progress: the promise that the tests of this folder hold it to. */
 export interface Holdings {

@@ -2,11 +2,11 @@
 // another application is served meanwhile. docs/wire.md has the list.
 import { constants } from 'node:http2';
 import { describe, expect, it } from 'vitest';
-import { type Bench, dependencyPlan } from './fixtures.ts';
-import { application, type Http2Application, scriptedDependency } from './http2-calls.ts';
-import { Flag, FrameType, fieldBlock, frame, uint32 } from './http2-frames.ts';
-import { head, instead, type RawClient, REQUEST, rawClient } from './http2-raw-client.ts';
-import { opened } from './opened.ts';
+import { type Bench, dependencyPlan } from './testing/fixtures.ts';
+import { application, type Http2Application, scriptedDependency } from './testing/http2-calls.ts';
+import { Flag, FrameType, fieldBlock, frame, uint32 } from './testing/http2-frames.ts';
+import { head, instead, type RawClient, REQUEST, rawClient } from './testing/http2-raw-client.ts';
+import { opened } from './testing/opened.ts';
 
 const { bench: startBench, open } = opened();
 

@@ -2,17 +2,17 @@
 import { type ClientHttp2Stream, constants } from 'node:http2';
 import { describe, expect, it, vi } from 'vitest';
 import { tlsLegs } from '../tls/testing/legs.ts';
-import { type Bench } from './fixtures.ts';
+import { type Bench } from './testing/fixtures.ts';
 import {
   answerOf,
   application,
   type Http2Application,
   type Http2Dependency,
   scriptedDependency,
-} from './http2-calls.ts';
-import { DEAD_ENDPOINT } from './upstreams.ts';
-import { type Ending, keepsContract, type Run as RunOf, type Wire } from './wire-contract.ts';
-import { OVER_TLS, POLICIES } from './wire-contract-rows.ts';
+} from './testing/http2-calls.ts';
+import { DEAD_ENDPOINT } from './testing/upstreams.ts';
+import { type Ending, keepsContract, type Run as RunOf, type Wire } from './testing/wire-contract.ts';
+import { OVER_TLS, POLICIES } from './testing/wire-contract-rows.ts';
 
 type Run = RunOf<Http2Dependency>;
 

@@ -3,12 +3,12 @@
 import { constants } from 'node:http2';
 import { describe, expect, it } from 'vitest';
 import { systemClock } from '../../runtime/clock.ts';
-import { type Bench, connect, dependencyPlan } from './fixtures.ts';
-import { application, type Http2Dependency, scriptedDependency } from './http2-calls.ts';
-import { Flag, FrameType, fieldBlock, frame, framesOf, PREFACE, uint32 } from './http2-frames.ts';
-import { head, instead, type RawClient, REQUEST, rawClient as raw, without } from './http2-raw-client.ts';
-import { opened } from './opened.ts';
-import { startUpstream } from './upstreams.ts';
+import { type Bench, connect, dependencyPlan } from './testing/fixtures.ts';
+import { application, type Http2Dependency, scriptedDependency } from './testing/http2-calls.ts';
+import { Flag, FrameType, fieldBlock, frame, framesOf, PREFACE, uint32 } from './testing/http2-frames.ts';
+import { head, instead, type RawClient, REQUEST, rawClient as raw, without } from './testing/http2-raw-client.ts';
+import { opened } from './testing/opened.ts';
+import { startUpstream } from './testing/upstreams.ts';
 
 const { bench: startBench, open } = opened();
 

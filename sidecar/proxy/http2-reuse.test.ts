@@ -3,15 +3,15 @@
 import { constants } from 'node:http2';
 import { expect, it } from 'vitest';
 import { seededRandom } from '../../runtime/random.ts';
-import { type Bench, dependencyPlan, RETRIES } from './fixtures.ts';
+import { type Bench, dependencyPlan, RETRIES } from './testing/fixtures.ts';
 import {
   application,
   type Fields,
   type Http2Application,
   type Http2Dependency,
   scriptedDependency,
-} from './http2-calls.ts';
-import { opened } from './opened.ts';
+} from './testing/http2-calls.ts';
+import { opened } from './testing/opened.ts';
 
 const RUNS = 6;
 const CALLS = 40;

@@ -2,7 +2,7 @@
 import http2, { constants, type ServerHttp2Stream } from 'node:http2';
 import { describe, expect, it } from 'vitest';
 import type { PolicyPlan } from '../../plan/plan.ts';
-import { type Bench, connect, dependencyPlan, get, RETRIES, startCaptured, workloadPlan } from './fixtures.ts';
+import { type Bench, connect, dependencyPlan, get, RETRIES, startCaptured, workloadPlan } from './testing/fixtures.ts';
 import {
   answerOf,
   application,
@@ -10,9 +10,9 @@ import {
   type Http2Application,
   type Http2Dependency,
   dependency as startDependency,
-} from './http2-calls.ts';
-import { opened } from './opened.ts';
-import { DEAD_ENDPOINT, OK } from './upstreams.ts';
+} from './testing/http2-calls.ts';
+import { opened } from './testing/opened.ts';
+import { DEAD_ENDPOINT, OK } from './testing/upstreams.ts';
 
 const { bench: startBench, open, upstream: startUpstream } = opened();
 

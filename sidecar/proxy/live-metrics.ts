@@ -4,10 +4,10 @@ import type { LoadSampler } from '../overload/load-sampler.ts';
 import { BREAKER_STATES } from '../policies/circuit-breaker.ts';
 import type { Hedging } from '../policies/hedging.ts';
 import type { OutlierDetection } from '../policies/outlier-detection.ts';
-import type { CircuitEntry } from './circuit.ts';
 import type { ProxyContext } from './context.ts';
-import type { DependencyRuntime } from './dependency.ts';
-import type { HealthEntry } from './endpoint-choice.ts';
+import type { CircuitEntry } from './dependency/circuit.ts';
+import type { DependencyRuntime } from './dependency/dependency.ts';
+import type { HealthEntry } from './dependency/endpoint-choice.ts';
 
 export function liveMetrics(
   context: ProxyContext,

@@ -5,7 +5,7 @@ import http from 'node:http';
 import net, { type AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Random, seededRandom } from '../../runtime/random.ts';
-import { type Bench, BREAKER, dependencyPlan, RETRIES, startBench } from './fixtures.ts';
+import { type Bench, BREAKER, dependencyPlan, RETRIES, startBench } from './testing/fixtures.ts';
 
 const RUNS = 60;
 const seeds = process.env['SEED'] ? [Number(process.env['SEED'])] : Array.from({ length: RUNS }, (_, run) => run + 1);

@@ -1,9 +1,9 @@
 // HTTP/1.1 through the data path, seen as bytes on both sides of it.
 import net from 'node:net';
 import { describe, expect, it } from 'vitest';
-import { type Bench, connect, dependencyPlan, get, startBench } from './fixtures.ts';
-import { opened } from './opened.ts';
-import { answering, OK, startUpstream, type Upstream } from './upstreams.ts';
+import { type Bench, connect, dependencyPlan, get, startBench } from './testing/fixtures.ts';
+import { opened } from './testing/opened.ts';
+import { answering, OK, startUpstream, type Upstream } from './testing/upstreams.ts';
 
 const { open } = opened();
 

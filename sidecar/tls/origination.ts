@@ -7,7 +7,7 @@ import type { OnReadOpts, Socket } from 'node:net';
 import type { SecureContext, TLSSocket } from 'node:tls';
 import type { TlsPlan } from '../../plan/certificates.ts';
 import type { Logger } from '../../runtime/log.ts';
-import { TcpUpstreamSocket, type UpstreamSocket } from '../proxy/upstream-socket.ts';
+import { TcpUpstreamSocket, type UpstreamSocket } from '../proxy/upstream/upstream-socket.ts';
 import type { CertificateSource } from './certificate-files.ts';
 import { type Credentials, readCredentials } from './credentials.ts';
 import { isLasting, NO_CERTIFICATES, NO_HTTP2, sentenceOf, type TlsFailure } from './failures.ts';

@@ -9,8 +9,8 @@
 import type { OnReadOpts } from 'node:net';
 import { constants } from 'node:os';
 import type { ConnectionOptions, SecureContext, TLSSocket } from 'node:tls';
-import type { UpstreamSocket } from '../proxy/upstream-socket.ts';
-import { tolerateFailedWrites } from '../proxy/upstream-socket.ts';
+import type { UpstreamSocket } from '../proxy/upstream/upstream-socket.ts';
+import { tolerateFailedWrites } from '../proxy/upstream/upstream-socket.ts';
 
 const ALREADY_READING = -constants.errno.EALREADY;
 

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { PolicyPlan } from '../../plan/plan.ts';
-import { BREAKER, dependencyPlan, RETRIES, workloadPlan } from '../../sidecar/proxy/fixtures.ts';
+import { BREAKER, dependencyPlan, RETRIES, workloadPlan } from '../../sidecar/proxy/testing/fixtures.ts';
 import { createIdentity, TestOperator } from '../../sidecar/subscribe/test-operator.ts';
 import { echo, OpenLoad } from '../faults/open-load.ts';
 import { WholeSidecar } from '../faults/whole-sidecar.ts';

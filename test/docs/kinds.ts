@@ -45,10 +45,14 @@ export const EXEMPTIONS: readonly Exemption[] = [
   {
     page: 'docs/fallback.md',
     begins: 'HTTP/1.1 200 OK',
-    reason: 'an answer during an outage; sidecar/proxy/fallback.test.ts reads such ones from its socket',
+    reason: 'an answer during an outage; sidecar/proxy/exchange/fallback.test.ts reads such ones from its socket',
   },
   { page: 'test/cluster/README.md', begins: 'kind create cluster', reason: 'needs a Docker engine and a registry' },
-  { page: 'docs/limits.md', begins: 'HTTP/1.1 429', reason: 'sidecar/proxy/limits.test.ts compares such an answer' },
+  {
+    page: 'docs/limits.md',
+    begins: 'HTTP/1.1 429',
+    reason: 'sidecar/proxy/exchange/limits.test.ts compares such an answer',
+  },
   { page: 'CONTRIBUTING.md', begins: ' kubectl apply ─▶', reason: 'a drawing' },
   { page: 'docs/architecture.md', begins: ' kubectl apply  ', reason: 'a drawing' },
   { page: 'docs/architecture.md', begins: 'accepted ─▶', reason: 'a drawing' },

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, expect, it } from 'vitest';
 import type { WorkloadPlan } from '../../plan/plan.ts';
-import { BREAKER, dependencyPlan, RETRIES, workloadPlan } from '../../sidecar/proxy/fixtures.ts';
+import { BREAKER, dependencyPlan, RETRIES, workloadPlan } from '../../sidecar/proxy/testing/fixtures.ts';
 import { createIdentity, TestOperator, type TestStream } from '../../sidecar/subscribe/test-operator.ts';
 import { Probe } from '../soak/probe.ts';
 import { call, startUpstream, until } from '../standalone/harness.ts';

@@ -3,7 +3,7 @@
 import type { Endpoint } from '../../plan/endpoints.ts';
 import type { DependencyPlan } from '../../plan/plan.ts';
 import { DEFAULT_LOAD_BALANCING, type LoadBalancing } from '../../sidecar/balance/load-balancer.ts';
-import type { UpstreamEndpoint } from '../../sidecar/proxy/upstream.ts';
+import type { UpstreamEndpoint } from '../../sidecar/proxy/exchange/upstream.ts';
 import type { HealthModel, OutlierModel } from './outlier-model.ts';
 import { demand } from './violation.ts';
 

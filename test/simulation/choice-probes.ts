@@ -5,12 +5,12 @@ import { DEFAULT_LOAD_BALANCING, LoadBalancer } from '../../sidecar/balance/load
 import { Outcome } from '../../sidecar/policies/circuit-breaker.ts';
 import { HealthChecks } from '../../sidecar/policies/health-check.ts';
 import { OutlierDetection, type OutlierSpec } from '../../sidecar/policies/outlier-detection.ts';
-import { AttemptBooks } from '../../sidecar/proxy/attempt-books.ts';
 import { ProxyDataPlane } from '../../sidecar/proxy/data-plane.ts';
-import { DependencyEndpoints } from '../../sidecar/proxy/dependency-endpoints.ts';
-import type { HealthEntry } from '../../sidecar/proxy/endpoint-choice.ts';
-import { RoutePolicies, type RoutePolicy } from '../../sidecar/proxy/route-policies.ts';
-import type { UpstreamEndpoint } from '../../sidecar/proxy/upstream.ts';
+import { DependencyEndpoints } from '../../sidecar/proxy/dependency/dependency-endpoints.ts';
+import type { HealthEntry } from '../../sidecar/proxy/dependency/endpoint-choice.ts';
+import { RoutePolicies, type RoutePolicy } from '../../sidecar/proxy/dependency/route-policies.ts';
+import { AttemptBooks } from '../../sidecar/proxy/exchange/attempt-books.ts';
+import type { UpstreamEndpoint } from '../../sidecar/proxy/exchange/upstream.ts';
 import { ChoiceModel, CostModel, WhereaboutsModel } from './balancing-models.ts';
 import { HealthModel, OutlierModel } from './outlier-model.ts';
 import { demand } from './violation.ts';

@@ -64,7 +64,7 @@ function changed(plan: WorkloadPlan, shadows: Shadows): WorkloadPlan {
   return { ...plan, dependencies };
 }
 
-/** Its checks are really made, so that servers have more to do: with it a world is another one. See sidecar/proxy/health-check.test.ts. */
+/** Its checks are really made, so that servers have more to do: with it a world is another one. See sidecar/proxy/dependency/health-check.test.ts. */
 export const ASKING_SHADOWS: ReadonlySet<ShadowBlock> = new Set(['healthCheck']);
 
 /** What is shadowed, and of the other blocks those of another row, as if somebody shadowed them here. */

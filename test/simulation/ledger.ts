@@ -1,6 +1,6 @@
 // The books of a simulated run: every request of every application, what the sidecar did with it, and how often a server may have run it.
 // They are kept apart from the sidecar, from what is seen on its wires, and throw a Violation at the moment at which a promise is broken.
-import type { RoutePolicy } from '../../sidecar/proxy/route-policies.ts';
+import type { RoutePolicy } from '../../sidecar/proxy/dependency/route-policies.ts';
 import { idOf } from './correlation.ts';
 import type { SeenRequest } from './request-reader.ts';
 import type { SeenResponse } from './response-reader.ts';

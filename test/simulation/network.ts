@@ -1,7 +1,7 @@
 // The network between all processes of a simulated world: who listens where, how long bytes take, and what goes wrong on the way.
 import type { OnReadOpts, Socket } from 'node:net';
-import type { Listening, Network } from '../../sidecar/proxy/network.ts';
-import type { UpstreamSocket } from '../../sidecar/proxy/upstream-socket.ts';
+import type { Listening, Network } from '../../sidecar/proxy/sockets/network.ts';
+import type { UpstreamSocket } from '../../sidecar/proxy/upstream/upstream-socket.ts';
 import type { Dice } from './dice.ts';
 import type { Host } from './host.ts';
 import { SimulatedSocket, type Wire } from './socket.ts';

@@ -6,12 +6,12 @@ import { Bulkhead, type BulkheadLimits, type BulkheadWaiter } from '../../sideca
 import { type BreakerState, CircuitBreaker } from '../../sidecar/policies/circuit-breaker.ts';
 import { RateLimit, type RateLimitNumbers } from '../../sidecar/policies/rate-limit.ts';
 import { RetryBudget } from '../../sidecar/policies/retry-budget.ts';
-import { Attempt } from '../../sidecar/proxy/attempt.ts';
-import { Attempts } from '../../sidecar/proxy/attempts.ts';
-import { DependencyRuntime } from '../../sidecar/proxy/dependency.ts';
-import { Exchange } from '../../sidecar/proxy/exchange.ts';
-import { Rescue } from '../../sidecar/proxy/rescue.ts';
-import { RoutePolicies, type RoutePolicy } from '../../sidecar/proxy/route-policies.ts';
+import { DependencyRuntime } from '../../sidecar/proxy/dependency/dependency.ts';
+import { RoutePolicies, type RoutePolicy } from '../../sidecar/proxy/dependency/route-policies.ts';
+import { Attempt } from '../../sidecar/proxy/exchange/attempt.ts';
+import { Attempts } from '../../sidecar/proxy/exchange/attempts.ts';
+import { Exchange } from '../../sidecar/proxy/exchange/exchange.ts';
+import { Rescue } from '../../sidecar/proxy/exchange/rescue.ts';
 import { ChoiceProbes, type WereEndpoints } from './choice-probes.ts';
 import { idOf } from './correlation.ts';
 import type { Ledger } from './ledger.ts';

@@ -1,6 +1,6 @@
 // One run: applications call, everything goes wrong for some seconds, all of it drawn from one seed; then there is peace, and every book must
 // balance.
-import { MAX_CHECKS_UNDER_WAY } from '../../sidecar/proxy/health-prober.ts';
+import { MAX_CHECKS_UNDER_WAY } from '../../sidecar/proxy/dependency/health-prober.ts';
 import { behaviour, MODES } from './behaviours.ts';
 import { add } from './counts.ts';
 import type { Shadows } from './data-plane.ts';

@@ -42,7 +42,7 @@ const RARE: Readonly<Record<string, number>> = {
 
 /** Where most shadows have something to do. */
 const FIRST_SHADOW_SEED = 5;
-/** Hardly ever in a world of seconds: see sidecar/proxy/shadow-choice.test.ts. */
+/** Hardly ever in a world of seconds: see sidecar/proxy/exchange/shadow-choice.test.ts. */
 const RARE_SHADOWS: ReadonlySet<string> = new Set(['outlierDetection']);
 
 /** Everything that happened, in one word. */

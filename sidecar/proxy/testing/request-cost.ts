@@ -5,7 +5,7 @@ import { Socket } from 'node:net';
 import { getHeapStatistics } from 'node:v8';
 import { Worker } from 'node:worker_threads';
 import type { PolicyPlan } from '../../../plan/plan.ts';
-import { BREAKER, dependencyPlan, RETRIES, startBench } from '../fixtures.ts';
+import { BREAKER, dependencyPlan, RETRIES, startBench } from './fixtures.ts';
 
 const WARM_UP_REQUESTS = 1_500;
 const BATCH_REQUESTS = 250;

@@ -1,4 +1,4 @@
-// Servers of TLS for tests: what startUpstream of proxy/upstreams.ts is, behind TLS.
+// Servers of TLS for tests: what startUpstream of proxy/testing/upstreams.ts is, behind TLS.
 import type { Socket } from 'node:net';
 import tls, { type SecureContextOptions, type TLSSocket, type TLSSocketOptions } from 'node:tls';
 

@@ -1,7 +1,7 @@
 // A plot of the garden: a whole data path before one real server. What is sent to it is hostile; what both have seen of it is compared.
 import net from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Bench, dependencyPlan, startBench } from '../../../sidecar/proxy/fixtures.ts';
+import { type Bench, dependencyPlan, startBench } from '../../../sidecar/proxy/testing/fixtures.ts';
 import { ResponseReader } from '../../simulation/response-reader.ts';
 import { type Account, type Answer, violations } from './judge.ts';
 import { type Forwarded, type Relay, startRelay } from './relay.ts';

@@ -15,7 +15,7 @@ import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { freePorts } from '../../../sidecar/proxy/upstreams.ts';
+import { freePorts } from '../../../sidecar/proxy/testing/upstreams.ts';
 import { type PartName, partPath } from '../parts.ts';
 
 /** A request as the server read it; what it could not read is empty. */

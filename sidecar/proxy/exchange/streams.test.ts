@@ -1,0 +1,87 @@
+// What lives longer than a request: server-sent events and upgraded connections, how they end, and how they are counted.
+import { describe, expect, it } from 'vitest';
+import type { PolicyPlan } from '../../../plan/plan.ts';
+import { type Bench, BREAKER, connect, dependencyPlan, get, startBench } from '../testing/fixtures.ts';
+import { opened } from '../testing/opened.ts';
+import { startUpstream } from '../testing/upstreams.ts';
+
+const { open } = opened();
+
+const EVENTS = 'HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n';
+const SWITCH = 'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\nhello';
+const UPGRADE = get('/', 'Connection: Upgrade\r\nUpgrade: echo\r\n');
+const BULKHEAD = { stateKey: 'bulkhead:base', maxConcurrent: 1, maxQueued: 0, queueTimeoutMs: 0, adaptive: null };
+
+async function serving(response: string, policy: Partial<PolicyPlan> = {}): Promise<Bench & { gone: () => number }> {
+  let gone = 0;
+  const upstream = await startUpstream(
+    (received, socket) => {
+      if (received.endsWith('\r\n\r\n')) socket.write(response);
+    },
+    (socket) => socket.on('close', () => gone++),
+  );
+  const bench = await startBench(dependencyPlan(policy), [upstream.endpoint]);
+  open.push(upstream, bench);
+  return { ...bench, gone: () => gone };
+}
+
+const idle = (idleMs: number) => ({
+  timeouts: { requestMs: 1_000, attemptMs: 1_000, connectMs: 500, idleMs, opaqueIdleMs: 0 },
+});
+
+describe('a stream that falls silent', () => {
+  it.each([
+    ['events', EVENTS, get('/'), '2xx'],
+    ['an upgraded connection', SWITCH, UPGRADE, '1xx'],
+  ])('is ended by the idle timeout and counted once: %s', async (_name, response, request, code) => {
+    const { port, metric, plane } = await serving(response, idle(60));
+    const client = connect(port);
+    client.socket.on('error', () => {});
+    client.send(request);
+    await client.ended();
+    await expect.poll(() => plane.inFlight()).toBe(0);
+    expect(await metric('breakwater_requests_total')).toBe(1);
+    expect(await metric('breakwater_requests_total', { code })).toBe(1);
+    expect(await metric('breakwater_attempts_total')).toBe(1);
+    expect(await metric('breakwater_attempts_total', { result: 'success' })).toBe(1);
+  });
+});
+
+describe('a stream that the application ends', () => {
+  it('gives its place back at once, although nothing more comes from the upstream', async () => {
+    const { port, metric, gone } = await serving(EVENTS, { bulkhead: BULKHEAD });
+    const client = connect(port);
+    client.send(get('/'));
+    await client.until((text) => text.includes('data: 1'));
+    expect(await metric('breakwater_bulkhead_in_flight')).toBe(1);
+    client.socket.end();
+    await expect.poll(() => metric('breakwater_bulkhead_in_flight'), { timeout: 500 }).toBe(0);
+    await expect.poll(gone).toBe(1);
+  });
+
+  it.each([
+    ['events', EVENTS, get('/'), '2xx'],
+    ['an upgraded connection', SWITCH, UPGRADE, '1xx'],
+  ])('is an answer that was given, and a success: %s', async (_name, response, request, code) => {
+    const { port, metric, plane } = await serving(response, { circuitBreaker: BREAKER });
+    const client = connect(port);
+    client.send(request);
+    await client.until((text) => text.includes('data: 1') || text.endsWith('hello'));
+    client.socket.end();
+    await client.ended();
+    await expect.poll(() => plane.inFlight()).toBe(0);
+    expect(await metric('breakwater_requests_total', { code })).toBe(1);
+    expect(await metric('breakwater_attempts_total', { result: 'success' })).toBe(1);
+    expect(await metric('breakwater_attempts_total', { result: 'cancelled' })).toBe(0);
+  });
+
+  it('is shown among the tunnels while it is one', async () => {
+    const { port, metric } = await serving(SWITCH);
+    const client = connect(port);
+    client.send(UPGRADE);
+    await client.until((text) => text.endsWith('hello'));
+    expect(await metric('breakwater_tunnels')).toBe(1);
+    client.socket.destroy();
+    await expect.poll(() => metric('breakwater_tunnels')).toBe(0);
+  });
+});

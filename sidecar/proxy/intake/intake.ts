@@ -1,0 +1,400 @@
+// Every connection of the application begins here: whose is it, what does it speak, and who forwards it.
+
+import type { Socket } from 'node:net';
+import { NO_KEY } from '../../balance/balancer.ts';
+import { LOCAL_ANSWERS } from '../../errors.ts';
+import { ClientConnection, type ClientConnectionOptions } from '../application/client-connection.ts';
+import { Http2Client } from '../application/http2-client.ts';
+import type { ProxyContext } from '../context.ts';
+import type { DependencyRuntime } from '../dependency/dependency.ts';
+import { OpaqueConnection } from '../opaque/opaque-connection.ts';
+import { type Ahead, DialAhead } from './ahead.ts';
+import { startsLikeTls } from './client-hello.ts';
+import { Detection, type DetectionOptions } from './detection.ts';
+import { HostClaim } from './host-index.ts';
+import { onlyTarget, Tunnel, type TunnelTarget, type TunnelTargets } from './tunnel.ts';
+
+/** How long the dial of an undeclared destination may take: the kernel's own patience, so that nothing changes for the application. */
+export const UNDECLARED_CONNECT_TIMEOUT_MS = 130_000;
+/** What is not to be forwarded may say this long what it is; HTTP then gets an answer instead of a reset. */
+const DENIED_SILENCE_MS = 5_000;
+/** The same where HTTP is forwarded, and nothing else. */
+const UNREADABLE_SILENCE_MS = 60_000;
+
+/** Of those without policies. */
+export type TunnelCause = 'undeclared' | 'no-plan' | 'disabled';
+
+/** What is known of a connection from the way it came. */
+export interface Arrival {
+  /** Where its bytes go if they are passed on untouched. */
+  targets: TunnelTargets;
+  /** Where a captured connection was made to; null where a listener decides. */
+  original: TunnelTarget | null;
+  /** Capture `explicit`: the port decides, and Host may be a local address. */
+  explicit: boolean;
+}
+
+/** A captured connection whose destination nobody declared, though a host may be what is called there. */
+export interface Unclaimed {
+  original: TunnelTarget;
+  /** Hosts are declared at its port. */
+  claimable: boolean;
+  /** Whether what is nobody's is refused; asked again for every request of a connection that began as somebody's. */
+  denied(): boolean;
+  /** Whose a Host or server name is; null: nobody's. */
+  readonly ownerOf: (host: string) => DependencyRuntime | null;
+  /** Forwards requests that are nobody's, without policies. */
+  nobody(): DependencyRuntime;
+  targetsOf(owner: DependencyRuntime): TunnelTargets;
+  /** No declared host is what is called. */
+  onUnclaimed(): void;
+}
+
+/** A connection that came before the first plan, and may be meant for a host that TLS is to be spoken to. */
+export interface Unplanned {
+  /** Where a captured connection was made to; null where a listener decides. */
+  original: TunnelTarget | null;
+  targets: TunnelTargets;
+  /** Whether a Host names one of them; null: whatever comes is meant for one. */
+  readonly needsTls: ((host: string) => boolean) | null;
+  /** Refuses requests, and is told of them. */
+  readonly nobody: () => DependencyRuntime;
+}
+
+export class Intake {
+  readonly #context: ProxyContext;
+  readonly #clients = new Set<ClientConnection>();
+  readonly #http2Clients = new Set<Http2Client>();
+  readonly #tunnels = new Set<Tunnel | OpaqueConnection>();
+  readonly #detections = new Set<Socket>();
+
+  constructor(context: ProxyContext) {
+    this.#context = context;
+  }
+
+  get size(): number {
+    return this.#context.active + this.#tunnels.size;
+  }
+
+  /** Of the application, whatever they carry. */
+  get connections(): number {
+    return this.#clients.size + this.#http2Clients.size + this.#tunnels.size + this.#detections.size;
+  }
+
+  accept(socket: Socket, dependency: DependencyRuntime, arrival: Arrival): void {
+    if (dependency.enforced && dependency.plan.protocol === 'Opaque') {
+      this.#proceed(this.#opaque(socket, dependency, arrival.targets, arrival.original), null);
+      return;
+    }
+    // Without policies there is nothing to read for; but in capture `explicit` the codec is what finds an endpoint for each request, and
+    // what is to go out in TLS goes out in nothing else.
+    const isRead = arrival.explicit || dependency.tls !== null;
+    if (!dependency.enforced && (!isRead || dependency.plan.protocol === 'Opaque')) {
+      this.#tunnel(socket, 'disabled', arrival.targets);
+      return;
+    }
+    this.#detectProtocol(socket, dependency, arrival);
+  }
+
+  #detectProtocol(socket: Socket, dependency: DependencyRuntime, arrival: Arrival): void {
+    const { spoken } = dependency;
+    const opaque = () => this.#opaque(socket, dependency, arrival.targets, arrival.original);
+    const detected = {
+      declaredHttp: dependency.plan.protocol === 'Http',
+      onHttp: (first: Buffer) => {
+        spoken.noteHttp();
+        this.#serve(socket, first, dependency, {
+          originalDestination: arrival.original,
+          rewriteHost: arrival.explicit,
+          owner: null,
+        });
+      },
+      onHttp2: (first: Buffer) => {
+        spoken.noteHttp();
+        this.#serveHttp2(socket, first, dependency, arrival);
+      },
+    };
+    if (dependency.tls !== null) {
+      this.#detectTls(socket, dependency, arrival, detected, opaque);
+      return;
+    }
+    if (dependency.enforced) {
+      this.#detect<OpaqueConnection>(socket, {
+        ...detected,
+        ahead: opaque,
+        ...(spoken.expectsOpaque ? { silenceMs: 0 } : {}),
+        onTunnel: (first, ahead) => this.#proceed(ahead ?? opaque(), first),
+      });
+      return;
+    }
+    this.#detect<DialAhead>(socket, {
+      ...detected,
+      ahead: () => new DialAhead(this.#context.network, arrival.targets),
+      onTunnel: (first, ahead) => this.#tunnel(socket, 'disabled', arrival.targets, first, ahead?.take() ?? null),
+    });
+  }
+
+  /** The sidecar speaks TLS for it: nothing is dialled ahead, and what is neither HTTP nor TLS already goes nowhere. */
+  #detectTls(
+    socket: Socket,
+    dependency: DependencyRuntime,
+    { targets }: Arrival,
+    detected: Pick<DetectionOptions<DialAhead>, 'declaredHttp' | 'onHttp' | 'onHttp2'>,
+    opaque: () => OpaqueConnection,
+  ): void {
+    this.#detect<DialAhead>(socket, {
+      ...detected,
+      ahead: null,
+      silenceMs: UNREADABLE_SILENCE_MS,
+      onTunnel: (first) => {
+        if (first === null || !startsLikeTls(first)) {
+          this.#refuseUnreadable(socket, dependency);
+        } else if (dependency.enforced) {
+          dependency.spoken.noteOpaque(first);
+          opaque().proceed(first);
+        } else {
+          this.#tunnel(socket, 'disabled', targets, first);
+        }
+      },
+    });
+  }
+
+  /** Neither HTTP nor TLS, and meant for a host that is to be spoken to in TLS alone: it must not go out as it is. */
+  #refuseUnreadable(socket: Socket, { plan }: DependencyRuntime): void {
+    this.#context.metrics.countTunnelDialFailure();
+    this.#context.log.debug(
+      { dependency: plan.id },
+      'a connection that is neither HTTP nor TLS was reset: see host.tls',
+    );
+    socket.resetAndDestroy();
+  }
+
+  /** Bytes go on as they came: nobody declared where to, or nothing is known of that yet. */
+  forward(socket: Socket, cause: TunnelCause, targets: TunnelTargets): void {
+    this.#tunnel(socket, cause, targets);
+  }
+
+  acceptUnclaimed(socket: Socket, unclaimed: Unclaimed): void {
+    const { original, claimable, ownerOf } = unclaimed;
+    const denied = unclaimed.denied();
+    if (!denied && !claimable) {
+      unclaimed.onUnclaimed();
+      this.forward(socket, 'undeclared', onlyTarget(original));
+      return;
+    }
+    const claim = new HostClaim();
+    const claimed = () => (claim.host === null || !claimable ? null : ownerOf(claim.host));
+    const pass = (first: Buffer | null, ahead: DialAhead | null) => {
+      const owner = claimed();
+      if (owner || !denied) {
+        this.#passUnclaimed(socket, unclaimed, owner, first, ahead);
+        return;
+      }
+      unclaimed.onUnclaimed();
+      socket.resetAndDestroy();
+    };
+    this.#detect<DialAhead>(socket, {
+      declaredHttp: false,
+      ahead: denied ? null : () => new DialAhead(this.#context.network, onlyTarget(original)),
+      judge: (bytes) => claim.judge(bytes),
+      ...(denied ? { silenceMs: DENIED_SILENCE_MS } : {}),
+      onHttp: (first) => {
+        const owner = claimed();
+        const isServed = owner && (owner.enforced || owner.tls !== null) && owner.plan.protocol !== 'Opaque';
+        if (owner ? isServed : denied) this.#serveClaimed(socket, unclaimed, owner, first);
+        else this.#passUnclaimed(socket, unclaimed, owner, first, null);
+      },
+      onHttp2: (first) => pass(first, null),
+      onTunnel: pass,
+    });
+  }
+
+  /** What is meant for a host that needs TLS goes nowhere in plain text: how to speak TLS to it comes with the plan. */
+  acceptUnplanned(socket: Socket, { original, targets, needsTls, nobody }: Unplanned): void {
+    const claim = new HostClaim();
+    const pass = (first: Buffer | null, ahead: DialAhead | null) =>
+      this.#tunnel(socket, 'no-plan', targets, first, ahead?.take() ?? null);
+    const reads = needsTls === null;
+    this.#detect<DialAhead>(socket, {
+      declaredHttp: false,
+      ahead: reads ? null : () => new DialAhead(this.#context.network, targets),
+      ...(reads ? { silenceMs: UNREADABLE_SILENCE_MS } : { judge: (bytes: Buffer) => claim.judge(bytes) }),
+      onHttp: (first) => {
+        if (needsTls !== null && (claim.host === null || !needsTls(claim.host))) {
+          pass(first, null);
+          return;
+        }
+        const how = { originalDestination: original, rewriteHost: false, owner: () => null };
+        this.#serve(socket, first, nobody(), { ...how, refusal: LOCAL_ANSWERS.noPlan });
+      },
+      onHttp2: (first) => {
+        if (reads) this.#refuseUnplanned(socket);
+        else pass(first, null);
+      },
+      onTunnel: (first, ahead) => {
+        if (reads && (first === null || !startsLikeTls(first))) this.#refuseUnplanned(socket);
+        else pass(first, ahead);
+      },
+    });
+  }
+
+  /** There is no HTTP/1.1 in which it could be answered. */
+  #refuseUnplanned(socket: Socket): void {
+    this.#context.metrics.countTunnelDialFailure();
+    socket.resetAndDestroy();
+  }
+
+  /** Something changed for which connections that stay open may have to go: those of HTTP/1.1 see it at their next answer. */
+  closeUnwanted(): void {
+    for (const client of this.#http2Clients) client.closeIfUnwanted();
+  }
+
+  destroy(): void {
+    for (const client of this.#clients) client.destroy();
+    for (const client of this.#http2Clients) client.destroy();
+    for (const tunnel of this.#tunnels) tunnel.destroy();
+    for (const socket of this.#detections) socket.destroy();
+  }
+
+  /** `owner` null: its first request is nobody's, and is told so. */
+  #serveClaimed(socket: Socket, unclaimed: Unclaimed, owner: DependencyRuntime | null, first: Buffer): void {
+    if (!owner) unclaimed.onUnclaimed();
+    this.#serve(socket, first, owner ?? unclaimed.nobody(), {
+      originalDestination: unclaimed.original,
+      rewriteHost: false,
+      owner: (host) => unclaimed.ownerOf(host) ?? (unclaimed.denied() ? null : unclaimed.nobody()),
+    });
+  }
+
+  #passUnclaimed(
+    socket: Socket,
+    unclaimed: Unclaimed,
+    owner: DependencyRuntime | null,
+    first: Buffer | null,
+    ahead: DialAhead | null,
+  ): void {
+    const { original } = unclaimed;
+    if (owner?.enforced) {
+      // What was dialled before it was known whose it is was dialled without the policies of its owner.
+      ahead?.drop();
+      this.#proceed(this.#opaque(socket, owner, unclaimed.targetsOf(owner), original), first);
+      return;
+    }
+    if (!owner) unclaimed.onUnclaimed();
+    const cause = owner ? 'disabled' : 'undeclared';
+    this.#tunnel(socket, cause, onlyTarget(original), first, ahead?.take() ?? null);
+  }
+
+  #serve(
+    socket: Socket,
+    first: Buffer,
+    dependency: DependencyRuntime,
+    how: Pick<ClientConnectionOptions, 'originalDestination' | 'rewriteHost' | 'owner' | 'refusal'>,
+  ): void {
+    const client = new ClientConnection(socket, {
+      context: this.#context,
+      dependency,
+      ...how,
+      onClosed: (closed) => this.#clients.delete(closed),
+    });
+    this.#clients.add(client);
+    client.receive(first);
+  }
+
+  #serveHttp2(socket: Socket, first: Buffer, dependency: DependencyRuntime, arrival: Arrival): void {
+    const client = new Http2Client(socket, {
+      context: this.#context,
+      dependency,
+      originalDestination: arrival.original,
+      rewriteHost: arrival.explicit,
+      first,
+      onClosed: (closed) => this.#http2Clients.delete(closed),
+    });
+    this.#http2Clients.add(client);
+  }
+
+  #detect<Dialled extends Ahead>(socket: Socket, options: Omit<DetectionOptions<Dialled>, 'socket' | 'ticker'>): void {
+    this.#detections.add(socket);
+    socket.once('close', () => this.#detections.delete(socket));
+    void new Detection<Dialled>({
+      ...options,
+      socket,
+      ticker: this.#context.ticker,
+      onHttp: (first) => {
+        this.#detections.delete(socket);
+        options.onHttp(first);
+      },
+      onHttp2: (first) => {
+        this.#detections.delete(socket);
+        options.onHttp2(first);
+      },
+      onTunnel: (first, ahead) => {
+        this.#detections.delete(socket);
+        options.onTunnel(first, ahead);
+      },
+    });
+  }
+
+  /** To be begun, or gone on with. Until then nothing is in progress. */
+  #opaque(
+    client: Socket,
+    dependency: DependencyRuntime,
+    targets: TunnelTargets,
+    original: TunnelTarget | null,
+  ): OpaqueConnection {
+    return new OpaqueConnection({
+      client,
+      context: this.#context,
+      dependency,
+      targets,
+      original,
+      onClosed: (closed) => this.#tunnels.delete(closed),
+    });
+  }
+
+  #proceed(connection: OpaqueConnection, first: Buffer | null): void {
+    if (connection.closed) return;
+    this.#tunnels.add(connection);
+    connection.proceed(first);
+  }
+
+  #tunnel(
+    client: Socket,
+    cause: TunnelCause,
+    targets: TunnelTargets,
+    first: Buffer | null = null,
+    upstream: Socket | null = null,
+  ): void {
+    this.#context.metrics.countTunnel(cause);
+    this.#context.tunnels++;
+    let tunnel: Tunnel | null = null;
+    const created = new Tunnel({
+      client,
+      network: this.#context.network,
+      targets,
+      first,
+      upstream,
+      connectTimeoutMs: UNDECLARED_CONNECT_TIMEOUT_MS,
+      ticker: this.#context.ticker,
+      onDialFailed: () => this.#context.metrics.countTunnelDialFailure(),
+      onClosed: () => {
+        this.#context.tunnels--;
+        if (tunnel) this.#tunnels.delete(tunnel);
+      },
+    });
+    tunnel = created;
+    if (!created.closed) this.#tunnels.add(created);
+  }
+}
+
+/** Where a tunnel of capture `explicit` goes: any endpoint, or the ClusterIP. */
+export function endpointTargets(dependency: DependencyRuntime): TunnelTargets {
+  return {
+    get first() {
+      const { endpoints, policies } = dependency;
+      // Nothing of a byte stream can be hashed or measured: what acts is where it may go, and chance.
+      return endpoints.pick(policies.passThrough.choice.balancer, [], NO_KEY, null, dependency.nowMs());
+    },
+    others: null,
+  };
+}
