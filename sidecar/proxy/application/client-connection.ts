@@ -83,8 +83,9 @@ export class ClientConnection implements Downstream, TimerNode {
   #passing = false;
 
   constructor(socket: Socket, options: ClientConnectionOptions) {
-    this.#socket = readShared(socket, (buffer, bytes) => this.#receiveRead(buffer, bytes)) ?? socket;
-    if (this.#socket === socket) socket.on('data', (chunk: Buffer) => this.receive(chunk));
+    this.#socket = socket;
+    readShared(socket, (buffer, bytes) => this.#receiveRead(buffer, bytes));
+    socket.on('data', (chunk: Buffer) => this.receive(chunk));
     this.#options = options;
     this.#context = options.context;
     this.dependency = options.dependency;

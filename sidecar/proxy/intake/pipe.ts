@@ -1,12 +1,20 @@
 // Two connected sockets, their bytes passed on untouched in both directions: each direction ends on its own (half-close), a reset stays a
 // reset, and a slow reader slows its writer down. Only silence in both directions for the idle time ends it.
+//
+// A direction of which more than a read has come is read into the buffer of all connections and written through an outbox, which copies
+// (read-buffer.ts, outbox.ts): a stream of Node allocates 64 KiB for each read, and to collect them costs more than all writes. Until then, and on
+// sockets that cannot share, bytes come as 'data' and are written as they are: most connections that are short send once each way. What Node
+// has read already comes first either way.
 import type { Socket } from 'node:net';
 import type { TimerNode } from '../../policies/timer-wheel.ts';
+import { Outbox } from '../sockets/outbox.ts';
+import { readShared } from '../sockets/read-buffer.ts';
 import type { Ticker } from '../ticker.ts';
 
 const KEEP_ALIVE_PROBE_MS = 30_000;
 /** A connection that is this old is probed from then on: to ask for it takes eight system calls, and most connections are shorter. */
 const PROBED_AFTER_MS = 10_000;
+const SHARES_AT_READ = 2;
 
 /** How it ended. Ended: both directions, in order. Destroyed: by `destroy`, or by a side that closed without a word. */
 export const PipeEnd = { Ended: 0, ClientReset: 1, UpstreamReset: 2, Idle: 3, Destroyed: 4 } as const;
@@ -57,7 +65,6 @@ export class Pipe implements TimerNode {
     }
     this.#forward(client, upstream, true);
     this.#forward(upstream, client, false);
-    if (upstream.writableNeedDrain) client.pause();
   }
 
   get closed(): boolean {
@@ -93,18 +100,37 @@ export class Pipe implements TimerNode {
       this.#owner.onEnd(fromClient);
       to.end();
     };
+    let reads = 0;
     from.on('data', (chunk: Buffer) => {
-      if (this.#closed) return;
-      this.#lastActivityMs = this.#ticker.nowMs();
-      this.#owner.onBytes(fromClient, chunk.length);
-      if (!to.write(chunk)) from.pause();
+      if (!this.#passes(fromClient, chunk.length)) return;
+      to.write(chunk);
+      reads += 1;
+      if (reads === SHARES_AT_READ) this.#share(from, to, fromClient);
+      if (to.writableNeedDrain) from.pause();
     });
     to.on('drain', () => from.resume());
     if (from.readableEnded) end();
     else from.once('end', end);
     from.on('error', () => this.#lost(to, fromClient));
     from.on('close', () => this.#gone(from, to));
-    from.resume();
+    if (to.writableNeedDrain) from.pause();
+    else from.resume();
+  }
+
+  #share(from: Socket, to: Socket, fromClient: boolean): void {
+    const out = new Outbox(to);
+    readShared(from, (buffer, bytes) => {
+      if (!this.#passes(fromClient, bytes)) return;
+      out.bytes(buffer, 0, bytes);
+      if (!out.flush()) from.pause();
+    });
+  }
+
+  #passes(fromClient: boolean, bytes: number): boolean {
+    if (this.#closed) return false;
+    this.#lastActivityMs = this.#ticker.nowMs();
+    this.#owner.onBytes(fromClient, bytes);
+    return true;
   }
 
   #lost(other: Socket, fromClient: boolean): void {

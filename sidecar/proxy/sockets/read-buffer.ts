@@ -5,8 +5,9 @@
 // once. That one buffer is enough rests on a read and its callback being one step of the event loop. TLS may decrypt inside a write to the
 // same socket, that is inside the callback of another one: its connections have a buffer of their own.
 //
-// Accepted sockets have no `onread` of their own and would allocate 64 KiB for each read; a socket made around the same handle has it. That
-// handle is not a public API: a test at start decides whether this works in the running Node, and where it does not, they stay as they are.
+// node:net gives a socket its buffer only when it is made (`onread`), and accepted sockets none: they allocate 64 KiB for each read. So a
+// socket is given afterwards what its constructor would have given it. That is not a public API: a test at start decides whether it works in the
+// running Node, and where it does not, sockets stay as they are.
 import net, { type Socket } from 'node:net';
 import type { Clock } from '../../../runtime/clock.ts';
 
@@ -23,53 +24,59 @@ export function readBufferFor(tls: boolean): Buffer {
   return tls ? Buffer.allocUnsafeSlow(TLS_RECORD_BYTES) : shared;
 }
 
-let usable = false;
-
-interface HandleOwner {
-  _handle: unknown;
-  _server: unknown;
-  server: unknown;
+/** Under what Node keeps `onread` in a socket; null: not as it is known here, or not tried. */
+interface Keys {
+  readonly buffer: symbol;
+  readonly callback: symbol;
 }
 
-/** A socket in the place of an accepted one that reads into the buffer of all; null where that cannot be had. */
-export function readShared(socket: Socket, onRead: (buffer: Buffer, bytes: number) => void): Socket | null {
-  // A connection of another network than node:net's has no handle to share.
-  if (!usable || socket.destroyed || !(socket instanceof net.Socket)) return null;
-  const owner = socket as unknown as HandleOwner;
-  const handle = owner._handle;
-  if (!handle) return null;
-  socket.pause();
-  owner._handle = null;
-  const reading = new net.Socket({
-    handle,
-    allowHalfOpen: true,
-    onread: {
-      buffer: shared,
-      callback: (bytes: number, read: Uint8Array) => {
-        onRead(read as Buffer, bytes);
-        return true;
-      },
-    },
-  } as unknown as net.SocketConstructorOpts);
-  const next = reading as unknown as HandleOwner;
-  next._server = owner._server;
-  next.server = owner.server;
-  owner._server = null;
-  owner.server = null;
-  return reading;
+interface Internals {
+  _handle: { useUserBuffer?(buffer: Buffer): void } | null;
+  [key: symbol]: unknown;
 }
 
-/** Tries it once on a real connection; afterwards `readShared` works or answers null. */
+let keys: Keys | null = null;
+
+/**
+ * From now on the socket, connected and without TLS, reads into the buffer of all. What Node has read of it before still comes as 'data', and comes
+ * first: a stream hands that out before the event loop reads again, and a pause stops both. False: it cannot be had, and everything comes as 'data'.
+ */
+export function readShared(socket: Socket, onRead: (buffer: Buffer, bytes: number) => void): boolean {
+  // A connection of another network than node:net's has no handle.
+  if (keys === null || socket.destroyed || !(socket instanceof net.Socket)) return false;
+  const internals = socket as unknown as Internals;
+  const handle = internals._handle;
+  if (!handle?.useUserBuffer) return false;
+  internals[keys.buffer] = shared;
+  internals[keys.callback] = (bytes: number, read: Buffer) => {
+    onRead(read, bytes);
+    return true;
+  };
+  handle.useUserBuffer(shared);
+  return true;
+}
+
+function findKeys(socket: Socket): Keys | null {
+  const named = (name: string) => Object.getOwnPropertySymbols(socket).find(({ description }) => description === name);
+  const [buffer, callback] = [named('kBuffer'), named('kBufferCb')];
+  return buffer && callback ? { buffer, callback } : null;
+}
+
+/** Tries it once on a real connection; afterwards `readShared` works or answers false. */
 export async function testReadShared(clock: Clock): Promise<boolean> {
-  usable = true;
   const server = net.createServer({ allowHalfOpen: true });
+  let works = false;
   try {
-    usable = await new Promise<boolean>((resolve) => {
+    works = await new Promise<boolean>((resolve) => {
       const cancel = clock.after(SELF_TEST_TIMEOUT_MS, () => resolve(false));
       server.on('connection', (socket) => {
+        keys = findKeys(socket);
         socket.once('data', (first) => {
-          const reading = readShared(socket, (read, bytes) => reading?.end(read.toString('latin1', 0, bytes)));
-          reading?.write(first);
+          const isShared = readShared(socket, (read, bytes) => {
+            if (read === shared) socket.end(read.toString('latin1', 0, bytes));
+          });
+          if (isShared) socket.write(first);
+          else resolve(false);
         });
       });
       server.listen(0, '127.0.0.1', () => {
@@ -90,9 +97,10 @@ export async function testReadShared(clock: Clock): Promise<boolean> {
       });
     });
   } catch {
-    usable = false;
+    works = false;
   } finally {
+    if (!works) keys = null;
     server.close();
   }
-  return usable;
+  return works;
 }
