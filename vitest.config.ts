@@ -9,6 +9,7 @@ const env = { NODE_COMPILE_CACHE: join(import.meta.dirname, 'node_modules/.cache
 // test changes of the process (environment, globals, module state) it puts back.
 // api-server: needs a real kube-apiserver; test/run.ts decides whether one can be had and says so where not. One server serves
 // all files, one after the other.
+// control-plane: the same for files that stop and start servers of their own, so that they can run beside those.
 // conformance: programs that others trust, beside the sidecar or against it; test/conformance/run.ts gets them, and says which it could not get.
 export default defineConfig({
   test: {
@@ -17,7 +18,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['{crds,plan,runtime,operator,sidecar,cli,charts,test,bench}/**/*.test.ts'],
-          exclude: ['**/*.{api,conformance}.test.ts', 'test/cluster/**', '**/node_modules/**'],
+          exclude: ['**/*.{api,control-plane,conformance}.test.ts', 'test/cluster/**', '**/node_modules/**'],
           isolate: false,
           env,
           testTimeout: 20_000,
@@ -33,6 +34,17 @@ export default defineConfig({
           hookTimeout: 120_000,
           fileParallelism: false,
           globalSetup: ['test/harness/shared-control-plane.ts'],
+        },
+      },
+      {
+        test: {
+          name: 'control-plane',
+          env,
+          include: ['{operator,test}/**/*.control-plane.test.ts'],
+          exclude: ['test/cluster/**', '**/node_modules/**'],
+          testTimeout: 60_000,
+          hookTimeout: 120_000,
+          fileParallelism: false,
         },
       },
       {

@@ -1,5 +1,5 @@
-// `npm test`: the project `unit` of vitest and, beside it, `api-server` where a real kube-apiserver is on this machine or can be built here:
-// each of them waits more than it computes. What cannot run is never passed over in silence, and is a failure where CI=true or
+// `npm test`: the project `unit` of vitest and, beside it, `api-server` and `control-plane` where a real kube-apiserver is on this machine or can
+// be built here: each of them waits more than it computes. What cannot run is never passed over in silence, and is a failure where CI=true or
 // BREAKWATER_REQUIRE_ALL=1. Arguments go to vitest: `npm test -- sidecar/policies`.
 import { spawnSync } from 'node:child_process';
 import { availableParallelism } from 'node:os';
@@ -11,7 +11,8 @@ import { add, boxed } from './report.ts';
 const filters = process.argv.slice(2);
 
 /** vitest leaves one processor free, and on a machine with two would run file after file, which wait more than they compute. */
-const WORKERS = { unit: Math.max(2, availableParallelism() - 1), 'api-server': 1 } as const;
+const UNIT_WORKERS = Math.max(2, availableParallelism() - 1);
+const WITH_API_SERVER = ['api-server', 'control-plane'];
 
 const hasGo = () => spawnSync('go', ['version'], { stdio: 'ignore' }).status === 0;
 
@@ -28,15 +29,17 @@ async function prepareApiServer(): Promise<string[]> {
 }
 
 const reasons = await prepareApiServer();
-const apiServer =
+const beside =
   reasons.length === 0
-    ? runProject('api-server', { workers: WORKERS['api-server'], filters, keepBack: true })
-    : undefined;
-const ended = [await runProject('unit', { workers: WORKERS.unit, filters })];
-if (apiServer !== undefined) {
-  ended.push(await apiServer);
-  process.stdout.write(ended[1]?.output ?? '');
-} else {
+    ? WITH_API_SERVER.map((project) => runProject(project, { workers: 1, filters, keepBack: true }))
+    : [];
+const ended = [await runProject('unit', { workers: UNIT_WORKERS, filters })];
+for (const run of beside) {
+  const it = await run;
+  ended.push(it);
+  process.stdout.write(it.output);
+}
+if (reasons.length > 0) {
   process.stdout.write(
     `\n${boxed([
       'NOT RUN: the tests against a real Kubernetes API server.',
