@@ -42,7 +42,7 @@ export const hedging = withRules(
     })
     .meta({
       description:
-        'Sends a request that takes longer than most to a second endpoint as well, and takes the first good answer. Only requests that may run twice, by the rule of retries, and only within the budget of retries: without that block nothing is hedged.',
+        'Sends a request that takes longer than most to a second endpoint as well, and takes the first good answer. Only safe methods (GET, HEAD, OPTIONS, TRACE), requests with an Idempotency-Key, and all of them where retries.methods is All; and only within the budget of retries: without that block nothing is hedged.',
     }),
   [
     {

@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { seededRandom } from '../../runtime/random.ts';
-import { Hedging, type HedgingNumbers } from './hedging.ts';
+import { Hedging, type HedgingNumbers, mayRunBeside } from './hedging.ts';
 
 const plan = (changes: Partial<HedgingNumbers> = {}): HedgingNumbers => ({
   afterPercentile: 95,
@@ -85,5 +85,16 @@ describe('Hedging', () => {
       }),
       { numRuns: 40 },
     );
+  });
+});
+
+describe('two copies at a time', () => {
+  const METHODS = ['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE', 'POST', 'PATCH', 'get'];
+  const may = (hasKey: boolean, methods: 'Idempotent' | 'All') =>
+    METHODS.filter((method) => mayRunBeside(method, hasKey, methods));
+
+  it('may be under way of safe methods, of what has a key, and of all where the policy says so', () => {
+    expect(may(false, 'Idempotent')).toEqual(['GET', 'HEAD', 'OPTIONS', 'TRACE']);
+    expect([may(true, 'Idempotent'), may(false, 'All')]).toEqual([METHODS, METHODS]);
   });
 });

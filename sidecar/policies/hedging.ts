@@ -6,6 +6,7 @@
 // first attempt, because the head decides which attempt wins; where the second one won, the first is counted with the time it had had,
 // which is above the delay, so that the share above it stays true and hedging does not feed on itself.
 import type { HedgingPlan } from '../../plan/policies/hedging.ts';
+import type { RetriesPlan } from '../../plan/policies/retries.ts';
 import { LatencyQuantile } from './latency-quantile.ts';
 
 /** What is shared. How many hedges one request may have is its own plan's to say, for as long as it takes. */
@@ -15,6 +16,16 @@ export type HedgingNumbers = Omit<HedgingPlan, 'stateKey' | 'maxHedges'>;
 const MINIMUM_CALLS = 20;
 /** So long an estimate holds: what it is made of changes slowly, and reading it costs a walk over all buckets. */
 const ESTIMATE_MS = 100;
+
+/**
+ * Whether two copies of a request may be under way at a time. To run twice one after the other is less: a copy of a PUT or a DELETE that lost may
+ * be executed after the next request of its application, and undo that. So only safe methods (RFC 9110, 9.2.1), what has a key by which the dependency
+ * knows a copy, and what the policy says of all. Methods are case-sensitive.
+ */
+export function mayRunBeside(method: string, hasIdempotencyKey: boolean, methods: RetriesPlan['methods']): boolean {
+  if (hasIdempotencyKey || methods === 'All') return true;
+  return method === 'GET' || method === 'HEAD' || method === 'OPTIONS' || method === 'TRACE';
+}
 
 export class Hedging {
   #spec: HedgingNumbers;

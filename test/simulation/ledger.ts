@@ -52,8 +52,10 @@ function deadlineOf({ plan }: RoutePolicy, fromMs: number): number {
 }
 
 /** Copies beside the attempts. */
-function maxHedges({ hedging, retries, plan }: RoutePolicy): number {
-  return hedging === null || retries === null ? 0 : (plan.hedging?.maxHedges ?? 0);
+function maxHedges({ method, keyed }: CallRecord, { hedging, retries, plan }: RoutePolicy): number {
+  if (hedging === null || retries === null) return 0;
+  const mayRunBeside = keyed || retries.methods === 'All' || ['GET', 'HEAD', 'OPTIONS', 'TRACE'].includes(method);
+  return mayRunBeside ? (plan.hedging?.maxHedges ?? 0) : 0;
 }
 
 const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE']);
@@ -138,7 +140,7 @@ export class Ledger {
     call.attempts += 1;
     if (call.attempts > 1) this.tally.retries += 1;
     // One that was not taken up passes through a tunnel.
-    const limit = call.policy === null ? 1 : (call.policy.retries?.maxAttempts ?? 2) + maxHedges(call.policy);
+    const limit = call.policy === null ? 1 : (call.policy.retries?.maxAttempts ?? 2) + maxHedges(call, call.policy);
     demand(call.attempts <= limit, () => `request ${id} was sent ${call.attempts} times, ${limit} are allowed`);
     return call;
   }

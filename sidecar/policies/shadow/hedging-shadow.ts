@@ -11,8 +11,7 @@ import type { RetriesPlan } from '../../../plan/policies/retries.ts';
 import type { BalancedEndpoint } from '../../balance/candidates.ts';
 import { Outcome } from '../circuit-breaker.ts';
 import { FailureBit } from '../failures.ts';
-import { Hedging } from '../hedging.ts';
-import { mayRunTwice } from '../retry.ts';
+import { Hedging, mayRunBeside } from '../hedging.ts';
 import type { RetryBudget } from '../retry-budget.ts';
 import { TimerWheel } from '../timer-wheel.ts';
 import { BlockShadow, type ShadowCall } from './block-shadow.ts';
@@ -69,7 +68,7 @@ export class ShadowHedges {
 export interface HedgedLayers {
   /** Hedges that one request may have. */
   readonly maxHedges: number;
-  /** The rule of what may run twice. */
+  /** What they say of methods. */
   readonly retries: RetriesPlan;
   /** Of hedges in shadow, and of the retries in shadow where there are any: never the one that acts. */
   readonly budget: RetryBudget;
@@ -147,7 +146,7 @@ export class HedgingShadow extends BlockShadow {
   /** In the order of what is enforced: the budget is asked last, since asking spends it. */
   #decide(call: ShadowCall, nowMs: number): number {
     const { budget } = this.#layers;
-    if (!this.#mayRunTwice(call)) return UNSAFE;
+    if (!this.#mayRunBeside(call)) return UNSAFE;
     if (!call.replayable) return BODY;
     if (call.endpoint === null || this.#layers.otherEndpoints(call.endpoint) <= call.hedgesOut) return ENDPOINT;
     if (!this.#layers.circuitClosed()) return CIRCUIT;
@@ -155,14 +154,14 @@ export class HedgingShadow extends BlockShadow {
     return budget.tryWithdraw(nowMs) ? HEDGE : BUDGET;
   }
 
-  #mayRunTwice({ head }: ShadowCall): boolean {
-    return mayRunTwice(head.method, head.hasIdempotencyKey, this.#layers.retries.methods);
+  #mayRunBeside({ head }: ShadowCall): boolean {
+    return mayRunBeside(head.method, head.hasIdempotencyKey, this.#layers.retries.methods);
   }
 
   override judge(call: ShadowCall, nowMs: number): void {
     this.#hedges.sweep(nowMs);
     this.#hedges.forget(call);
-    if (call.hedging !== this || call.over || call.sending || !this.#mayRunTwice(call)) return;
+    if (call.hedging !== this || call.over || call.sending || !this.#mayRunBeside(call)) return;
     const toldMs = this.#toldMs(call, nowMs);
     if (toldMs >= 0) this.#hedges.hedging.record(toldMs, nowMs);
   }

@@ -70,7 +70,8 @@ describe('a hedge that would be sent', () => {
     ['a failure in time', { endMs: 50, bits: FailureBit.Reset }, 'GET', {}],
     ['an application that goes away', { endMs: 300, outcome: Outcome.Ignored }, 'GET', { hedge: 1 }],
     ['what must not run twice', answered(150), 'POST', { 'suppressed-unsafe': 1 }],
-    ['a body that is not kept', { ...answered(150), replayable: false }, 'PUT', { 'suppressed-body': 1 }],
+    ['what may be retried, and not run twice at a time', answered(150), 'PUT', { 'suppressed-unsafe': 1 }],
+    ['a body that is not kept', { ...answered(150), replayable: false }, 'GET', { 'suppressed-body': 1 }],
   ] as const)('is counted: %s', (_, happens, method, decisions) => {
     const { route, hedges } = setting();
     const call = route.begin(0, method);
@@ -129,7 +130,7 @@ describe('a hedge that would be sent', () => {
 
   it('waits for the end of an upload', () => {
     const { route, hedges } = setting();
-    const call = route.begin(0, 'PUT');
+    const call = route.begin(0, 'GET');
     call.sending = true;
     route.attempt(call, 0);
     hedges.sweep(500);

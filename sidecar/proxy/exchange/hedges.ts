@@ -6,18 +6,19 @@
 //  - An attempt and its hedges are one attempt to the retry rule: `maxAttempts` counts them as one, and another attempt follows only where the
 //    last of them has failed, by what that one failed of. A copy that fails while another is out waits for it; in A6 a failure brings the next
 //    hedge about at once, here the delay stands, for what fails fast would otherwise double the load when it is least wanted.
-//  - Only what may run twice is hedged, by the rule of retries; and never an upgrade, or what asks for a stream of events.
+//  - Only what may run twice at a time is hedged (mayRunBeside), which is less than what may be retried; and never an upgrade, or what asks for a
+//    stream of events.
 //  - A hedge asks as a retry does, and may be refused by each layer: it never waits for a place in the bulkhead, is no probe of a circuit and not
 //    sent beside one, and is paid out of the retry budget. It goes to an endpoint at which no copy is out, or not at all.
 //  - What loses is ended as cancelled, which says nothing of the dependency: its circuit and outlier detection do not hear of it.
 import { AttemptResult, HedgeResult, HedgeSuppression } from '../../metrics/route-metrics.ts';
 import { Outcome } from '../../policies/circuit-breaker.ts';
-import type { Hedging } from '../../policies/hedging.ts';
+import { type Hedging, mayRunBeside } from '../../policies/hedging.ts';
 import type { TimerNode } from '../../policies/timer-wheel.ts';
 import { Attempt } from './attempt.ts';
 import type { AttemptBooks } from './attempt-books.ts';
 import type { AttemptOwner } from './attempt-owner.ts';
-import { ATTEMPT_FLOOR_MS, type Attempts, mayRepeat } from './attempts.ts';
+import { ATTEMPT_FLOOR_MS, type Attempts } from './attempts.ts';
 import type { CurrentRequest } from './current-request.ts';
 import { RequestTimer, type TimedRequest } from './request-timer.ts';
 import type { UpstreamEndpoint } from './upstream.ts';
@@ -72,8 +73,10 @@ export class Hedges implements TimerNode {
   /** An attempt is about to be sent. */
   watch(attempt: Attempt, hedging: Hedging, nowMs: number): void {
     const { head, policy } = this.#request;
+    const { retries } = policy;
     this.#watched = null;
-    if (!mayRepeat(policy, head) || head.upgrade !== '' || head.acceptsEventStream) return;
+    if (retries === null || !mayRunBeside(head.method, head.hasIdempotencyKey, retries.methods)) return;
+    if (head.upgrade !== '' || head.acceptsEventStream) return;
     this.#watched = attempt;
     this.#hedging = hedging;
     this.#out.push(attempt);

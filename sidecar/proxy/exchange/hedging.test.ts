@@ -190,7 +190,10 @@ describe('a request that is not answered in the time of most', () => {
 
   it('waits with its hedge until all of its body has been sent', async () => {
     const { bench, client, copies, send } = await hedged();
-    await send('PUT /slow HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n', 1);
+    await send(
+      'PUT /slow HTTP/1.1\r\nHost: a\r\nIdempotency-Key: k\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n',
+      1,
+    );
     // So long that a hedge would be due several times.
     for (let call = 0; call < 10; call++) {
       const other = connect(bench.port);
@@ -221,6 +224,7 @@ describe('a request that is not answered in the time of most', () => {
 
 describe('nothing is sent twice', () => {
   it.each([
+    ['that may be retried, but not be under way twice at a time', 'DELETE /slow HTTP/1.1\r\nHost: a\r\n\r\n'],
     ['that may not run twice', 'POST /slow HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n'],
     ['that asks for another protocol', get('/slow', 'Connection: Upgrade\r\nUpgrade: websocket\r\n')],
     ['that asks for a stream of events', get('/slow', 'Accept: text/event-stream\r\n')],
@@ -253,7 +257,10 @@ describe('nothing is sent twice', () => {
   it('where its body is too large to be kept', async () => {
     const { bench, client, copies, send } = await hedged();
     const body = 'x'.repeat(70_000);
-    await send(`PUT /slow HTTP/1.1\r\nHost: a\r\nContent-Length: ${body.length}\r\n\r\n${body}`, 1);
+    await send(
+      `PUT /slow HTTP/1.1\r\nHost: a\r\nIdempotency-Key: k\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+      1,
+    );
     await expect.poll(() => suppressed(bench, 'body'), { interval: 5 }).toBe(1);
     copyAt(copies, 0).answer(answerOf('first'));
     await client.until((text) => text.endsWith('first'));

@@ -105,7 +105,7 @@ describe('hedging in shadow', () => {
 
   it.each<[string, Parameters<typeof shadowed>, string]>([
     ['unsafe', [], post('/slow')],
-    ['body', [], post('/', `${'x'.repeat(70_000)}slow`).replace('POST', 'PUT')],
+    ['body', [], post('/', `${'x'.repeat(70_000)}slow`).replace('\r\n', '\r\nIdempotency-Key: k\r\n')],
     ['no-other-endpoint', [{}, { endpoints: 1 }], get('/slow')],
     ['budget', [{ retries: { ...RETRIES, budgetPercent: 0, budgetMinPerSecond: 0 } }], get('/slow')],
     [
