@@ -52,15 +52,19 @@ describe('the report of instructions', () => {
       ]),
     );
 
-  it('compares the cheapest windows', () => {
+  it('compares the cheapest windows, and the middle ones', () => {
     const { lines, records } = report(130_000, 119_000);
-    expect(records).toEqual([{ case: 'instructions', forwarding: 100_000, policies: 119_000, ratio: 1.19 }]);
+    const [cheapest, middle] = [1.19, 1.186];
+    expect(records).toEqual([
+      { case: 'instructions', forwarding: 100_000, policies: 119_000, ratio: cheapest, medianRatio: middle },
+    ]);
     expect(lines[2]).toBe('policies    119000 (windows: 130000, 119000)');
   });
 
   it('fails the gate above 1.2', () => {
     expect(report(120_000).failures).toEqual([]);
     expect(report(120_100).failures).toEqual(['instructions: 1.201 of forwarding alone, the limit is 1.2']);
-    expect(report(Number.NaN).failures).toHaveLength(1);
+    expect(report(110_000, 150_000).failures).toEqual(['instructions: 1.238 of forwarding alone, the limit is 1.2']);
+    expect(report(Number.NaN).failures).toHaveLength(2);
   });
 });
