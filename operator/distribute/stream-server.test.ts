@@ -158,7 +158,10 @@ describe('streams', () => {
     while (distributor.openStreams > 0) await new Promise((resolve) => setImmediate(resolve));
   });
 
-  test('a sidecar that does not read costs no memory and no other sidecar anything; then it gets the newest', async () => {
+  // Two hundred plans are made and read here: seconds of a processor, which others may want too.
+  test('a sidecar that does not read costs no memory and no other sidecar anything; then it gets the newest', {
+    timeout: 60_000,
+  }, async () => {
     const { publish, request, ask } = await setUp();
     // 300 dependencies: a plan of some 200 kB, so that the buffers of the kernel are soon full.
     const names = Array.from({ length: 300 }, (_, index) => `service-${index}`);
