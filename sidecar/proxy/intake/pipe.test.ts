@@ -100,7 +100,8 @@ interface Wire {
 }
 
 async function stall(socket: Socket, count: number): Promise<void> {
-  while (count > 0 && !socket.destroyed) {
+  if (count === 0) return;
+  while (!socket.destroyed) {
     socket.cork();
     await turns(count);
     socket.uncork();
@@ -203,9 +204,10 @@ async function run({ application, dependency, ending, handsOver, stalls, content
   if (ending === 'InOrder') {
     expect([end, ...gone]).toEqual([PipeEnd.Ended, 'end', 'end']);
     expect([called.received.equals(request), caller.received.equals(answer)]).toEqual([true, true]);
-    expect([passed, ended.toSorted()]).toEqual([
+    expect([passed, new Set(ended), ended.length]).toEqual([
       [request.length, answer.length],
-      [false, true],
+      new Set([false, true]),
+      2,
     ]);
   } else {
     const isApplication = ending === 'ApplicationResets';

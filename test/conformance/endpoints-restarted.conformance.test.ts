@@ -1,9 +1,9 @@
 // The endpoints of a dependency are begun anew one after the other while requests come at their own times. Each endpoint is a process.
 import { afterEach, expect, it } from 'vitest';
-import { ConformanceSidecar } from '../conformance/sidecar.ts';
+import { EndpointProcess } from '../faults/endpoint-process.ts';
+import { OpenLoad } from '../faults/open-load.ts';
 import { until } from '../standalone/harness.ts';
-import { EndpointProcess } from './endpoint-process.ts';
-import { OpenLoad } from './open-load.ts';
+import { ConformanceSidecar } from './sidecar.ts';
 
 const PER_SECOND = 150;
 const ENDPOINTS = 3;

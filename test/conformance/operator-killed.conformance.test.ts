@@ -3,10 +3,10 @@ import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, it } from 'vitest';
+import { echo, OpenLoad } from '../faults/open-load.ts';
+import { OperatorProcess } from '../faults/operator-process.ts';
+import { WholeSidecar } from '../faults/whole-sidecar.ts';
 import { dependency, documents, endpoints, policy, service, startUpstream, until } from '../standalone/harness.ts';
-import { echo, OpenLoad } from './open-load.ts';
-import { OperatorProcess } from './operator-process.ts';
-import { WholeSidecar } from './whole-sidecar.ts';
 
 const TOKEN = 'token-of-the-only-sidecar';
 const MANY = 100;
