@@ -1,6 +1,6 @@
 // The data path as the rest of the sidecar sees it: takes plans and endpoints, listens, and tells what the circuits do.
-// It only joins: what a dependency keeps is in dependency.ts, where endpoints come from in endpoint-sources.ts, whose a connection is in intake.ts,
-// which listeners there are in captured-listeners.ts and bootstrap-listeners.ts, and what is held at the moment in holdings.ts.
+// It only joins: what a dependency keeps, and where its endpoints come from, is in dependency/; which listeners there are, and whose a
+// connection is, in intake/; what is held at the moment in holdings.ts.
 import type { Socket } from 'node:net';
 import type { Bootstrap } from '../../plan/bootstrap.ts';
 import type { EndpointSet, Placement } from '../../plan/endpoints.ts';

@@ -89,7 +89,7 @@ function unhurried({ policy, replica, ...row }: Row): Row {
   return { ...row, policy: patient(policy), ...(replica && { replica: patient(replica) }) };
 }
 
-/** The same policies with timeouts, where it has any, that run and do not end. */
+/** The same policies with long timeouts, for cases in which none is to pass: five run at a time, and a busy machine makes short ones pass. */
 function patient({ policy, replica, ...row }: Row): Row {
   const waits = (hurried: Partial<PolicyPlan>): Partial<PolicyPlan> => ({
     ...hurried,
