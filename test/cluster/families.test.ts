@@ -26,6 +26,8 @@ beforeAll(async () => {
       ipFamilyPolicy: 'RequireDualStack',
       ipFamilies: ['IPv4', 'IPv6'],
     }),
+    // Made long before it is called: DNS and kube-proxy learn of a new Service a moment after the API server does.
+    service(namespace, 'undeclared', PORTS, { ...OF_PAYMENTS, ipFamilyPolicy: 'SingleStack', ipFamilies: ['IPv6'] }),
     ...['checkout', 'bound'].map((consumer) => serviceDependency(namespace, `of-${consumer}`, consumer, entries)),
     ...['checkout', 'bound'].flatMap((consumer) =>
       ENTRIES.map((name) => resiliencePolicy(namespace, `${consumer}-${name}`, `of-${consumer}`, name, BREAKER)),
@@ -87,13 +89,6 @@ test('a Service of both is one dependency at each of its addresses', async () =>
 });
 
 test('what is not declared passes, at an address of IPv6 too', async () => {
-  await apply(
-    service(shop.namespace, 'undeclared', PORTS, {
-      ...OF_PAYMENTS,
-      ipFamilyPolicy: 'SingleStack',
-      ipFamilies: ['IPv6'],
-    }),
-  );
   await shop.behave({ status: 500 });
   expect((await load('checkout', 'http://undeclared:8080/', { requests: 20 })).statuses).toEqual({ 500: 20 });
 });
