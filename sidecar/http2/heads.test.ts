@@ -199,5 +199,9 @@ describe('trailers', () => {
   it('keep several values of one name', () => {
     expect(fieldMap('\r\na: 1\r\nb: 2\r\na: 3')).toEqual({ a: ['1', '3'], b: ['2'] });
     expect(fieldMap('')).toEqual({});
+    const inherited = ['__proto__', 'constructor'];
+    expect(Object.entries(fieldMap(inherited.map((name) => `\r\n${name}: x`).join('')))).toEqual(
+      inherited.map((name) => [name, ['x']]),
+    );
   });
 });

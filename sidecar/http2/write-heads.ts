@@ -49,9 +49,12 @@ export function grpcAnswerFields(grpcStatus: number, detail: string, lines: stri
   return list;
 }
 
-/** Field lines, each with CR LF before it, in the form that trailers and 1xx are given to node:http2 in. */
+/**
+ * Field lines, each with CR LF before it, in the form that trailers and 1xx are given to node:http2 in. Names are the peer's: the object
+ * inherits nothing that one of them, such as `constructor`, could find in the place of a list.
+ */
 export function fieldMap(lines: string): OutgoingHttpHeaders {
-  const fields: Record<string, string[]> = {};
+  const fields = Object.create(null) as Record<string, string[]>;
   const list: string[] = [];
   addLines(list, lines);
   for (let index = 0; index < list.length; index += 2) (fields[list[index] ?? ''] ??= []).push(list[index + 1] ?? '');

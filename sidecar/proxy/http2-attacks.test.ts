@@ -3,7 +3,14 @@
 import { constants } from 'node:http2';
 import { describe, expect, it } from 'vitest';
 import { type Bench, dependencyPlan } from './testing/fixtures.ts';
-import { application, type Http2Application, scriptedDependency } from './testing/http2-calls.ts';
+import {
+  answerOf,
+  application,
+  dependency,
+  type Fields,
+  type Http2Application,
+  scriptedDependency,
+} from './testing/http2-calls.ts';
 import { Flag, FrameType, fieldBlock, frame, uint32 } from './testing/http2-frames.ts';
 import { head, instead, type RawClient, REQUEST, rawClient } from './testing/http2-raw-client.ts';
 import { opened } from './testing/opened.ts';
@@ -138,5 +145,29 @@ describe('names', () => {
     const answer = await attacker.until(({ stream, type }) => stream === 1 && type !== FrameType.windowUpdate);
     expect(answer?.type).toBe(FrameType.headers);
     expect(await bench.metric('breakwater_requests_total', { code: '2xx' })).toBeGreaterThanOrEqual(1);
+  });
+
+  it('CVE-2026-21710: and so they are in a 1xx, and behind the content of either side', async () => {
+    // Only JSON makes "__proto__" a field of an object.
+    const fields = JSON.parse('{"__proto__":"1","constructor":"2"}') as Fields;
+    const got: string[][] = [];
+    const server = await dependency((stream) => {
+      stream.on('trailers', (_fields, _flags, raw: string[]) => got.push(raw));
+      stream.additionalHeaders({ ':status': 103, ...fields });
+      stream.respond({ ':status': 200 }, { waitForTrailers: true });
+      stream.on('wantTrailers', () => stream.sendTrailers(fields));
+      stream.pipe(stream);
+    });
+    open.push(server);
+    const bench = await startBench(dependencyPlan({}), server.endpoint);
+    const client = application(bench.port);
+    open.push(client);
+    const stream = client.request('/', { ':method': 'POST' }, { waitForTrailers: true });
+    stream.on('wantTrailers', () => stream.sendTrailers(fields));
+    stream.on('headers', (_fields, _flags, raw: string[]) => got.push(raw.slice(2)));
+    stream.on('trailers', (_fields, _flags, raw: string[]) => got.push(raw));
+    stream.end('body');
+    expect(await answerOf(stream)).toMatchObject({ status: 200, informational: [103], body: 'body', code: 0 });
+    expect(got).toEqual(Array.from({ length: 3 }, () => ['__proto__', '1', 'constructor', '2']));
   });
 });
