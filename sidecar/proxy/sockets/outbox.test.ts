@@ -7,6 +7,8 @@ import { Outbox } from './outbox.ts';
 /** A peer that takes each write at once, or only when it is asked to: what lies there by then is what it gets. */
 class Peer {
   stalls = false;
+  /** Happens inside of a write that is taken at once. */
+  meanwhile: () => void = () => {};
   readonly sent: Buffer[] = [];
   readonly #waiting: (() => void)[] = [];
   readonly stream = new Writable({
@@ -17,8 +19,12 @@ class Peer {
         this.sent.push(typeof chunk === 'string' ? Buffer.from(chunk, encoding) : Buffer.from(chunk));
         done();
       };
-      if (this.stalls) this.#waiting.push(take);
-      else take();
+      if (this.stalls) {
+        this.#waiting.push(take);
+        return;
+      }
+      this.meanwhile();
+      take();
     },
   });
   readonly out = new Outbox(this.stream as unknown as Socket);
@@ -65,6 +71,20 @@ describe('the outbox', () => {
       }),
       { numRuns: 60 },
     );
+  });
+
+  it('keeps what waits for a peer where a write inside of another one went on to the next buffer', () => {
+    const [first, outer, inner, last] = [new Peer(), new Peer(), new Peer(), new Peer()];
+    const write = ({ out }: Peer, bytes: number, letter: string) => out.bytes(Buffer.alloc(bytes, letter), 0, bytes);
+    first.stalls = true;
+    inner.stalls = true;
+    // So that the next one begins a buffer.
+    write(first, 98_300, 'f');
+    outer.meanwhile = () => write(inner, 60_000, 'i');
+    write(outer, 60_000, 'o');
+    write(last, 60_000, 'l');
+    inner.readOn();
+    expect(inner.received === 'i'.repeat(60_000)).toBe(true);
   });
 
   it('writes a head and the body behind it at once', () => {

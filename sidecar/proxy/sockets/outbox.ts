@@ -54,6 +54,7 @@ export class Outbox {
       shared = Buffer.allocUnsafeSlow(WRITE_BUFFER_BYTES);
       sharedStart = 0;
     }
+    const own = shared;
     const from = sharedStart;
     const to = from + bytes;
     const bodyAt = from + shared.write(this.#text, from, 'latin1');
@@ -63,7 +64,8 @@ export class Outbox {
     // Taken until it is known to be free: another write may happen inside this one.
     sharedStart = to;
     this.#socket.write(shared.subarray(from, to));
-    if (this.#socket.writableLength === 0 && sharedStart === to) sharedStart = from;
+    // It may even have gone on to another buffer, where the same place belongs to somebody else.
+    if (this.#socket.writableLength === 0 && shared === own && sharedStart === to) sharedStart = from;
   }
 
   /** Grows with each write to the socket. */
