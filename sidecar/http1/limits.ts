@@ -14,3 +14,6 @@ export const MAX_CHUNK_EXTENSION_BYTES = 4_096;
 export const MAX_CHUNK_SIZE_DIGITS = 16;
 /** Bytes of a trailer section with its line ends. */
 export const MAX_TRAILER_BYTES = 8_192;
+/** Bytes of the 1xx before one answer, all together, each with INTERIM_COST_BYTES beside its fields: HTTP/2 has no other way to hold them back. */
+export const MAX_INTERIM_BYTES = 262_144;
+export const INTERIM_COST_BYTES = 256;

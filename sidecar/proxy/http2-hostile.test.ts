@@ -231,6 +231,10 @@ describe('a dependency that answers', () => {
         ),
       ]),
     ],
+    [
+      'with 1xx without end',
+      Buffer.concat(Array.from({ length: 1_100 }, () => answerHead(STATUS('103', ['a', 'b']), Flag.endHeaders))),
+    ],
     ['with data before its head', frame(FrameType.data, Flag.endStream, 1, Buffer.from('data'))],
   ])('%s is not passed on', async (_name, bytes) => {
     const upstream = await startUpstream((received, socket) => {

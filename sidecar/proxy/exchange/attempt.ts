@@ -5,6 +5,7 @@
 import { LOCAL_ANSWERS, type LocalAnswer } from '../../errors.ts';
 import { httpStatusOf, parseGrpcStatus } from '../../grpc/status.ts';
 import { fieldValue } from '../../http1/field-value.ts';
+import { INTERIM_COST_BYTES, MAX_INTERIM_BYTES } from '../../http1/limits.ts';
 import type { ResponseHead } from '../../http1/response-head.ts';
 import { AttemptResult, REASON_UPSTREAM, reasonSlot } from '../../metrics/route-metrics.ts';
 import { Outcome } from '../../policies/circuit-breaker.ts';
@@ -43,6 +44,8 @@ export class Attempt implements ResponseReceiver {
   #slowReader = false;
   /** The application was told to go on with its body, by this attempt or one before. */
   #continued = false;
+  /** What the 1xx of this attempt came to. */
+  #interimBytes = 0;
 
   constructor(request: CurrentRequest, timer: RequestTimer, owner: AttemptOwner, isHedge = false) {
     this.#request = request;
@@ -76,6 +79,7 @@ export class Attempt implements ResponseReceiver {
   /** `number`: what the dependency is told, 0: nothing. `maxIdleMs`: of a connection that lay idle; see FRESH_ENOUGH_MS. */
   start(endpoint: UpstreamEndpoint, number: number, maxIdleMs: number, nowMs: number): void {
     this.written = false;
+    this.#interimBytes = 0;
     this.#number = number;
     if (!this.#isHedge) this.#request.shadow.attempt(endpoint, nowMs);
     this.books.begin(endpoint, this.#request.policy, nowMs);
@@ -142,6 +146,11 @@ export class Attempt implements ResponseReceiver {
   // ---- the response ---------------------------------------------------------------------------------------------------------------
 
   onInformational(head: ResponseHead): void {
+    this.#interimBytes += head.fields.length + INTERIM_COST_BYTES;
+    if (this.#interimBytes > MAX_INTERIM_BYTES) {
+      this.onInvalidResponse();
+      return;
+    }
     // One 100 is enough for the application, whatever a second attempt hears; and of two copies nobody knows whose answer it will be.
     if (this.#request.rivals > 0 || (head.status === 100 && this.#continued)) return;
     if (head.status === 100) this.#continued = true;

@@ -107,12 +107,29 @@ describe('an answer that is not one', () => {
 describe('many interim answers', () => {
   it('are passed on, but for 100, which comes once', async () => {
     const hint = 'HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n';
-    const { port } = await firstAnswering(`${`HTTP/1.1 100 Continue\r\n\r\n${hint}`.repeat(3_000)}${OK}`);
+    const { port } = await firstAnswering(`${`HTTP/1.1 100 Continue\r\n\r\n${hint}`.repeat(480)}${OK}`);
     const client = connect(port);
     client.send(get('/'));
     const text = await client.until((received) => received.endsWith('ok'));
-    expect(text.split('HTTP/1.1 103')).toHaveLength(3_001);
+    expect(text.split('HTTP/1.1 103')).toHaveLength(481);
     expect(text.split('HTTP/1.1 100')).toHaveLength(2);
+  });
+
+  it.each([
+    ['100', 'HTTP/1.1 100 Continue\r\n\r\n', 1_024],
+    ['103 with much in it', `HTTP/1.1 103 Early Hints\r\nx: ${'a'.repeat(16_123)}\r\n\r\n`, 16],
+  ])('are no answer beyond 256 KiB, and so they are at it: %s', async (_name, hint, atMost) => {
+    const within = await firstAnswering(hint.repeat(atMost) + OK);
+    const client = connect(within.port);
+    client.send(get('/'));
+    expect(await client.until((received) => received.endsWith('ok'))).not.toContain('HTTP/1.1 502');
+    const beyond = await firstAnswering(hint.repeat(atMost + 1) + OK);
+    const next = connect(beyond.port);
+    next.send(get('/') + get('/'));
+    const text = await next.until((received) => received.endsWith('ok'));
+    expect(text).toMatch(/HTTP\/1\.1 502 [^]*invalid-response[^]*HTTP\/1\.1 200 OK/);
+    expect(await beyond.metric('breakwater_attempts_total', { result: 'invalid-response' })).toBe(1);
+    expect(beyond.connections()).toBe(2);
   });
 });
 
