@@ -42,7 +42,8 @@ export const circuitBreaker = withRules(
         default: defaults.failureOn.join(', '),
       }).optional(),
       consecutiveFailures: integer({
-        description: 'Opens after so many failures in a row.',
+        description:
+          'Opens after so many failures in a row. Connections that one endpoint loses in one moment, as when a pod dies, are one failure.',
         min: 0,
         max: 1000,
         zero: 'off',

@@ -3,6 +3,7 @@
 import * as fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { type BreakerPlan, BreakerState, CircuitBreaker, isProbe, Outcome } from './circuit-breaker.ts';
+import { FailureBit } from './failures.ts';
 
 const { Closed, Open, HalfOpen, ForcedOpen, ForcedClosed } = BreakerState;
 const { Success, Failure, Ignored } = Outcome;
@@ -27,7 +28,10 @@ interface Call {
   permit: number;
   /** Number of the change after which it was admitted. */
   era: number;
-  result: { atMs: number; failed: boolean; slow: boolean; ignored: boolean; position: number } | null;
+  endpoint: string;
+  startMs: number;
+  /** `inRow`: a failure that is none in a row for itself is false. */
+  result: { atMs: number; failed: boolean; inRow: boolean; slow: boolean; ignored: boolean; position: number } | null;
 }
 
 class NaiveModel {
@@ -42,6 +46,8 @@ class NaiveModel {
   /** Calls of an era before this one decide nothing, although the state did not change. */
   resetEra = -1;
   reopeningsFrom = 0;
+  /** Lost connections that were events of their own. */
+  readonly losses: { endpoint: string; atMs: number }[] = [];
 
   get state(): BreakerState {
     return this.changes.at(-1)?.state ?? Closed;
@@ -82,18 +88,20 @@ class NaiveModel {
     this.reopeningsFrom = this.changes.length;
   }
 
-  admit(permit: number): void {
-    this.calls.push({ permit, era: this.changes.length, result: null });
+  admit(permit: number, endpoint: string): void {
+    this.calls.push({ permit, era: this.changes.length, endpoint, startMs: this.nowMs, result: null });
   }
 
-  settle(call: Call, outcome: number, durationMs: number): void {
+  settle(call: Call, outcome: number, durationMs: number, lost: boolean): void {
     const { slowCalls, halfOpenSuccesses } = this.spec;
     const slow = slowCalls !== null && durationMs > slowCalls.thresholdMs;
     const late = call.era !== this.changes.length;
     const ignored = late || outcome === Ignored;
     const position = ignored ? -1 : this.results++;
-    call.result = { atMs: this.nowMs, failed: outcome === Failure, slow, ignored, position };
+    const failed = outcome === Failure;
+    call.result = { atMs: this.nowMs, failed, inRow: failed, slow, ignored, position };
     if (ignored) return;
+    if (failed && lost && !isProbe(call.permit)) call.result.inRow = this.#isNewLoss(call);
     if (this.state === HalfOpen) {
       if (outcome === Failure || slow) this.change(Open);
       else if (this.#probesThatSucceeded() >= halfOpenSuccesses) this.change(Closed, true);
@@ -117,6 +125,13 @@ class NaiveModel {
     else this.change(this.state, true);
   }
 
+  #isNewLoss({ endpoint, startMs }: Call): boolean {
+    const last = this.losses.findLast((it) => it.endpoint === endpoint);
+    if (last !== undefined && startMs < last.atMs && this.nowMs - last.atMs <= 100) return false;
+    this.losses.push({ endpoint, atMs: this.nowMs });
+    return true;
+  }
+
   #probesThatSucceeded(): number {
     return this.calls.filter(({ era, result }) => era === this.changes.length && result && !result.ignored).length;
   }
@@ -127,7 +142,8 @@ class NaiveModel {
       .flatMap(({ result }) => (result && result.position >= this.forgottenTo ? [result] : []))
       .sort((a, b) => a.position - b.position);
     const lastSuccess = counted.findLastIndex(({ failed }) => !failed);
-    if (consecutiveFailures > 0 && counted.length - 1 - lastSuccess >= consecutiveFailures) return true;
+    const inRow = counted.slice(lastSuccess + 1).filter((result) => result.inRow).length;
+    if (consecutiveFailures > 0 && inRow >= consecutiveFailures) return true;
     const bucket = (atMs: number) => Math.floor(atMs / (windowMs / 10));
     const window = counted.filter(
       ({ atMs, position }) => position >= this.windowFrom && bucket(atMs) > bucket(this.nowMs) - 10,
@@ -158,7 +174,8 @@ function specOf(number: number): BreakerPlan {
 
 function act(kind: string, number: number, model: NaiveModel, breaker: CircuitBreaker): void {
   if (kind === 'pass') {
-    model.nowMs += number % 1200;
+    // Short times for what happens in one moment, long ones for windows and open circuits.
+    model.nowMs += number % 3 === 0 ? number % 70 : number % 1200;
   } else if (kind === 'update') {
     model.update(specOf(number));
     breaker.update(specOf(number), model.nowMs);
@@ -168,15 +185,17 @@ function act(kind: string, number: number, model: NaiveModel, breaker: CircuitBr
   } else if (kind === 'admit') {
     const permit = breaker.admit(model.nowMs);
     expect(permit > 0).toBe(model.admits);
-    if (permit > 0) model.admit(permit);
+    if (permit > 0) model.admit(permit, `${number % 2}`);
   } else {
     const inFlight = model.calls.filter(({ result }) => result === null);
     const call = inFlight[number % Math.max(inFlight.length, 1)];
     if (call === undefined) return;
     const outcome = [Success, Failure, Failure, Ignored, Success][number % 5] ?? Success;
     const durationMs = (number % 4) * 500;
-    breaker.settle(call.permit, outcome, durationMs, model.nowMs);
-    model.settle(call, outcome, durationMs);
+    const lost = number % 7 < 5;
+    const bits = lost ? FailureBit.Reset : FailureBit.ServerError;
+    breaker.settle(call.permit, outcome, durationMs, model.nowMs, bits, call.endpoint, call.startMs);
+    model.settle(call, outcome, durationMs, lost);
   }
 }
 
@@ -212,10 +231,11 @@ it('does as a model does that counts anew from a list of all calls', () => {
         expect(breaker.retryAfterMs(model.nowMs)).toBe(model.state === Open ? model.openUntilMs - model.nowMs : 0);
         reached |= 1 << model.state;
         if (model.reopenings > 1) reached |= 32;
+        if (model.calls.some(({ result }) => result?.failed && !result.inRow)) reached |= 64;
       }
     }),
     { numRuns: 800 },
   );
-  // A run that never opened would prove nothing: every state was reached, and reopening more than once.
-  expect(reached).toBe(63);
+  // A run that never opened would prove nothing: every state was reached, reopening more than once, and losses of one moment.
+  expect(reached).toBe(127);
 });

@@ -11,12 +11,14 @@
 //  - A probe that succeeds but is slow by the circuit's own threshold is a failure: else a circuit that opened for slowness would flap.
 //  - Whoever holds the permit of a probe settles it within `halfOpenProbeTimeoutMs`, whatever other timeouts the call has. So the places of
 //    a half-open circuit always come back, and the machine needs no time of its own for calls that hang.
+//  - Connections that one endpoint loses in one moment are one failure in a row (connection-losses.ts); in the window each call counts.
 //  - Forced closed, it counts as when closed and never opens; no longer forced, the next result decides by those counts. Forced open, it
 //    admits nothing, probes neither, and promises no time; no longer forced, it is closed and knows nothing.
 import type { CircuitBreakerPlan } from '../../plan/policies/circuit-breaker.ts';
 import type { Random } from '../../runtime/random.ts';
 import { CallWindow } from './call-window.ts';
-import { failureMask, failureName } from './failures.ts';
+import { ConnectionLosses } from './connection-losses.ts';
+import { FailureBit, failureMask, failureName } from './failures.ts';
 
 export const Outcome = { Success: 0, Failure: 1, Ignored: 2 } as const;
 export const BreakerState = { Closed: 0, Open: 1, HalfOpen: 2, ForcedOpen: 3, ForcedClosed: 4 } as const;
@@ -41,6 +43,7 @@ export class CircuitBreaker {
   #generation = 1;
   #consecutiveFailures = 0;
   readonly #window: CallWindow;
+  readonly #losses = new ConnectionLosses();
   #openedAtMs = 0;
   /** Times the circuit opened again from half-open since it was last closed. */
   #reopenings = 0;
@@ -103,13 +106,31 @@ export class CircuitBreaker {
     return this.#generation * 2 + 1;
   }
 
-  /** Gives a permit back with an `Outcome`. `durationMs`: from admission to the result. `failureBits`: what the reason names. */
-  settle(permit: number, outcome: number, durationMs: number, nowMs: number, failureBits = 0): void {
+  /**
+   * Gives a permit back with an `Outcome`. `durationMs`: from admission to the result. `failureBits`: what the reason names. `endpoint` and
+   * `startMs`: where the call was and when it began; empty: nobody knows, and its connection was lost by itself.
+   */
+  settle(
+    permit: number,
+    outcome: number,
+    durationMs: number,
+    nowMs: number,
+    failureBits = 0,
+    endpoint = '',
+    startMs = nowMs,
+  ): void {
     if (Math.floor(permit / 2) !== this.#generation) return;
     if (outcome === Outcome.Failure) this.#lastFailure = failureBits;
-    if (isProbe(permit)) this.#settleProbe(outcome, durationMs, nowMs);
-    else if (outcome !== Outcome.Ignored)
-      this.#settleCall(outcome === Outcome.Failure, this.#isSlow(durationMs), nowMs);
+    if (isProbe(permit)) {
+      this.#settleProbe(outcome, durationMs, nowMs);
+    } else if (outcome === Outcome.Success) {
+      this.#consecutiveFailures = 0;
+      this.#record(false, durationMs, nowMs);
+    } else if (outcome === Outcome.Failure) {
+      const lost = endpoint !== '' && (failureBits & FailureBit.Reset) !== 0;
+      if (!lost || !this.#losses.belongsToOneBefore(endpoint, startMs, nowMs)) this.#consecutiveFailures += 1;
+      this.#record(true, durationMs, nowMs);
+    }
   }
 
   /** A `BreakerState`. */
@@ -147,9 +168,8 @@ export class CircuitBreaker {
     return { calls, failures, slow };
   }
 
-  #settleCall(failed: boolean, slow: boolean, nowMs: number): void {
-    this.#consecutiveFailures = failed ? this.#consecutiveFailures + 1 : 0;
-    this.#window.record(failed, slow, nowMs);
+  #record(failed: boolean, durationMs: number, nowMs: number): void {
+    this.#window.record(failed, this.#isSlow(durationMs), nowMs);
     if (this.#state !== BreakerState.Closed) return;
     const reason = this.#tripReason();
     if (reason !== '') this.#open(reason, nowMs);

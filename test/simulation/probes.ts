@@ -367,9 +367,9 @@ export class Probes {
         };
       }),
       wrap(prototype, 'settle', (original) => {
-        return function (this: CircuitBreaker, permit, outcome, durationMs, nowMs, failureBits) {
+        return function (this: CircuitBreaker, permit, outcome, durationMs, nowMs, ...where) {
           look(this, nowMs)?.model.settled(permit);
-          original.call(this, permit, outcome, durationMs, nowMs, failureBits);
+          original.call(this, permit, outcome, durationMs, nowMs, ...where);
           look(this, nowMs);
         };
       }),

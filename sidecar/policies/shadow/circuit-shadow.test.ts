@@ -188,3 +188,19 @@ describe('a circuit in shadow', () => {
     expect(route.decisions).toEqual({ 'circuit-open': 1, response: 1 });
   });
 });
+
+describe('a circuit in shadow', () => {
+  it('takes what one endpoint loses in one moment for one failure in a row, as an enforced one does', () => {
+    const { breaker, shadow } = circuit({ failureOn: ['Reset'], consecutiveFailures: 2 });
+    const route = new Route(shadow);
+    const calls = [0, 1, 2].map(() => {
+      const call = route.begin(0);
+      route.attempt(call, 0);
+      return call;
+    });
+    for (const call of calls) route.endAttempt(call, { endMs: 10, bits: FailureBit.Reset });
+    expect([breaker.state(10), breaker.counts(10).failures]).toEqual([BreakerState.Closed, 3]);
+    route.request({ startMs: 10, endMs: 11, bits: FailureBit.Reset });
+    expect(breaker.state(11)).toBe(BreakerState.Open);
+  });
+});

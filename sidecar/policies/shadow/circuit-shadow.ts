@@ -54,7 +54,8 @@ export class ShadowCircuit {
 
   #settle(call: ShadowCall, outcome: number, tookMs: number, nowMs: number, failureBits: number): void {
     if (call.permit === 0) return;
-    this.breaker.settle(call.permit, outcome, tookMs, nowMs, failureBits);
+    const endpoint = call.endpoint === null ? '' : call.endpoint.name;
+    this.breaker.settle(call.permit, outcome, tookMs, nowMs, failureBits, endpoint, call.attemptStartMs);
     call.permit = 0;
     this.#probes.delete(call);
   }

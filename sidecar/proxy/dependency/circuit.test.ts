@@ -30,6 +30,34 @@ const circuit = (bench: Bench) => bench.plane.circuits()[0];
 const becomes = (bench: Bench, state: string) =>
   expect.poll(() => circuit(bench)?.state, { interval: 5, timeout: 3_000 }).toBe(state);
 
+describe('the death of one endpoint', () => {
+  it('is one failure in a row, however many calls were with it, and the others are called on', async () => {
+    const [dying, living] = [await startScripted(), await startScripted()];
+    const bench = await startBench(dependencyPlan({ circuitBreaker: BREAKER }), [dying.endpoint]);
+    open.push(living, bench);
+    const under = Array.from({ length: 3 * BREAKER.consecutiveFailures }, () => call(bench.port, get('/hang')));
+    await expect.poll(() => bench.plane.held().attempts).toBe(under.length);
+    bench.setEndpoints(dying.endpoint, living.endpoint);
+    dying.close();
+    for (const { reason } of await Promise.all(under)) expect(reason).toBe('reset');
+    expect(circuit(bench)).toMatchObject({ state: 'Closed', counts: { calls: under.length, failures: under.length } });
+    bench.setEndpoints(living.endpoint);
+    for (let nth = 0; nth < 5; nth += 1) expect((await call(bench.port)).reason).toBe('');
+  });
+
+  it('opens the circuit where there is no other: nobody can be connected to any more', async () => {
+    const { bench, upstream } = await start({ circuitBreaker: BREAKER });
+    const under = Array.from({ length: 3 * BREAKER.consecutiveFailures }, () => call(bench.port, get('/hang')));
+    await expect.poll(() => bench.plane.held().attempts).toBe(under.length);
+    upstream.close();
+    await Promise.all(under);
+    const reasons: string[] = [];
+    for (let nth = 0; nth < BREAKER.consecutiveFailures; nth += 1) reasons.push((await call(bench.port)).reason);
+    expect(reasons.at(0)).toBe('connect-failed');
+    expect(reasons.at(-1)).toBe('circuit-open');
+  });
+});
+
 describe('a probe', () => {
   const PROBING: Breaker = {
     ...BREAKER,

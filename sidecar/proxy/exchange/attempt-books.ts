@@ -109,7 +109,8 @@ export class AttemptBooks {
   #settle({ breaker, detection }: RoutePolicy, outcome: number, failureBits: number, nowMs: number): void {
     if (this.#permit !== 0) {
       const settled = breaker === null ? outcome : breakerOutcome(breaker, outcome, failureBits);
-      breaker?.settle(this.#permit, settled, this.responseMs, nowMs, failureBits);
+      const endpoint = this.endpoint === null ? '' : this.endpoint.name;
+      breaker?.settle(this.#permit, settled, this.responseMs, nowMs, failureBits, endpoint, this.startMs);
       this.#permit = 0;
     }
     if (this.#member !== null) {
