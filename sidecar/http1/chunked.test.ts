@@ -209,27 +209,35 @@ describe('what is refused', () => {
 });
 
 describe('properties', () => {
-  const content = fc.uint8Array({ minLength: 1, maxLength: 40 }).map((bytes) => Buffer.from(bytes).toString('latin1'));
   const extension = fc.constantFrom('', ';a', ';a=b', ';a="b;\\"c"', ';x;y=z');
   const trailer = fc.constantFrom('X-A: 1', 'Host: b', 'grpc-status: 0', 'x-c:');
-  const message = fc
-    .tuple(fc.array(fc.tuple(content, extension), { maxLength: 5 }), extension, fc.array(trailer, { maxLength: 3 }))
-    .map(([chunks, last, trailers]) => ({
-      content: chunks.map(([text]) => text).join(''),
-      text: `${chunks.map(([text, ext]) => `${text.length.toString(16)}${ext}\r\n${text}\r\n`).join('')}0${last}\r\n${trailers.map((line) => `${line}\r\n`).join('')}\r\n`,
-    }));
+  const zeros = fc.constantFrom('', '', '0', '000');
+  /** Messages of chunks of at most so many bytes, as a sender may write them. */
+  const messageOf = (maxChunkBytes: number) => {
+    const content = fc
+      .uint8Array({ minLength: 1, maxLength: maxChunkBytes, size: 'max' })
+      .map((bytes) => Buffer.from(bytes).toString('latin1'));
+    const chunk = fc.tuple(content, zeros, extension);
+    return fc
+      .tuple(fc.array(chunk, { maxLength: 5 }), extension, fc.array(trailer, { maxLength: 3 }))
+      .map(([chunks, last, trailers]) => ({
+        content: chunks.map(([text]) => text).join(''),
+        text: `${chunks.map(([text, padding, ext]) => `${padding}${text.length.toString(16)}${ext}\r\n${text}\r\n`).join('')}0${last}\r\n${trailers.map((line) => `${line}\r\n`).join('')}\r\n`,
+      }));
+  };
+  const cuts = fc.array(fc.nat(), { maxLength: 8 });
 
-  function split(text: string, cuts: readonly number[]): string[] {
-    const at = [...new Set(cuts.map((cut) => cut % (text.length + 1)))].sort((a, b) => a - b);
-    return [...at, text.length].map((end, index) => text.slice(at[index - 1] ?? 0, end));
+  function split(text: string, at: readonly number[]): string[] {
+    const ends = [...new Set(at.map((cut) => cut % (text.length + 1)))].sort((a, b) => a - b);
+    return [...ends, text.length].map((end, index) => text.slice(ends[index - 1] ?? 0, end));
   }
 
   it('gives back the content that was encoded, at every split the same', () => {
     fc.assert(
-      fc.property(message, fc.array(fc.nat(), { maxLength: 8 }), ({ text, content }, cuts) => {
+      fc.property(messageOf(300), cuts, ({ text, content }, at) => {
         const whole = decode(`${text}NEXT`);
         expect(whole).toMatchObject({ end: ChunkedEvent.End, content, length: text.length });
-        expect(decodePieces(split(`${text}NEXT`, cuts))).toEqual(whole);
+        expect(decodePieces(split(`${text}NEXT`, at))).toEqual(whole);
       }),
     );
   });
@@ -247,16 +255,40 @@ describe('properties', () => {
     expect(decodePieces(text.split(''))).toEqual(whole);
   });
 
-  it('finds the same error at every split', () => {
-    const bytes = fc.constantFrom('5', '0', 'a', '\r', '\n', '\r\n', ';', '=', '"', '\\', ' ', 'hello', ':', '\0');
+  const bytes = fc.constantFrom('5', '0', 'a', '\r', '\n', '\r\n', ';', '=', '"', '\\', ' ', 'hello', ':', '\0');
+  const change = fc.record({ at: fc.nat(), removed: fc.nat({ max: 2 }), inserted: fc.oneof(fc.constant(''), bytes) });
+  /** Of chunks so short that most changes are not of content. */
+  const damaged = fc.tuple(messageOf(4), fc.array(change, { minLength: 1, maxLength: 3 })).map(([{ text }, changes]) =>
+    changes.reduce((before, { at, removed, inserted }) => {
+      const index = at % (before.length + 1);
+      return before.slice(0, index) + inserted + before.slice(index + removed);
+    }, text),
+  );
+  const noise = fc.array(bytes, { maxLength: 20, size: 'max' }).map((parts) => parts.join(''));
+
+  it('finds the same error at every split, and byte by byte', () => {
+    const found = new Set<number>();
     fc.assert(
-      fc.property(fc.array(bytes, { maxLength: 20 }), fc.array(fc.nat(), { maxLength: 6 }), (parts, cuts) => {
-        const text = parts.join('');
+      fc.property(fc.oneof({ weight: 4, arbitrary: damaged }, { weight: 1, arbitrary: noise }), cuts, (text, at) => {
         const whole = decode(text);
-        const pieces = decodePieces(split(text, cuts));
-        expect([pieces.end, pieces.detail, pieces.content]).toEqual([whole.end, whole.detail, whole.content]);
+        found.add(whole.detail);
+        for (const pieces of [split(text, at), text.split('')]) {
+          const { end, detail, content } = decodePieces(pieces);
+          expect([end, detail, content]).toEqual([whole.end, whole.detail, whole.content]);
+        }
       }),
       { numRuns: 2000 },
+    );
+    expect([...found]).toEqual(
+      expect.arrayContaining([
+        HeadDetail.None,
+        HeadDetail.ChunkSize,
+        HeadDetail.ChunkExtension,
+        HeadDetail.ChunkLineEnd,
+        HeadDetail.ChunkDataEnd,
+        HeadDetail.TrailerLineEnd,
+        HeadDetail.FieldNameCharacter,
+      ]),
     );
   });
 
