@@ -1,9 +1,9 @@
 import { execFile } from 'node:child_process';
 import net, { type AddressInfo } from 'node:net';
 import tls, { type ConnectionOptions } from 'node:tls';
-import { array, assert, integer, property, uint8Array } from 'fast-check';
+import { array, assert, constant, constantFrom, integer, nat, oneof, property, record, uint8Array } from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { MAX_CLIENT_HELLO_BYTES, readClientHello } from './client-hello.ts';
+import { type ClientHello, MAX_CLIENT_HELLO_BYTES, readClientHello } from './client-hello.ts';
 
 /** The first bytes of a real client, up to its ClientHello. */
 async function firstBytes(call: (port: number) => void): Promise<Buffer> {
@@ -167,22 +167,80 @@ describe('what is no ClientHello', () => {
   });
 });
 
-it('any bytes end in an answer, and one that holds whatever follows', () => {
-  assert(
-    property(
-      uint8Array({ maxLength: 400 }),
-      array(integer({ min: 0, max: 399 })),
-      uint8Array({ maxLength: 20 }),
-      (noise, at, more) => {
-        const bytes = Buffer.from(hello.subarray(0, 400));
-        for (const [index, position] of at.entries()) bytes[position] = noise[index] ?? bytes[position] ?? 0;
-        for (const input of [Buffer.from(noise), bytes]) {
-          const answer = readClientHello(input);
-          if (answer.kind !== 'need-more') expect(readClientHello(Buffer.concat([input, more]))).toEqual(answer);
-        }
-      },
-    ),
-  );
+describe('any bytes end in an answer, and one that holds whatever follows:', () => {
+  /** The answer to every beginning: after `need-more` one, which stays. */
+  function answerOf(bytes: Buffer): ClientHello {
+    let answer: ClientHello = { kind: 'need-more' };
+    for (let end = 0; end <= bytes.length; end += 1) {
+      const next = readClientHello(bytes.subarray(0, end));
+      if (answer.kind !== 'need-more') expect(next).toEqual(answer);
+      answer = next;
+    }
+    return answer;
+  }
+
+  it('noise that says that it is one', () => {
+    const noise = uint8Array({ maxLength: 100, size: 'max' });
+    assert(
+      property(noise, integer({ min: 1, max: 50 }), (content, size) => {
+        const message = Buffer.concat([Buffer.alloc(5), Buffer.from([1, 0, 0, content.length]), content]);
+        expect(answerOf(inRecords(message, size)).kind).toBe('hello');
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  it('a ClientHello of which some bytes are others', () => {
+    const hosts = constantFrom('a.example', 'a', 'api.example.com');
+    const extension = oneof(
+      hosts.map((text): [number, Buffer] => [0, name(text)]),
+      constant<[number, Buffer]>([GREASE, Buffer.alloc(1)]),
+      constant<[number, Buffer]>([ENCRYPTED_CLIENT_HELLO, Buffer.alloc(20)]),
+    );
+    const change = record({ at: nat(), value: oneof(constantFrom(0, 1, 2, 255), nat(255)) });
+    const answers = { named: 0, unnamed: 0 };
+    assert(
+      property(
+        array(extension, { maxLength: 4 }),
+        array(change, { maxLength: 3 }),
+        integer({ min: 1, max: 200 }),
+        (extensions, changes, size) => {
+          const message = withExtensions(...extensions);
+          // Behind the random of the client lie the lengths.
+          for (const { at, value } of changes) message[43 + (at % (message.length - 43))] = value;
+          const answer = answerOf(inRecords(message, size));
+          if (answer.kind === 'hello') answers[answer.serverName === null ? 'unnamed' : 'named'] += 1;
+        },
+      ),
+      { numRuns: 200 },
+    );
+    expect(Math.min(answers.named, answers.unnamed)).toBeGreaterThan(5);
+  });
+
+  it('a ClientHello with its headers', () => {
+    const change = record({ at: nat(8), value: nat(255) });
+    assert(
+      property(array(change, { minLength: 1, maxLength: 2 }), (changes) => {
+        const bytes = withExtensions([0, name('a.example')]);
+        for (const { at, value } of changes) bytes[at] = value;
+        answerOf(bytes);
+      }),
+    );
+  });
+
+  it('one about as large as is looked at', () => {
+    assert(
+      property(integer({ min: 16_300, max: 16_400 }), integer({ min: 1_000, max: 20_000 }), (length, recordSize) => {
+        const body = Buffer.alloc(length);
+        const message = Buffer.concat([Buffer.from([1, 0, length >> 8, length & 255]), body]);
+        const bytes = inRecords(Buffer.concat([Buffer.alloc(5), message]), recordSize);
+        const kindOf = (end: number) => readClientHello(bytes.subarray(0, end)).kind;
+        expect(kindOf(bytes.length)).toBe(bytes.length <= MAX_CLIENT_HELLO_BYTES ? 'hello' : 'other');
+        // However it arrives: nobody waits for more than the bound, and what lies behind it changes nothing.
+        expect(kindOf(MAX_CLIENT_HELLO_BYTES)).toBe(kindOf(bytes.length));
+      }),
+    );
+  });
 });
 
 it('CVE-2026-21637: a server name is an answer, whatever it holds, and nothing throws', () => {

@@ -10,7 +10,7 @@ export type ClientHello =
   /** In lower case; null: it names no server. */
   | { kind: 'hello'; serverName: string | null };
 
-/** A ClientHello with post-quantum key shares has some 2 KiB. */
+/** With its records. A ClientHello with post-quantum key shares has some 2 KiB. */
 export const MAX_CLIENT_HELLO_BYTES = 16_384;
 
 const RECORD_HEADER_BYTES = 5;
@@ -25,8 +25,9 @@ const VERSION_AND_RANDOM_BYTES = 34;
 const NEED_MORE: ClientHello = { kind: 'need-more' };
 const OTHER: ClientHello = { kind: 'other' };
 
-/** `bytes`: all that has come so far. */
-export function readClientHello(bytes: Buffer): ClientHello {
+/** `all`: what has come so far. Nothing behind the bound is looked at, so that the answer is the same however the bytes arrive. */
+export function readClientHello(all: Buffer): ClientHello {
+  const bytes = all.length > MAX_CLIENT_HELLO_BYTES ? all.subarray(0, MAX_CLIENT_HELLO_BYTES) : all;
   const parts: Buffer[] = [];
   let collected = 0;
   let wanted = HANDSHAKE_HEADER_BYTES;
