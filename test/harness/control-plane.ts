@@ -279,6 +279,12 @@ async function untilReady(kubectl: Kubectl, daemons: readonly Daemon[]): Promise
 const WHILE_STDIN_IS_OPEN =
   'exec 3<&0; "$@" 3<&- & child=$!; { cat <&3; kill -TERM $child; } >/dev/null 2>&1 & wait $child';
 
+/**
+ * Servers that live for minutes on a machine with memory enough: Go collects when the heap is five times what was left of it, not twice, which is
+ * a fifth of the processor time of a start.
+ */
+const environment = () => ({ ...process.env, GOGC: '400' });
+
 class Daemon {
   readonly #command: string;
   readonly #logFile: string;
@@ -292,6 +298,7 @@ class Daemon {
     // A group of its own: it can be ended as a whole, and a Ctrl-C is for us to answer.
     this.#child = spawn('sh', ['-c', WHILE_STDIN_IS_OPEN, 'sh', command, ...args], {
       cwd: folder,
+      env: environment(),
       stdio: ['pipe', log, log],
       detached: true,
     });
@@ -329,11 +336,16 @@ class Daemon {
 
 function run(command: string, args: readonly string[], stdin: string): Promise<CommandResult> {
   return new Promise((resolve, reject) => {
-    const child = execFile(command, args, { maxBuffer: 64 * 1024 * 1024 }, (error, stdout, stderr) => {
-      const code = error ? (error.code ?? 128) : 0;
-      if (typeof code === 'string') reject(new Error(`${command} cannot be run`, { cause: error }));
-      else resolve({ code, stdout, stderr });
-    });
+    const child = execFile(
+      command,
+      args,
+      { env: environment(), maxBuffer: 64 * 1024 * 1024 },
+      (error, stdout, stderr) => {
+        const code = error ? (error.code ?? 128) : 0;
+        if (typeof code === 'string') reject(new Error(`${command} cannot be run`, { cause: error }));
+        else resolve({ code, stdout, stderr });
+      },
+    );
     child.stdin?.on('error', () => undefined);
     child.stdin?.end(stdin);
   });
