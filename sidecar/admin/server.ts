@@ -1,7 +1,8 @@
 // What the sidecar's two small HTTP servers share: fixed paths, answers of text, on node:http alone. A framework would be 15 MB of memory
 // beside every application.
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Part } from '../../runtime/lifecycle.ts';
+import { nodeHttp } from '../../runtime/node-http.ts';
 
 export interface RunningServer {
   /** The port it listens on. */
@@ -35,7 +36,7 @@ export async function startServer(routes: Routes, host: string, port: number): P
     headersTimeout: REQUEST_TIMEOUT_MS,
     connectionsCheckingInterval: LOOK_EVERY_MS,
   };
-  const server = createServer(timeouts, (request, response) => {
+  const server = nodeHttp.createServer(timeouts, (request, response) => {
     readBody(request, () => void respond(routes, request, response));
   });
   server.maxConnections = MAX_CONNECTIONS;

@@ -1,6 +1,6 @@
 // Answers that take the place of a failure: what of them is the same for every request is written when the plan comes.
-import { STATUS_CODES } from 'node:http';
 import type { FixedResponsePlan } from '../../../plan/policies/fallback.ts';
+import { nodeHttp } from '../../../runtime/node-http.ts';
 import type { GoodAnswer } from '../../policies/last-good.ts';
 
 export interface GivenAnswer {
@@ -11,7 +11,7 @@ export interface GivenAnswer {
 }
 
 export function fixedAnswer({ statusCode, contentType, body }: FixedResponsePlan): GivenAnswer {
-  const statusLine = `HTTP/1.1 ${statusCode} ${STATUS_CODES[statusCode] ?? ''}`;
+  const statusLine = `HTTP/1.1 ${statusCode} ${nodeHttp.STATUS_CODES[statusCode] ?? ''}`;
   // Without content there is no type of it; what says that none follows may not say one.
   const type = body === '' ? '' : `\r\nContent-Type: ${contentType}`;
   return { status: statusCode, head: statusLine + type, body: Buffer.from(bodiless(statusCode) ? '' : body) };

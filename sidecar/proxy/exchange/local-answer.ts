@@ -1,6 +1,6 @@
 // The answers that the sidecar gives itself: who says no, why, and when to come back (RFC 9457).
-import { STATUS_CODES } from 'node:http';
 import type { PolicyPlan } from '../../../plan/plan.ts';
+import { nodeHttp } from '../../../runtime/node-http.ts';
 import { LOCAL_ANSWERS, type LocalAnswer } from '../../errors.ts';
 
 export interface AnswerContext {
@@ -62,7 +62,7 @@ export function renderLocalAnswer(
 ): string {
   const { fields, body } = localAnswerParts(answer, context);
   const connection = close ? '\r\nConnection: close' : '';
-  const head = `HTTP/1.1 ${answer.status} ${STATUS_CODES[answer.status] ?? ''}${fields}${connection}\r\nContent-Length: ${body.length}\r\n\r\n`;
+  const head = `HTTP/1.1 ${answer.status} ${nodeHttp.STATUS_CODES[answer.status] ?? ''}${fields}${connection}\r\nContent-Length: ${body.length}\r\n\r\n`;
   return withBody ? head + body : head;
 }
 
