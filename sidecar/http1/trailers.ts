@@ -33,7 +33,6 @@ const FORBIDDEN: ReadonlySet<string> = new Set([
   'te',
   'trailer',
   'transfer-encoding',
-  'transfer_encoding',
   'upgrade',
   'vary',
   'via',
@@ -41,13 +40,8 @@ const FORBIDDEN: ReadonlySet<string> = new Set([
   'x-correlation-id',
 ]);
 /** Refused and not only dropped: another reader may take the content for one of another length. */
-const FRAMING: ReadonlySet<string> = new Set([
-  'content-length',
-  'content_length',
-  'transfer-encoding',
-  'transfer_encoding',
-]);
-const FORBIDDEN_PREFIXES = ['breakwater-', 'content-', 'content_', 'if-', 'x-forwarded-'];
+const FRAMING: ReadonlySet<string> = new Set(['content-length', 'transfer-encoding']);
+const FORBIDDEN_PREFIXES = ['breakwater-', 'content-', 'if-', 'x-breakwater-', 'x-forwarded-'];
 
 export class TrailerSection {
   /** The lines that may be forwarded, of the last `read` that returned 0: like `fields` of a head. */
@@ -59,12 +53,13 @@ export class TrailerSection {
     let kept = '';
     cursor.open(section, 0);
     while (cursor.next()) {
-      const name = section.slice(cursor.nameStart, cursor.nameEnd).toLowerCase();
+      // Some servers make variables of names, and then "_" is as good as "-".
+      const name = section.slice(cursor.nameStart, cursor.nameEnd).toLowerCase().replaceAll('_', '-');
       if (FRAMING.has(name)) {
         cursor.close();
         return HeadDetail.FramingTrailer;
       }
-      if (!isForbiddenTrailer(name)) kept += section.slice(cursor.lineStart, cursor.lineEnd);
+      if (!isForbidden(name)) kept += section.slice(cursor.lineStart, cursor.lineEnd);
     }
     cursor.close();
     if (cursor.detail === HeadDetail.None) this.fields = kept;
@@ -73,6 +68,6 @@ export class TrailerSection {
 }
 
 /** Whether a field (lower-case name) may not be sent as a trailer. */
-export function isForbiddenTrailer(name: string): boolean {
+function isForbidden(name: string): boolean {
   return FORBIDDEN.has(name) || FORBIDDEN_PREFIXES.some((prefix) => name.startsWith(prefix));
 }
