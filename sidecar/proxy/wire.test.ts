@@ -432,6 +432,91 @@ describe('backpressure', () => {
     expect(all.subarray(all.indexOf('\r\n\r\n') + 4).equals(body)).toBe(true);
   }, 30_000);
 
+  /** Until it stands still, and how much of it that is. */
+  async function standstill(bytes: () => number): Promise<number> {
+    let before = -1;
+    const stands = () => {
+      const same = bytes() === before && before > 0;
+      before = bytes();
+      return same;
+    };
+    await expect.poll(stands, { interval: 150, timeout: 10_000 }).toBe(true);
+    return before;
+  }
+
+  /** Writes `total` bytes as they are taken. Returns how many were. */
+  function writing(socket: net.Socket, total: number): () => number {
+    const chunk = Buffer.alloc(65_536, 'z');
+    let written = 0;
+    const pump = (): void => {
+      while (written < total) {
+        written += chunk.length;
+        if (!socket.write(chunk)) {
+          socket.once('drain', pump);
+          return;
+        }
+      }
+    };
+    pump();
+    return () => written - socket.writableLength;
+  }
+
+  const TOTAL_BYTES = 64 * 1024 * 1024;
+
+  it('lets a dependency that does not read slow an upload down, and loses nothing of it', async () => {
+    let bytes = 0;
+    const accepted: net.Socket[] = [];
+    const upstream = await startUpstream(
+      () => {},
+      (socket) => {
+        accepted.push(socket);
+        socket.pause().on('data', (chunk: Buffer) => {
+          bytes += chunk.length;
+        });
+      },
+    );
+    const { port } = await through(upstream);
+    const client = connect(port);
+    client.send(`POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ${TOTAL_BYTES}\r\n\r\n`);
+    const taken = writing(client.socket, TOTAL_BYTES);
+    expect(await standstill(taken)).toBeLessThan(TOTAL_BYTES / 2);
+    accepted[0]?.resume();
+    await expect.poll(() => bytes, { timeout: 10_000 }).toBeGreaterThan(TOTAL_BYTES);
+    accepted[0]?.write(OK);
+    await client.until((text) => text.endsWith('ok'));
+    client.socket.destroy();
+  }, 30_000);
+
+  it.each(['application', 'dependency'])(
+    'holds whoever writes into a tunnel back, where nobody reads: %s',
+    async (writer) => {
+      const accepted: net.Socket[] = [];
+      const upstream = await startUpstream((received, socket) => {
+        if (!received.endsWith('\r\n\r\n')) return;
+        socket.removeAllListeners('data').pause();
+        socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n');
+        accepted.push(socket);
+      });
+      const { port } = await through(upstream);
+      const client = connect(port);
+      client.send(get('/', 'Connection: Upgrade\r\nUpgrade: echo\r\n'));
+      await client.until((text) => text.endsWith('\r\n\r\n'));
+      client.socket.removeAllListeners('data').pause();
+      const [from, to] = writer === 'application' ? [client.socket, accepted[0]] : [accepted[0], client.socket];
+      if (!from || !to) throw new Error('there is no tunnel');
+      const taken = writing(from, TOTAL_BYTES);
+      expect(await standstill(taken)).toBeLessThan(TOTAL_BYTES / 2);
+      let bytes = 0;
+      to.on('data', (chunk: Buffer) => {
+        bytes += chunk.length;
+      });
+      to.resume();
+      await expect.poll(() => bytes, { timeout: 10_000 }).toBe(TOTAL_BYTES);
+      client.socket.destroy();
+    },
+    30_000,
+  );
+
   it('gives a large body back byte for byte in both directions', async () => {
     const upstream = await startUpstream((received, socket, connection) => {
       const start = received.indexOf('\r\n\r\n') + 4;
