@@ -6,8 +6,8 @@ import { ManualClock } from '../../runtime/manual-clock.ts';
 import { startPages, untouchedPages } from './start-pages.ts';
 
 const FILE = '/usr/local/bin/node';
-const mapping = (range: string, permissions: string, path: string, anonymousKb: number) =>
-  `${range} ${permissions} 00400000 fe:00 1234                       ${path}\nSize:              45420 kB\nRss:               20000 kB\nAnonymous:         ${String(anonymousKb).padStart(5)} kB\nVmFlags: rd ex mr mw me\n`;
+const mapping = (range: string, permissions: string, path: string, anonymousKb: number, swappedKb = 0) =>
+  `${range} ${permissions} 00400000 fe:00 1234                       ${path}\nSize:              45420 kB\nRss:               20000 kB\nAnonymous:         ${String(anonymousKb).padStart(5)} kB\nSwap:              ${String(swappedKb).padStart(6)} kB\nSwapPss:                0 kB\nVmFlags: rd ex mr mw me\n`;
 
 describe('pages that may be given back', () => {
   it('are of the file, may not be written to, and were never changed', () => {
@@ -16,6 +16,8 @@ describe('pages that may be given back', () => {
       mapping('0082e000-03489000', 'r-xp', FILE, 0),
       mapping('03489000-0348a000', 'rw-p', FILE, 0),
       mapping('0348a000-0348b000', 'r--p', FILE, 24),
+      // What the loader wrote, swapped out: no page of it is in memory, and the file does not have it.
+      mapping('0348b000-0348c000', 'r--p', FILE, 0, 24),
       mapping('7f0000000000-7f0000001000', 'r-xp', '/lib/libc.so.6', 0),
       mapping('7f0000002000-7f0000003000', 'r-xp', '', 0),
       mapping('7f0000004000-7f0000005000', 'r-xp', `${FILE} (deleted)`, 0),
@@ -28,7 +30,8 @@ describe('pages that may be given back', () => {
   });
 
   it('are none where the kernel does not say that they were never changed', () => {
-    expect(untouchedPages(`0082e000-03489000 r-xp 00400000 fe:00 1234 ${FILE}\nRss: 1 kB\n`, FILE)).toEqual([]);
+    for (const said of ['Rss: 1 kB', 'Anonymous:             0 kB', 'Swap:                  0 kB'])
+      expect(untouchedPages(`0082e000-03489000 r-xp 00400000 fe:00 1234 ${FILE}\n${said}\n`, FILE)).toEqual([]);
   });
 });
 

@@ -26,11 +26,12 @@ export type GiveBack = (start: bigint, bytes: bigint, advice: number) => number;
 
 /**
  * /proc/PID/smaps → mappings of `file` that may not be written to and of which no page was ever changed. A page that was, by the loader for
- * example, exists nowhere else and would be lost.
+ * example, exists nowhere else and would be lost: it is anonymous, or it was and is swapped out now.
  */
 export function untouchedPages(smaps: string, file: string): Pages[] {
   const found: Pages[] = [];
   let candidate: Pages | null = null;
+  let isUnchanged = false;
   for (const line of smaps.split('\n')) {
     const mapping = /^([0-9a-f]+)-([0-9a-f]+) (\S{4}) \S+ \S+ \d+ *(.*)$/.exec(line);
     if (mapping !== null) {
@@ -38,7 +39,10 @@ export function untouchedPages(smaps: string, file: string): Pages[] {
       const start = BigInt(`0x${from}`);
       const isConstant = path === file && (permissions === 'r-xp' || permissions === 'r--p');
       candidate = isConstant ? { start, bytes: BigInt(`0x${to}`) - start } : null;
-    } else if (candidate !== null && /^Anonymous: +0 kB$/.test(line)) {
+      isUnchanged = false;
+    } else if (/^Anonymous: +0 kB$/.test(line)) {
+      isUnchanged = true;
+    } else if (candidate !== null && isUnchanged && /^Swap: +0 kB$/.test(line)) {
       found.push(candidate);
       candidate = null;
     }
