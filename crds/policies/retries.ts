@@ -62,7 +62,8 @@ export const retries = z
       default: defaults.maxAttempts,
     }).optional(),
     retryOn: setList(failureKind, {
-      description: 'Which failures of an attempt are worth another one. What was never sent is always tried again.',
+      description:
+        'Which failures of an attempt are worth another one, and no others. What was never sent, as with ConnectFailure, is tried again whatever its method.',
       max: FAILURE_KINDS.length,
       default: defaults.retryOn.join(', '),
     }).optional(),

@@ -71,6 +71,30 @@ async function call(port: number, count: number, extra: (nth: number) => string 
   return statuses(text);
 }
 
+describe('where everything fails', () => {
+  it.each([
+    ['in seconds', () => 'Retry-After: 60'],
+    ['as a date', () => `Retry-After: ${new Date(Date.now() + 60_000).toUTCString()}`],
+  ])('requests go to who does not ask, %s, to be left alone for longer', async (_form, field) => {
+    const [busy, failing] = await pods(2);
+    if (!busy || !failing) throw new Error('two were started');
+    busy.answer = FAILED.replace('\r\n', `\r\n${field()}\r\n`);
+    failing.answer = FAILED;
+    const { port } = await bench(null, busy.endpoint, failing.endpoint);
+    const client = connect(port);
+    let sent = 0;
+    const send = async () => {
+      sent += 1;
+      client.send(get('/'));
+      await client.until((text) => text.split('500 Internal').length - 1 === sent);
+    };
+    while (busy.requests() === 0 || failing.requests() === 0) await send();
+    const before = busy.requests();
+    for (let nth = 0; nth < 30; nth += 1) await send();
+    expect(busy.requests()).toBe(before);
+  });
+});
+
 describe('without a policy', () => {
   it('an endpoint that fails at once attracts nothing', async () => {
     const three = await pods(3);

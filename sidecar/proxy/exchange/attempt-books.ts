@@ -64,10 +64,14 @@ export class AttemptBooks {
     return this.startMs + circuitBreaker.halfOpenProbeTimeoutMs;
   }
 
-  /** An attempt that the deadline cut short after a moment says nothing about the dependency; one that had half its time does. */
+  /**
+   * An attempt that the deadline cut short after a moment says nothing about the dependency; one that had half its time does. Where it has none
+   * of its own, that is the time of the request; where this has none either, the deadline was the caller's, and says nothing of the dependency.
+   */
   ranLongEnough(policy: RoutePolicy, nowMs: number): boolean {
-    const endMs = this.endMs(policy);
-    return endMs === Number.POSITIVE_INFINITY || nowMs >= (this.startMs + endMs) / 2;
+    const { requestMs } = policy.plan.timeouts;
+    const requestEndMs = requestMs > 0 ? this.startMs + requestMs : Number.POSITIVE_INFINITY;
+    return nowMs >= (this.startMs + Math.min(this.endMs(policy), requestEndMs)) / 2;
   }
 
   /** The attempt goes on and is no probe any more. `outcome`: by what has come of its answer; Ignored where nothing has. */

@@ -14,7 +14,7 @@ import { answerOf } from '../../tls/failures.ts';
 import { DeadlineRule } from '../dependency/route-policies.ts';
 import { AttemptBooks } from './attempt-books.ts';
 import type { AttemptOwner } from './attempt-owner.ts';
-import { isListed } from './attempts.ts';
+import { isListed, retryAfterMsOf } from './attempts.ts';
 import type { CurrentRequest } from './current-request.ts';
 import { tellDeadline, tellGrpcTimeout } from './deadline-travel.ts';
 import type { RequestTimer } from './request-timer.ts';
@@ -164,7 +164,7 @@ export class Attempt implements ResponseReceiver {
     const failureBits = statusFailures(head.status);
     const replaceable = failureBits !== 0 || isListed(policy, head);
     if (!replaceable || this.#request.rivals === 0) this.#request.shadow.headCame(head, failureBits, nowMs);
-    if (failureBits !== 0 && head.retryAfterSeconds > 0) this.books.retryAfterMs = head.retryAfterSeconds * 1000;
+    if (failureBits !== 0) this.books.retryAfterMs = Math.max(0, retryAfterMsOf(head, context.ticker));
     if (replaceable && this.#owner.replaces(this, failureBits, head, nowMs)) return false;
     if (policy.hedging !== null) this.#owner.taken(this, replaceable, nowMs);
     this.status = head.status;

@@ -5,6 +5,7 @@ import { systemClock } from '../../../runtime/clock.ts';
 import { CLOCK_SKEW_MS, STALE_AFTER_MS } from '../../policies/deadline.ts';
 import {
   type Bench,
+  BREAKER,
   connect,
   dependencyPlan,
   get,
@@ -208,5 +209,25 @@ describe('a deadline that a request came with', () => {
     expect(bench.heads[0]).toBe(`${HEAD}${sent}\r\n\r\n`);
     const never = policy.timeouts !== undefined && policy.timeouts.deadline !== 'Always';
     expect(await bench.metric('breakwater_deadlines_received_total', { effect: 'shortened' })).toBe(never ? 0 : 1);
+  });
+});
+
+describe('a received deadline that ends an attempt', () => {
+  const circuitBreaker = { ...BREAKER, consecutiveFailures: 1 };
+  const none = { requestMs: 0, attemptMs: 0 };
+  it.each([
+    ['is nobody’s fault where nothing else says how long an attempt may take', none, 'Closed'],
+    ['is nobody’s fault before half the time of an attempt', { requestMs: 0, attemptMs: 60_000 }, 'Closed'],
+    ['is nobody’s fault before half the time of the request', { requestMs: 60_000, attemptMs: 0 }, 'Closed'],
+    ['is a failure of the dependency after half the time of an attempt', { requestMs: 0, attemptMs: 300 }, 'Open'],
+    ['is a failure of the dependency after half the time of the request', { requestMs: 300, attemptMs: 0 }, 'Open'],
+  ])('%s', async (_name, times, state) => {
+    const upstream = await startUpstream(() => {});
+    const policy = { circuitBreaker, timeouts: { ...timeouts('InCluster'), ...times } };
+    const bench = await startBench(dependencyPlan(policy), [upstream.endpoint], { clock });
+    open.push(upstream, bench);
+    const text = await call(bench, `x-breakwater-deadline: ${UNIX + 200 - CLOCK_SKEW_MS}\r\n`);
+    expect(text).toMatch(/breakwater-reason: deadline/i);
+    expect(bench.plane.circuits()[0]?.state).toBe(state);
   });
 });
