@@ -143,7 +143,7 @@ describe('AdaptiveLimit', () => {
       change: fc.option(bounds, { freq: 20 }),
     });
     fc.assert(
-      fc.property(bounds, fc.array(step, { maxLength: 60 }), (first, steps) => {
+      fc.property(bounds, fc.array(step, { maxLength: 60, size: 'max' }), (first, steps) => {
         const limit = fresh(first);
         let spec = first;
         let nowMs = 0;
@@ -155,9 +155,9 @@ describe('AdaptiveLimit', () => {
           for (let count = 0; count < repeat; count += 1) {
             nowMs += passedMs;
             limit.record(latencyMs, inFlight, nowMs);
-            expect(Number.isInteger(limit.limit)).toBe(true);
-            expect(limit.limit).toBeGreaterThanOrEqual(spec.minConcurrent);
-            expect(limit.limit).toBeLessThanOrEqual(spec.maxConcurrent);
+            const isWithin = limit.limit >= spec.minConcurrent && limit.limit <= spec.maxConcurrent;
+            // So many times that `expect` itself would be most of the test.
+            if (!isWithin || !Number.isInteger(limit.limit)) expect([limit.limit, spec]).toBe('within its bounds');
           }
           limit.giveUpProbe(nowMs);
         }

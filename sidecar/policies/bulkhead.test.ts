@@ -198,12 +198,12 @@ it('does as its model does', () => {
     fc.nat().map((number) => new Update(number)),
   ];
   fc.assert(
-    fc.property(fc.commands(commands, { maxCommands: 80 }), (run) => {
+    fc.property(fc.commands(commands, { maxCommands: 80, size: 'max' }), (run) => {
       fc.modelRun(
         () => ({ model: { maxConcurrent: 2, maxQueued: 3, holders: [], queue: [] }, real: new Bulkhead(limits(2, 3)) }),
         run,
       );
     }),
-    { numRuns: 500 },
+    { numRuns: 120 },
   );
 });

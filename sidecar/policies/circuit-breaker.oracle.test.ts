@@ -85,11 +85,11 @@ describe('cockatiel', () => {
 
   const run = fc.array(
     fc.record({ waitMs: fc.constantFrom(0, 1, 499, 500, 999, 1000, 2000, 4001), fails: fc.boolean() }),
-    { minLength: 10, maxLength: 60 },
+    { minLength: 10, maxLength: 60, size: 'max' },
   );
   const failing = fc.array(
     fc.record({ waitMs: fc.constantFrom(0, 499, 500, 1000, 2000, 4000), fails: fc.nat(9).map((number) => number < 8) }),
-    { minLength: 10, maxLength: 60 },
+    { minLength: 10, maxLength: 60, size: 'max' },
   );
 
   it('opens and closes at the same calls by consecutive failures, with a fixed open time', async () => {
@@ -142,7 +142,7 @@ describe('cockatiel', () => {
 
   it('opens at the same failure by a rate, above the minimum of calls', async () => {
     await fc.assert(
-      fc.asyncProperty(fc.array(fc.boolean(), { minLength: 3, maxLength: 40 }), async (results) => {
+      fc.asyncProperty(fc.array(fc.boolean(), { minLength: 3, maxLength: 40, size: 'max' }), async (results) => {
         results[3] = true;
         const breaker = new CountBreaker({ threshold: 0.4999, size: 40, minimumNumberOfCalls: 4 });
         const theirs = circuitBreaker(handleAll, { halfOpenAfter: 1000, breaker });

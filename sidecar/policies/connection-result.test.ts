@@ -49,7 +49,7 @@ describe('what a connection says of its dependency', () => {
   it('is said once, and never blames the dependency after an answer or the end of the application', () => {
     const event = constantFrom<Event>('answered', 'applicationEnded', 'ended', 'cut', 'stood', 'dropped');
     assert(
-      property(array(event, { maxLength: 12 }), (events) => {
+      property(array(event, { maxLength: 12, size: 'max' }), (events) => {
         const said = verdictsOf(events).flatMap((verdict, at) => (verdict === Nothing ? [] : [{ verdict, at }]));
         expect(said.length).toBeLessThanOrEqual(1);
         for (const { verdict, at } of said) {

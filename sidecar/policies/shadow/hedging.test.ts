@@ -353,7 +353,7 @@ describe('against a model', () => {
   const DELAY_MS = 98;
   const steps = fc.array(
     fc.record({ gap: fc.nat({ max: 12 }), end: fc.nat({ max: 5 }), method: fc.constantFrom('GET', 'GET', 'POST') }),
-    { minLength: 20, maxLength: 80 },
+    { minLength: 20, maxLength: 80, size: 'max' },
   );
 
   it('hedges are as many as calls that outlast their delays, whenever somebody looks', () => {

@@ -364,7 +364,7 @@ describe('a shadowed bulkhead', () => {
       fc.property(
         fc.integer({ min: 1, max: 3 }),
         fc.nat(3),
-        fc.array(event, { minLength: 20, maxLength: 80 }),
+        fc.array(event, { minLength: 20, maxLength: 80, size: 'max' }),
         (max, queue, events) => {
           const books = places(max, queue);
           const route = new Route(new BulkheadShadow(books));
