@@ -6,7 +6,7 @@ describe('LineSplitter', () => {
   it('gives the same lines however the bytes are cut', () => {
     assert(
       property(
-        array(string({ unit: 'grapheme', maxLength: 20 })),
+        array(string({ unit: 'grapheme', maxLength: 60, size: 'max' })),
         array(integer({ min: 1, max: 7 }), { minLength: 1 }),
         (texts, cuts) => {
           const lines = texts.map((text) => text.replaceAll('\n', ' ')).filter((line) => line !== '');

@@ -102,7 +102,7 @@ it('whatever comes: the next query lies ahead, within bounds, and addresses go o
   );
   assert(
     property(
-      array(record({ answer: answers, afterMs: integer({ min: 0, max: 400_000 }) })),
+      array(record({ answer: answers, afterMs: integer({ min: 0, max: 400_000 }) }), { maxLength: 60, size: 'max' }),
       integer(),
       (steps, seed) => {
         const state = new NameState(0, seededRandom(seed));

@@ -1,4 +1,4 @@
-import { array, assert, integer, property, string } from 'fast-check';
+import { array, assert, constantFrom, integer, oneof, property, string } from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { queryNames, readResolvConf } from './resolv-conf.ts';
 
@@ -53,19 +53,37 @@ describe('queryNames', () => {
     expect(queryNames('a.b', { search: ['c'], ndots: 1 })).toEqual(['a.b', 'a.b.c']);
   });
 
-  it('never asks for what is no name, and always ends', () => {
-    assert(
-      property(
-        string({ maxLength: 300 }),
-        array(string({ maxLength: 300 })),
-        integer({ min: 0, max: 20 }),
-        (name, lines, ndots) => {
-          const conf = readResolvConf(`${lines.join('\n')}\noptions ndots:${ndots}`);
-          const names = queryNames(name, conf);
-          expect(names.length).toBeLessThanOrEqual(33);
-          for (const each of names) expect(each.length).toSatisfy((length: number) => length > 0 && length <= 253);
-        },
-      ),
+  it('asks for the name itself and for its completions, never for what is no name, and always ends', () => {
+    const label = constantFrom('a', 'payments', 'svc', 'x'.repeat(63), '');
+    const name = array(label, { minLength: 1, maxLength: 5 }).map((labels) => labels.join('.'));
+    const line = oneof(
+      { weight: 3, arbitrary: array(name, { maxLength: 40, size: 'max' }).map((names) => `search ${names.join(' ')}`) },
+      { weight: 1, arbitrary: name.map((each) => `domain ${each}`) },
+      { weight: 1, arbitrary: integer({ min: 0, max: 20 }).map((ndots) => `options ndots:${ndots}`) },
+      { weight: 1, arbitrary: string({ maxLength: 300, size: 'max' }) },
     );
+    const most = { names: 0, completions: 0, characters: 0 };
+    assert(
+      property(name, array(line), (asked, lines) => {
+        const conf = readResolvConf(lines.join('\n'));
+        const names = queryNames(asked, conf);
+        expect(conf.search.length).toBeLessThanOrEqual(32);
+        expect(conf.ndots).toBeLessThanOrEqual(15);
+        for (const each of names) expect(each.length).toSatisfy((length: number) => length > 0 && length <= 253);
+        if (asked.endsWith('.')) expect(names).toEqual(asked === '.' || asked.length > 254 ? [] : [asked.slice(0, -1)]);
+        else {
+          const completed = conf.search.map((suffix) => `${asked}.${suffix}`);
+          const all = asked.split('.').length - 1 >= conf.ndots ? [asked, ...completed] : [...completed, asked];
+          expect(names).toEqual(all.filter((each) => each !== '' && each.length <= 253));
+        }
+        most.names = Math.max(most.names, names.length);
+        most.completions = Math.max(most.completions, conf.search.length);
+        most.characters = Math.max(most.characters, ...names.map(({ length }) => length));
+      }),
+      { numRuns: 200 },
+    );
+    // The bounds were met.
+    expect(most.completions).toBe(32);
+    expect(most.characters).toBeGreaterThan(190);
   });
 });
