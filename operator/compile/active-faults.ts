@@ -15,26 +15,21 @@ export function activeFaults(dependencies: readonly CompiledDependency[]): Probl
     const faults = [...new Set(plan.policies.flatMap(({ faultInjection }) => describe(faultInjection)))].sort();
     if (faults.length === 0 || plan.enforcement === 'Disabled') return [];
     const entry = { kind: owner.kind, object: owner.metadata, field };
-    const writers = policies.filter(injects);
-    return [
-      problem('FaultsInjected', entry, { dependency: plan.id, faults }),
-      ...writers.map(({ kind, metadata }) =>
-        problem(
-          'FaultsInjected',
-          { kind, object: metadata, field: 'spec.faultInjection' },
-          { dependency: plan.id, faults },
-        ),
-      ),
-    ];
+    const writers = policies.flatMap((policy) => {
+      const field = fieldOf(policy);
+      return field === undefined ? [] : [{ kind: policy.kind, object: policy.metadata, field }];
+    });
+    return [entry, ...writers].map((place) => problem('FaultsInjected', place, { dependency: plan.id, faults }));
   });
 }
 
-/** Somewhere, and not only in shadow. */
-function injects(policy: ResiliencePolicy): boolean {
+/** Where it injects faults, and not only in shadow: first beside its rules, then in them. Undefined: nowhere. */
+function fieldOf(policy: ResiliencePolicy): string | undefined {
   const base: Layer = { policy, rule: undefined, position: -1 };
   const layers = [base, ...(policy.spec.rules ?? []).map((rule, position): Layer => ({ policy, rule, position }))];
   const places = layers.flatMap((layer) => enforcingPlaces([layer], 'faultInjection'));
-  return places.some(({ blocks }) => active(blocks, 'faultInjection') !== undefined);
+  const found = places.find(({ blocks }) => active(blocks, 'faultInjection') !== undefined);
+  return found && `${found.path}.faultInjection`;
 }
 
 function describe(faults: FaultInjectionPlan | null): string[] {
