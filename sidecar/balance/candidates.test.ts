@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { BalancedEndpoint, EndpointCandidates } from './candidates.ts';
+import { BalancedEndpoint, EndpointCandidates, UNPLACED } from './candidates.ts';
 import { excluding } from './testing/endpoints.ts';
 
 interface Given {
@@ -44,6 +44,15 @@ describe('hints', () => {
     expect(names(candidates([...zoned, { name: 'x' }], { zone: 'a' }))).toBe('a1 b1 ab x');
     expect(names(candidates(zoned, { zone: 'c' }))).toBe('a1 b1 ab');
     expect(names(candidates(zoned))).toBe('a1 b1 ab');
+  });
+
+  it('are for nobody whose place is not known, were they for nowhere', () => {
+    const nowhere = [
+      { name: 'x', zones: [''], nodes: [''] },
+      { name: 'y', zones: ['a'], nodes: ['one'] },
+    ];
+    expect(names(candidates(nowhere))).toBe('x y');
+    expect(UNPLACED).toEqual({ node: '', zone: '' });
   });
 
   it('of nodes go before those of zones, by the same rule', () => {
@@ -175,6 +184,10 @@ describe('the set', () => {
     expect(made.poolVersion).toBe(1);
     made.setEndpoints([...made.all]);
     expect(made.poolVersion).toBe(1);
+    // What chooses may remember its place in them.
+    const { pickable } = made;
+    made.refresh();
+    expect(made.pickable).toBe(pickable);
     made.setOptions({ exclusion: null, node: '', zone: 'b' });
     expect([names(made), made.poolVersion]).toEqual(['b', 2]);
     made.setEndpoints([]);
@@ -193,9 +206,10 @@ describe('the set', () => {
 });
 
 describe('an endpoint', () => {
-  it('counts what is in flight, for itself and for all, and was there from the start, unmeasured', () => {
+  it('counts what is in flight, for itself and for all, and was there from the start, unmeasured and without hints', () => {
     const endpoint = new BalancedEndpoint('a');
     expect([endpoint.joinedAtMs, endpoint.measuredAtMs]).toEqual([-1, -1]);
+    expect([endpoint.zones, endpoint.nodes]).toEqual([[], []]);
     endpoint.begin();
     endpoint.begin();
     endpoint.end();

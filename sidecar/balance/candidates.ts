@@ -9,6 +9,10 @@
 //
 // The balancing algorithms choose from `pickable`. What does not choose freely, such as a hash ring, is built over `pool`, which no exclusion
 // changes, so that an ejected endpoint moves no key but its own; it asks `isPickable` for a place in the pool.
+import type { Placement } from '../../plan/endpoints.ts';
+
+/** Nobody knows where this sidecar runs, or it is not to count. */
+export const UNPLACED: Placement = { node: '', zone: '' };
 
 /** The share of a node's or zone's endpoints below which its requests go further. */
 const SPILL_SHARE = 0.5;
@@ -61,12 +65,10 @@ export interface Exclusion<T> {
   readonly panicThresholdPercent: number;
 }
 
-export interface CandidatesOptions<T> {
+/** Beside the node and zone of this sidecar; empty: not known, or hints are not to count. */
+export interface CandidatesOptions<T> extends Placement {
   /** Null: nobody is excluded. */
   exclusion: Exclusion<T> | null;
-  /** Node and zone of this sidecar; empty: not known, or hints are not to count. */
-  node: string;
-  zone: string;
 }
 
 /** What may be picked of one dependency. One object per dependency and way of narrowing. */
@@ -75,7 +77,7 @@ export class EndpointCandidates<T extends BalancedEndpoint> {
   #pool: readonly T[] = [];
   #pickable: readonly T[] = [];
   #isPickable = new Uint8Array(0);
-  #options: CandidatesOptions<T> = { exclusion: null, node: '', zone: '' };
+  #options: CandidatesOptions<T> = { exclusion: null, ...UNPLACED };
   #poolVersion = 0;
   #panicking = false;
 
@@ -125,7 +127,7 @@ export class EndpointCandidates<T extends BalancedEndpoint> {
     const { exclusion, node, zone } = this.#options;
     const isUsable = (endpoint: T) => exclusion === null || !exclusion.isExcluded(endpoint);
     const pool = near(all, node, nodesOf, isUsable) ?? near(all, zone, zonesOf, isUsable) ?? all;
-    const usable = exclusion === null ? pool : pool.filter(isUsable);
+    const usable = pool.filter(isUsable);
     const isTooFew = usable.length === 0 || usable.length * 100 < all.length * (exclusion?.panicThresholdPercent ?? 0);
     this.#panicking = pool === all && all.length > 0 && isTooFew;
     if (!same(pool, this.#pool)) {

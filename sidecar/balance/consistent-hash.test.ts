@@ -6,7 +6,7 @@ import type { BalancedEndpoint } from './candidates.ts';
 import { ConsistentHash } from './consistent-hash.ts';
 import { hashText } from './hash.ts';
 import { HashRing } from './hash-ring.ts';
-import { candidatesOf, endpointsOf, type GivenEndpoint, tally } from './testing/endpoints.ts';
+import { candidatesOf, endpointsOf, excluding, type GivenEndpoint, tally } from './testing/endpoints.ts';
 import { TwoChoices } from './two-choices.ts';
 
 function hashing(given: readonly GivenEndpoint[], { maxLoadPercent = 150, slowStartMs = 0 } = {}) {
@@ -26,6 +26,18 @@ function next(ring: HashRing, endpoints: readonly BalancedEndpoint[], key: strin
   let point = ring.pointOf(hashText(key));
   while (ring.ownerOf(point) < from) point = (point + 1) % ring.length;
   return endpoints[ring.ownerOf(point)];
+}
+
+/** The lowest key that belongs to this point. */
+function keyOf(ring: HashRing, point: number): number {
+  let low = 0;
+  let high = 2 ** 32 - 1;
+  while (low < high) {
+    const middle = Math.floor((low + high) / 2);
+    if (ring.pointOf(middle) < point) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
 const KEYS = Array.from({ length: 2_000 }, (_, index) => `user-${index}`);
@@ -83,10 +95,54 @@ describe('consistent hashing', () => {
     for (const key of KEYS.slice(0, 200)) expect(pick(key, endpoints.slice(1))).toBe(endpoints[0]);
   });
 
+  it('takes the only one that is left even if it was tried', () => {
+    const { endpoints, excluded, candidates, pick } = hashing(some(2));
+    for (const excludes of endpoints.slice(1)) excluded.add(excludes);
+    candidates.refresh();
+    for (const key of KEYS.slice(0, 50)) expect(pick(key, endpoints.slice(0, 1))).toBe(endpoints[0]);
+    expect(hashing(some(1)).pick('a')?.name).toBe('e0');
+  });
+
+  it('looks at 2,048 points, and then at none: a pick has a bound', () => {
+    const endpoints = endpointsOf(some(1_000));
+    const [wanted, other] = endpoints;
+    const candidates = candidatesOf(endpoints);
+    candidates.setOptions({ exclusion: excluding(new Set(endpoints.slice(1)), 0), node: '', zone: '' });
+    const keyless = { pick: () => other ?? null };
+    const balancer = new ConsistentHash({ candidates, maxLoadPercent: 150, slowStartMs: 0, keyless });
+    const ring = new HashRing(endpoints.map(({ name }) => name));
+    const points = Array.from({ length: ring.length }, (_, point) => point).filter(
+      (point) => ring.ownerOf(point) === 0,
+    );
+    // One behind more points of others than are looked at.
+    const point = points.find((at, index) => index > 0 && at - (points[index - 1] ?? 0) > 2_048) ?? Number.NaN;
+    expect(balancer.pick([], keyOf(ring, point - 2_047), 0)).toBe(wanted);
+    expect(balancer.pick([], keyOf(ring, point - 2_048), 0)).toBe(other);
+  });
+
+  it('builds its ring when endpoints change, and not for a pick', () => {
+    const endpoints = endpointsOf(some(3));
+    let read = 0;
+    for (const endpoint of endpoints) {
+      const { name } = endpoint;
+      const counted = () => {
+        read++;
+        return name;
+      };
+      Object.defineProperty(endpoint, 'name', { get: counted });
+    }
+    const candidates = candidatesOf(endpoints);
+    const keyless = new TwoChoices(candidates, 'InFlight', 0, seededRandom(1));
+    const balancer = new ConsistentHash({ candidates, maxLoadPercent: 150, slowStartMs: 0, keyless });
+    for (const key of KEYS.slice(0, 50)) balancer.pick([], hashText(key), 0);
+    expect(read).toBe(3);
+    candidates.setEndpoints(endpoints.slice(1));
+    for (const key of KEYS.slice(0, 50)) balancer.pick([], hashText(key), 0);
+    expect(read).toBe(5);
+  });
+
   it('balances what has no key, and finds nothing where nothing is', () => {
     const { balancer } = hashing(some(4));
-    // Keys begin at 0.
-    expect(NO_KEY).toBeLessThan(0);
     const counts = tally(4_000, () => balancer.pick([], NO_KEY, 0));
     expect(Object.keys(counts)).toHaveLength(4);
     for (const count of Object.values(counts)) expect(count).toBeGreaterThan(850);

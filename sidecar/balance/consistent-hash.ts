@@ -31,39 +31,43 @@ export class ConsistentHash<T extends BalancedEndpoint> implements Balancer<T> {
   readonly #maxLoad: number;
   readonly #slowStartMs: number;
   readonly #keyless: Balancer<T>;
-  #ring = new HashRing([]);
-  #builtFor = -1;
+  #ring: HashRing;
+  /** Version of the pool that the ring is of. */
+  #ringVersion: number;
 
   constructor({ candidates, maxLoadPercent, slowStartMs, keyless }: ConsistentHashOptions<T>) {
     this.#candidates = candidates;
     this.#maxLoad = maxLoadPercent / 100;
     this.#slowStartMs = slowStartMs;
     this.#keyless = keyless;
+    this.#ring = ringOf(candidates);
+    this.#ringVersion = candidates.poolVersion;
   }
 
   pick(avoid: readonly T[], key: number, nowMs: number): T | null {
     if (key === NO_KEY) return this.#keyless.pick(avoid, key, nowMs);
     const candidates = this.#candidates;
-    if (candidates.poolVersion !== this.#builtFor) this.#build();
+    if (candidates.poolVersion !== this.#ringVersion) {
+      this.#ring = ringOf(candidates);
+      this.#ringVersion = candidates.poolVersion;
+    }
     const { pool } = candidates;
     const capacity = this.#capacity();
     const start = this.#ring.pointOf(key);
     const steps = Math.min(this.#ring.length, MAX_STEPS);
-    /** What is left where nobody fits: the nearest that is not avoided, the nearest but the last of them, the nearest. */
-    let nearest: T | null = null;
+    /** What is left where nobody fits: the nearest that is not avoided, or the nearest but the last of those. */
     let nearestButLast: T | null = null;
     let nearestAllowed: T | null = null;
     for (let step = 0; step < steps; step++) {
       const owner = this.#ring.ownerOf((start + step) % this.#ring.length);
       const endpoint = pool[owner];
       if (endpoint === undefined || !candidates.isPickable(owner)) continue;
-      nearest ??= endpoint;
       if (nearestButLast === null && endpoint !== avoid[avoid.length - 1]) nearestButLast = endpoint;
       if (avoid.includes(endpoint)) continue;
       nearestAllowed ??= endpoint;
       if (endpoint.inFlight < capacity && this.#isWarm(endpoint, key, owner, nowMs)) return endpoint;
     }
-    return nearestAllowed ?? nearestButLast ?? nearest ?? this.#keyless.pick(avoid, NO_KEY, nowMs);
+    return nearestAllowed ?? nearestButLast ?? this.#keyless.pick(avoid, NO_KEY, nowMs);
   }
 
   /** How many attempts an endpoint may have in progress before it gets one more. */
@@ -76,12 +80,10 @@ export class ConsistentHash<T extends BalancedEndpoint> implements Balancer<T> {
 
   /** Whether the share of a new endpoint has grown to this key. */
   #isWarm(endpoint: T, key: number, owner: number, nowMs: number): boolean {
-    if (this.#slowStartMs === 0 || endpoint.joinedAtMs < 0) return true;
     return mix(key ^ this.#ring.nameHash(owner)) < shareOf(endpoint, this.#slowStartMs, nowMs) * HASHES;
   }
+}
 
-  #build(): void {
-    this.#ring = new HashRing(this.#candidates.pool.map(({ name }) => name));
-    this.#builtFor = this.#candidates.poolVersion;
-  }
+function ringOf({ pool }: EndpointCandidates<BalancedEndpoint>): HashRing {
+  return new HashRing(pool.map(({ name }) => name));
 }

@@ -89,6 +89,8 @@ describe('the cost of an endpoint', () => {
     observeOvertaken(one, 40, 0);
     expect(costMs(one, 0)).toBe(100);
     observeOvertaken(one, 40, 5_000);
+    // Nor is it news that it takes as long as was known.
+    observeOvertaken(one, 100, 5_000);
     expect([one.latencyMs, one.measuredAtMs]).toEqual([100, 0]);
     observeOvertaken(one, 300, 0);
     expect(costMs(one, 0)).toBe(300);

@@ -56,7 +56,7 @@ function observe(endpoint: BalancedEndpoint, latencyMs: number, failureMs: numbe
 export function costMs(endpoint: BalancedEndpoint, nowMs: number): number {
   const kept = keptAfter(nowMs - endpoint.measuredAtMs);
   const costMs = (endpoint.latencyMs + endpoint.failureMs) * kept;
-  return (costMs > LATENCY_FLOOR_MS ? costMs : LATENCY_FLOOR_MS) * (endpoint.inFlight + 1);
+  return Math.max(costMs, LATENCY_FLOOR_MS) * (endpoint.inFlight + 1);
 }
 
 /** The weight that an average keeps after this time. */

@@ -5,7 +5,6 @@ import { FieldCursor } from '../http1/fields.ts';
 import { NO_KEY } from './balancer.ts';
 import { hashText } from './hash.ts';
 
-const SEMICOLON = 0x3b;
 const SPACE = 0x20;
 
 /** What a key is read from: the head of a request. */
@@ -55,10 +54,9 @@ function cookieKey(fields: string, name: string): number {
 function cookieIn(text: string, start: number, end: number, name: string): number {
   let position = start;
   while (position < end) {
-    while (position < end && (text.charCodeAt(position) === SPACE || text.charCodeAt(position) === SEMICOLON))
-      position++;
-    let pairEnd = text.indexOf(';', position);
-    if (pairEnd === -1 || pairEnd > end) pairEnd = end;
+    while (text.charCodeAt(position) === SPACE) position++;
+    const semicolon = text.indexOf(';', position);
+    const pairEnd = semicolon === -1 ? end : Math.min(semicolon, end);
     const valueStart = position + name.length + 1;
     if (valueStart < pairEnd && text.startsWith(name, position) && text.charAt(valueStart - 1) === '=')
       return hashText(text, valueStart, pairEnd);

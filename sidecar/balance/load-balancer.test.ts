@@ -4,7 +4,7 @@ import { NO_KEY } from './balancer.ts';
 import type { BalancedEndpoint } from './candidates.ts';
 import { hashText } from './hash.ts';
 import { DEFAULT_LOAD_BALANCING, LoadBalancer, type LoadBalancing } from './load-balancer.ts';
-import { endpointsOf, tally } from './testing/endpoints.ts';
+import { endpointsOf, excluding, tally } from './testing/endpoints.ts';
 
 const HASHED: Pick<LoadBalancing, 'algorithm' | 'consistentHash'> = {
   algorithm: 'ConsistentHash',
@@ -56,6 +56,24 @@ describe('a load balancer', () => {
     balancer.update(plan());
     expect(balancer.keyOf(request('joan'), 5)).toBe(NO_KEY);
     expect(balancer.keyOfConnection(5)).toBe(NO_KEY);
+  });
+
+  it('takes this pod for the key where a plan names a header that is none', () => {
+    const { balancer } = balancing({ ...HASHED, consistentHash: { key: 'Header', name: null, maxLoadPercent: 150 } });
+    expect(balancer.keyOf(request('joan'), 5)).toBe(5);
+  });
+
+  it('goes by peak-EWMA and the hints of endpoints, without slow start, where no policy says anything', () => {
+    const { algorithm, consistentHash, slowStart, zoneAware } = DEFAULT_LOAD_BALANCING;
+    expect([algorithm, consistentHash, slowStart, zoneAware]).toEqual(['PeakEwma', null, null, 'Hints']);
+  });
+
+  it('picks nobody who is excluded, before it knows where it runs', () => {
+    const endpoints = endpointsOf([{}, {}, {}]);
+    const exclusion = excluding(new Set(endpoints.slice(0, 1)));
+    const balancer = new LoadBalancer<BalancedEndpoint>(plan(), exclusion, seededRandom(1));
+    balancer.setEndpoints(endpoints);
+    expect(Object.keys(tally(100, () => balancer.pick([], NO_KEY, 0))).sort()).toEqual(['e1', 'e2']);
   });
 
   it('stays in its zone once it knows it, unless zones are not to count', () => {

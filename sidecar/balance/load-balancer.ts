@@ -3,7 +3,7 @@ import type { Placement } from '../../plan/endpoints.ts';
 import type { LoadBalancingPlan } from '../../plan/policies/load-balancing.ts';
 import type { Random } from '../../runtime/random.ts';
 import { type Balancer, NO_KEY } from './balancer.ts';
-import { type BalancedEndpoint, EndpointCandidates, type Exclusion } from './candidates.ts';
+import { type BalancedEndpoint, EndpointCandidates, type Exclusion, UNPLACED } from './candidates.ts';
 import { ConsistentHash } from './consistent-hash.ts';
 import { type HashSource, hashKeyOf, type KeyedRequest } from './hash-key.ts';
 import { RoundRobin } from './round-robin.ts';
@@ -18,8 +18,6 @@ export const DEFAULT_LOAD_BALANCING: LoadBalancing = {
   slowStart: null,
   zoneAware: 'Hints',
 };
-
-export const UNPLACED: Placement = { node: '', zone: '' };
 
 export class LoadBalancer<T extends BalancedEndpoint> {
   readonly candidates = new EndpointCandidates<T>();

@@ -49,6 +49,25 @@ describe('round robin', () => {
     expect(Object.keys(counts).sort()).toEqual(['e0', 'e1']);
   });
 
+  it('where all are avoided, turns go on from where they were', () => {
+    const endpoints = endpointsOf(some(3));
+    const balancer = new RoundRobin(candidatesOf(endpoints), 0, () => 0);
+    const picked = Array.from({ length: 5 }, () => balancer.pick(endpoints, NO_KEY, 0)?.name);
+    expect(picked).toEqual(['e0', 'e1', 'e0', 'e1', 'e0']);
+  });
+
+  it('asks chance where to begin, once', () => {
+    for (const count of [0, 1, 3]) {
+      let asked = 0;
+      const balancer = new RoundRobin(candidatesOf(endpointsOf(some(count))), 0, () => {
+        asked++;
+        return 0.5;
+      });
+      for (let turn = 0; turn < 10; turn++) balancer.pick([], NO_KEY, 0);
+      expect(asked).toBe(1);
+    }
+  });
+
   it('rather takes who is cold than who is avoided', () => {
     const { endpoints, pick } = turns([{}, { joinedAtMs: 0 }, { joinedAtMs: 0 }], { slowStartMs: 1_000 });
     const counts = tally(100, () => pick(endpoints.slice(0, 1), 1));

@@ -3,7 +3,7 @@
 import type { Random } from '../../runtime/random.ts';
 import { avoidLess, type Balancer } from './balancer.ts';
 import type { BalancedEndpoint, EndpointCandidates } from './candidates.ts';
-import { shareOf } from './slow-start.ts';
+import { isWarm } from './slow-start.ts';
 
 /** Turns in a row that may be left out for slow start; then whoever is next is taken, so that a pick has a bound. */
 const SKIPPED_TURNS = 8;
@@ -29,7 +29,7 @@ export class RoundRobin<T extends BalancedEndpoint> implements Balancer<T> {
     for (let turn = 0; turn < 2 * order.length; turn++) {
       const endpoint = this.#takeTurn(order);
       if (endpoint === null || avoid.includes(endpoint)) continue;
-      if (turn >= skippedTurns || this.#isWarm(endpoint, nowMs)) return endpoint;
+      if (turn >= skippedTurns || isWarm(endpoint, this.#slowStartMs, nowMs, this.#random)) return endpoint;
     }
     return avoid.length > 0 ? this.pick(avoidLess(avoid), _key, nowMs) : null;
   }
@@ -38,12 +38,6 @@ export class RoundRobin<T extends BalancedEndpoint> implements Balancer<T> {
     const endpoint = order[this.#next] ?? null;
     this.#next = this.#next + 1 < order.length ? this.#next + 1 : 0;
     return endpoint;
-  }
-
-  #isWarm(endpoint: T, nowMs: number): boolean {
-    if (this.#slowStartMs === 0 || endpoint.joinedAtMs < 0) return true;
-    const share = shareOf(endpoint, this.#slowStartMs, nowMs);
-    return share === 1 || this.#random() < share;
   }
 
   /** The turn goes to the first endpoint, from the one that was next on, that is still there. */

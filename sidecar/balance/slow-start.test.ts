@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { BalancedEndpoint } from './candidates.ts';
-import { shareOf } from './slow-start.ts';
+import { isWarm, shareOf } from './slow-start.ts';
 
 function joined(joinedAtMs: number): BalancedEndpoint {
   const endpoint = new BalancedEndpoint('e');
@@ -32,5 +32,21 @@ describe('the share of a new endpoint', () => {
         expect(later).toBeLessThanOrEqual(1);
       }),
     );
+  });
+});
+
+describe('whether a new endpoint takes part', () => {
+  it('is decided by the chances below its share', () => {
+    const taken = [0, 0.25, 0.499, 0.5, 0.75, 0.999].filter((chance) => isWarm(joined(0), 10_000, 5_000, () => chance));
+    expect(taken).toEqual([0, 0.25, 0.499]);
+  });
+
+  it('is not left to chance once its share is whole', () => {
+    const never = () => {
+      throw new Error('chance is asked');
+    };
+    expect(isWarm(joined(0), 10_000, 10_000, never)).toBe(true);
+    expect(isWarm(joined(-1), 10_000, 0, never)).toBe(true);
+    expect(isWarm(joined(0), 0, 0, never)).toBe(true);
   });
 });

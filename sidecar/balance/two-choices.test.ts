@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { seededRandom } from '../../runtime/random.ts';
+import { type Random, seededRandom } from '../../runtime/random.ts';
 import { NO_KEY } from './balancer.ts';
 import type { BalancedEndpoint } from './candidates.ts';
 import { observeFailure, observeSuccess } from './endpoint-cost.ts';
@@ -18,6 +18,25 @@ function balancing(given: readonly GivenEndpoint[], { cost = 'InFlight', slowSta
   const balancer = new TwoChoices(candidatesOf(endpoints), cost, slowStartMs, seededRandom(seed));
   const pick = (avoid: readonly BalancedEndpoint[] = [], nowMs = 0) => balancer.pick(avoid, NO_KEY, nowMs);
   return { endpoints, pick };
+}
+
+/** Picks once, by chances that are used up one after the other; the place that was picked. */
+function placeBy(
+  chances: readonly number[],
+  given: readonly GivenEndpoint[],
+  { cost = 'InFlight', slowStartMs = 0 }: Given = {},
+) {
+  const left = [...chances];
+  const random: Random = () => {
+    const chance = left.shift();
+    if (chance === undefined) throw new Error('chance is asked once too often');
+    return chance;
+  };
+  const endpoints = endpointsOf(given);
+  for (const endpoint of endpoints) observeSuccess(endpoint, 20, 0);
+  const chosen = new TwoChoices(candidatesOf(endpoints), cost, slowStartMs, random).pick([], NO_KEY, 0);
+  expect(left).toEqual([]);
+  return chosen === null ? -1 : endpoints.indexOf(chosen);
 }
 
 const busy = (...loads: number[]): GivenEndpoint[] => loads.map((inFlight) => ({ inFlight }));
@@ -86,6 +105,48 @@ describe('two choices by what is in progress', () => {
       ),
       { numRuns: 1000 },
     );
+  });
+});
+
+describe('chance', () => {
+  it('draws the second of two from all but the first, and is asked once for each', () => {
+    const drawn: [number, number, number, number][] = [
+      [0, 0, 0, 1],
+      [0, 0.99, 0, 2],
+      [0.5, 0, 1, 0],
+      [0.5, 0.99, 1, 2],
+      [0.99, 0, 2, 0],
+      [0.99, 0.99, 2, 1],
+    ];
+    for (const [chance, next, first, second] of drawn) {
+      const loads = [1, 1, 1];
+      expect(placeBy([chance, next], busy(...loads))).toBe(first);
+      loads[second] = 0;
+      expect(placeBy([chance, next], busy(...loads))).toBe(second);
+    }
+  });
+
+  it('is not asked where there is nothing to choose', () => {
+    expect(placeBy([], [])).toBe(-1);
+    expect(placeBy([], [{ joinedAtMs: 0 }], { slowStartMs: 10_000 })).toBe(0);
+  });
+
+  it('is asked four times at most for each of two places, and whether it is warm', () => {
+    const cold = [{ joinedAtMs: 0 }, { joinedAtMs: 0 }];
+    expect(
+      placeBy(
+        Array.from({ length: 16 }, () => 0.99),
+        cold,
+        { slowStartMs: 10_000 },
+      ),
+    ).toBe(1);
+  });
+
+  it('decides between two that cost the same', () => {
+    for (const cost of ['InFlight', 'PeakEwma'] as const) {
+      expect(placeBy([0, 0], busy(3, 3), { cost })).toBe(0);
+      expect(placeBy([0.5, 0], busy(3, 3), { cost })).toBe(1);
+    }
   });
 });
 

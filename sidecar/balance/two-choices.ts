@@ -4,7 +4,7 @@ import type { Random } from '../../runtime/random.ts';
 import { avoidLess, type Balancer } from './balancer.ts';
 import type { BalancedEndpoint, EndpointCandidates } from './candidates.ts';
 import { costMs } from './endpoint-cost.ts';
-import { shareOf } from './slow-start.ts';
+import { isWarm } from './slow-start.ts';
 
 /** What makes one endpoint cheaper than another. */
 export type Cost = 'InFlight' | 'PeakEwma';
@@ -27,33 +27,32 @@ export class TwoChoices<T extends BalancedEndpoint> implements Balancer<T> {
 
   pick(avoid: readonly T[], _key: number, nowMs: number): T | null {
     const endpoints = this.#candidates.pickable;
+    // The only one is taken even if it is avoided.
+    if (endpoints.length < 2) return endpoints[0] ?? null;
     const firstIndex = this.#draw(endpoints, avoid, -1, nowMs);
     const first = endpoints[firstIndex];
-    // All are avoided, or there is none.
-    if (first === undefined) return avoid.length > 0 ? this.pick(avoidLess(avoid), _key, nowMs) : null;
+    // All are avoided.
+    if (first === undefined) return this.pick(avoidLess(avoid), _key, nowMs);
     const second = endpoints[this.#draw(endpoints, avoid, firstIndex, nowMs)];
     return second !== undefined && this.#isCheaper(second, first, nowMs) ? second : first;
   }
 
-  /** Place of an endpoint, never the one at `taken`; -1: there is no other. */
+  /** Place of an endpoint, of two or more, that is not avoided and never the one at `taken`; -1: there is none. */
   #draw(endpoints: readonly T[], avoid: readonly T[], taken: number, nowMs: number): number {
     const count = taken < 0 ? endpoints.length : endpoints.length - 1;
-    if (count <= 0) return -1;
     let index = 0;
     for (let draw = 0; draw < DRAWS; draw++) {
       index = Math.floor(this.#random() * count);
       if (taken >= 0 && index >= taken) index++;
       const endpoint = endpoints[index];
-      if (endpoint !== undefined && !avoid.includes(endpoint) && this.#isWarm(endpoint, nowMs)) return index;
+      if (
+        endpoint !== undefined &&
+        !avoid.includes(endpoint) &&
+        isWarm(endpoint, this.#slowStartMs, nowMs, this.#random)
+      )
+        return index;
     }
     return firstAllowed(endpoints, avoid, taken, index);
-  }
-
-  /** By chance, as often as its share is. */
-  #isWarm(endpoint: T, nowMs: number): boolean {
-    if (this.#slowStartMs === 0 || endpoint.joinedAtMs < 0) return true;
-    const share = shareOf(endpoint, this.#slowStartMs, nowMs);
-    return share === 1 || this.#random() < share;
   }
 
   /** Where nothing was measured yet, only what is in progress counts: a new endpoint neither attracts nor repels. */

@@ -9,8 +9,8 @@ import type { TlsHost } from '../../plan/tls-hosts.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/log.ts';
 import type { Random } from '../../runtime/random.ts';
+import { UNPLACED } from '../balance/candidates.ts';
 import { hashText } from '../balance/hash.ts';
-import { UNPLACED } from '../balance/load-balancer.ts';
 import type { CaptureMode } from '../config.ts';
 import type {
   AdaptiveLimitView,
