@@ -18,7 +18,7 @@ const STATUS_TAG = (1 << 3) | 0;
 
 /** HealthCheckRequest in its frame. `service`: ASCII, no longer than 253 bytes; empty: the server as a whole. */
 export function healthRequest(service: string): Buffer {
-  const name = Buffer.from(service, 'latin1');
+  const name = Buffer.from(service);
   const message = name.length === 0 ? Buffer.alloc(0) : Buffer.concat([lengthPrefixed(name.length), name]);
   const head = Buffer.alloc(FRAME_HEAD_BYTES);
   head.writeUInt32BE(message.length, 1);

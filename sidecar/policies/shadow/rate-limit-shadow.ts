@@ -17,7 +17,7 @@ export class RateLimitShadow extends BlockShadow {
 
   override admit(call: ShadowCall, nowMs: number): boolean {
     const { headerName } = this.#limit;
-    const value = headerName === null ? '' : (fieldValue(call.head.fields, headerName) ?? '');
+    const value = (headerName === null ? null : fieldValue(call.head.fields, headerName)) ?? '';
     if (this.#limit.take(value, nowMs)) return true;
     call.end(LIMITED, FallbackBit.RateLimited);
     return false;
