@@ -54,6 +54,12 @@ describe('two choices by what is in progress', () => {
     for (let at = 0; at < 100; at++) expect(pick()).toBe(endpoints[1]);
   });
 
+  it('take the idler even if it is known to be slow', () => {
+    const { endpoints, pick } = balancing(busy(1, 0));
+    for (const [index, endpoint] of endpoints.entries()) observeSuccess(endpoint, index === 0 ? 10 : 4_000, 0);
+    for (let at = 0; at < 50; at++) expect(pick()).toBe(endpoints[1]);
+  });
+
   it('never take the busiest of three: it always has a rival', () => {
     const { pick } = balancing(busy(1, 9, 1));
     expect(Object.keys(tally(200, () => pick())).sort()).toEqual(['e0', 'e2']);
