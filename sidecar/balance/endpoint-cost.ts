@@ -45,8 +45,8 @@ function observe(endpoint: BalancedEndpoint, latencyMs: number, failureMs: numbe
     endpoint.failureMs = failureMs;
   } else {
     const kept = keptAfter(nowMs - endpoint.measuredAtMs);
-    endpoint.latencyMs =
-      latencyMs > endpoint.latencyMs ? latencyMs : endpoint.latencyMs * kept + latencyMs * (1 - kept);
+    // What is above the average is above what it makes of it.
+    endpoint.latencyMs = Math.max(latencyMs, endpoint.latencyMs * kept + latencyMs * (1 - kept));
     endpoint.failureMs = endpoint.failureMs * kept + failureMs * (1 - kept);
   }
   endpoint.measuredAtMs = nowMs;
