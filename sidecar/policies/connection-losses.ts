@@ -6,7 +6,7 @@
 // no failures in a row, and a share of all calls hardly moves by the calls of one endpoint; Dapr counts call by call, and opens.
 //  - A loss belongs to the one before it at the same endpoint where its call had begun before that, and it came within SAME_EVENT_MS of it. So a
 //    server that cuts off whatever it is sent is counted call by call, and one that holds calls and cuts them off later ten times a second.
-//  - Only lost connections: a status, a timeout and a connection that was not made tell of one call each.
+//  - Only lost connections, and reset streams of HTTP/2: a status, a timeout and a connection that was not made tell of one call each.
 
 /** From the loss that counts to the last one that belongs to it. */
 export const SAME_EVENT_MS = 100;

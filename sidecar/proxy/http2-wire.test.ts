@@ -2,7 +2,16 @@
 import http2, { constants, type ServerHttp2Stream } from 'node:http2';
 import { describe, expect, it } from 'vitest';
 import type { PolicyPlan } from '../../plan/plan.ts';
-import { type Bench, connect, dependencyPlan, get, RETRIES, startCaptured, workloadPlan } from './testing/fixtures.ts';
+import {
+  type Bench,
+  BREAKER,
+  connect,
+  dependencyPlan,
+  get,
+  RETRIES,
+  startCaptured,
+  workloadPlan,
+} from './testing/fixtures.ts';
 import {
   answerOf,
   application,
@@ -258,14 +267,17 @@ describe('what goes wrong', () => {
     expect([got.status, server.heads]).toEqual([502, 1]);
   });
 
-  it('a connection that is lost takes all its streams with it, and nothing else', async () => {
-    const { client, server, bench } = await between((stream, fields, nth) => {
+  it('a connection that is lost takes all its streams with it, and nothing else: to a circuit that is one failure in a row', async () => {
+    const circuitBreaker = { ...BREAKER, consecutiveFailures: 2 };
+    const script: Script = (stream, fields, nth) => {
       if (nth < 3) return;
       if (nth === 3) stream.session?.destroy();
       else answer(stream, fields, nth);
-    });
+    };
+    const { client, server, bench } = await between(script, { circuitBreaker });
     const lost = await Promise.all(['/', '/', '/', '/'].map((path) => client.call(path)));
     expect(lost.map(({ reason }) => reason)).toEqual(['reset', 'reset', 'reset', 'reset']);
+    expect(bench.plane.circuits()[0]).toMatchObject({ state: 'Closed', counts: { failures: 4 } });
     expect(await client.call('/')).toMatchObject({ status: 200 });
     expect([server.connections, await bench.metric('breakwater_attempts_total', { result: 'reset' })]).toEqual([2, 4]);
   });

@@ -1,4 +1,5 @@
 // Opaque connections under the policies of connections: connecting, circuit, bulkhead.
+import type { Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { BREAKER, RETRIES } from '../testing/fixtures.ts';
 import { answered, BULKHEAD, nothingHeld, opaqueBench, pass, ROUND_ROBIN, until } from '../testing/opaque-bench.ts';
@@ -164,6 +165,20 @@ describe('the circuit', () => {
     expect(counts()).toMatchObject({ calls: 3, failures: 2 });
     expect(await bench.result('reset-by-dependency')).toBe(2);
     expect(await bench.result('reset-by-application')).toBe(1);
+  });
+
+  it('takes what one endpoint cuts in one moment for one failure in a row', async () => {
+    const standing: Socket[] = [];
+    const server = await upstream((_received, socket) => standing.push(socket));
+    const policy = { circuitBreaker: { ...BREAKER, consecutiveFailures: 3 }, retries: { ...RETRIES, maxAttempts: 1 } };
+    const bench = await tcp(policy, [server.endpoint]);
+    for (let nth = 0; nth < 6; nth += 1) bench.client().send('x');
+    await until(() => standing.length).toBe(6);
+    await bench.clock.advance(10);
+    for (const socket of standing) socket.resetAndDestroy();
+    await until(() => bench.plane.circuits()[0]?.counts.failures).toBe(6);
+    expect(bench.plane.circuits()[0]?.state).toBe('Closed');
+    await nothingHeld(bench);
   });
 
   it('takes a probe that stands for its time for one that succeeded: some servers never speak', async () => {
