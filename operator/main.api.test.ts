@@ -10,13 +10,16 @@ import { systemClock } from '../runtime/clock.ts';
 import { silentLogger } from '../runtime/log.ts';
 import type { UsedControlPlane } from '../test/harness/control-plane.ts';
 import { useControlPlane } from '../test/harness/shared-control-plane.ts';
-import { LIFETIMES } from './certificates/decide.ts';
 import { type RunningOperator, startOperator } from './main.ts';
 import { TIMINGS } from './platform.ts';
-
-const SYSTEM = 'breakwater-system';
-const SERVICE_NAME = 'breakwater-operator';
-const WEBHOOK = 'breakwater-injector';
+import {
+  CERTIFICATE_SECRET,
+  installedConfig,
+  installedObjects,
+  OPERATOR,
+  SYSTEM,
+  WEBHOOK,
+} from './testing/installed.ts';
 
 let plane: UsedControlPlane;
 let operator: RunningOperator;
@@ -24,57 +27,16 @@ let agent: Agent;
 
 beforeAll(async () => {
   plane = await useControlPlane();
-  await apply(
-    { apiVersion: 'v1', kind: 'Namespace', metadata: { name: SYSTEM } },
-    { apiVersion: 'v1', kind: 'Secret', metadata: { name: 'breakwater-certificates', namespace: SYSTEM } },
-    {
-      apiVersion: 'coordination.k8s.io/v1',
-      kind: 'Lease',
-      metadata: { name: SERVICE_NAME, namespace: SYSTEM },
-    },
-    webhookConfiguration(),
-    ...shop(),
-  );
+  await apply(...installedObjects(), ...shop());
   await patchStatus('pod', 'checkout-1', { phase: 'Running' });
   operator = await startOperator(
-    {
-      source: {
-        kind: 'cluster',
-        kubeconfig: plane.kubeconfigPath,
-        namespace: SYSTEM,
-        podName: 'breakwater-operator-0',
-        serviceAccount: SERVICE_NAME,
-        lease: SERVICE_NAME,
-        peerTokenFile: '/nowhere',
-        lifetimes: LIFETIMES,
-        serviceName: SERVICE_NAME,
-        servicePort: 8443,
-        podSecurityDefault: 'privileged',
-        certificateSecret: 'breakwater-certificates',
-        webhookConfiguration: WEBHOOK,
-        sidecar: {
-          image: 'breakwater/sidecar:test',
-          imagePullPolicy: 'Never',
-          logLevel: 'info',
-          resources: {},
-          outboundPort: 15_101,
-          adminPort: 15_102,
-          controlPort: 15_103,
-          capture: 'auto',
-          explicitPortsFrom: 15_200,
-        },
-      },
-      clusterDomain: 'cluster.local',
-      https: { host: '127.0.0.1', port: 0 },
-      admin: { host: '127.0.0.1', port: 0 },
-      logLevel: 'silent',
-    },
+    installedConfig(plane.kubeconfigPath, 'breakwater-operator-0'),
     undefined,
     silentLogger,
     // Nobody comes by a Service here.
     { ...TIMINGS, drainMs: 0 },
   );
-  agent = new Agent({ connect: { ca: operator.trustBundle(), servername: `${SERVICE_NAME}.${SYSTEM}.svc` } });
+  agent = new Agent({ connect: { ca: operator.trustBundle(), servername: `${OPERATOR}.${SYSTEM}.svc` } });
 });
 
 afterAll(async () => {
@@ -126,26 +88,6 @@ async function condition(kind: string, name: string, type: string) {
 }
 
 const soon = <T>(check: () => Promise<T>) => vi.waitFor(check, { timeout: 15_000, interval: 100 });
-
-function webhookConfiguration() {
-  return {
-    apiVersion: 'admissionregistration.k8s.io/v1',
-    kind: 'MutatingWebhookConfiguration',
-    metadata: { name: WEBHOOK },
-    webhooks: [
-      {
-        name: 'injector.breakwater.dev',
-        clientConfig: { service: { name: SERVICE_NAME, namespace: SYSTEM, path: '/inject', port: 8443 } },
-        rules: [{ apiGroups: [''], apiVersions: ['v1'], resources: ['pods'], operations: ['CREATE'] }],
-        failurePolicy: 'Ignore',
-        sideEffects: 'None',
-        timeoutSeconds: 1,
-        admissionReviewVersions: ['v1'],
-        namespaceSelector: { matchLabels: { 'breakwater.dev/injection': 'enabled' } },
-      },
-    ],
-  };
-}
 
 function pod(name: string, containers: string[], labels: Record<string, string>) {
   return {
@@ -458,10 +400,10 @@ function startProcess() {
       KUBECONFIG: plane.kubeconfigPath,
       BREAKWATER_NAMESPACE: SYSTEM,
       BREAKWATER_POD_NAME: 'breakwater-operator-1',
-      BREAKWATER_SERVICE_NAME: SERVICE_NAME,
-      BREAKWATER_SERVICE_ACCOUNT: SERVICE_NAME,
-      BREAKWATER_LEASE: SERVICE_NAME,
-      BREAKWATER_CERTIFICATE_SECRET: 'breakwater-certificates',
+      BREAKWATER_SERVICE_NAME: OPERATOR,
+      BREAKWATER_SERVICE_ACCOUNT: OPERATOR,
+      BREAKWATER_LEASE: OPERATOR,
+      BREAKWATER_CERTIFICATE_SECRET: CERTIFICATE_SECRET,
       BREAKWATER_WEBHOOK_CONFIGURATION: WEBHOOK,
       BREAKWATER_SIDECAR_IMAGE: 'breakwater/sidecar:test',
       BREAKWATER_HTTPS_PORT: '0',
@@ -523,7 +465,7 @@ test('as a process it leads when the one before has stopped, and ends loudly whe
     await operator.stop();
     await says('this replica leads');
     const taken = { spec: { holderIdentity: 'somebody-else' } };
-    const patch = ['patch', 'lease', SERVICE_NAME, '--namespace', SYSTEM, '--type', 'merge', '--patch'];
+    const patch = ['patch', 'lease', OPERATOR, '--namespace', SYSTEM, '--type', 'merge', '--patch'];
     expect(await plane.kubectl([...patch, JSON.stringify(taken)])).toMatchObject({ code: 0 });
     expect(await exited).toEqual([1, null]);
     const loud = logged

@@ -12,6 +12,7 @@ import { compile } from '../../operator/compile/compile.ts';
 import type { CompileResult } from '../../operator/compile/result.ts';
 import type { World } from '../../operator/compile/world.ts';
 import { statusOf } from '../../operator/status/conditions.ts';
+import { installedObjects, OPERATOR, SYSTEM } from '../../operator/testing/installed.ts';
 import { ApiClient } from '../../operator/watch/api-client.ts';
 import { loadKubeConfig } from '../../operator/watch/api-connection.ts';
 import { ChangingShop, sorted } from '../../operator/watch/changing-shop.ts';
@@ -21,7 +22,7 @@ import { seededRandom } from '../../runtime/random.ts';
 import { type ControlPlane, startControlPlane } from '../harness/control-plane.ts';
 import type { Asked, Fault, FaultProxy, Rule } from '../harness/fault-proxy.ts';
 import type { Damage } from '../harness/watch-damage.ts';
-import { HASTY, Leads, NAME, Replica, SECRET, SYSTEM, WEBHOOK } from './replica.ts';
+import { HASTY, Leads, Replica } from './replica.ts';
 import { WatchedSidecar } from './watched-sidecar.ts';
 
 const { SEED } = readEnvironment(z.object({ SEED: z.coerce.number().int().min(1).default(1) }));
@@ -58,7 +59,7 @@ beforeAll(async () => {
   await plane.kubectl(['wait', '--for=condition=Established', 'crd', '--all', '--timeout=30s']);
   shop = new ChangingShop(direct, seededRandom(SEED), 'shop');
   await shop.open();
-  const objects = { apiVersion: 'v1', kind: 'List', items: [...installed(), ...consumers()] };
+  const objects = { apiVersion: 'v1', kind: 'List', items: [...installedObjects(), ...consumers()] };
   expect(await plane.kubectl(['apply', '--server-side', '-f', '-'], JSON.stringify(objects))).toMatchObject({
     code: 0,
   });
@@ -74,32 +75,6 @@ afterAll(async () => {
   await plane?.stop();
   await rm(folder, { recursive: true, force: true });
 });
-
-/** What the chart makes of what the operator writes. */
-function installed(): object[] {
-  return [
-    { apiVersion: 'v1', kind: 'Namespace', metadata: { name: SYSTEM } },
-    { apiVersion: 'v1', kind: 'Secret', metadata: { name: SECRET, namespace: SYSTEM } },
-    { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', metadata: { name: NAME, namespace: SYSTEM } },
-    {
-      apiVersion: 'admissionregistration.k8s.io/v1',
-      kind: 'MutatingWebhookConfiguration',
-      metadata: { name: WEBHOOK },
-      webhooks: [
-        {
-          name: 'injector.breakwater.dev',
-          clientConfig: { service: { name: NAME, namespace: SYSTEM, path: '/inject', port: 8443 } },
-          rules: [{ apiGroups: [''], apiVersions: ['v1'], resources: ['pods'], operations: ['CREATE'] }],
-          failurePolicy: 'Ignore',
-          sideEffects: 'None',
-          timeoutSeconds: 1,
-          admissionReviewVersions: ['v1'],
-          namespaceSelector: { matchLabels: { 'breakwater.dev/injection': 'enabled' } },
-        },
-      ],
-    },
-  ];
-}
 
 function consumers(): object[] {
   const pod = (name: string) => ({
@@ -121,7 +96,7 @@ async function follow(replica: Replica, caBundle: string): Promise<WatchedSideca
   const create = ['create', 'token', 'default', '--namespace', 'shop', '--audience', 'breakwater'];
   const bound = ['--bound-object-kind', 'Pod', '--bound-object-name', pod];
   const { stdout } = await plane.kubectl([...create, ...bound]);
-  const operatorUrl = new URL(`https://${NAME}.${SYSTEM}.svc:${replica.httpsPort}`);
+  const operatorUrl = new URL(`https://${OPERATOR}.${SYSTEM}.svc:${replica.httpsPort}`);
   const sidecar = await WatchedSidecar.start({
     pod,
     folder,

@@ -2,20 +2,14 @@
 // stands between it and the API server.
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { LIFETIMES } from '../../operator/certificates/decide.ts';
-import { INJECTION_DEFAULTS } from '../../operator/compile/capture.ts';
 import type { OperatorConfig } from '../../operator/config.ts';
 import { type RunningOperator, startOperator } from '../../operator/main.ts';
 import { TIMINGS, type Timings } from '../../operator/platform.ts';
+import { installedConfig } from '../../operator/testing/installed.ts';
 import type { Logger } from '../../runtime/log.ts';
 import type { Random } from '../../runtime/random.ts';
 import type { ControlPlane } from '../harness/control-plane.ts';
 import { FaultProxy } from '../harness/fault-proxy.ts';
-
-export const SYSTEM = 'breakwater-system';
-export const NAME = 'breakwater-operator';
-export const SECRET = 'breakwater-certificates';
-export const WEBHOOK = 'breakwater-injector';
 
 /** The waits of an operator, a hundred times shorter; its time limits, ten times; a fifth of the times of its election. */
 export const HASTY: Timings = {
@@ -32,41 +26,6 @@ export const HASTY: Timings = {
   // Nobody comes by a Service.
   drainMs: 0,
 };
-
-function configuration(kubeconfig: string, podName: string): OperatorConfig {
-  return {
-    source: {
-      kind: 'cluster',
-      kubeconfig,
-      namespace: SYSTEM,
-      podName,
-      serviceAccount: NAME,
-      lease: NAME,
-      peerTokenFile: '/nowhere',
-      lifetimes: LIFETIMES,
-      serviceName: NAME,
-      servicePort: 8443,
-      podSecurityDefault: INJECTION_DEFAULTS.podSecurityDefault,
-      certificateSecret: SECRET,
-      webhookConfiguration: WEBHOOK,
-      sidecar: {
-        image: 'breakwater/sidecar:test',
-        imagePullPolicy: 'Never',
-        logLevel: 'info',
-        resources: {},
-        outboundPort: 15_101,
-        adminPort: 15_102,
-        controlPort: 15_103,
-        capture: INJECTION_DEFAULTS.capture,
-        explicitPortsFrom: 15_200,
-      },
-    },
-    clusterDomain: 'cluster.local',
-    https: { host: '127.0.0.1', port: 0 },
-    admin: { host: '127.0.0.1', port: 0 },
-    logLevel: 'silent',
-  };
-}
 
 /** Keeps who leads, by what the replicas say of themselves, and when that was more than one. */
 export class Leads {
@@ -114,7 +73,7 @@ export class Replica {
     this.name = name;
     this.proxy = proxy;
     this.leads = leads;
-    this.#config = configuration(kubeconfig, name);
+    this.#config = installedConfig(kubeconfig, name);
   }
 
   static async create(
