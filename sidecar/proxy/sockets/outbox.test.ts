@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import { Writable } from 'node:stream';
-import { array, assert, boolean, constantFrom, integer, nat, property, record } from 'fast-check';
+import { array, assert, boolean, constantFrom, integer, nat, option, property, record } from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Outbox } from './outbox.ts';
 
@@ -40,37 +40,51 @@ class Peer {
 }
 
 const PEERS = 3;
-const step = record({
+const write = record({
   peer: nat(PEERS - 1),
   stalls: boolean(),
   text: constantFrom('', 'head\r\n\r\n'),
-  bytes: constantFrom(0, 1, 4_096, 4_097, 20_000, 65_536, 98_296, 98_304, 200_000),
+  bytes: constantFrom(0, 1, 4_096, 4_097, 20_000, 60_000, 65_536, 98_296, 98_304, 200_000),
   fill: integer({ min: 0x61, max: 0x7a }),
 });
+/** A write, and another one to somebody else that happens inside of it where it is taken at once. */
+const step = record({ outer: write, inner: option(write) });
 
 describe('the outbox', () => {
   it('sends the bytes of a buffer that is read into again, whoever else writes and whoever stalls', () => {
+    let inside = 0;
     assert(
-      property(array(step, { maxLength: 40 }), (steps) => {
+      property(array(step, { maxLength: 40, size: 'max' }), (steps) => {
         const peers = Array.from({ length: PEERS }, () => new Peer());
         const expected = peers.map(() => '');
-        const read = Buffer.alloc(200_010);
-        for (const { peer: number, stalls, text, bytes, fill } of steps) {
+        const send = ({ peer: number, stalls, text, bytes, fill }: Parameters<Parameters<typeof write.map>[0]>[0]) => {
           const peer = peers[number] ?? new Peer();
           if (stalls) peer.stalls = true;
           else peer.readOn();
-          read.fill(fill, 10, 10 + bytes);
+          const read = Buffer.alloc(200_010, fill);
           peer.out.text(text);
           peer.out.bytes(read, 10, 10 + bytes);
           peer.out.flush();
           read.fill('!');
           expected[number] += text + String.fromCharCode(fill).repeat(bytes);
+        };
+        for (const { outer, inner } of steps) {
+          const peer = peers[outer.peer];
+          if (peer && inner && inner.peer !== outer.peer)
+            peer.meanwhile = () => {
+              peer.meanwhile = () => {};
+              inside += 1;
+              send(inner);
+            };
+          send(outer);
+          if (peer) peer.meanwhile = () => {};
         }
         for (const peer of peers) while (peer.stream.writableLength > 0) peer.readOn();
         expect(peers.map(({ received }) => received)).toEqual(expected);
       }),
-      { numRuns: 60 },
+      { numRuns: 40 },
     );
+    expect(inside).toBeGreaterThan(20);
   });
 
   it('keeps what waits for a peer where a write inside of another one went on to the next buffer', () => {
