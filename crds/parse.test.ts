@@ -253,4 +253,37 @@ describe('what is no object of the kind', () => {
       }),
     );
   });
+
+  test('nothing in any place of a valid object makes it throw', () => {
+    const cases = validCrdCases()
+      .filter(({ text }) => text.length < 5_000)
+      .map(({ text }) => parseYaml(text) as object);
+    const odd = fc.oneof(
+      fc.anything(),
+      fc.constantFrom<unknown>('', 'a', '1s', 0, -1, 1.5, null, [], {}, [null], [{}]),
+    );
+    let refused = 0;
+    fc.assert(
+      fc.property(fc.constantFrom(...cases), fc.array(fc.nat(), { minLength: 1 }), odd, (valid, way, value) => {
+        const object = structuredClone(valid);
+        replaceOnTheWay(object, ['spec', ...way], value);
+        const result = parse(object);
+        if (result.ok) return;
+        refused += 1;
+        for (const { path, message } of result.problems) expect([path === '', message === '']).toEqual([false, false]);
+      }),
+      { numRuns: 300 },
+    );
+    expect(refused).toBeGreaterThan(50);
+  });
 });
+
+/** Puts it where the way ends, which takes so-and-so-manieth keys. */
+function replaceOnTheWay(object: object, [first = 0, ...rest]: readonly (string | number)[], value: unknown): void {
+  const keys = Object.keys(object);
+  const key = typeof first === 'string' ? first : (keys[first % keys.length] ?? 'added');
+  const fields = object as Record<string, unknown>;
+  const next = fields[key];
+  if (rest.length > 0 && typeof next === 'object' && next !== null) replaceOnTheWay(next, rest, value);
+  else fields[key] = value;
+}
