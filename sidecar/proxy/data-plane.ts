@@ -4,7 +4,7 @@
 import type { Socket } from 'node:net';
 import type { Bootstrap } from '../../plan/bootstrap.ts';
 import type { EndpointSet, Placement } from '../../plan/endpoints.ts';
-import type { DependencyPlan, WorkloadPlan } from '../../plan/plan.ts';
+import type { WorkloadPlan } from '../../plan/plan.ts';
 import type { TlsHost } from '../../plan/tls-hosts.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/log.ts';
@@ -31,12 +31,14 @@ import type { Names } from '../resolve/name-directory.ts';
 import { RouteTable } from '../route/match.ts';
 import type { CertificateSource } from '../tls/certificate-files.ts';
 import { ProxyContext } from './context.ts';
+import { adaptiveLimitViews } from './dependency/adaptive-limit-views.ts';
 import { choiceViews } from './dependency/choice-views.ts';
 import { CircuitReports } from './dependency/circuit-reports.ts';
 import { type DependencyEnvironment, DependencyRuntime } from './dependency/dependency.ts';
 import { EndpointSources } from './dependency/endpoint-sources.ts';
 import { ExclusionReports } from './dependency/exclusion-reports.ts';
 import { HealthProber } from './dependency/health-prober.ts';
+import { labelsOf } from './dependency/labels.ts';
 import { type Holdings, holdingsOf } from './holdings.ts';
 import { Arrivals } from './intake/arrivals.ts';
 import { BootstrapListeners, type ListenerTarget } from './intake/bootstrap-listeners.ts';
@@ -264,14 +266,7 @@ export class ProxyDataPlane implements DataPlane {
   }
 
   adaptiveLimits(): AdaptiveLimitView[] {
-    return Array.from(this.#dependencies.values()).flatMap(({ plan, policies }) =>
-      Array.from(policies.bulkheads.entries()).flatMap(([stateKey, bulkhead]) => {
-        const { adaptive, limit, maxConcurrent, inFlight, queued } = bulkhead;
-        if (adaptive === null) return [];
-        const { baselineMs, medianMs } = adaptive;
-        return [{ dependency: plan.id, stateKey, limit, maxConcurrent, inFlight, queued, baselineMs, medianMs }];
-      }),
-    );
+    return adaptiveLimitViews(this.#dependencies.values());
   }
 
   load(): LoadView {
@@ -405,16 +400,4 @@ export class ProxyDataPlane implements DataPlane {
       if (this.#listening) this.#sweep();
     });
   }
-}
-
-/** The name of the entry, or with its ServiceDependency where two entries have the same. */
-function labelsOf(dependencies: readonly DependencyPlan[]): Map<string, string> {
-  const uses = new Map<string, number>();
-  for (const { name } of dependencies) uses.set(name, (uses.get(name) ?? 0) + 1);
-  return new Map(
-    dependencies.map(({ id, name, serviceDependency }) => [
-      id,
-      (uses.get(name) ?? 0) > 1 ? `${serviceDependency}/${name}` : name,
-    ]),
-  );
 }
