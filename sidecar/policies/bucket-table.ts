@@ -44,7 +44,7 @@ export class BucketTable {
 
   /** Takes a token of the value's bucket; false: there is none. Requests without the header are those with the empty value. */
   take(value: string, nowUs: number): boolean {
-    const key = keyOf(value);
+    const key = bucketKey(value);
     const entry = this.#entries.get(key) ?? this.#add(key, nowUs);
     if (entry === null) {
       this.#sharedUses += 1;
@@ -57,7 +57,7 @@ export class BucketTable {
 
   /** Microseconds until a request of this value could pass. */
   untilNextUs(value: string, nowUs: number): number {
-    return (this.#entries.get(keyOf(value))?.bucket ?? this.#shared).untilNextUs(nowUs);
+    return (this.#entries.get(bucketKey(value))?.bucket ?? this.#shared).untilNextUs(nowUs);
   }
 
   /** Keeps what it knows. A smaller `maxValues` is reached as buckets fill up: none that is in use is forgotten for it. */
@@ -66,39 +66,47 @@ export class BucketTable {
     this.#maxValues = maxValues;
     this.#shared.update(rate, nowUs);
     for (const { bucket } of this.#heap) bucket.update(rate, nowUs);
+    // All fill up in the same order as before, but for those that would have been full in the same microsecond.
     for (let position = this.#heap.length >> 1; position >= 0; position -= 1) {
       const entry = this.#heap[position];
       if (entry !== undefined) this.#sink(entry);
     }
   }
 
-  /** A bucket for a new value; null: there is no room, and none can be made. */
+  /** A full bucket for a new value, whose first token is taken at once; null: there is no room, and none can be made. */
   #add(key: string, nowUs: number): Entry | null {
-    while (this.#heap.length > this.#maxValues && this.#forgetFull(nowUs) !== null);
-    let entry: Entry | null = null;
-    if (this.#heap.length < this.#maxValues) entry = { key, position: 0, bucket: new TokenBucket(this.#rate, nowUs) };
-    else if (this.#heap.length === this.#maxValues) entry = this.#forgetFull(nowUs);
-    if (entry === null) return null;
+    while (this.#heap.length > this.#maxValues) {
+      const root = this.#fullRoot(nowUs);
+      if (root === null) return null;
+      this.#forget(root);
+    }
+    let entry: Entry | null;
+    if (this.#heap.length < this.#maxValues) {
+      entry = { key, position: 0, bucket: new TokenBucket(this.#rate, nowUs) };
+      this.#rise(entry, this.#heap.length);
+    } else {
+      entry = this.#fullRoot(nowUs);
+      if (entry === null) return null;
+      this.#entries.delete(entry.key);
+    }
     // The header's value is a slice of the head it came in, which it would keep in memory as long as the table keeps the value.
     entry.key = Buffer.from(key, 'latin1').toString('latin1');
-    entry.bucket.reset(nowUs);
     this.#entries.set(entry.key, entry);
-    this.#heap.push(entry);
-    this.#rise(entry, this.#heap.length - 1);
     return entry;
   }
 
-  /** Forgets the bucket that was full first, if it is. */
-  #forgetFull(nowUs: number): Entry | null {
+  /** The entry whose bucket was full before all others; null: none is full. */
+  #fullRoot(nowUs: number): Entry | null {
     const root = this.#heap[0];
-    if (root === undefined || root.bucket.fullAtUs > nowUs) return null;
+    return root === undefined || root.bucket.fullAtUs > nowUs ? null : root;
+  }
+
+  #forget(root: Entry): void {
     this.#entries.delete(root.key);
-    const last = this.#heap.pop();
-    if (last !== undefined && last !== root) {
-      this.#place(last, 0);
-      this.#sink(last);
-    }
-    return root;
+    const last = this.#heap.pop() ?? root;
+    if (last === root) return;
+    last.position = 0;
+    this.#sink(last);
   }
 
   #place(entry: Entry, position: number): void {
@@ -133,7 +141,10 @@ export class BucketTable {
   }
 }
 
-/** Hashed values have one character more than any other, so that nobody can write one. */
-function keyOf(value: string): string {
+/**
+ * What a value is known by in a table: itself, or the SHA-256 of one that is longer than 64 characters. That has one character more than any
+ * value that is known by itself, so that nobody can write one.
+ */
+export function bucketKey(value: string): string {
   return value.length <= MAX_KEY_LENGTH ? value : `${hash('sha256', Buffer.from(value, 'latin1'), 'hex')}#`;
 }

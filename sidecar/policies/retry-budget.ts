@@ -53,10 +53,10 @@ export class RetryBudget {
   /** Takes one retry out of the budget; false: there is none left. */
   tryWithdraw(nowMs: number): boolean {
     this.#roll(nowMs);
-    if (nowMs > this.#filledMs) {
-      this.#held += this.#minPerSecond * PER_MS * (nowMs - this.#filledMs);
-      this.#filledMs = nowMs;
-    }
+    // Time that goes back brings nothing and takes nothing.
+    const untilMs = Math.max(nowMs, this.#filledMs);
+    this.#held += this.#minPerSecond * PER_MS * (untilMs - this.#filledMs);
+    this.#filledMs = untilMs;
     this.#held = Math.min(this.#held, this.#most());
     if (this.#held < RETRY) return false;
     this.#held -= RETRY;

@@ -203,19 +203,33 @@ describe('TimerWheel', () => {
     wheel.arm(bad, 10);
     wheel.arm(good, 10);
     wheel.arm(far, 10 + SLOT_MS * SLOTS);
+    const other = new Timer();
+    wheel.arm(other, 70);
     expect(() => wheel.advance(10)).toThrow('broken');
+    expect(wheel.nextDueMs()).toBe(20);
     run(wheel, 10, 100);
-    expect([good.expiredAtMs, far.expiredAtMs, wheel.size]).toEqual([[20], [90], 0]);
+    expect([good, far, other].map(({ expiredAtMs }) => expiredAtMs)).toEqual([[20], [90], [70]]);
+    expect(wheel.size).toBe(0);
   });
 });
 
 interface Model {
   nowMs: number;
-  /** Armed timers and when they are due: a time that has passed is due at once. */
-  armed: Map<Timer, number>;
+  /** The last tick that was visited. */
+  tick: number;
+  /** Armed timers by number: the time of each, and the tick that it waits for, the first one, not visited yet, at or after its time. */
+  armed: Map<number, { atMs: number; tick: number }>;
   timers: Timer[];
-  /** What has expired since it was last looked at. */
-  expired: Timer[];
+  /** What has expired since it was last looked at, by number. */
+  expired: number[];
+}
+
+const ascending = (one: number, other: number) => one - other;
+
+/** The next tick whose slot has a timer in it, be it one of a later turn. */
+function nextVisit({ tick, armed }: Model): number {
+  const ticks = [...armed.values()].map((node) => tick + 1 + ((node.tick - tick - 1) % SLOTS));
+  return Math.min(...ticks);
 }
 
 class Arm implements fc.Command<Model, TimerWheel> {
@@ -227,10 +241,11 @@ class Arm implements fc.Command<Model, TimerWheel> {
   }
   check = () => true;
   run(model: Model, wheel: TimerWheel): void {
-    const timer = model.timers[this.index % model.timers.length];
-    if (timer === undefined) return;
-    model.armed.set(timer, model.nowMs + Math.max(this.delayMs, 0));
-    wheel.arm(timer, model.nowMs + this.delayMs);
+    const timer = model.timers[this.index];
+    if (timer === undefined) throw new Error(`timer ${this.index}`);
+    const atMs = model.nowMs + this.delayMs;
+    model.armed.set(this.index, { atMs, tick: Math.max(Math.ceil(atMs / SLOT_MS), model.tick + 1) });
+    wheel.arm(timer, atMs);
     expect(wheel.size).toBe(model.armed.size);
   }
   toString = () => `arm ${this.index} +${this.delayMs}`;
@@ -243,9 +258,9 @@ class Disarm implements fc.Command<Model, TimerWheel> {
   }
   check = () => true;
   run(model: Model, wheel: TimerWheel): void {
-    const timer = model.timers[this.index % model.timers.length];
-    if (timer === undefined) return;
-    model.armed.delete(timer);
+    const timer = model.timers[this.index];
+    if (timer === undefined) throw new Error(`timer ${this.index}`);
+    model.armed.delete(this.index);
     wheel.disarm(timer);
     expect(wheel.size).toBe(model.armed.size);
   }
@@ -261,14 +276,25 @@ class Advance implements fc.Command<Model, TimerWheel> {
   run(model: Model, wheel: TimerWheel): void {
     model.nowMs += this.ms;
     model.expired = [];
-    wheel.advance(model.nowMs);
-    for (const timer of model.expired) {
-      expect(model.armed.get(timer)).toBeLessThanOrEqual(model.nowMs);
-      expect(model.armed.delete(timer)).toBe(true);
+    const target = Math.floor(model.nowMs / SLOT_MS);
+    const first = Math.max(model.tick, target - SLOTS) + 1;
+    // In a whole turn every slot is visited, and so is that of the tick that comes next.
+    const isTurn = target - model.tick >= SLOTS;
+    model.tick = target;
+    const due: number[] = [];
+    const visits: number[] = [];
+    for (const [index, { atMs, tick }] of model.armed) {
+      if (tick > target && !(isTurn && atMs <= model.nowMs)) continue;
+      due.push(index);
+      visits[index] = (tick - first + SLOTS * 100) % SLOTS;
     }
-    // Whoever is a whole slot overdue has expired.
-    for (const dueMs of model.armed.values()) expect(dueMs).toBeGreaterThan(model.nowMs - SLOT_MS);
+    wheel.advance(model.nowMs);
+    expect(model.expired.toSorted(ascending)).toEqual(due.toSorted(ascending));
+    const visited = model.expired.map((index) => visits[index] ?? -1);
+    expect(visited).toEqual(visited.toSorted(ascending));
+    for (const index of due) model.armed.delete(index);
     expect(wheel.size).toBe(model.armed.size);
+    expect(wheel.nextDueMs()).toBe(nextVisit(model) * SLOT_MS);
   }
   toString = () => `advance ${this.ms}`;
 }
@@ -285,13 +311,10 @@ it('does as its model does', () => {
   ];
   fc.assert(
     fc.property(fc.commands(commands, { maxCommands: 100, size: 'max' }), (commandsRun) => {
-      const model: Model = { nowMs: 1000, armed: new Map(), timers: [], expired: [] };
-      for (let count = 0; count < 10; count += 1) {
-        const timer: Timer = new Timer(() => model.expired.push(timer));
-        model.timers.push(timer);
-      }
+      const model: Model = { nowMs: 1000, tick: 1000 / SLOT_MS, armed: new Map(), timers: [], expired: [] };
+      for (let index = 0; index < 10; index += 1) model.timers.push(new Timer(() => model.expired.push(index)));
       fc.modelRun(() => ({ model, real: wheelAt(1000) }), commandsRun);
     }),
-    { numRuns: 120 },
+    { numRuns: 200 },
   );
 });

@@ -20,7 +20,7 @@ export interface TimerNode {
 export class TimerWheel {
   readonly #slotMs: number;
   readonly #slotCount: number;
-  /** First and last node of each slot; the slot after the last is the list moved aside. */
+  /** First and last node of each slot. The slot after the last is the list moved aside, which nothing is added to: its last is never asked for. */
   readonly #heads: (TimerNode | null)[] = [];
   readonly #tails: (TimerNode | null)[] = [];
   /** The last tick whose slot was visited. */
@@ -45,11 +45,11 @@ export class TimerWheel {
    */
   nextDueMs(): number {
     if (this.#size === 0) return Number.POSITIVE_INFINITY;
-    for (let tick = this.#tick + 1; tick <= this.#tick + this.#slotCount; tick += 1) {
-      if ((this.#heads[tick % this.#slotCount] ?? null) !== null) return tick * this.#slotMs;
-    }
-    // What an `expire` that threw left aside.
-    return (this.#tick + 1) * this.#slotMs;
+    let tick = this.#tick + 1;
+    // What an `expire` that threw left aside is due at once. Without it, some slot has a node.
+    if ((this.#heads[this.#slotCount] ?? null) !== null) return tick * this.#slotMs;
+    while ((this.#heads[tick % this.#slotCount] ?? null) === null) tick += 1;
+    return tick * this.#slotMs;
   }
 
   /** Nodes armed. The caller needs no tick while it is 0. */
@@ -59,7 +59,7 @@ export class TimerWheel {
 
   /** Arms the node, or moves it if it is armed. A time that has passed expires at the next tick; at Infinity it only disarms. */
   arm(node: TimerNode, atMs: number): void {
-    if (node.wheelSlot !== -1) this.disarm(node);
+    this.disarm(node);
     node.wheelAtMs = atMs;
     if (atMs === Number.POSITIVE_INFINITY) return;
     this.#place(node);
@@ -73,7 +73,7 @@ export class TimerWheel {
     this.#size -= 1;
   }
 
-  /** Expires every node whose time has come. Time that goes back is ignored; a call from within `expire` does nothing. */
+  /** Expires every node whose time has come, slot by slot. Time that goes back is ignored; a call from within `expire` does nothing. */
   advance(nowMs: number): void {
     const target = Math.floor(nowMs / this.#slotMs);
     if (target <= this.#tick || this.#advancing) return;
@@ -97,7 +97,6 @@ export class TimerWheel {
     const head = this.#heads[slot] ?? null;
     for (let node = head; node !== null; node = node.wheelNext) node.wheelSlot = aside;
     this.#heads[aside] = head;
-    this.#tails[aside] = this.#tails[slot] ?? null;
     this.#heads[slot] = null;
     this.#tails[slot] = null;
   }

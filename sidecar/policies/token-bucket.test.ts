@@ -62,19 +62,6 @@ describe('TokenBucket', () => {
     expect(bucket.available(10_000_000)).toBe(2);
   });
 
-  it('is as if new after a reset', () => {
-    const bucket = new TokenBucket({ requestsPerSecond: 4, burst: 2 }, 0);
-    expect([bucket.take(0), bucket.take(0)]).toEqual([true, true]);
-    bucket.reset(1_000);
-    expect([bucket.available(1_000), bucket.take(1_000), bucket.take(1_000), bucket.take(1_000)]).toEqual([
-      2,
-      true,
-      true,
-      false,
-    ]);
-    expect(bucket.untilNextUs(1_000)).toBe(250_000);
-  });
-
   it('does not drift where an interval is no whole number of microseconds, however often it is asked', () => {
     const bucket = new TokenBucket({ requestsPerSecond: 7, burst: 1 }, 0);
     let taken = 0;
@@ -118,7 +105,11 @@ describe('TokenBucket', () => {
   });
 
   it('does exactly as its definition does', () => {
-    const step = fc.record({ passedUs, change: fc.option(rate, { freq: 8 }), takes: fc.integer({ min: 1, max: 6 }) });
+    const step = fc.record({
+      passedUs,
+      change: fc.oneof({ weight: 7, arbitrary: fc.constant(null) }, { weight: 1, arbitrary: rate }),
+      takes: fc.integer({ min: 1, max: 6 }),
+    });
     fc.assert(
       fc.property(
         rate,
@@ -146,7 +137,7 @@ describe('TokenBucket', () => {
           }
         },
       ),
-      { numRuns: 500 },
+      { numRuns: 250 },
     );
   });
 });

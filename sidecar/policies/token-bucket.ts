@@ -59,18 +59,12 @@ export class TokenBucket {
   /** Microseconds until there is a token; 0: there is one. */
   untilNextUs(nowUs: number): number {
     this.#refill(nowUs);
-    return this.#parts >= PARTS ? 0 : Math.ceil((PARTS - this.#parts) / this.#partsPerMicrosecond);
+    return Math.max(0, Math.ceil((PARTS - this.#parts) / this.#partsPerMicrosecond));
   }
 
   /** From when on it is full, and so the same as a new one, if nobody takes a token before. */
   get fullAtUs(): number {
     return this.#atUs + Math.ceil((this.#capacity - this.#parts) / this.#partsPerMicrosecond);
-  }
-
-  /** As if it were new. */
-  reset(nowUs: number): void {
-    this.#parts = this.#capacity;
-    this.#atUs = nowUs;
   }
 
   /** Another rate from now on. The tokens stay; what a smaller bucket cannot hold is lost, a larger one fills up in time. */
@@ -95,8 +89,8 @@ export class TokenBucket {
     this.#atUs = nowUs;
   }
 
-  /** What was full until now begins to fill again from now on. */
+  /** What was full until now begins to fill again from now on. Any other is up to date, for it has just been refilled. */
   #leaveFull(nowUs: number): void {
-    if (this.#parts === this.#capacity && nowUs > this.#atUs) this.#atUs = nowUs;
+    this.#atUs = Math.max(this.#atUs, nowUs);
   }
 }

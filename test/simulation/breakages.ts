@@ -187,7 +187,7 @@ export const BREAKAGES: Readonly<Record<string, Breakage>> = {
     wrap(TokenBucket.prototype, 'update', (original) => {
       return function (this: TokenBucket, rate, nowUs) {
         original.call(this, rate, nowUs);
-        this.reset(nowUs);
+        for (let given = 0; given < rate.burst; given += 1) this.giveBack();
       };
     }),
   'timers that come late': () =>
