@@ -119,7 +119,7 @@ export class AdaptiveLimit {
     if (this.#count === 0) this.#windowStartMs = nowMs;
     this.#samples[this.#count % KEPT_SAMPLES] = latencyMs;
     this.#count += 1;
-    if (inFlight > this.#peak) this.#peak = inFlight;
+    this.#peak = Math.max(this.#peak, inFlight);
     if (this.#count < WINDOW_SAMPLES) return false;
     if (!this.probing && nowMs - this.#windowStartMs < WINDOW_MS) return false;
     this.#close(nowMs);
@@ -188,7 +188,7 @@ export class AdaptiveLimit {
   #follow(): void {
     const gradient = Math.max(MIN_GRADIENT, Math.min(1, (this.#baselineMs * this.#tolerance) / this.#medianMs));
     this.#estimate = this.#bounded(this.#estimate * gradient + Math.sqrt(this.#estimate));
-    if (this.#estimate > this.#highest) this.#highest = this.#estimate;
+    this.#highest = Math.max(this.#highest, this.#estimate);
   }
 
   get #fallen(): boolean {

@@ -56,11 +56,9 @@ export class CallWindow {
   roll(nowMs: number): void {
     const bucket = Math.floor(nowMs / this.#bucketMs);
     if (bucket <= this.#bucket) return;
-    if (bucket - this.#bucket >= BUCKETS) {
-      this.clear();
-    } else {
-      for (let passed = this.#bucket + 1; passed <= bucket; passed += 1) this.#forget(passed % BUCKETS);
-    }
+    // After a pause each bucket is forgotten once.
+    const known = Math.max(this.#bucket, bucket - BUCKETS);
+    for (let passed = known + 1; passed <= bucket; passed += 1) this.#forget(passed % BUCKETS);
     this.#bucket = bucket;
   }
 

@@ -98,7 +98,7 @@ describe('cockatiel', () => {
         const theirs = circuitBreaker(handleAll, { halfOpenAfter: 1000, breaker: new ConsecutiveBreaker(threshold) });
         await agree(theirs, new CircuitBreaker({ ...BASE, consecutiveFailures: threshold }, () => 0), calls);
       }),
-      { numRuns: 200 },
+      { numRuns: 100 },
     );
   });
 
@@ -114,7 +114,7 @@ describe('cockatiel', () => {
         const plan = { ...BASE, consecutiveFailures: 2, openForMs: 500, maxOpenForMs: 4000 };
         await agree(theirs, new CircuitBreaker(plan, () => 0), calls);
       }),
-      { numRuns: 200 },
+      { numRuns: 100 },
     );
   });
 
@@ -136,7 +136,7 @@ describe('cockatiel', () => {
         };
         await agree(theirs, new CircuitBreaker(plan, () => 0), calls);
       }),
-      { numRuns: 200 },
+      { numRuns: 100 },
     );
   });
 
@@ -154,7 +154,7 @@ describe('cockatiel', () => {
           results.map((fails) => ({ waitMs: 0, fails })),
         );
       }),
-      { numRuns: 200 },
+      { numRuns: 100 },
     );
   });
 

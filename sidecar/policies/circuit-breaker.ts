@@ -260,9 +260,8 @@ export class CircuitBreaker {
 
   #openUntilMs(): number {
     const { openForMs, maxOpenForMs } = this.#spec;
-    const longest = maxOpenForMs > openForMs ? maxOpenForMs : openForMs;
-    const doubled = openForMs * 2 ** this.#reopenings;
-    return this.#openedAtMs + (doubled < longest ? doubled : longest) * this.#jitter;
+    const lengthened = Math.min(openForMs * 2 ** this.#reopenings, Math.max(openForMs, maxOpenForMs));
+    return this.#openedAtMs + lengthened * this.#jitter;
   }
 
   #change(state: BreakerState, reason: string, nowMs: number): void {

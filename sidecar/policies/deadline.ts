@@ -24,7 +24,7 @@ export function parseDeadline(text: string): number {
 /** The earlier of two that may be absent (below zero) or unreadable (NaN). */
 export function earlierDeadline(one: number, other: number): number {
   if (!(one >= 0)) return other >= 0 || Number.isNaN(other) ? other : one;
-  return other >= 0 && other < one ? other : one;
+  return other >= 0 ? Math.min(one, other) : one;
 }
 
 /**
@@ -48,11 +48,12 @@ export function effectiveDeadlineMs(receivedUnixMs: number, unixMs: number, nowM
  */
 export function toldDeadlineUnixMs(endMs: number, receivedUnixMs: number, unixMs: number, nowMs: number): number {
   const ownUnixMs = unixMs + (endMs - nowMs);
-  const toldMs = receivedUnixMs >= 0 && receivedUnixMs < ownUnixMs ? receivedUnixMs : ownUnixMs;
+  const toldMs = receivedUnixMs >= 0 ? Math.min(receivedUnixMs, ownUnixMs) : ownUnixMs;
   return toldMs === Number.POSITIVE_INFINITY ? -1 : Math.max(0, Math.floor(toldMs));
 }
 
-let second = -1;
+/** The second whose digits `secondText` has; 0: none, for those of the first second are written anew each time. */
+let second = 0;
 let secondText = '';
 const MILLISECONDS = Array.from({ length: 1000 }, (_, ms) => String(ms).padStart(3, '0'));
 

@@ -105,7 +105,6 @@ export class LoadShedder {
   /** A `ShedReason`: whether a new request is refused, and for which reason. `active`: requests in progress. */
   judge(active: number): number {
     if (this.#level >= ShedLevel.Requests && active > 0) return ShedReason.Memory;
-    if (this.#share === 0) return ShedReason.None;
     this.#owed += this.#share;
     if (this.#owed < 1) return ShedReason.None;
     this.#owed -= 1;

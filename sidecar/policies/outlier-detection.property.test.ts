@@ -208,7 +208,10 @@ describe('outlier detection', () => {
 
   it('ejects for its success rate only who is below the mean of its peers, by every margin, and the worst first', () => {
     const counts = fc.array(
-      fc.record({ calls: fc.integer({ min: 0, max: 300 }), failed: fc.double({ min: 0, max: 1, noNaN: true }) }),
+      fc.record({
+        calls: fc.integer({ min: 0, max: 300 }),
+        failed: fc.nat({ max: 100 }).map((percent) => percent / 100),
+      }),
       {
         minLength: 1,
         maxLength: NAMES.length,

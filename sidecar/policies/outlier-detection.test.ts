@@ -226,6 +226,17 @@ describe('late results', () => {
     for (let call = 0; call < 9; call += 1) bench.detection.record(old, begun, ERROR_500, 0);
     expect([bench.ejected, bench.member('a').failuresInRow]).toEqual(['', 0]);
   });
+
+  it('for an address that came back from an ejection and then went away decide nothing', () => {
+    const bench = new Bench('abcd');
+    const gone = bench.member('a');
+    const begun = gone.generation;
+    bench.calls('a', ERROR_500, 5);
+    bench.pass(30_000);
+    bench.detection.setEndpoints('bcd', bench.nowMs);
+    for (let call = 0; call < 9; call += 1) bench.detection.record(gone, begun, ERROR_500, bench.nowMs);
+    expect([bench.ejected, gone.calls]).toEqual(['', 0]);
+  });
 });
 
 describe('success rates', () => {

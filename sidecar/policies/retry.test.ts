@@ -39,7 +39,7 @@ describe('backoffMs', () => {
         fc.nat({ max: 86_400_000 }),
         fc.nat({ max: 86_400_000 }),
         fc.integer({ min: 1, max: 10 }),
-        fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
+        fc.nat({ max: 999 }).map((thousandths) => thousandths / 1_000),
         (backoffInitialMs, backoffMaxMs, retryNumber, random) => {
           const wait = backoffMs({ backoffInitialMs, backoffMaxMs }, retryNumber, random);
           expect(wait).toBeGreaterThanOrEqual(0);
@@ -66,7 +66,7 @@ describe('Retry-After', () => {
         fc.integer({ min: -1, max: 60_000 }),
         fc.constantFrom(0, 60_000),
         fc.integer({ min: 1, max: 10 }),
-        fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
+        fc.nat({ max: 999 }).map((thousandths) => thousandths / 1_000),
         (retryAfterMs, maxRetryAfterMs, retryNumber, random) => {
           const spec = { backoffInitialMs: 25, backoffMaxMs: 250, maxRetryAfterMs };
           const pauseMs = backoffMs(spec, retryNumber, random);

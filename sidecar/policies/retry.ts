@@ -33,8 +33,7 @@ export function backoffMs(
   retryNumber: number,
   random: number,
 ): number {
-  const ceiling = spec.backoffInitialMs * 2 ** (retryNumber - 1);
-  return random * (ceiling < spec.backoffMaxMs ? ceiling : spec.backoffMaxMs);
+  return random * Math.min(spec.backoffInitialMs * 2 ** (retryNumber - 1), spec.backoffMaxMs);
 }
 
 /** Whether Retry-After asks for a longer wait than the policy takes on. `maxRetryAfterMs` 0: it is not looked at. */
@@ -50,7 +49,7 @@ export function retryDelayMs(
   random: number,
 ): number {
   const pauseMs = backoffMs(spec, retryNumber, random);
-  return spec.maxRetryAfterMs > 0 && retryAfterMs > 0 ? retryAfterMs + pauseMs : pauseMs;
+  return spec.maxRetryAfterMs > 0 ? Math.max(retryAfterMs, 0) + pauseMs : pauseMs;
 }
 
 /** Marks the statuses that are retried by number; null: none is. */

@@ -224,6 +224,7 @@ interface Model {
   expired: number[];
 }
 
+const tenths = (number: number) => number / 10;
 const ascending = (one: number, other: number) => one - other;
 
 /** The next tick whose slot has a timer in it, be it one of a later turn. */
@@ -302,12 +303,10 @@ class Advance implements fc.Command<Model, TimerWheel> {
 it('does as its model does', () => {
   const commands = [
     fc.tuple(fc.nat({ max: 9 }), fc.integer({ min: -50, max: 300 })).map(([index, delayMs]) => new Arm(index, delayMs)),
-    fc
-      .tuple(fc.nat({ max: 9 }), fc.double({ min: 0, max: 40, noNaN: true }))
-      .map(([index, delayMs]) => new Arm(index, delayMs)),
+    fc.tuple(fc.nat({ max: 9 }), fc.nat({ max: 400 }).map(tenths)).map(([index, delayMs]) => new Arm(index, delayMs)),
     fc.nat({ max: 9 }).map((index) => new Disarm(index)),
     fc.integer({ min: 0, max: 30 }).map((ms) => new Advance(ms)),
-    fc.double({ min: 0, max: 400, noNaN: true }).map((ms) => new Advance(ms)),
+    fc.nat({ max: 1_300 }).map((number) => new Advance(tenths(number))),
   ];
   fc.assert(
     fc.property(fc.commands(commands, { maxCommands: 100, size: 'max' }), (commandsRun) => {
@@ -315,6 +314,6 @@ it('does as its model does', () => {
       for (let index = 0; index < 10; index += 1) model.timers.push(new Timer(() => model.expired.push(index)));
       fc.modelRun(() => ({ model, real: wheelAt(1000) }), commandsRun);
     }),
-    { numRuns: 200 },
+    { numRuns: 100 },
   );
 });
