@@ -292,7 +292,7 @@ export class Recording implements AnswerWatch {
   }
 
   discard(): void {
-    if (this.#bytes > 0) this.#pool.give(this.#bytes);
+    this.#pool.give(this.#bytes);
     this.#bytes = 0;
     this.#parts.length = 0;
   }
