@@ -33,7 +33,7 @@ export class ConnectionAttempts {
   constructor(retries: RetriesPlan | null, budget: RetryBudget | null, random: Random, counts: ConnectionRetryCounts) {
     this.#retries = retries;
     this.#budget = budget;
-    this.#mask = failureMask(retries?.retryOn ?? []);
+    this.#mask = retries === null ? 0 : failureMask(retries.retryOn);
     this.#random = random;
     this.#counts = counts;
   }

@@ -30,7 +30,8 @@ export function mayRunBeside(method: string, hasIdempotencyKey: boolean, methods
 export class Hedging {
   #spec: HedgingNumbers;
   readonly #latencies: LatencyQuantile;
-  #delayMs = -1;
+  /** Nobody asks for it before the first estimate. */
+  #delayMs = 0;
   #freshUntilMs = Number.NEGATIVE_INFINITY;
 
   constructor(spec: HedgingNumbers, nowMs: number) {

@@ -76,7 +76,7 @@ export function keptFields(responseFields: string): string {
 
 /** "private" and `private="set-cookie"` alike: an argument makes a directive narrower, and here narrower is not kept either. */
 function hasDirective(cacheControl: string | null, directives: readonly string[]): boolean {
-  return elements(cacheControl).some((element) => directives.includes(element.split('=')[0]?.trim() ?? ''));
+  return elements(cacheControl).some((element) => directives.includes(element.replace(/=.*/, '').trim()));
 }
 
 function elements(list: string | null): string[] {

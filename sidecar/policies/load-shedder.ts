@@ -59,7 +59,7 @@ const MAX_SHARE = 0.95;
 export class LoadShedder {
   #level: number = ShedLevel.None;
   /** By level: samples in a row above its threshold. */
-  readonly #above = MEMORY_LEVELS.map(() => 0);
+  readonly #above = new Uint32Array(MEMORY_LEVELS.length);
   #late = 0;
   #lastDelayMs = 0;
   #share = 0;
