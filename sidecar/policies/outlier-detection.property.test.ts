@@ -202,7 +202,7 @@ describe('outlier detection', () => {
         detection.sweep(nowMs + 3_001);
         expect(detection.ejected.size).toBe(0);
       }),
-      { numRuns: 1_000 },
+      { numRuns: 300 },
     );
   });
 
