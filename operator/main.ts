@@ -36,7 +36,9 @@ export async function startOperator(
   timings = TIMINGS,
 ): Promise<RunningOperator> {
   const tools = { clock, log, metrics: createOperatorMetrics() };
-  const platform = createPlatform(config, tools, timings);
+  const platform = await createPlatform(config, tools, timings);
+  // What comes while it loads has nobody yet to hear it.
+  signal?.throwIfAborted();
   const { source, leadership, elector } = platform;
   const certificates = createCertificates({ ...platform.certificates, leadership, clock, log });
   const webhook = platform.createWebhook(certificates);

@@ -26,7 +26,6 @@ import { StatusLog } from './status/log.ts';
 import { type StatusSink, StatusWriter } from './status/writer.ts';
 import { OPERATOR_VERSION } from './version.ts';
 import { ApiClient } from './watch/api-client.ts';
-import { loadKubeConfig } from './watch/api-connection.ts';
 import { ClusterSource } from './watch/cluster.ts';
 import { type FolderSidecar, FolderSource } from './watch/folder.ts';
 import { DEFAULT_TIMINGS, type ReflectorTimings } from './watch/reflector.ts';
@@ -102,13 +101,20 @@ export interface Tools {
   metrics: OperatorMetrics;
 }
 
-export function createPlatform(config: OperatorConfig, tools: Tools, timings: Timings): Platform {
+export async function createPlatform(config: OperatorConfig, tools: Tools, timings: Timings): Promise<Platform> {
   return config.source.kind === 'cluster'
-    ? clusterPlatform(config, config.source, tools, timings)
+    ? await clusterPlatform(config, config.source, tools, timings)
     : folderPlatform(config, config.source, tools);
 }
 
-function clusterPlatform(config: OperatorConfig, cluster: ClusterConfig, tools: Tools, timings: Timings): Platform {
+async function clusterPlatform(
+  config: OperatorConfig,
+  cluster: ClusterConfig,
+  tools: Tools,
+  timings: Timings,
+): Promise<Platform> {
+  // Here, so that a folder does not load it.
+  const { loadKubeConfig } = await import('./watch/kube-config.ts');
   const { clock, log, metrics } = tools;
   const { namespace, serviceName } = cluster;
   const random = systemRandom;

@@ -2,8 +2,8 @@
 // words that say what to do.
 import { existsSync } from 'node:fs';
 import { ApiClient, type Query } from '../../operator/watch/api-client.ts';
-import { loadKubeConfig } from '../../operator/watch/api-connection.ts';
 import { ApiError, ApiUnreachable } from '../../operator/watch/api-errors.ts';
+import { loadKubeConfig } from '../../operator/watch/kube-config.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import { systemRandom } from '../../runtime/random.ts';
 import { suggestion } from '../check/similar.ts';

@@ -7,7 +7,7 @@ import type { UsedControlPlane } from '../../test/harness/control-plane.ts';
 import { useControlPlane } from '../../test/harness/shared-control-plane.ts';
 import { ALWAYS_LEADING } from '../elect/elector.ts';
 import { ApiClient } from '../watch/api-client.ts';
-import { loadKubeConfig } from '../watch/api-connection.ts';
+import { loadKubeConfig } from '../watch/kube-config.ts';
 import { type Certificates, createCertificates } from './certificates.ts';
 import { createSecretStore } from './secret-store.ts';
 import { createWebhookBundle } from './webhook-bundle.ts';

@@ -12,7 +12,7 @@ import { useControlPlane } from '../../test/harness/shared-control-plane.ts';
 import { ALWAYS_LEADING, type Leadership } from '../elect/elector.ts';
 import { HttpsServer } from '../https-server.ts';
 import { ApiClient } from '../watch/api-client.ts';
-import { loadKubeConfig } from '../watch/api-connection.ts';
+import { loadKubeConfig } from '../watch/kube-config.ts';
 import { type Certificates, createCertificates } from './certificates.ts';
 import type { Lifetimes } from './decide.ts';
 import { createSecretStore } from './secret-store.ts';

@@ -9,7 +9,7 @@ import { systemRandom } from '../../runtime/random.ts';
 import type { UsedControlPlane } from '../../test/harness/control-plane.ts';
 import { useControlPlane } from '../../test/harness/shared-control-plane.ts';
 import { ApiClient } from '../watch/api-client.ts';
-import { loadKubeConfig } from '../watch/api-connection.ts';
+import { loadKubeConfig } from '../watch/kube-config.ts';
 import { type Authenticator, createTokenReviewer, tokenClaims } from './authenticate.ts';
 import { Distributor } from './distributor.ts';
 import { result, workload } from './fixtures.ts';

@@ -15,7 +15,7 @@ import type { ExclusionSummary } from '../distribute/exclusions.ts';
 import type { CircuitSummary } from '../distribute/session-summaries.ts';
 import { createOperatorMetrics } from '../metrics.ts';
 import { ApiClient } from '../watch/api-client.ts';
-import { loadKubeConfig } from '../watch/api-connection.ts';
+import { loadKubeConfig } from '../watch/kube-config.ts';
 import type { OwnObject } from '../watch/world-source.ts';
 import { statusOf } from './conditions.ts';
 import type { SidecarReports, StatusSubject } from './scope.ts';

@@ -4,25 +4,9 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import type { RequestOptions } from 'node:https';
-import { KubeConfig } from '@kubernetes/client-node';
+import type { KubeConfig } from '@kubernetes/client-node';
 import { Agent, type Dispatcher, ProxyAgent } from 'undici';
 import type { Clock, MonotonicMs } from '../../runtime/clock.ts';
-
-/** What client-node makes up where it finds nothing. */
-const NOTHING_FOUND = 'http://localhost:8080';
-
-/** In-cluster configuration or a kubeconfig; `file` wins over what the environment says. Throws where there is none that can be read. */
-export function loadKubeConfig(file?: string): KubeConfig {
-  const kubeConfig = new KubeConfig();
-  if (file === undefined) kubeConfig.loadFromDefault();
-  else kubeConfig.loadFromFile(file);
-  if (file === undefined && kubeConfig.getCurrentCluster()?.server === NOTHING_FOUND) {
-    throw new Error(
-      'no API server is known: there is no KUBECONFIG, no ~/.kube/config and no service account of a pod',
-    );
-  }
-  return kubeConfig;
-}
 
 export interface Connection {
   /** What `dispatcher` was made of. */

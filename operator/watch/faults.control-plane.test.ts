@@ -21,9 +21,9 @@ import type { World } from '../compile/world.ts';
 import { createOperatorMetrics } from '../metrics.ts';
 import { Reconciler } from '../reconcile/reconciler.ts';
 import { ApiClient } from './api-client.ts';
-import { loadKubeConfig } from './api-connection.ts';
 import { ChangingShop, CLUSTER_DOMAIN, sorted } from './changing-shop.ts';
 import { ClusterSource } from './cluster.ts';
+import { loadKubeConfig } from './kube-config.ts';
 import { DEFAULT_TIMINGS, type ReflectorTimings } from './reflector.ts';
 
 const { SEED, SEEDS } = readEnvironment(

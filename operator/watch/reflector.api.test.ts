@@ -5,8 +5,8 @@ import { silentLogger } from '../../runtime/log.ts';
 import type { UsedControlPlane } from '../../test/harness/control-plane.ts';
 import { useControlPlane } from '../../test/harness/shared-control-plane.ts';
 import { ApiClient, CONTENT_TYPES, type Query } from './api-client.ts';
-import { loadKubeConfig } from './api-connection.ts';
 import { ApiError } from './api-errors.ts';
+import { loadKubeConfig } from './kube-config.ts';
 import { Reflector } from './reflector.ts';
 import type { RawObject } from './store.ts';
 

@@ -4,7 +4,7 @@ import { silentLogger } from '../../../runtime/log.ts';
 import { systemRandom } from '../../../runtime/random.ts';
 import { createOperatorMetrics } from '../../metrics.ts';
 import { ApiClient, CONTENT_TYPES } from '../../watch/api-client.ts';
-import { loadKubeConfig } from '../../watch/api-connection.ts';
+import { loadKubeConfig } from '../../watch/kube-config.ts';
 import type { ElectionTimes } from '../election.ts';
 import { Elector } from '../elector.ts';
 import { createLeaseStore } from '../lease-store.ts';

@@ -11,7 +11,7 @@ import { addObject, buildWorld, createWorldBuilder } from '../../compile/world-b
 import { ALWAYS_LEADING } from '../../elect/elector.ts';
 import { HttpsServer } from '../../https-server.ts';
 import { ApiClient } from '../../watch/api-client.ts';
-import { loadKubeConfig } from '../../watch/api-connection.ts';
+import { loadKubeConfig } from '../../watch/kube-config.ts';
 import { Declarations } from '../declared.ts';
 import type { Pod, PodNamespace } from '../pod.ts';
 import { defaultSettings } from '../settings.ts';
