@@ -27,6 +27,7 @@ export default defineConfig({
       {
         test: {
           name: 'api-server',
+          isolate: false,
           env,
           include: ['{crds,operator,cli,test}/**/*.api.test.ts'],
           exclude: ['test/cluster/**', '**/node_modules/**'],
@@ -39,6 +40,7 @@ export default defineConfig({
       {
         test: {
           name: 'control-plane',
+          isolate: false,
           env,
           include: ['{operator,test}/**/*.control-plane.test.ts'],
           exclude: ['test/cluster/**', '**/node_modules/**'],

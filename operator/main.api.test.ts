@@ -87,7 +87,7 @@ async function condition(kind: string, name: string, type: string) {
   return found;
 }
 
-const soon = <T>(check: () => Promise<T>) => vi.waitFor(check, { timeout: 15_000, interval: 100 });
+const soon = <T>(check: () => Promise<T>) => vi.waitFor(check, { timeout: 30_000, interval: 100 });
 
 function pod(name: string, containers: string[], labels: Record<string, string>) {
   return {
@@ -397,6 +397,7 @@ describe('an operator', () => {
 function startProcess() {
   const child = spawn(process.execPath, [`${import.meta.dirname}/main.ts`], {
     env: {
+      NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'],
       KUBECONFIG: plane.kubeconfigPath,
       BREAKWATER_NAMESPACE: SYSTEM,
       BREAKWATER_POD_NAME: 'breakwater-operator-1',

@@ -49,6 +49,7 @@ afterEach(async () => {
 function environment(): NodeJS.ProcessEnv {
   return {
     PATH: process.env['PATH'],
+    NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'],
     // By its name: it is found by DNS alone.
     BREAKWATER_OPERATOR_URL: `https://operator.test:${operator.url.port}`,
     BREAKWATER_DNS_SERVERS: dns.server,

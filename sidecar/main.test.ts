@@ -52,6 +52,7 @@ afterEach(async () => {
 function environment(changes: Record<string, string> = {}): NodeJS.ProcessEnv {
   return {
     PATH: process.env['PATH'],
+    NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'],
     BREAKWATER_CAPTURE: 'explicit',
     BREAKWATER_OPERATOR_URL: operator.url.href,
     BREAKWATER_TOKEN_FILE: join(directory, 'token'),

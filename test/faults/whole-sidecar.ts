@@ -35,6 +35,7 @@ export class WholeSidecar {
       stdio: ['pipe', 'pipe', 'pipe'],
       env: {
         PATH: process.env['PATH'],
+        NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'],
         ...SIDECAR_NODE_ENVIRONMENT,
         BREAKWATER_CAPTURE: 'explicit',
         BREAKWATER_OPERATOR_URL: operatorUrl.href,
