@@ -63,29 +63,53 @@ export function imageTarget(kubeconfig: string): ImageTarget {
   };
 }
 
+export interface ImageWithId {
+  name: string;
+  id: string;
+}
+
+const secondsSince = (started: number) => ((performance.now() - started) / 1000).toFixed(1);
+
+/** Needs no cluster. One after the other: they share layers. */
+export async function buildImages(images: readonly BuiltImage[], log: (line: string) => void): Promise<ImageWithId[]> {
+  const built: ImageWithId[] = [];
+  for (const image of images) {
+    const started = performance.now();
+    built.push({ name: image.name, id: await buildImage(image) });
+    log(`${image.name}: built (${secondsSince(started)} s)`);
+  }
+  return built;
+}
+
+/** Gives the cluster those of the images that it does not hold. */
+export async function loadImages(
+  images: readonly ImageWithId[],
+  target: ImageTarget,
+  log: (line: string) => void,
+): Promise<void> {
+  const directory = await mkdtemp(join(tmpdir(), 'breakwater-images-'));
+  try {
+    for (const { name, id } of images) {
+      const started = performance.now();
+      const isThere = await target.holds(name, id);
+      if (!isThere) {
+        const archive = join(directory, 'image.tar');
+        await run('buildah', ['push', '-q', name, `docker-archive:${archive}:${name}`]);
+        await target.load(archive);
+        await rm(archive);
+      }
+      log(`${name}: ${isThere ? 'unchanged' : 'loaded'} (${secondsSince(started)} s)`);
+    }
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
 /** Builds the images and gives the cluster those that it does not hold. */
 export async function buildAndLoad(
   images: readonly BuiltImage[],
   target: ImageTarget,
   log: (line: string) => void,
 ): Promise<void> {
-  const directory = await mkdtemp(join(tmpdir(), 'breakwater-images-'));
-  try {
-    for (const image of images) {
-      const started = performance.now();
-      const id = await buildImage(image);
-      const isThere = await target.holds(image.name, id);
-      if (!isThere) {
-        const archive = join(directory, 'image.tar');
-        await run('buildah', ['push', '-q', image.name, `docker-archive:${archive}:${image.name}`]);
-        await target.load(archive);
-        await rm(archive);
-      }
-      log(
-        `${image.name}: ${isThere ? 'unchanged' : 'built and loaded'} (${((performance.now() - started) / 1000).toFixed(1)} s)`,
-      );
-    }
-  } finally {
-    await rm(directory, { recursive: true, force: true });
-  }
+  await loadImages(await buildImages(images, log), target, log);
 }

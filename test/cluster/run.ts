@@ -21,9 +21,13 @@ import { bringUp } from './up.ts';
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 const log = (line: string) => console.error(line);
 
-interface Target {
+interface Place {
   kubeconfig: string;
+  /** Put before a command to run it there. */
   inside: readonly string[];
+}
+
+interface Target extends Place {
   isOurs: boolean;
   end(): Promise<void>;
 }
@@ -31,7 +35,6 @@ interface Target {
 async function useGiven(kubeconfig: string): Promise<Target> {
   const ours = thisCluster();
   const isOurs = kubeconfig === ours.kubeconfig;
-  await buildKubernetes('all', log); // kubectl, helm and buildah are needed in any case.
   const inside = isOurs ? ours.inside : [];
   await buildAndLoad(ALL_IMAGES, imageTarget(kubeconfig), log);
   await installBreakwater(inCluster(kubeconfig, inside, ours.bin));
@@ -48,8 +51,12 @@ async function useOwn(): Promise<Target> {
     }
     await stopCluster();
   }
-  // The one moment at which there is no child that an interruption ends first.
-  const interrupted = () => void stopCluster().finally(() => process.exit(130));
+  // The one moment at which nobody waits for a child that an interruption ends first.
+  const interrupted = () =>
+    void stopCluster().finally(() => {
+      rmSync(directory, { recursive: true, force: true });
+      process.exit(130);
+    });
   for (const signal of SIGNALS) process.once(signal, interrupted);
   try {
     const cluster = await bringUp(log);
@@ -71,7 +78,7 @@ interface LaneOptions {
 
 /**
  * `together` and then `first` run on one cluster, `second` on the other one beside them; `alone` comes when all others are over. They measure
- * times, so `beside`, which needs no cluster, gets what is left of the processors.
+ * times, so `beside`, which needs no cluster and begins before there is one, gets what is left of the processors.
  */
 const LANES = {
   together: { under: [], files: 2 },
@@ -91,7 +98,10 @@ const result = z.object({
 });
 type Result = z.infer<typeof result>;
 
-async function runLane(lane: Lane, target: Target, filters: readonly string[], directory: string): Promise<Result> {
+/** What the lane `beside` runs against: it brings what it needs. */
+const NO_CLUSTER: Place = { kubeconfig: '', inside: [] };
+
+async function runLane(lane: Lane, target: Place, filters: readonly string[], directory: string): Promise<Result> {
   const report = join(directory, `${lane}.json`);
   const exitCode = await runVitest(lane, target, filters, report);
   const read = readReport(report);
@@ -140,7 +150,7 @@ function sum(results: readonly Result[]): Result {
   };
 }
 
-function runVitest(lane: Lane, target: Target, filters: readonly string[], report: string): Promise<number> {
+function runVitest(lane: Lane, target: Place, filters: readonly string[], report: string): Promise<number> {
   const vitest = join(REPOSITORY_ROOT, 'node_modules', 'vitest', 'vitest.mjs');
   const config = join(import.meta.dirname, 'vitest.config.ts');
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`];
@@ -165,6 +175,7 @@ function runVitest(lane: Lane, target: Target, filters: readonly string[], repor
       env: { ...process.env, KUBECONFIG: target.kubeconfig, PATH: `${thisCluster().bin}:${process.env['PATH'] ?? ''}` },
     });
     for (const signal of SIGNALS) process.once(signal, () => child.kill(signal));
+    inVain.signal.addEventListener('abort', () => child.kill());
     child.on('error', reject);
     child.on('exit', (code) => resolve(code ?? 1));
   });
@@ -179,6 +190,8 @@ function readReport(file: string): VitestReport | undefined {
   }
 }
 
+/** Aborted where what runs already would run for nothing. */
+const inVain = new AbortController();
 const release = takeLock();
 const given = process.env['KUBECONFIG'] ?? '';
 const filters = process.argv.slice(2);
@@ -186,28 +199,37 @@ const resultFile = process.env[RESULT_FILE];
 const started = performance.now();
 let isInterrupted = false;
 for (const signal of SIGNALS) process.on(signal, () => (isInterrupted = true));
-const target = given === '' || resultFile !== undefined ? await useOwn() : await useGiven(given);
 const directory = mkdtempSync(join(tmpdir(), 'breakwater-cluster-tests-'));
+let target: Target | undefined;
 try {
-  if (resultFile !== undefined) {
-    writeFileSync(resultFile, JSON.stringify(await runLane('second', target, filters, directory)));
+  await buildKubernetes('all', log);
+  const beside = resultFile === undefined ? runLane('beside', NO_CLUSTER, filters, directory) : undefined;
+  try {
+    target = given === '' || resultFile !== undefined ? await useOwn() : await useGiven(given);
+  } catch (error) {
+    inVain.abort();
+    await beside;
+    throw error;
+  }
+  if (beside === undefined) {
+    writeFileSync(resultFile ?? '', JSON.stringify(await runLane('second', target, filters, directory)));
   } else {
     const hasTwo = given === '' && filters.length === 0;
     const onClusters = hasTwo
       ? [runLanes(['together', 'first'], target, filters, directory), runSecond(directory)]
       : [runLanes(['together', 'first', 'second'], target, filters, directory)];
-    const ended = await Promise.all([...onClusters, runLane('beside', target, filters, directory)]);
-    report(sum([...ended, await runLanes(['alone'], target, filters, directory)]));
+    const ended = await Promise.all([...onClusters, beside]);
+    report(sum([...ended, await runLanes(['alone'], target, filters, directory)]), target.isOurs);
   }
 } finally {
   rmSync(directory, { recursive: true, force: true });
-  await target.end();
+  await target?.end();
   release();
 }
 
-function report({ totals, failed }: Result): void {
+function report({ totals, failed }: Result, isOurs: boolean): void {
   // Whoever names some tests wants the others skipped, and on a cluster that is not ours a few cannot run; nobody else skips anything.
-  const incomplete = isInterrupted || (filters.length === 0 && target.isOurs && totals.skipped > 0);
+  const incomplete = isInterrupted || (filters.length === 0 && isOurs && totals.skipped > 0);
   if (incomplete)
     log(isInterrupted ? 'it was interrupted' : `${totals.skipped} tests were skipped: this run has failed`);
   const all = incomplete ? add(totals, { passed: 0, failed: 1, skipped: 0 }) : totals;

@@ -1,6 +1,6 @@
 // `npm run cluster`: a real Kubernetes on this machine with Breakwater installed by its chart, left running.
 import { join } from 'node:path';
-import { ALL_IMAGES, buildAndLoad } from './images.ts';
+import { ALL_IMAGES, buildImages, loadImages } from './images.ts';
 import { inCluster, installBreakwater, SYSTEM_NAMESPACE } from './install.ts';
 import { buildKubernetes } from './kubernetes/build.ts';
 import { ImageStore } from './kubernetes/load-image.ts';
@@ -19,14 +19,20 @@ export async function bringUp(
     return result;
   };
   await step('Kubernetes built', () => buildKubernetes('all', log));
-  const cluster = await step('cluster started', startCluster);
-  await buildAndLoad(ALL_IMAGES, new ImageStore(), log);
+  // A cluster waits more than it computes while it starts. Both come to their end, for whoever is to remove what they left.
+  const [cluster, images] = await Promise.allSettled([
+    step('cluster started', startCluster),
+    buildImages(ALL_IMAGES, log),
+  ]);
+  if (cluster.status === 'rejected') throw cluster.reason;
+  if (images.status === 'rejected') throw images.reason;
+  await loadImages(images.value, new ImageStore(), log);
   if (options.install) {
     await step('Breakwater installed', () =>
-      installBreakwater(inCluster(cluster.kubeconfig, cluster.inside, cluster.bin)),
+      installBreakwater(inCluster(cluster.value.kubeconfig, cluster.value.inside, cluster.value.bin)),
     );
   }
-  return cluster;
+  return cluster.value;
 }
 
 export function howToReach(cluster: Cluster): string {
