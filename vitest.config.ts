@@ -1,8 +1,23 @@
 import { join } from 'node:path';
 import { defineConfig } from 'vitest/config';
+import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 // Half of the processor time of a process of ours that is started goes into reading its TypeScript: the next one finds what came of it.
 const env = { NODE_COMPILE_CACHE: join(import.meta.dirname, 'node_modules/.cache/node-compile') };
+
+/** Whole processes, which wait as much as they compute: they run while there is something else to compute. */
+const WAITING =
+  /\/(test\/standalone|test\/docs\/read-through|test\/faults|test\/conformance|sidecar\/main|cli\/bin|cli\/completion)/;
+/** Whoever begins last with one of these computes on one processor at the end. */
+const LONG = /\/(test\/simulation\/|sidecar\/proxy\/(http2-)?(contract|cost)\.)/;
+
+/** By size, as vitest sorts what it has never run, the smallest files come last, and those that start a demo or a shell are small. */
+class LongestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const rank = ({ moduleId }: TestSpecification) => (WAITING.test(moduleId) ? 0 : LONG.test(moduleId) ? 1 : 2);
+    return (await super.sort(files)).toSorted((a, b) => rank(a) - rank(b));
+  }
+}
 
 // unit: everything beside the code, and the whole-process tests that need neither root nor a cluster.
 // A worker goes on with the next file in the same process, since loading everything anew for each took half of the processor time: what a
@@ -13,6 +28,7 @@ const env = { NODE_COMPILE_CACHE: join(import.meta.dirname, 'node_modules/.cache
 // conformance: programs that others trust, beside the sidecar or against it; test/conformance/run.ts gets them, and says which it could not get.
 export default defineConfig({
   test: {
+    sequence: { sequencer: LongestFirst },
     projects: [
       {
         test: {
