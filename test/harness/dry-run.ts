@@ -1,4 +1,4 @@
-// `kubectl create` of many manifests in one call, each of them a file for itself: of a call for each, nine tenths of the processor time were
+// Many manifests given to kubectl in one call, each of them a file for itself: of a call for each, nine tenths of the processor time were
 // kubectl's start. It goes on after a file that is refused, and names the file in every error.
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -17,34 +17,45 @@ export interface Created {
  * files, and only where it failed by their names. Rejects where its answers cannot be told apart.
  */
 export async function createEach(plane: UsedControlPlane, texts: readonly string[]): Promise<Created[]> {
+  let stdout = '';
+  const errors = await errorsOfEach(texts, async (folder) => {
+    const result = await plane.kubectl(['create', '--dry-run=server', '--output=json', '-f', folder]);
+    stdout = result.stdout;
+    return result.stderr;
+  });
+  const objects = stdout.split(/^(?=\{)/m).filter((text) => text !== '');
+  const taken = errors.filter((one) => one.length === 0);
+  if (taken.length !== objects.length) {
+    throw new Error(
+      `${objects.length} objects of ${taken.length} files without an error:\n${errors.flat().join('\n')}`,
+    );
+  }
+  return errors.map((one) => ({
+    errors: one,
+    objects: one.length === 0 ? [JSON.parse(objects.shift() ?? '') as unknown] : [],
+  }));
+}
+
+/** `kubectl`: to be given the folder with the texts; resolves to what it wrote to standard error. Rejects where an error is of no text. */
+export async function errorsOfEach(
+  texts: readonly string[],
+  kubectl: (folder: string) => Promise<string>,
+): Promise<string[][]> {
   const folder = await mkdtemp(join(tmpdir(), 'breakwater-dry-run-'));
   try {
     const files = texts.map((_, index) => join(folder, `${String(index).padStart(5, '0')}.yaml`));
     await Promise.all(files.map((file, index) => writeFile(file, texts[index] ?? '')));
-    const { stdout, stderr } = await plane.kubectl(['create', '--dry-run=server', '--output=json', '-f', folder]);
-    const errors = errorsOf(files, stderr);
-    const objects = stdout.split(/^(?=\{)/m).filter((text) => text !== '');
-    const taken = errors.filter((one) => one.length === 0);
-    if (taken.length !== objects.length) {
-      throw new Error(`${objects.length} objects of ${taken.length} files without an error:\n${stderr}`);
+    const errors = new Map(files.map((file) => [file, [] as string[]]));
+    // One that comes from a patch shows it, on lines of its own.
+    for (const error of (await kubectl(folder)).split(/^(?=Error from server|error: )/m).filter((it) => it !== '')) {
+      const file = files.find((name) => error.includes(`"${name}"`));
+      if (file === undefined) throw new Error(`kubectl says of no file in particular:\n${error}`);
+      errors.get(file)?.push(error.trimEnd().replace(/error when creating "[^"]*": /, ''));
     }
-    return errors.map((one) => ({
-      errors: one,
-      objects: one.length === 0 ? [JSON.parse(objects.shift() ?? '') as unknown] : [],
-    }));
+    return [...errors.values()];
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
-}
-
-function errorsOf(files: readonly string[], stderr: string): string[][] {
-  const errors = new Map(files.map((file) => [file, [] as string[]]));
-  for (const line of stderr.split('\n').filter((text) => text !== '')) {
-    const file = files.find((name) => line.includes(`"${name}"`));
-    if (file === undefined) throw new Error(`kubectl says of no file in particular:\n${stderr}`);
-    errors.get(file)?.push(line.replace(/error when creating "[^"]*": /, ''));
-  }
-  return [...errors.values()];
 }
 
 /** What the server has to say in one such error, by the path of the field. */
