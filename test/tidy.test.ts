@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parse, parseAllDocuments } from 'yaml';
-import { PARTS, violations, YAML_BOOLEAN } from './tidy/rules.ts';
+import { PARTS, PURE, violations, YAML_BOOLEAN } from './tidy/rules.ts';
 import { filesBelow, inspect, readSource, root } from './tidy/source.ts';
 
 /** Past this a file usually holds two ideas; past the second it certainly does. */
@@ -41,6 +41,8 @@ describe('the rules', () => {
     ['bench/a.ts', 'export default 1;'],
     ['test/a.ts', 'let x: any;'],
     ['cli/a.ts', 'const y = x!.z;'],
+    ['runtime/a.test.ts', "import { array } from 'fast-check'; array(x, { minLength: 5, maxLength: 60 });"],
+    ['runtime/a.test.ts', "import * as fc from 'fast-check'; fc.commands(all, { maxCommands: 80 });"],
   ])('refuse in %s: %s', (path, text) => {
     expect(found(text, path)).toHaveLength(1);
   });
@@ -57,6 +59,11 @@ describe('the rules', () => {
     ['runtime/clock.ts', 'const now = Date.now();'],
     ['sidecar/policies/a.test.ts', 'setTimeout(() => {}, 1); Date.now();'],
     ['cli/a.ts', "import { x } from '../operator/main.ts';"],
+    [
+      'runtime/a.test.ts',
+      "import { array } from 'fast-check'; array(array(x, { maxLength: 60, size: 'max' }), { maxLength: 10 });",
+    ],
+    ['crds/a.ts', 'const schema = { type: "string", maxLength: 63 };'],
     ['plan/a.ts', '// Date.now() and any and x!.y in a comment\nconst text = "process.env";'],
   ])('let pass in %s: %s', (path, text) => {
     expect(found(text, path)).toEqual([]);
@@ -67,6 +74,14 @@ describe('the sources', () => {
   it('are all looked at', () => {
     for (const part of PARTS)
       expect(sources.filter(({ path }) => path.startsWith(`${part}/`)).length, part).toBeGreaterThan(2);
+  });
+
+  it('are in every place that a rule names', () => {
+    for (const pattern of PURE)
+      expect(
+        sources.some(({ path }) => pattern.test(path)),
+        String(pattern),
+      ).toBe(true);
   });
 
   it('keep the rules', () => {

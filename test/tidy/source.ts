@@ -33,7 +33,10 @@ export interface SourceFile {
   lines: number;
   /** Module names as written; relative ones resolved to paths relative to the root. */
   imports: readonly Finding[];
-  /** Identifiers and members of global objects: "process", "process.env", "Math.random"; and language constructs: "any", "!", "default". */
+  /**
+   * Identifiers and members of global objects: "process", "process.env", "Math.random"; and language constructs: "any", "!", "default".
+   * "maxLength alone": an object that bounds a length beyond ten and says no size.
+   */
   names: readonly Finding[];
 }
 
@@ -96,6 +99,12 @@ export function inspect(text: string, path: string): SourceFile {
         }
         break;
       }
+      case 'ObjectExpression': {
+        const values = new Map(propertiesOf(node));
+        const most = values.get('maxLength') ?? values.get('maxCommands');
+        if (typeof most === 'number' && most > 10 && !values.has('size')) add('maxLength alone', node);
+        break;
+      }
       case 'Identifier':
         if (!isOnlyAKey(node, parent)) add(String(node['name']), node);
         break;
@@ -109,6 +118,15 @@ export function inspect(text: string, path: string): SourceFile {
   const program: unknown = parseAst(text, { lang: path.endsWith('.js') ? 'js' : 'ts' });
   if (isNode(program)) visit(program, undefined);
   return { path, lines: text.split('\n').length, imports, names };
+}
+
+/** Names of an object in the text, each with its value where that is a literal. */
+function propertiesOf(object: Node): [name: string, literal: unknown][] {
+  const properties = Array.isArray(object['properties']) ? object['properties'].filter(isNode) : [];
+  return properties.map(({ key, value }) => [
+    isNode(key) ? String(key['name'] ?? key['value']) : '',
+    isNode(value) ? value['value'] : undefined,
+  ]);
 }
 
 /** The name of a property or a type's member is no use of a global of that name. */
