@@ -79,6 +79,7 @@ describe('fields of gRPC', () => {
     ['123456789m', Number.NaN],
     ['1h', Number.NaN],
     ['1Sx', Number.NaN],
+    ['1S2m', Number.NaN],
     ['-1S', Number.NaN],
     ['1.5S', Number.NaN],
     ['S', Number.NaN],

@@ -81,7 +81,6 @@ export class ShadowPlaces {
     call.holdsPlace = false;
     const next = this.#bulkhead.release();
     if (next) this.#grant(next, nowMs);
-    this.#letIn(nowMs);
   }
 
   /** A limit that rose made room. */
