@@ -15,5 +15,9 @@ export const SIDECAR_NODE_FLAGS = [
   '--disable-warning=ExperimentalWarning',
 ] as const;
 
-/** One arena of malloc for all threads: what one of them gives back, the others can use. */
-export const SIDECAR_NODE_ENVIRONMENT = { MALLOC_ARENA_MAX: '1' } as const;
+/**
+ * MALLOC_ARENA_MAX: one arena of malloc for all threads; what one of them gives back, the others can use.
+ * UV_USE_IO_URING: libuv would tell the kernel by io_uring which sockets it waits for, which costs a connection of few bytes a tenth more than epoll_ctl,
+ * and is not to be had in a pod with the default seccomp profile.
+ */
+export const SIDECAR_NODE_ENVIRONMENT = { MALLOC_ARENA_MAX: '1', UV_USE_IO_URING: '0' } as const;

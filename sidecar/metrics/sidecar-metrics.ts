@@ -39,10 +39,18 @@ const COUNTERS = [
 ] as const;
 type CounterKey = (typeof COUNTERS)[number];
 
+interface Counter {
+  readonly labels: Record<string, string>;
+  value: number;
+}
+
 export class SidecarMetrics {
   readonly registry = new MetricRegistry();
   readonly #routes = new Map<string, RouteMetrics>();
-  readonly #counters = new Map<CounterKey, Map<string, { labels: Record<string, string>; value: number }>>();
+  readonly #counters = new Map<CounterKey, Map<string, Counter>>();
+  /** Those that every connection counts in, found without putting labels together: by cause, and by dependency and result. */
+  readonly #tunnels = new Map<string, Counter>();
+  readonly #connects = new Map<string, Map<string, Counter>>();
   readonly #tcp = new Map<string, TcpMetrics>();
   #live: LiveMetrics | null = null;
 
@@ -152,7 +160,11 @@ export class SidecarMetrics {
   }
 
   countConnect(dependency: string, result: 'success' | ConnectFailure): void {
-    this.#count('connects', { dependency, result }, 1);
+    let byResult = this.#connects.get(dependency);
+    if (!byResult) this.#connects.set(dependency, (byResult = new Map()));
+    let counter = byResult.get(result);
+    if (!counter) byResult.set(result, (counter = this.#counter('connects', { dependency, result })));
+    counter.value += 1;
   }
 
   countTlsHandshake(dependency: string, session: 'full' | 'resumed'): void {
@@ -160,7 +172,9 @@ export class SidecarMetrics {
   }
 
   countTunnel(cause: string): void {
-    this.#count('tunnels', { cause }, 1);
+    let counter = this.#tunnels.get(cause);
+    if (!counter) this.#tunnels.set(cause, (counter = this.#counter('tunnels', { cause })));
+    counter.value += 1;
   }
 
   countTunnelDialFailure(): void {
@@ -192,11 +206,17 @@ export class SidecarMetrics {
   }
 
   #count(key: CounterKey, labels: Record<string, string>, by: number): void {
+    this.#counter(key, labels).value += by;
+  }
+
+  #counter(key: CounterKey, labels: Record<string, string>): Counter {
     const series = this.#counters.get(key);
     const id = Object.values(labels).join('\n');
-    const entry = series?.get(id);
-    if (entry) entry.value += by;
-    else series?.set(id, { labels, value: by });
+    const known = series?.get(id);
+    if (known) return known;
+    const counter = { labels, value: 0 };
+    series?.set(id, counter);
+    return counter;
   }
 }
 

@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { ManualClock } from '../../runtime/manual-clock.ts';
 import { MAX_HEAD_BYTES } from '../http1/limits.ts';
 import { HEAD_TIMEOUT_MS, STALLED_LIMIT_MS } from './application/client-connection.ts';
+import { AcceptedSocket } from './sockets/listen.ts';
 import { type Network, systemNetwork } from './sockets/network.ts';
 import { type Bench, type Client, connect, dependencyPlan, get, startBench } from './testing/fixtures.ts';
 import { opened } from './testing/opened.ts';
@@ -132,11 +133,11 @@ describe('the last answer of a connection', () => {
   }
 
   async function refusedOn(socket: Unread, clock: ManualClock): Promise<Bench> {
-    let accept: (socket: Socket) => void = () => {};
+    let accept = (_socket: Socket): void => {};
     const network: Network = {
       ...systemNetwork,
       listen: async (_host, _port, _log, onConnection) => {
-        accept = onConnection;
+        accept = (socket) => onConnection(new AcceptedSocket(socket));
         return { address: () => ({ address: '127.0.0.1', family: 'IPv4', port: 1 }), close: () => accept } as never;
       },
     };

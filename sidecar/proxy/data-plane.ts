@@ -1,7 +1,6 @@
 // The data path as the rest of the sidecar sees it: takes plans and endpoints, listens, and tells what the circuits do.
 // It only joins: what a dependency keeps, and where its endpoints come from, is in dependency/; which listeners there are, and whose a
 // connection is, in intake/; what is held at the moment in holdings.ts.
-import type { Socket } from 'node:net';
 import type { Bootstrap } from '../../plan/bootstrap.ts';
 import type { EndpointSet, Placement } from '../../plan/endpoints.ts';
 import type { WorkloadPlan } from '../../plan/plan.ts';
@@ -49,6 +48,7 @@ import type { World } from './intake/listener-targets.ts';
 import { isLoopback, leadsBack } from './intake/own-addresses.ts';
 import { liveMetrics } from './live-metrics.ts';
 import { OpaqueReports } from './opaque/opaque-reports.ts';
+import type { Accepted } from './sockets/listen.ts';
 import { type Network, systemNetwork } from './sockets/network.ts';
 import { Ticker } from './ticker.ts';
 import { Http1Endpoint } from './upstream/http1-endpoint.ts';
@@ -169,7 +169,7 @@ export class ProxyDataPlane implements DataPlane {
             bindHost,
             port: options.outboundPort,
             originalDestination,
-            onConnection: (socket, original) => this.#arrivals.captured(socket, original),
+            onConnection: (accepted, original) => this.#arrivals.captured(accepted, original),
             network,
             log,
           })
@@ -178,11 +178,11 @@ export class ProxyDataPlane implements DataPlane {
       bindHost,
       portBefore: options.portBefore,
       dependencies: this.#dependencies,
-      onConnection: (socket, dependency) => this.#arrivals.dedicated(socket, dependency),
+      onConnection: (accepted, dependency) => this.#arrivals.dedicated(accepted, dependency),
       network,
       log,
     });
-    const onConnection = (socket: Socket, target: ListenerTarget) => this.#arrivals.listened(socket, target);
+    const onConnection = (accepted: Accepted, target: ListenerTarget) => this.#arrivals.listened(accepted, target);
     this.#bootstrapListeners = bootstrap ? new BootstrapListeners({ bootstrap, onConnection, network, log }) : null;
     this.#endpointSources = new EndpointSources({ world, bootstrap, dependencies: this.#dependencies, metrics, log });
     metrics.setLive(liveMetrics(this.#context, this.#dependencies, () => this.#failedListeners(), this.#sampler));
@@ -323,8 +323,8 @@ export class ProxyDataPlane implements DataPlane {
   async listen(): Promise<void> {
     const { clock, log } = this.#options;
     this.#listening = true;
-    if (!(await this.#context.network.prepare(clock)))
-      log.warn('reads cannot share a buffer in this Node: they cost more');
+    if (!(await this.#context.network.prepare(clock, log)))
+      log.warn('sockets of this Node are others than those that are known: connections cost more');
     this.#sweep();
     this.#sampler?.start();
     if (this.#capturedListeners) {

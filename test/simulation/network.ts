@@ -1,6 +1,8 @@
 // The network between all processes of a simulated world: who listens where, how long bytes take, and what goes wrong on the way.
 import type { OnReadOpts, Socket } from 'node:net';
+import { AcceptedSocket } from '../../sidecar/proxy/sockets/listen.ts';
 import type { Listening, Network } from '../../sidecar/proxy/sockets/network.ts';
+import { SocketStream } from '../../sidecar/proxy/sockets/socket-stream.ts';
 import type { UpstreamSocket } from '../../sidecar/proxy/upstream/upstream-socket.ts';
 import type { Dice } from './dice.ts';
 import type { Host } from './host.ts';
@@ -116,12 +118,13 @@ export class SimulatedNetwork {
     return {
       prepare: () => Promise.resolve(true),
       listen: (address, port, _log, onConnection) => {
-        const accept = (socket: SimulatedSocket) => onConnection(asSocket(socket));
+        const accept = (socket: SimulatedSocket) => onConnection(new AcceptedSocket(asSocket(socket)));
         const close = this.listen(`${host.name} ${address}`, port, { host, accept });
         return Promise.resolve({ address: () => ({ address, family: '', port }), close } as unknown as Listening);
       },
       connect: (address, port, onread) => connect(address, port, onread) as unknown as UpstreamSocket,
       dial: (address, port) => asSocket(connect(address, port, null)),
+      dialStream: (address, port) => new SocketStream(asSocket(connect(address, port, null))),
     };
   }
 

@@ -1,6 +1,6 @@
 // A connection to where the application wanted to go, made while it is silent and nobody knows what it speaks: a server that speaks first
 // must not wait for an application that waits for it.
-import type { Socket } from 'node:net';
+import type { ByteStream, ByteStreamOwner } from '../sockets/byte-stream.ts';
 import type { Network } from '../sockets/network.ts';
 import type { TunnelTargets } from './tunnel.ts';
 
@@ -14,25 +14,22 @@ export interface Ahead {
   drop(): void;
 }
 
+/** A connection that was made, or is on its way, and what its peer sent first. */
+export interface Dialled {
+  readonly stream: ByteStream;
+  readonly first: readonly Buffer[];
+}
+
 /** Without policies. */
-export class DialAhead implements Ahead {
-  /** Dialled, and paused once `onSpoke` was called; null: it was not, or was dropped. */
-  socket: Socket | null = null;
-  readonly #network: Pick<Network, 'dial'>;
+export class DialAhead implements Ahead, ByteStreamOwner {
+  /** Null: nothing was dialled, or it was dropped. */
+  #stream: ByteStream | null = null;
+  readonly #first: Buffer[] = [];
+  readonly #network: Pick<Network, 'dialStream'>;
   readonly #targets: TunnelTargets;
   #onSpoke: () => void = () => {};
 
-  readonly #spoke = (): void => {
-    this.socket?.pause();
-    this.#onSpoke();
-  };
-  readonly #data = (chunk: Buffer): void => {
-    this.socket?.pause();
-    this.socket?.unshift(chunk);
-    this.#onSpoke();
-  };
-
-  constructor(network: Pick<Network, 'dial'>, targets: TunnelTargets) {
+  constructor(network: Pick<Network, 'dialStream'>, targets: TunnelTargets) {
     this.#network = network;
     this.#targets = targets;
   }
@@ -42,32 +39,42 @@ export class DialAhead implements Ahead {
     // Where it is to be asked for, it may be known in a moment.
     if (!target) return this.#targets.others === null;
     this.#onSpoke = onSpoke;
-    const socket = this.#network.dial(target.address, target.port);
-    this.socket = socket;
-    socket.on('data', this.#data);
-    socket.on('end', this.#spoke);
-    // A dial that fails ends in a tunnel that fails: one place resets the application.
-    socket.on('error', this.#spoke);
+    this.#stream = this.#network.dialStream(target.address, target.port);
+    this.#stream.owner = this;
     return true;
   }
 
-  /** What was dialled, for whoever goes on with it. */
-  take(): Socket | null {
-    const { socket } = this;
-    if (!socket) return null;
-    socket.off('data', this.#data);
-    socket.off('end', this.#spoke);
-    socket.off('error', this.#spoke);
-    socket.pause();
-    return socket;
+  /** For whoever goes on with it. */
+  take(): Dialled | null {
+    const stream = this.#stream;
+    if (!stream) return null;
+    if (!stream.connecting) stream.pause();
+    return { stream, first: this.#first };
   }
 
   drop(): void {
-    const { socket } = this;
-    this.socket = null;
-    if (!socket) return;
-    socket.removeAllListeners();
-    socket.on('error', () => {});
-    socket.destroy();
+    this.#stream?.destroy();
+    this.#stream = null;
+  }
+
+  streamConnected(stream: ByteStream): void {
+    stream.resume();
+  }
+
+  streamArrived(stream: ByteStream, buffer: Buffer, bytes: number): void {
+    stream.pause();
+    this.#first.push(Buffer.from(buffer.subarray(0, bytes)));
+    this.#onSpoke();
+  }
+
+  streamEnded(): void {
+    this.#onSpoke();
+  }
+
+  streamDrained(): void {}
+
+  /** A dial that fails ends in a tunnel that fails: one place resets the application. */
+  streamClosed(): void {
+    this.#onSpoke();
   }
 }

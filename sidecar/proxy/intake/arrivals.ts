@@ -1,6 +1,5 @@
 // Whose is a connection that has come? By where it was made to, by the listener that it came to, or by the host that it names; a connection
 // that is nobody's goes on as the application made it, unless the plan says otherwise.
-import type { Socket } from 'node:net';
 import { endpointsKey, hostKey } from '../../../plan/endpoints.ts';
 import type { DependencyPlan, WorkloadPlan } from '../../../plan/plan.ts';
 import { NO_BLOCKS } from '../../../plan/policies/blocks.ts';
@@ -8,10 +7,11 @@ import type { TlsHost } from '../../../plan/tls-hosts.ts';
 import { RouteTable } from '../../route/match.ts';
 import type { ProxyContext } from '../context.ts';
 import { type DependencyEnvironment, DependencyRuntime } from '../dependency/dependency.ts';
+import type { Accepted } from '../sockets/listen.ts';
 import { endpointName } from '../upstream/http1-endpoint.ts';
 import type { ListenerTarget } from './bootstrap-listeners.ts';
 import { HostIndex } from './host-index.ts';
-import { endpointTargets, type Intake, UNDECLARED_CONNECT_TIMEOUT_MS } from './intake.ts';
+import { EndpointTargets, type Intake, UNDECLARED_CONNECT_TIMEOUT_MS } from './intake.ts';
 import { hostTargets, listenerTargets, type World } from './listener-targets.ts';
 import { placeOf } from './own-addresses.ts';
 import { onlyTarget, type TunnelTarget, type TunnelTargets } from './tunnel.ts';
@@ -118,18 +118,18 @@ export class Arrivals {
   }
 
   /** Redirected here by the kernel (capture `iptables`). */
-  captured(socket: Socket, original: TunnelTarget): void {
-    if (this.#sheds(socket)) return;
+  captured(accepted: Accepted, original: TunnelTarget): void {
+    if (this.#sheds(accepted)) return;
     const dependency = this.#byDestination.get(placeOf(original.address, original.port));
     if (dependency)
-      this.#options.intake.accept(socket, dependency, { targets: onlyTarget(original), original, explicit: false });
-    else if (this.#undeclared !== null) this.#acceptUnclaimed(socket, original);
-    else if (this.#tlsHosts.hasPort(original.port)) this.#acceptUnplanned(socket, original);
-    else this.#options.intake.forward(socket, 'no-plan', onlyTarget(original));
+      this.#options.intake.accept(accepted, dependency, { targets: onlyTarget(original), original, explicit: false });
+    else if (this.#undeclared !== null) this.#acceptUnclaimed(accepted, original);
+    else if (this.#tlsHosts.hasPort(original.port)) this.#acceptUnplanned(accepted, original);
+    else this.#options.intake.forward(accepted, 'no-plan', onlyTarget(original));
   }
 
   /** Memory or open files of the sidecar are used up: one connection more would end all others. */
-  #sheds(socket: Socket): boolean {
+  #sheds(accepted: Accepted): boolean {
     const { context, environment } = this.#options;
     const { connectionLimit, log, metrics, shedder } = context;
     if (connectionLimit.full) {
@@ -143,12 +143,11 @@ export class Arrivals {
     } else {
       metrics.countShedConnection('memory');
     }
-    socket.on('error', () => {});
-    socket.resetAndDestroy();
+    accepted.stream().reset();
     return true;
   }
 
-  #acceptUnclaimed(socket: Socket, original: TunnelTarget): void {
+  #acceptUnclaimed(accepted: Accepted, original: TunnelTarget): void {
     const { port } = original;
     const action = () =>
       judgeUndeclared({
@@ -157,7 +156,7 @@ export class Arrivals {
         disabled: this.#options.environment.locallyDisabled(),
         podsUnknown: this.#podsUnknown(),
       });
-    this.#options.intake.acceptUnclaimed(socket, {
+    this.#options.intake.acceptUnclaimed(accepted, {
       original,
       claimable: this.#byHost.hasPort(port),
       denied: () => action() === 'denied',
@@ -172,9 +171,9 @@ export class Arrivals {
   }
 
   /** Which host is called shows the Host of its requests; what names none of those that need TLS goes on. */
-  #acceptUnplanned(socket: Socket, original: TunnelTarget): void {
+  #acceptUnplanned(accepted: Accepted, original: TunnelTarget): void {
     const { port } = original;
-    this.#options.intake.acceptUnplanned(socket, {
+    this.#options.intake.acceptUnplanned(accepted, {
       original,
       targets: onlyTarget(original),
       needsTls: (host) => this.#tlsHosts.match(host, port) !== null,
@@ -204,27 +203,27 @@ export class Arrivals {
   }
 
   /** Made to a listener of the bootstrap. */
-  listened(socket: Socket, target: ListenerTarget): void {
-    if (this.#sheds(socket)) return;
+  listened(accepted: Accepted, target: ListenerTarget): void {
+    if (this.#sheds(accepted)) return;
     const targets = listenerTargets(target, this.#options.world);
     const dependency = this.#byTarget.get(target.key);
     const { explicit } = this.#options;
-    if (dependency) this.#options.intake.accept(socket, dependency, { targets, original: null, explicit });
+    if (dependency) this.#options.intake.accept(accepted, dependency, { targets, original: null, explicit });
     else if (this.#undeclared === null && this.#tlsHosts.match(target.entry.host ?? '', target.port) !== null)
-      this.#options.intake.acceptUnplanned(socket, {
+      this.#options.intake.acceptUnplanned(accepted, {
         original: null,
         targets,
         needsTls: null,
         nobody: () => this.#nobodysRuntime(),
       });
-    else this.#options.intake.forward(socket, this.#undeclared !== null ? 'undeclared' : 'no-plan', targets);
+    else this.#options.intake.forward(accepted, this.#undeclared !== null ? 'undeclared' : 'no-plan', targets);
   }
 
   /** Made to the listener of one dependency (standalone mode). */
-  dedicated(socket: Socket, dependency: DependencyRuntime): void {
-    if (this.#sheds(socket)) return;
+  dedicated(accepted: Accepted, dependency: DependencyRuntime): void {
+    if (this.#sheds(accepted)) return;
     const { host } = dependency.plan;
-    const targets = host ? hostTargets(host.name, host.port, this.#options.world) : endpointTargets(dependency);
-    this.#options.intake.accept(socket, dependency, { targets, original: null, explicit: true });
+    const targets = host ? hostTargets(host.name, host.port, this.#options.world) : new EndpointTargets(dependency);
+    this.#options.intake.accept(accepted, dependency, { targets, original: null, explicit: true });
   }
 }

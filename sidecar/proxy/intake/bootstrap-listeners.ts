@@ -1,10 +1,10 @@
 // The listeners that a pod's bootstrap asks for: host names or environment of the application lead to them from its first moment, so they
 // are open before anything is known of a plan, and stay open whatever a plan says.
-import type { Socket } from 'node:net';
 import type { Bootstrap, BootstrapEntry } from '../../../plan/bootstrap.ts';
 import { endpointsKey, hostKey } from '../../../plan/endpoints.ts';
 import type { DependencyPlan } from '../../../plan/plan.ts';
 import type { Logger } from '../../../runtime/log.ts';
+import type { Accepted } from '../sockets/listen.ts';
 import type { Listening, Network } from '../sockets/network.ts';
 import { placeOf } from './own-addresses.ts';
 
@@ -27,7 +27,7 @@ export interface ListenerView {
 
 export interface BootstrapListenersOptions {
   bootstrap: Bootstrap;
-  onConnection: (socket: Socket, target: ListenerTarget) => void;
+  onConnection: (accepted: Accepted, target: ListenerTarget) => void;
   network: Network;
   log: Logger;
 }
@@ -122,7 +122,7 @@ export class BootstrapListeners {
     }
     this.#listeners.set(placeOf(entry.address, listen), listener);
     try {
-      listener.server = await network.listen(entry.address, listen, log, (socket) => onConnection(socket, target));
+      listener.server = await network.listen(entry.address, listen, log, (accepted) => onConnection(accepted, target));
       if (this.#closed) listener.server.close();
     } catch (error) {
       const { code = '', message } = error as NodeJS.ErrnoException;

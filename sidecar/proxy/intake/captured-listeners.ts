@@ -1,6 +1,6 @@
 // The listeners to which the kernel redirects the connections of the application (capture `iptables`), and where each was made to.
-import type { Socket } from 'node:net';
 import type { Logger } from '../../../runtime/log.ts';
+import type { Accepted } from '../sockets/listen.ts';
 import type { Listening, Network } from '../sockets/network.ts';
 import { isLoopback, placeOf } from './own-addresses.ts';
 import type { TunnelTarget } from './tunnel.ts';
@@ -11,7 +11,7 @@ export interface CapturedListenersOptions {
   port: number;
   /** Reads where a redirected connection was made to; null in other modes of capture. */
   originalDestination: ((fd: number, family: 4 | 6) => TunnelTarget | null) | null;
-  onConnection: (socket: Socket, original: TunnelTarget) => void;
+  onConnection: (accepted: Accepted, original: TunnelTarget) => void;
   network: Network;
   log: Logger;
 }
@@ -26,10 +26,10 @@ export class CapturedListeners {
 
   async open(): Promise<void> {
     const { bindHost, log, network, port } = this.#options;
-    this.#open.push(await network.listen(bindHost, port, log, (socket) => this.#accept(socket, 4)));
+    this.#open.push(await network.listen(bindHost, port, log, (accepted) => this.#accept(accepted, 4)));
     if (bindHost !== '127.0.0.1') return;
     try {
-      this.#open.push(await network.listen('::1', port, log, (socket) => this.#accept(socket, 6)));
+      this.#open.push(await network.listen('::1', port, log, (accepted) => this.#accept(accepted, 6)));
     } catch (error) {
       log.info({ err: error }, 'IPv6 loopback is not there: only IPv4 is captured');
     }
@@ -45,16 +45,15 @@ export class CapturedListeners {
     return place === placeOf(bindHost, port) || place === placeOf('::1', port);
   }
 
-  #accept(socket: Socket, family: 4 | 6): void {
+  #accept(accepted: Accepted, family: 4 | 6): void {
     const { log, onConnection, originalDestination, port } = this.#options;
-    const { fd } = (socket as unknown as { _handle: { fd: number } })._handle;
-    const original = originalDestination?.(fd, family) ?? null;
+    const original = originalDestination?.(accepted.fd, family) ?? null;
     // Without a redirection the destination is this listener itself: forwarding would never end.
     if (!original || (original.port === port && isLoopback(original.address))) {
       log.warn({ original }, 'a connection without an original destination was refused');
-      socket.destroy();
+      accepted.stream().destroy();
       return;
     }
-    onConnection(socket, original);
+    onConnection(accepted, original);
   }
 }

@@ -1,7 +1,7 @@
 // Listeners at free ports, one for each dependency of the plan (capture `explicit` of standalone mode).
-import type { Socket } from 'node:net';
 import type { Logger } from '../../../runtime/log.ts';
 import type { DependencyRuntime } from '../dependency/dependency.ts';
+import type { Accepted } from '../sockets/listen.ts';
 import type { Listening, Network } from '../sockets/network.ts';
 
 export interface DependencyListenersOptions {
@@ -9,7 +9,7 @@ export interface DependencyListenersOptions {
   /** The port that a dependency, by its name, had before a restart. It gets it again where that is free. */
   portBefore?: ((dependency: string) => number | undefined) | undefined;
   dependencies: ReadonlyMap<string, DependencyRuntime>;
-  onConnection: (socket: Socket, dependency: DependencyRuntime) => void;
+  onConnection: (accepted: Accepted, dependency: DependencyRuntime) => void;
   network: Network;
   log: Logger;
 }
@@ -58,7 +58,7 @@ export class DependencyListeners {
     for (const [id, dependency] of dependencies) {
       if (this.#open.has(id) || dependency.removed) continue;
       const before = portBefore?.(dependency.label) ?? 0;
-      const accept = (socket: Socket) => onConnection(socket, dependency);
+      const accept = (accepted: Accepted) => onConnection(accepted, dependency);
       const server = await network.listen(bindHost, before, log, accept).catch((error: unknown) => {
         if (before === 0) throw error;
         return network.listen(bindHost, 0, log, accept);

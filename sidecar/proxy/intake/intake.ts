@@ -8,7 +8,10 @@ import { Http2Client } from '../application/http2-client.ts';
 import type { ProxyContext } from '../context.ts';
 import type { DependencyRuntime } from '../dependency/dependency.ts';
 import { OpaqueConnection } from '../opaque/opaque-connection.ts';
-import { type Ahead, DialAhead } from './ahead.ts';
+import type { ByteStream } from '../sockets/byte-stream.ts';
+import type { Accepted } from '../sockets/listen.ts';
+import { SocketStream } from '../sockets/socket-stream.ts';
+import { type Ahead, DialAhead, type Dialled } from './ahead.ts';
 import { startsLikeTls } from './client-hello.ts';
 import { Detection, type DetectionOptions } from './detection.ts';
 import { HostClaim } from './host-index.ts';
@@ -81,24 +84,24 @@ export class Intake {
     return this.#clients.size + this.#http2Clients.size + this.#tunnels.size + this.#detections.size;
   }
 
-  accept(socket: Socket, dependency: DependencyRuntime, arrival: Arrival): void {
+  accept(accepted: Accepted, dependency: DependencyRuntime, arrival: Arrival): void {
     if (dependency.enforced && dependency.plan.protocol === 'Opaque') {
-      this.#proceed(this.#opaque(socket, dependency, arrival.targets, arrival.original), null);
+      this.#proceed(this.#opaque(accepted.stream(), dependency, arrival.targets, arrival.original), null);
       return;
     }
     // Without policies there is nothing to read for; but in capture `explicit` the codec is what finds an endpoint for each request, and
     // what is to go out in TLS goes out in nothing else.
     const isRead = arrival.explicit || dependency.tls !== null;
     if (!dependency.enforced && (!isRead || dependency.plan.protocol === 'Opaque')) {
-      this.#tunnel(socket, 'disabled', arrival.targets);
+      this.#tunnel(accepted.stream(), 'disabled', arrival.targets);
       return;
     }
-    this.#detectProtocol(socket, dependency, arrival);
+    this.#detectProtocol(accepted.socket(), dependency, arrival);
   }
 
   #detectProtocol(socket: Socket, dependency: DependencyRuntime, arrival: Arrival): void {
     const { spoken } = dependency;
-    const opaque = () => this.#opaque(socket, dependency, arrival.targets, arrival.original);
+    const opaque = () => this.#opaque(new SocketStream(socket), dependency, arrival.targets, arrival.original);
     const detected = {
       declaredHttp: dependency.plan.protocol === 'Http',
       onHttp: (first: Buffer) => {
@@ -130,7 +133,8 @@ export class Intake {
     this.#detect<DialAhead>(socket, {
       ...detected,
       ahead: () => new DialAhead(this.#context.network, arrival.targets),
-      onTunnel: (first, ahead) => this.#tunnel(socket, 'disabled', arrival.targets, first, ahead?.take() ?? null),
+      onTunnel: (first, ahead) =>
+        this.#tunnel(new SocketStream(socket), 'disabled', arrival.targets, first, ahead?.take() ?? null),
     });
   }
 
@@ -153,7 +157,7 @@ export class Intake {
           dependency.spoken.noteOpaque(first);
           opaque().proceed(first);
         } else {
-          this.#tunnel(socket, 'disabled', targets, first);
+          this.#tunnel(new SocketStream(socket), 'disabled', targets, first);
         }
       },
     });
@@ -170,18 +174,19 @@ export class Intake {
   }
 
   /** Bytes go on as they came: nobody declared where to, or nothing is known of that yet. */
-  forward(socket: Socket, cause: TunnelCause, targets: TunnelTargets): void {
-    this.#tunnel(socket, cause, targets);
+  forward(accepted: Accepted, cause: TunnelCause, targets: TunnelTargets): void {
+    this.#tunnel(accepted.stream(), cause, targets);
   }
 
-  acceptUnclaimed(socket: Socket, unclaimed: Unclaimed): void {
+  acceptUnclaimed(accepted: Accepted, unclaimed: Unclaimed): void {
     const { original, claimable, ownerOf } = unclaimed;
     const denied = unclaimed.denied();
     if (!denied && !claimable) {
       unclaimed.onUnclaimed();
-      this.forward(socket, 'undeclared', onlyTarget(original));
+      this.forward(accepted, 'undeclared', onlyTarget(original));
       return;
     }
+    const socket = accepted.socket();
     const claim = new HostClaim();
     const claimed = () => (claim.host === null || !claimable ? null : ownerOf(claim.host));
     const pass = (first: Buffer | null, ahead: DialAhead | null) => {
@@ -210,10 +215,11 @@ export class Intake {
   }
 
   /** What is meant for a host that needs TLS goes nowhere in plain text: how to speak TLS to it comes with the plan. */
-  acceptUnplanned(socket: Socket, { original, targets, needsTls, nobody }: Unplanned): void {
+  acceptUnplanned(accepted: Accepted, { original, targets, needsTls, nobody }: Unplanned): void {
+    const socket = accepted.socket();
     const claim = new HostClaim();
     const pass = (first: Buffer | null, ahead: DialAhead | null) =>
-      this.#tunnel(socket, 'no-plan', targets, first, ahead?.take() ?? null);
+      this.#tunnel(new SocketStream(socket), 'no-plan', targets, first, ahead?.take() ?? null);
     const reads = needsTls === null;
     this.#detect<DialAhead>(socket, {
       declaredHttp: false,
@@ -277,12 +283,12 @@ export class Intake {
     if (owner?.enforced) {
       // What was dialled before it was known whose it is was dialled without the policies of its owner.
       ahead?.drop();
-      this.#proceed(this.#opaque(socket, owner, unclaimed.targetsOf(owner), original), first);
+      this.#proceed(this.#opaque(new SocketStream(socket), owner, unclaimed.targetsOf(owner), original), first);
       return;
     }
     if (!owner) unclaimed.onUnclaimed();
     const cause = owner ? 'disabled' : 'undeclared';
-    this.#tunnel(socket, cause, onlyTarget(original), first, ahead?.take() ?? null);
+    this.#tunnel(new SocketStream(socket), cause, onlyTarget(original), first, ahead?.take() ?? null);
   }
 
   #serve(
@@ -313,10 +319,10 @@ export class Intake {
     this.#http2Clients.add(client);
   }
 
-  #detect<Dialled extends Ahead>(socket: Socket, options: Omit<DetectionOptions<Dialled>, 'socket' | 'ticker'>): void {
+  #detect<Begun extends Ahead>(socket: Socket, options: Omit<DetectionOptions<Begun>, 'socket' | 'ticker'>): void {
     this.#detections.add(socket);
     socket.once('close', () => this.#detections.delete(socket));
-    void new Detection<Dialled>({
+    void new Detection<Begun>({
       ...options,
       socket,
       ticker: this.#context.ticker,
@@ -337,7 +343,7 @@ export class Intake {
 
   /** To be begun, or gone on with. Until then nothing is in progress. */
   #opaque(
-    client: Socket,
+    client: ByteStream,
     dependency: DependencyRuntime,
     targets: TunnelTargets,
     original: TunnelTarget | null,
@@ -359,11 +365,11 @@ export class Intake {
   }
 
   #tunnel(
-    client: Socket,
+    client: ByteStream,
     cause: TunnelCause,
     targets: TunnelTargets,
     first: Buffer | null = null,
-    upstream: Socket | null = null,
+    upstream: Dialled | null = null,
   ): void {
     this.#context.metrics.countTunnel(cause);
     this.#context.tunnels++;
@@ -388,13 +394,17 @@ export class Intake {
 }
 
 /** Where a tunnel of capture `explicit` goes: any endpoint, or the ClusterIP. */
-export function endpointTargets(dependency: DependencyRuntime): TunnelTargets {
-  return {
-    get first() {
-      const { endpoints, policies } = dependency;
-      // Nothing of a byte stream can be hashed or measured: what acts is where it may go, and chance.
-      return endpoints.pick(policies.passThrough.choice.balancer, [], NO_KEY, null, dependency.nowMs());
-    },
-    others: null,
-  };
+export class EndpointTargets implements TunnelTargets {
+  readonly others = null;
+  readonly #dependency: DependencyRuntime;
+
+  constructor(dependency: DependencyRuntime) {
+    this.#dependency = dependency;
+  }
+
+  get first(): TunnelTarget | null {
+    const { endpoints, policies } = this.#dependency;
+    // Nothing of a byte stream can be hashed or measured: what acts is where it may go, and chance.
+    return endpoints.pick(policies.passThrough.choice.balancer, [], NO_KEY, null, this.#dependency.nowMs());
+  }
 }

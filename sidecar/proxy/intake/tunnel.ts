@@ -1,9 +1,10 @@
 // A connection that is passed on untouched and without policies: nobody declared where to, or a kill switch is thrown. It is dialled, elsewhere
 // where that fails, and then its bytes flow (pipe.ts).
-import type { Socket } from 'node:net';
 import type { TimerNode } from '../../policies/timer-wheel.ts';
+import type { ByteStream, ByteStreamOwner } from '../sockets/byte-stream.ts';
 import type { Network } from '../sockets/network.ts';
 import type { Ticker } from '../ticker.ts';
+import type { Dialled } from './ahead.ts';
 import { Pipe, type PipeOwner } from './pipe.ts';
 
 /** More addresses than these are not tried for one connection: its application waits. */
@@ -30,13 +31,13 @@ function sameTarget(one: TunnelTarget, other: TunnelTarget | null): boolean {
 }
 
 export interface TunnelOptions {
-  client: Socket;
-  network: Pick<Network, 'dial'>;
+  client: ByteStream;
+  network: Pick<Network, 'dialStream'>;
   targets: TunnelTargets;
   /** Bytes already read from the client, to be sent first. */
   first: Buffer | null;
   /** A connection to the first target that is already open or on its way; null: dial. */
-  upstream: Socket | null;
+  upstream: Dialled | null;
   /** Of each dial. 0: none. */
   connectTimeoutMs: number;
   ticker: Ticker;
@@ -44,14 +45,14 @@ export interface TunnelOptions {
   onClosed(): void;
 }
 
-export class Tunnel implements TimerNode, PipeOwner {
+export class Tunnel implements ByteStreamOwner, PipeOwner, TimerNode {
   wheelSlot = -1;
   wheelPrevious: TimerNode | null = null;
   wheelNext: TimerNode | null = null;
   wheelAtMs = 0;
   readonly #options: TunnelOptions;
-  readonly #client: Socket;
-  #upstream: Socket | null = null;
+  readonly #client: ByteStream;
+  #upstream: ByteStream | null = null;
   readonly #dialled: TunnelTarget | null;
   /** Those left to be tried; null: not asked for yet. */
   #others: TunnelTarget[] | null = null;
@@ -61,11 +62,10 @@ export class Tunnel implements TimerNode, PipeOwner {
   constructor(options: TunnelOptions) {
     this.#options = options;
     this.#client = options.client;
-    this.#client.on('error', () => this.#lost(this.#client));
-    this.#client.on('close', () => this.#lost(this.#client));
+    this.#client.owner = this;
     const { first } = options.targets;
     this.#dialled = first;
-    if (options.upstream) this.#use(options.upstream);
+    if (options.upstream) this.#use(options.upstream.stream);
     else if (first) this.#dial(first);
     else this.#dialNext();
   }
@@ -81,10 +81,30 @@ export class Tunnel implements TimerNode, PipeOwner {
   }
 
   destroy(): void {
+    if (this.#pipe) {
+      this.#pipe.destroy();
+      return;
+    }
     this.#client.destroy();
     this.#upstream?.destroy();
-    if (this.#pipe) this.#pipe.destroy();
-    else this.#end();
+    this.#end();
+  }
+
+  streamConnected(upstream: ByteStream): void {
+    if (upstream === this.#upstream) this.#begin(upstream);
+  }
+
+  /** Neither is read before both are connected. */
+  streamArrived(): void {}
+
+  streamEnded(): void {}
+
+  streamDrained(): void {}
+
+  /** Before there was a connection to the target; later it is the pipe's to see. */
+  streamClosed(stream: ByteStream): void {
+    if (stream === this.#client) this.#fail();
+    else if (stream === this.#upstream) this.#dialNext();
   }
 
   onBytes(): void {}
@@ -96,22 +116,16 @@ export class Tunnel implements TimerNode, PipeOwner {
   }
 
   #dial({ address, port }: TunnelTarget): void {
-    this.#use(this.#options.network.dial(address, port));
+    this.#use(this.#options.network.dialStream(address, port));
   }
 
-  #use(upstream: Socket): void {
+  #use(upstream: ByteStream): void {
     this.#upstream = upstream;
-    upstream.on('error', () => this.#lost(upstream));
-    upstream.on('close', () => this.#lost(upstream));
+    upstream.owner = this;
     const { connectTimeoutMs, ticker } = this.#options;
-    if (upstream.connecting) {
-      upstream.once('connect', () => this.#begin(upstream));
-      if (connectTimeoutMs > 0) ticker.arm(this, ticker.nowMs() + connectTimeoutMs);
-    } else if (upstream.destroyed) {
-      this.#dialNext();
-    } else {
-      this.#begin(upstream);
-    }
+    if (upstream.isClosed) this.#dialNext();
+    else if (!upstream.connecting) this.#begin(upstream);
+    else if (connectTimeoutMs > 0) ticker.arm(this, ticker.nowMs() + connectTimeoutMs);
   }
 
   /** What was dialled cannot be reached. Nothing was sent, so anywhere else is as good. */
@@ -135,26 +149,20 @@ export class Tunnel implements TimerNode, PipeOwner {
     if (!this.#closed) this.#dialNext();
   }
 
-  #begin(upstream: Socket): void {
-    if (this.#closed || upstream !== this.#upstream) return;
+  #begin(upstream: ByteStream): void {
     const { ticker, first } = this.#options;
     ticker.disarm(this);
-    this.#pipe = new Pipe(this.#client, upstream, first && first.length > 0 ? [first] : [], 0, ticker, this);
-  }
-
-  /** Before there was a connection to the target; later it is the pipe's to see. */
-  #lost(socket: Socket): void {
-    if (this.#pipe) return;
-    if (socket === this.#client) this.#fail();
-    else if (socket === this.#upstream) this.#dialNext();
+    const fromClient = first && first.length > 0 ? [first] : [];
+    const fromUpstream = upstream === this.#options.upstream?.stream ? this.#options.upstream.first : [];
+    this.#pipe = new Pipe(this.#client, upstream, fromClient, fromUpstream, 0, ticker, this);
   }
 
   /** The application was accepted by the kernel before the target was dialled; the nearest to a refusal that is left is a reset. */
   #fail(): void {
     if (this.#closed) return;
-    if (!this.#client.destroyed) {
+    if (!this.#client.isClosed) {
       this.#options.onDialFailed();
-      this.#client.resetAndDestroy();
+      this.#client.reset();
     }
     this.#upstream?.destroy();
     this.#end();

@@ -16,7 +16,6 @@
 //
 // Until it is connected, what the application sends is read and kept, up to a bound, so that an application that goes away is seen and gives
 // everything back.
-import type { Socket } from 'node:net';
 import { AttemptResult, Suppression } from '../../metrics/route-metrics.ts';
 import { type TcpMetrics, TcpResult } from '../../metrics/tcp-metrics.ts';
 import { Admission, type BulkheadWaiter } from '../../policies/bulkhead.ts';
@@ -33,6 +32,7 @@ import type { ConnectFailure, UpstreamEndpoint } from '../exchange/upstream.ts';
 import type { Ahead } from '../intake/ahead.ts';
 import { EarlyBytes, type EarlyBytesOwner } from '../intake/early-bytes.ts';
 import { Pipe } from '../intake/pipe.ts';
+import type { ByteStream } from '../sockets/byte-stream.ts';
 import { ConnectionShadow } from './connection-shadow.ts';
 import { OpaqueFlow, type OpaqueFlowOwner, settleConnection } from './opaque-flow.ts';
 import { OpaqueLeg, type OpaqueLegOwner } from './opaque-leg.ts';
@@ -55,7 +55,7 @@ const Phase = {
 } as const;
 
 export interface OpaqueConnectionOptions extends OpaqueRouteOptions {
-  client: Socket;
+  client: ByteStream;
   onClosed(connection: OpaqueConnection): void;
 }
 
@@ -72,7 +72,7 @@ export class OpaqueConnection
 
   readonly #options: OpaqueConnectionOptions;
   readonly #context: ProxyContext;
-  readonly #client: Socket;
+  readonly #client: ByteStream;
   readonly #dependency: DependencyRuntime;
   /** As it was at the beginning; what is shared of it takes new numbers by itself. */
   readonly #policy: RoutePolicy;
@@ -326,7 +326,8 @@ export class OpaqueConnection
       result: this.#result,
       owner: this,
     });
-    this.#pipe = new Pipe(this.#client, leg.take(), early.take(), opaqueIdleMs, this.#context.ticker, this.#flow);
+    const { ticker } = this.#context;
+    this.#pipe = new Pipe(this.#client, leg.stream, early.take(), leg.take(), opaqueIdleMs, ticker, this.#flow);
   }
 
   flowJudged(): void {
@@ -410,8 +411,7 @@ export class OpaqueConnection
   #reset(): void {
     this.#metrics.count(this.#refusal);
     if (this.#refusal === TcpResult.connectFailed) this.#context.metrics.countTunnelDialFailure();
-    this.#early?.stop();
-    this.#client.resetAndDestroy();
+    this.#client.reset();
     this.#close();
   }
 
@@ -420,7 +420,6 @@ export class OpaqueConnection
     this.#context.ticker.disarm(this);
     this.#phase = Phase.Closed;
     if (this.#started) this.#context.tunnels--;
-    this.#early?.stop();
     this.#shadow.end(this.#context.ticker.nowMs());
     this.#options.onClosed(this);
   }

@@ -1,14 +1,14 @@
 // The connection to the dependency that an opaque connection is to flow over, from its dial to the first byte or end of the dependency: who takes
 // it then goes on with it, and has lost nothing.
-import type { Socket } from 'node:net';
 import type { ConnectFailure } from '../exchange/upstream.ts';
+import type { ByteStream, ByteStreamOwner } from '../sockets/byte-stream.ts';
 import type { Network } from '../sockets/network.ts';
 import { connectFailureOf } from '../upstream/http1-connection.ts';
 
 /** Told of one leg at a time; of a leg that was taken or destroyed nothing any more. */
 export interface OpaqueLegOwner {
   legConnected(): void;
-  /** The dependency has sent something, or ended its side; nothing of it is read. */
+  /** The dependency has sent something, or ended its side. */
   legMoved(): void;
   /** It was not made. */
   legFailed(failure: ConnectFailure): void;
@@ -16,34 +16,28 @@ export interface OpaqueLegOwner {
   legLost(): void;
 }
 
-export class OpaqueLeg {
-  /** Something of the dependency waits to be read: bytes, or its end. */
-  moved = false;
-  readonly #socket: Socket;
+export class OpaqueLeg implements ByteStreamOwner {
+  readonly stream: ByteStream;
   readonly #owner: OpaqueLegOwner;
+  readonly #first: Buffer[] = [];
   #connected = false;
   #done = false;
 
-  readonly #onData = (chunk: Buffer): void => {
-    this.#socket.pause();
-    this.#socket.unshift(chunk);
-    this.#move();
-  };
-  readonly #onEnd = (): void => this.#move();
-
-  constructor(network: Pick<Network, 'dial'>, address: string, port: number, owner: OpaqueLegOwner) {
+  constructor(network: Pick<Network, 'dialStream'>, address: string, port: number, owner: OpaqueLegOwner) {
     this.#owner = owner;
-    this.#socket = network.dial(address, port);
-    this.#socket.on('connect', () => this.#connect());
-    this.#socket.on('error', ({ code }: NodeJS.ErrnoException) => this.#lose(connectFailureOf(code)));
-    this.#socket.on('close', () => this.#lose(connectFailureOf(undefined)));
+    this.stream = network.dialStream(address, port);
+    this.stream.owner = this;
   }
 
-  /** Whoever takes the socket reads on. */
-  take(): Socket {
+  /** There is something to pass on: bytes, or the end. */
+  get moved(): boolean {
+    return this.#first.length > 0 || this.stream.hasEnded;
+  }
+
+  /** Whoever takes it reads on. What came first is given. */
+  take(): readonly Buffer[] {
     this.#done = true;
-    this.#unwatch();
-    return this.#socket;
+    return this.#first;
   }
 
   /** It was not made in time. */
@@ -53,26 +47,29 @@ export class OpaqueLeg {
 
   destroy(): void {
     this.#done = true;
-    this.#socket.destroy();
+    this.stream.destroy();
   }
 
-  #connect(): void {
-    if (this.#done) return;
+  streamConnected(): void {
     this.#connected = true;
-    this.#socket.on('data', this.#onData);
-    this.#socket.on('end', this.#onEnd);
     this.#owner.legConnected();
+    if (!this.#done) this.stream.resume();
   }
 
-  #move(): void {
-    this.moved = true;
-    this.#unwatch();
+  streamArrived(stream: ByteStream, buffer: Buffer, bytes: number): void {
+    stream.pause();
+    this.#first.push(Buffer.from(buffer.subarray(0, bytes)));
     this.#owner.legMoved();
   }
 
-  #unwatch(): void {
-    this.#socket.off('data', this.#onData);
-    this.#socket.off('end', this.#onEnd);
+  streamEnded(): void {
+    this.#owner.legMoved();
+  }
+
+  streamDrained(): void {}
+
+  streamClosed(_stream: ByteStream, code: string | null): void {
+    this.#lose(connectFailureOf(code ?? undefined));
   }
 
   #lose(failure: ConnectFailure): void {

@@ -1,19 +1,9 @@
 // Gathers what belongs into one write: heads, chunk frames and small bodies as one latin1 string, large bodies behind it in a buffer. A request
 // then costs one write system call on each leg, and a backpressured peer is seen at the flush.
 //
-// Large bodies are copied into a buffer that all connections write from, for the one they were read into is read into again (read-buffer.ts). Both
-// stay in the cache of the processor, where a copy costs less than a write from two places. Where a write could not finish at once, its
-// bytes stay, and the next write takes what is behind them.
+// Large bodies are copied into a buffer that all connections write from (write-buffer.ts).
 import type { Socket } from 'node:net';
-
-/** Up to here a copy into the string is cheaper than a buffer. */
-const TEXT_LIMIT_BYTES = 4096;
-/** What is read at once, with its head and its frame. */
-const WRITE_BUFFER_BYTES = 98_304;
-
-let shared = Buffer.allocUnsafeSlow(WRITE_BUFFER_BYTES);
-/** Bytes before it belong to writes that could not finish at once. */
-let sharedStart = 0;
+import { giveBackWriteBuffer, TEXT_LIMIT_BYTES, takeWriteBuffer, WRITE_BUFFER_BYTES } from './write-buffer.ts';
 
 export class Outbox {
   readonly #socket: Socket;
@@ -49,23 +39,13 @@ export class Outbox {
   }
 
   #writeCopy(buffer: Buffer, start: number, end: number): void {
-    const bytes = this.#text.length + end - start;
-    if (sharedStart + bytes > WRITE_BUFFER_BYTES) {
-      shared = Buffer.allocUnsafeSlow(WRITE_BUFFER_BYTES);
-      sharedStart = 0;
-    }
-    const own = shared;
-    const from = sharedStart;
-    const to = from + bytes;
-    const bodyAt = from + shared.write(this.#text, from, 'latin1');
-    buffer.copy(shared, bodyAt, start, end);
+    const bytes = takeWriteBuffer(this.#text.length + end - start);
+    const bodyAt = bytes.write(this.#text, 0, 'latin1');
+    buffer.copy(bytes, bodyAt, start, end);
     this.#text = '';
     this.#writes++;
-    // Taken until it is known to be free: another write may happen inside this one.
-    sharedStart = to;
-    this.#socket.write(shared.subarray(from, to));
-    // It may even have gone on to another buffer, where the same place belongs to somebody else.
-    if (this.#socket.writableLength === 0 && shared === own && sharedStart === to) sharedStart = from;
+    this.#socket.write(bytes);
+    if (this.#socket.writableLength === 0) giveBackWriteBuffer(bytes);
   }
 
   /** Grows with each write to the socket. */
