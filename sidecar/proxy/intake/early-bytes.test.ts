@@ -1,9 +1,11 @@
 import net, { type AddressInfo, type Socket } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
+import { NOBODY } from '../sockets/byte-stream.ts';
+import { SocketStream } from '../sockets/socket-stream.ts';
 import { EarlyBytes } from './early-bytes.ts';
 
 /** What is read at once, at most. */
-const READ_BYTES = 65_536;
+const READ_BYTES = 81_920;
 const MAX_EARLY_BYTES = 65_536;
 const TOTAL_BYTES = 16 * 1024 * 1024;
 
@@ -25,14 +27,15 @@ async function pair(): Promise<[Socket, Socket]> {
 
 describe('what an application sends before its connection leads anywhere', () => {
   it('is kept up to a bound, and waits behind it with the application', async () => {
-    const [application, client] = await pair();
+    const [application, socket] = await pair();
+    const client = new SocketStream(socket);
     let arrivals = 0;
     const early = new EarlyBytes(client, null, { earlyArrived: () => void arrivals++, earlyGone: () => {} });
     application.end(Buffer.alloc(TOTAL_BYTES, 'e'));
     let before = -1;
     const stands = () => {
-      const same = client.bytesRead === before && before > 0;
-      before = client.bytesRead;
+      const same = socket.bytesRead === before && before > 0;
+      before = socket.bytesRead;
       return same;
     };
     await expect.poll(stands, { interval: 100, timeout: 10_000 }).toBe(true);
@@ -43,9 +46,7 @@ describe('what an application sends before its connection leads anywhere', () =>
     expect(kept).toBeLessThan(MAX_EARLY_BYTES + READ_BYTES);
     // Whoever takes it reads on, and has lost nothing.
     let rest = 0;
-    client.on('data', (chunk: Buffer) => {
-      rest += chunk.length;
-    });
+    client.owner = { ...NOBODY, streamArrived: (_client, _buffer, bytes) => void (rest += bytes) };
     client.resume();
     await expect.poll(() => kept + rest, { timeout: 10_000 }).toBe(TOTAL_BYTES);
   });
