@@ -30,7 +30,7 @@ it('is small, for all of it is memory beside every application', async () => {
 it('is started with the flags and the environment of every sidecar', async () => {
   const command = await readFile(join(folder, 'breakwater'), 'utf8');
   const run = `exec node ${SIDECAR_NODE_FLAGS.join(' ')} /opt/breakwater/main.js "$@"`;
-  expect(command).toBe(`#!/bin/sh\nexport MALLOC_ARENA_MAX=1 UV_USE_IO_URING=0\n${run}\n`);
+  expect(command).toBe(`#!/bin/sh\nexport MALLOC_ARENA_MAX=1\nexport UV_USE_IO_URING=0\n${run}\n`);
 });
 
 it('starts, listens and stops, and loads nothing that it may never need', async () => {
