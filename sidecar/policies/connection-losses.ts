@@ -17,8 +17,8 @@ export class ConnectionLosses {
 
   /** A connection to `endpoint` was lost under a call that began at `startMs`. True: it belongs to a loss that was told of before. */
   belongsToOneBefore(endpoint: string, startMs: number, nowMs: number): boolean {
-    const countedAtMs = this.#countedAtMs.get(endpoint);
-    if (countedAtMs !== undefined && startMs < countedAtMs && nowMs - countedAtMs <= SAME_EVENT_MS) return true;
+    const countedAtMs = this.#countedAtMs.get(endpoint) ?? Number.NEGATIVE_INFINITY;
+    if (startMs < countedAtMs && nowMs - countedAtMs <= SAME_EVENT_MS) return true;
     this.#forget(endpoint, nowMs);
     this.#countedAtMs.set(endpoint, nowMs);
     return false;

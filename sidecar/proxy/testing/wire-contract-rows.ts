@@ -4,6 +4,7 @@ import { expect, vi } from 'vitest';
 import type { PolicyPlan } from '../../../plan/plan.ts';
 import { SHADOW_BLOCKS, type ShadowBlock } from '../../../plan/policies/blocks.ts';
 import type { FallbackPlan } from '../../../plan/policies/fallback.ts';
+import type { HealthCheckPlan } from '../../../plan/policies/health-check.ts';
 import type { LoadBalancingPlan } from '../../../plan/policies/load-balancing.ts';
 import type { OutlierDetectionPlan } from '../../../plan/policies/outlier-detection.ts';
 import { type Bench, BREAKER, HEDGING, RETRIES } from './fixtures.ts';
@@ -72,6 +73,19 @@ const OUTLIER: OutlierDetectionPlan = {
   maxEjectForMs: 30_000,
   panicThresholdPercent: 0,
 };
+/** Asked where nobody listens, so that what arrives at the upstream is the requests alone; all are unhealthy then, and used. */
+const HEALTH_CHECK: HealthCheckPlan = {
+  stateKey: 'healthCheck:base',
+  path: '/',
+  host: null,
+  port: 1,
+  intervalMs: 100,
+  timeoutMs: 100,
+  unhealthyThreshold: 1,
+  healthyThreshold: 1,
+  expectedStatuses: [200],
+  grpc: null,
+};
 const NO_SHADOW = Object.fromEntries(SHADOW_BLOCKS.map((block) => [block, null])) as Record<ShadowBlock, null>;
 
 export const POLICIES: readonly Row[] = [
@@ -105,22 +119,10 @@ export const POLICIES: readonly Row[] = [
     },
   },
   {
-    // Asked where nobody listens, so that what arrives at the upstream is the requests alone; all are unhealthy then, and used.
     name: 'healthCheck',
     policy: {
       timeouts: TIMEOUTS,
-      healthCheck: {
-        stateKey: 'healthCheck:base',
-        path: '/',
-        host: null,
-        port: 1,
-        intervalMs: 100,
-        timeoutMs: 100,
-        unhealthyThreshold: 1,
-        healthyThreshold: 1,
-        expectedStatuses: [200],
-        grpc: null,
-      },
+      healthCheck: HEALTH_CHECK,
     },
   },
   { name: 'bulkhead', policy: { timeouts: TIMEOUTS, bulkhead: BULKHEAD }, refuses: ['bulkhead-full', 'queue-timeout'] },
@@ -237,20 +239,43 @@ export const POLICIES: readonly Row[] = [
     another: true as const,
     hedged: true as const,
     refuses: ['bulkhead-full', 'queue-timeout'],
-    before: async (bench: Bench, wire: Wire) => {
-      for (let calls = 0; calls < 20; calls++) await wire.call(bench.port, '/answer');
-      const delaySeconds = () => bench.metric('breakwater_hedging_delay_seconds');
-      await vi.waitFor(async () => expect(await delaySeconds()).toBeGreaterThan(0), { interval: 10, timeout: 5_000 });
-    },
+    before: knowLatency,
   })),
   {
-    name: 'all of them',
+    name: 'timeouts, retries, circuitBreaker and bulkhead',
     policy: { timeouts: TIMEOUTS, retries: RETRIES, circuitBreaker: COUNTING, bulkhead: BULKHEAD },
     refuses: ['bulkhead-full', 'queue-timeout'],
   },
+  {
+    name: 'all of them',
+    policy: {
+      timeouts: TIMEOUTS,
+      retries: RETRIES,
+      circuitBreaker: COUNTING,
+      outlierDetection: OUTLIER,
+      bulkhead: { ...BULKHEAD, maxConcurrent: 4 },
+      rateLimit: { stateKey: 'rateLimit:base', requestsPerSecond: 1_000, burst: 100, perHeader: null },
+      hedging: { ...HEDGING, maxDelayMs: 15 },
+      fallback: { ...FALLBACK, lastGood: LAST_GOOD },
+      faultInjection: { delay: { fixedMs: 20, percent: 50 }, abort: { statusCode: 418, percent: 10 } },
+      loadBalancing: BALANCING,
+      healthCheck: HEALTH_CHECK,
+    },
+    another: true,
+    hedged: true,
+    refuses: ['fault-injected', 'bulkhead-full', 'queue-timeout'],
+    before: knowLatency,
+  },
 ];
+
+/** As many calls as tell when to hedge. */
+async function knowLatency(bench: Bench, wire: Wire): Promise<void> {
+  for (let calls = 0; calls < 30; calls++) await wire.call(bench.port, '/answer');
+  const delaySeconds = () => bench.metric('breakwater_hedging_delay_seconds');
+  await vi.waitFor(async () => expect(await delaySeconds()).toBeGreaterThan(0), { interval: 10, timeout: 5_000 });
+}
 
 /** What differs between legs shows in these; what does not is shown by all. */
 export const OVER_TLS: readonly Row[] = POLICIES.filter(({ name }) =>
-  ['no policy', 'retries', 'hedging', 'all of them'].includes(name),
+  ['no policy', 'retries', 'hedging', 'timeouts, retries, circuitBreaker and bulkhead'].includes(name),
 );
