@@ -1,6 +1,8 @@
 // Frames that no well-meaning peer sends, from either side: nothing of a malformed request reaches the dependency, no flood costs more than
 // the connection that it comes on, and others are served meanwhile.
+import { execFile } from 'node:child_process';
 import { constants } from 'node:http2';
+import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { systemClock } from '../../runtime/clock.ts';
 import { type Bench, connect, dependencyPlan } from './testing/fixtures.ts';
@@ -255,4 +257,16 @@ describe('a dependency that answers', () => {
     expect(systemClock.monotonicMs() - startedMs).toBeLessThan(1_900);
     await expect.poll(() => bench.plane.held()).toMatchObject({ requests: 0, attempts: 0 });
   });
+});
+
+describe('a peer that takes nothing more, and is gone in the middle of a field section', () => {
+  it.each(['application', 'dependency'])(
+    'is the end of its connection alone, whatever the collector finds first: %s',
+    async (side) => {
+      const program = `${import.meta.dirname}/testing/http2-cut-fields.ts`;
+      const { stdout } = await promisify(execFile)(process.execPath, ['--expose-gc', program, side]);
+      expect(JSON.parse(stdout)).toMatchObject({ requests: 0, attempts: 0, timers: 0 });
+    },
+    120_000,
+  );
 });

@@ -10,6 +10,7 @@ import { grpcMessage } from '../../grpc/status.ts';
 import { headErrorDetail } from '../../http1/errors.ts';
 import { RequestHead } from '../../http1/request-head.ts';
 import type { ResponseHead } from '../../http1/response-head.ts';
+import { holdSessionBehind, nativeHalf, type WithHalves } from '../../http2/native-halves.ts';
 import { INTERNAL_ERROR, NO_ERROR } from '../../http2/node-http2.ts';
 import { readRequestHead, readTrailers } from '../../http2/read-heads.ts';
 import { answerFields, fieldMap, grpcAnswerFields, isWithoutContent, responseFields } from '../../http2/write-heads.ts';
@@ -23,7 +24,7 @@ import { answerToHead, countRefusal, unreadContext } from '../exchange/malformed
 import type { Http2Client } from './http2-client.ts';
 
 /** What a stream knows beside node:http2. */
-interface CallStream extends ServerHttp2Stream {
+interface CallStream extends ServerHttp2Stream, WithHalves {
   /** Whose it is; null: nobody's any more. */
   call: Http2Call | null;
   /** What ends its answer, each with CR LF before it. */
@@ -76,6 +77,8 @@ export class Http2Call implements Downstream {
     own.lastTrailers = '';
     own.trailing = false;
     own.early = false;
+    own.ownHalf = nativeHalf(stream);
+    own.sessionHalf = this.#client.sessionHalf;
     this.#stream = own;
     this.#answer = null;
     this.#reading = false;
@@ -361,6 +364,7 @@ function onWantTrailers(this: CallStream): void {
 }
 
 function onClose(this: CallStream): void {
+  holdSessionBehind(this);
   this.call?.closed();
 }
 

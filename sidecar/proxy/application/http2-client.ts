@@ -3,6 +3,7 @@
 import type { ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
 import { CLIENT_OPTIONS, CONNECTION_WINDOW_BYTES, CONTROL_FRAMES } from '../../http2/limits.ts';
+import { nativeHalf } from '../../http2/native-halves.ts';
 import { ENHANCE_YOUR_CALM, nodeHttp2 } from '../../http2/node-http2.ts';
 import { TokenBucket, toMicroseconds } from '../../policies/token-bucket.ts';
 import type { ProxyContext } from '../context.ts';
@@ -23,6 +24,8 @@ export class Http2Client {
   readonly dependency: DependencyRuntime;
   readonly originalDestination: { address: string; port: number } | null;
   readonly rewriteHost: boolean;
+  /** Of its session (native-halves.ts). */
+  readonly sessionHalf: object | null;
   readonly #session: ServerHttp2Session;
   readonly #spare: Http2Call[] = [];
   readonly #controlFrames: TokenBucket;
@@ -36,6 +39,7 @@ export class Http2Client {
     socket.unshift(options.first);
     const session = nodeHttp2().performServerHandshake(socket, CLIENT_OPTIONS);
     this.#session = session;
+    this.sessionHalf = nativeHalf(session);
     this.#controlFrames = new TokenBucket(CONTROL_FRAMES, toMicroseconds(this.context.ticker.nowMs()));
     this.context.clientConnections++;
     session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);

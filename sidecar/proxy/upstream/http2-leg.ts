@@ -1,6 +1,7 @@
 // The leg to the dependency over HTTP/2: one stream of a connection that others share.
 import type { ClientHttp2Stream } from 'node:http2';
 import { ResponseHead } from '../../http1/response-head.ts';
+import { holdSessionBehind, nativeHalf, type WithHalves } from '../../http2/native-halves.ts';
 import { CANCEL, NO_ERROR, REFUSED_STREAM } from '../../http2/node-http2.ts';
 import { readResponseHead, readTrailers } from '../../http2/read-heads.ts';
 import { fieldMap, requestFields } from '../../http2/write-heads.ts';
@@ -11,7 +12,7 @@ import type { Http2Session } from './http2-session.ts';
 const END_STREAM = 0x1;
 
 /** What a stream knows beside node:http2. */
-interface LegStream extends ClientHttp2Stream {
+interface LegStream extends ClientHttp2Stream, WithHalves {
   /** Whose it is; null: nobody's any more. */
   leg: Http2Leg | null;
   shared: Http2Session;
@@ -75,6 +76,8 @@ export class Http2Leg implements UpstreamLeg {
     stream.leg = this;
     stream.shared = session;
     stream.lastTrailers = '';
+    stream.ownHalf = nativeHalf(stream);
+    stream.sessionHalf = session.sessionHalf;
     session.streamOpened();
     stream.on('error', ignore);
     stream.on('headers', onInformational);
@@ -269,6 +272,7 @@ function onWantTrailers(this: LegStream): void {
 }
 
 function onClose(this: LegStream): void {
+  holdSessionBehind(this);
   this.shared.streamClosed();
   this.leg?.closed(this.rstCode, this.id);
 }

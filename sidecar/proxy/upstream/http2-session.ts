@@ -6,6 +6,7 @@
 import type { ClientHttp2Session } from 'node:http2';
 import type { Socket } from 'node:net';
 import { CONNECTION_WINDOW_BYTES, MAX_CONCURRENT_STREAMS, UPSTREAM_OPTIONS } from '../../http2/limits.ts';
+import { nativeHalf } from '../../http2/native-halves.ts';
 import { nodeHttp2 } from '../../http2/node-http2.ts';
 import type { ConnectFailure } from '../exchange/upstream.ts';
 import { connectFailureOf, tlsFailureOf } from './http1-connection.ts';
@@ -24,6 +25,8 @@ export class Http2Session {
   readonly #generation: number;
   /** Of the requests on it. */
   readonly scheme: 'http' | 'https';
+  /** Of the session (native-halves.ts); null: it is not ready. */
+  sessionHalf: object | null = null;
   readonly #waiting = new Set<Http2Leg>();
   #capacity = 0;
   #active = 0;
@@ -167,6 +170,7 @@ export class Http2Session {
 
   #begin(maxConcurrentStreams: number): void {
     this.#ready = true;
+    this.sessionHalf = nativeHalf(this.#session);
     this.#pool.endpoint.tls?.answered();
     this.#capacity = Math.min(maxConcurrentStreams, MAX_CONCURRENT_STREAMS);
     this.#session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
