@@ -4,7 +4,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { api, apply, exec, type KubeObject, kubectl, listPods } from './harness/kube.ts';
-import { serviceDependency, WORKLOADS_IMAGE } from './harness/objects.ts';
+import { scriptInImage, serviceDependency, WORKLOADS_IMAGE } from './harness/objects.ts';
 import { metricValue, Shop, untilCondition, untilReady } from './harness/shop.ts';
 import { sleep } from './shell.ts';
 
@@ -64,7 +64,7 @@ async function stream(path: string, token: string, ...rest: string[]): Promise<S
     'stranger',
     'app',
     'node',
-    '/workloads/stream-client.ts',
+    scriptInImage('stream-client.ts'),
     path,
     token,
     ...rest,
@@ -80,7 +80,7 @@ describe('requests of the application', () => {
       await shop.checkout(),
       'app',
       'node',
-      '/workloads/raw-client.ts',
+      scriptInImage('raw-client.ts'),
       'payments',
       '8080',
       base64,

@@ -1,7 +1,7 @@
 // What is not plain HTTP/1.1 request and response works through an injected pod as it does without: declared or not.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { apply, exec, listPods } from './harness/kube.ts';
-import { DEBIAN_IMAGE, deployment, service, serviceDependency } from './harness/objects.ts';
+import { DEBIAN_IMAGE, deployment, scriptInImage, service, serviceDependency } from './harness/objects.ts';
 import { REAL_TIME } from './harness/real-time.ts';
 import { deleteNamespace, freshNamespace, isInjected, untilCondition, untilReady } from './harness/shop.ts';
 
@@ -85,7 +85,7 @@ async function converse(app: string, protocol: string, ...args: string[]): Promi
     pod?.metadata.name ?? '',
     'app',
     'node',
-    '/workloads/protocol-client.ts',
+    scriptInImage('protocol-client.ts'),
     protocol,
     'protocols',
     ...args,

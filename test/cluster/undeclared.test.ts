@@ -2,7 +2,7 @@
 // passed on, counted or refused.
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { api, apiText, apply, control, exec, kubectl, listPods, podProxy } from './harness/kube.ts';
-import { deployment, service, serviceDependency } from './harness/objects.ts';
+import { deployment, scriptInImage, service, serviceDependency } from './harness/objects.ts';
 import {
   ADMIN_PORT,
   deleteNamespace,
@@ -94,7 +94,7 @@ const undeclaredConnections = (action: string) => metric('breakwater_undeclared_
 
 /** The answer over TLS to a server of that name, or the error. */
 async function tls(host: string): Promise<string> {
-  return exec(NAMESPACE, await checkoutPod(), 'app', 'node', '/workloads/protocol-client.ts', 'tls', host).catch(
+  return exec(NAMESPACE, await checkoutPod(), 'app', 'node', scriptInImage('protocol-client.ts'), 'tls', host).catch(
     String,
   );
 }
@@ -138,7 +138,7 @@ test('Deny: HTTP is answered 403, TLS is reset, and hosts are reached as before'
 
 test('Deny: DNS over TCP passes, for every other call of the pod depends on it', async () => {
   const nameserver = await clusterIpOf('kube-dns', 'kube-system');
-  const script = ['node', '/workloads/raw-client.ts', nameserver, '53', dnsQuery(), '1500'];
+  const script = ['node', scriptInImage('raw-client.ts'), nameserver, '53', dnsQuery(), '1500'];
   const { received, error } = JSON.parse(await exec(NAMESPACE, await checkoutPod(), 'app', ...script)) as {
     received: string;
     error: string;

@@ -3,11 +3,14 @@ import { DEBIAN_IMAGE, WORKLOADS_IMAGE } from '../images.ts';
 
 export { DEBIAN_IMAGE, WORKLOADS_IMAGE };
 
+/** A script of the folder `workloads`, by its name there, as the image holds it. */
+export const scriptInImage = (script: string): string => `/workloads/${script.replace(/\.ts$/, '.js')}`;
+
 const containerOf = (script: string, ports: readonly number[], env: Record<string, string> = {}) => ({
   name: 'app',
   image: WORKLOADS_IMAGE,
   imagePullPolicy: 'IfNotPresent',
-  command: ['node', `/workloads/${script}`],
+  command: ['node', scriptInImage(script)],
   ports: ports.map((containerPort) => ({ containerPort })),
   env: Object.entries(env).map(([name, value]) => ({ name, value })),
   readinessProbe: { httpGet: { path: '/healthz', port: 9000 }, periodSeconds: 1, failureThreshold: 2 },

@@ -156,6 +156,8 @@ const conversations: Record<string, () => Promise<unknown>> = {
 
 const conversation = conversations[protocol];
 if (!conversation) throw new Error(`unknown protocol "${protocol}": ${Object.keys(conversations).join(', ')}`);
-const result = await conversation();
-console.log(JSON.stringify(result));
-process.exit(0);
+// Without await at the top, which a CommonJS bundle cannot have.
+void conversation().then((result) => {
+  console.log(JSON.stringify(result));
+  process.exit(0);
+});
