@@ -82,4 +82,25 @@ describe('the window', () => {
     window.record(true, false, 5000);
     expect(window.calls).toBe(3);
   });
+
+  it('forgets all at once when it is cleared, and never takes that off again', () => {
+    const window = new CallWindow(1000);
+    window.record(true, true, 50);
+    window.clear();
+    expect([window.calls, window.failures, window.slow]).toEqual([0, 0, 0]);
+    window.roll(1050);
+    expect([window.calls, window.failures, window.slow]).toEqual([0, 0, 0]);
+  });
+
+  it('begins anew where its length changes', () => {
+    const window = new CallWindow(1000);
+    window.record(true, true, 10_000);
+    window.resize(2000, 10_050);
+    expect([window.calls, window.failures, window.slow]).toEqual([0, 0, 0]);
+    window.record(true, true, 10_050);
+    window.roll(11_999);
+    expect([window.calls, window.failures, window.slow]).toEqual([1, 1, 1]);
+    window.roll(12_000);
+    expect([window.calls, window.failures, window.slow]).toEqual([0, 0, 0]);
+  });
 });

@@ -50,6 +50,9 @@ describe('LatencyQuantile', () => {
     quantile.record(5, 100_000);
     quantile.record(5, 10);
     expect(quantile.count(0)).toBe(2);
+    const first = new LatencyQuantile(100_000);
+    first.record(5, 10);
+    expect(first.count(100_000)).toBe(1);
   });
 
   it('takes what is out of all bounds for the longest or the shortest', () => {
