@@ -260,6 +260,16 @@ describe('success rates', () => {
     expect(bench.member('g').reason).toBe('success rate 50.0 % of 100 calls, mean of 20 endpoints 96.5 %');
   });
 
+  it('leave alone who is just as far below the mean as may be', () => {
+    // The mean is 75 %, and the standard deviation a quarter.
+    const told = [100, 99].map((deviationFactorPercent) => {
+      const bench = new Bench('abcd', { successRate: { ...successRate, minimumEndpoints: 4, deviationFactorPercent } });
+      interval(bench, { a: 50, b: 50, c: 0, d: 0 });
+      return bench.ejected;
+    });
+    expect(told).toEqual(['', 'ab']);
+  });
+
   it('are compared at the end of an interval and then counted anew', () => {
     const bench = new Bench('abcde', { successRate });
     const failures = { a: 20, b: 0, c: 0, d: 0, e: 0 };
