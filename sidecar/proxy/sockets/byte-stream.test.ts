@@ -165,6 +165,21 @@ describe.each(['handle', 'socket'])('a stream of a %s', (kind) => {
     expect(await code).toBe('ECONNRESET');
   });
 
+  it('resets behind an end that waits for a slow peer, who must not take what came for all', async () => {
+    const { far, near } = await accepted();
+    const bytes = Buffer.alloc(60_000, 'x');
+    while (near.pass(bytes, bytes.length));
+    near.end();
+    await pause();
+    near.reset();
+    const over = new Promise((resolve) => {
+      far.on('error', (error: NodeJS.ErrnoException) => resolve(error.code));
+      far.on('end', () => resolve('end'));
+    });
+    far.resume();
+    expect(await over).toBe('ECONNRESET');
+  });
+
   it('hands over all that a slow peer has not taken before its end, and tells when', async () => {
     const { far, near, owner } = await accepted();
     const bytes = Buffer.alloc(60_000, 'x');

@@ -96,10 +96,13 @@ export class HandleStream implements ByteStream {
   end(): void {
     if (this.isClosed || this.#sentEnd) return;
     this.#sentEnd = true;
-    if (this.hasEnded && this.#waitingWrites === 0) {
-      process.nextTick(closeInOrder, this);
-      return;
-    }
+    // Else it is sent behind the last of them: a handle that waits for its shutdown can not be reset.
+    if (this.#waitingWrites > 0) return;
+    if (this.hasEnded) process.nextTick(closeInOrder, this);
+    else this.#shutDown();
+  }
+
+  #shutDown(): void {
     const request = new this.#handles.ShutdownRequest();
     request.oncomplete = ignore;
     // What fails here was closed by the peer, which the next read tells.
@@ -152,6 +155,7 @@ export class HandleStream implements ByteStream {
     if (status !== 0) {
       this.#fail(status);
     } else if (this.#waitingWrites === 0) {
+      if (this.#sentEnd && !this.hasEnded) this.#shutDown();
       this.closeInOrder();
       if (!this.isClosed) this.owner.streamDrained(this);
     }
