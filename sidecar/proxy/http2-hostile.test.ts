@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { systemClock } from '../../runtime/clock.ts';
 import { type Bench, connect, dependencyPlan } from './testing/fixtures.ts';
-import { application, type Http2Dependency, scriptedDependency } from './testing/http2-calls.ts';
+import { answerOf, application, type Http2Dependency, scriptedDependency } from './testing/http2-calls.ts';
 import { Flag, FrameType, fieldBlock, frame, framesOf, PREFACE, uint32 } from './testing/http2-frames.ts';
 import { head, instead, type RawClient, REQUEST, rawClient as raw, without } from './testing/http2-raw-client.ts';
 import { opened } from './testing/opened.ts';
@@ -255,6 +255,35 @@ describe('a dependency that answers', () => {
     expect(got.status).toBe(502);
     expect(['invalid-response', 'reset']).toContain(got.reason);
     expect(systemClock.monotonicMs() - startedMs).toBeLessThan(1_900);
+    await expect.poll(() => bench.plane.held()).toMatchObject({ requests: 0, attempts: 0 });
+  });
+});
+
+describe('a dependency that answers an upload in its middle', () => {
+  it('by an answer that ends and is none, is cut off alone', async () => {
+    const server = await startUpstream(
+      (received, socket) => {
+        const frames = framesOf(Buffer.from(received, 'latin1'));
+        if (frames.filter(({ type }) => type === FrameType.data).length !== 1) return;
+        socket.write(
+          Buffer.concat([
+            answerHead(STATUS('200'), Flag.endHeaders),
+            frame(FrameType.data, 0, 1, Buffer.from('data')),
+            // Trailers that no answer may have, though the library lets them pass.
+            answerHead(fieldBlock([['content_length', '5']])),
+          ]),
+        );
+      },
+      (socket) => socket.write(SETTINGS),
+    );
+    open.push(server);
+    const bench = await startBench(dependencyPlan({}), server.endpoint);
+    const client = application(bench.port);
+    open.push(client);
+    const stream = client.request('/', { ':method': 'POST' });
+    const answered = answerOf(stream);
+    stream.write('the beginning of it');
+    expect((await answered).code).toBe(constants.NGHTTP2_INTERNAL_ERROR);
     await expect.poll(() => bench.plane.held()).toMatchObject({ requests: 0, attempts: 0 });
   });
 });

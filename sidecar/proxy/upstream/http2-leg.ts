@@ -202,7 +202,9 @@ export class Http2Leg implements UpstreamLeg {
     }
     if (!this.#answered && !stream.closed && this.session.heard === this.#heardBefore) this.session.doubt();
     this.#leave();
-    stream.close(CANCEL);
+    // Whoever gives it up may do so inside of a read of its session. Node then ends a stream of which nothing more comes before it says CANCEL, and
+    // the process with it, where the end of the request was still to be sent (Http2Stream::OnTrailers asserts that the stream is there).
+    setImmediate(cancel, stream);
   }
 
   abort(): void {
@@ -241,6 +243,10 @@ export class Http2Leg implements UpstreamLeg {
 // Listeners of all streams alike: what a stream belongs to is written on it.
 
 function ignore(): void {}
+
+function cancel(stream: LegStream): void {
+  if (!stream.destroyed) stream.close(CANCEL);
+}
 
 function onInformational(this: LegStream, _fields: unknown, _flags: number, raw: readonly string[]): void {
   this.leg?.section(raw, false);
