@@ -1,6 +1,6 @@
 // What is explained is what is enforced: for random policies, made of every field that the schema knows.
 import * as fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { z } from 'zod';
 import { parseResiliencePolicy } from '../../crds/parse.ts';
 import { BLOCKS, POLICY_DEFAULTS } from '../../crds/policies/blocks.ts';
@@ -12,6 +12,9 @@ import type { FieldName } from './policies/block.ts';
 import { routesOf } from './routes.ts';
 import { policy, TARGETS } from './testing.ts';
 import { compareText } from './world-index.ts';
+
+/** Nine seconds where nothing else runs. */
+vi.setConfig({ testTimeout: 90_000 });
 
 // biome-ignore format: a table
 const POOL: readonly unknown[] = ['0s', '1ms', '100ms', '200ms', '1s', '2s', '9s', '1m', '5m', 0, 1, 2, 5, 9, 60, 100, 500, 1000, 2048, 'Enforce', 'Shadow', 'Disabled',
