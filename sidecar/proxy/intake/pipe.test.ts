@@ -280,7 +280,7 @@ async function heldBack(): Promise<void> {
   expect(passed[0]).toBeLessThan(content.length);
   const called = new Peer(right.far, 0);
   right.far.end();
-  new Peer(left.far, 0);
+  left.far.resume();
   expect(await Promise.all([closed, called.gone])).toEqual([PipeEnd.Ended, 'end']);
   expect(called.received.equals(content)).toBe(true);
 }

@@ -88,13 +88,13 @@ export function listenAt(
 /** A socket is made where one is asked for, by the same code of Node as ever. */
 function acceptHandles(handles: NodeHandles, server: Server, onConnection: (accepted: Accepted) => void): void {
   const listening = (server as unknown as { _handle: ListeningHandle })._handle;
-  const byNode = listening.onconnection;
+  const byNode = listening.onconnection.bind(listening);
   let last: Socket | null = null;
   server.on('connection', (socket) => {
     last = socket;
   });
   const makeSocket = (handle: TcpHandle): Socket => {
-    byNode.call(listening, 0, handle);
+    byNode(0, handle);
     const made = last;
     last = null;
     if (!made) throw new Error('no socket was made of a connection');
@@ -102,6 +102,6 @@ function acceptHandles(handles: NodeHandles, server: Server, onConnection: (acce
   };
   listening.onconnection = (status, handle) => {
     if (status === 0 && handle) onConnection(new AcceptedHandle(handles, handle, makeSocket));
-    else byNode.call(listening, status, handle);
+    else byNode(status, handle);
   };
 }
