@@ -73,6 +73,13 @@ describe('what a circuit tells', () => {
 });
 
 describe('closed', () => {
+  it.each([undefined, ''])('counts each connection that was lost nobody knows where (%j)', (endpoint) => {
+    const breaker = breakerOf({ ...defaults, consecutiveFailures: 3 });
+    const permits = [1, 2, 3].map(() => breaker.admit(0));
+    for (const permit of permits) breaker.settle(permit, Failure, 500, 500, FailureBit.Reset, endpoint, 0);
+    expect(breaker.state(500)).toBe(Open);
+  });
+
   it('opens after consecutive failures, whatever time lies between', () => {
     const breaker = breakerOf();
     for (let hour = 0; hour < 4; hour += 1) calls(breaker, 1, Failure, hour * 3_600_000);
