@@ -44,6 +44,11 @@ export class DialAhead implements Ahead, ByteStreamOwner {
     return true;
   }
 
+  /** A server that speaks first, or has ended: not one that waits for requests. */
+  get spoke(): boolean {
+    return this.#first.length > 0 || this.#stream?.hasEnded === true;
+  }
+
   /** For whoever goes on with it. */
   take(): Dialled | null {
     const stream = this.#stream;

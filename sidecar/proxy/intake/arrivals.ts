@@ -65,6 +65,8 @@ export class Arrivals {
   /** By what a listener of the bootstrap stands for. */
   readonly #byTarget = new Map<string, DependencyRuntime>();
   #byHost = new HostIndex<DependencyRuntime>();
+  /** Of hosts that are spoken to in TLS. */
+  readonly #guardedPorts = new Set<number>();
   /** As known before the first plan. */
   readonly #tlsHosts = new HostIndex<TlsHost>();
   #dependencies: readonly DependencyRuntime[] = [];
@@ -100,9 +102,11 @@ export class Arrivals {
     this.#byDestination.clear();
     this.#byTarget.clear();
     this.#byHost = new HostIndex();
+    this.#guardedPorts.clear();
     for (const dependency of this.#dependencies) {
       const { host, service } = dependency.plan;
       if (host) this.#byHost.add(host, dependency);
+      if (host && dependency.tls !== null) this.#guardedPorts.add(host.port);
       const target = service
         ? endpointsKey(service.namespace, service.name, service.port)
         : hostKey(host?.name ?? '', host?.port ?? 0);
@@ -159,6 +163,7 @@ export class Arrivals {
     this.#options.intake.acceptUnclaimed(accepted, {
       original,
       claimable: this.#byHost.hasPort(port),
+      guarded: this.#guardedPorts.has(port),
       denied: () => action() === 'denied',
       ownerOf: (host) => this.#byHost.match(host, port),
       nobody: () => this.#nobodysRuntime(),

@@ -68,6 +68,11 @@ export class HostClaim {
     return kind;
   }
 
+  /** These are the beginning of a request, or may be, and do not name its host yet. */
+  isUnfinished(bytes: Buffer): boolean {
+    return bytes[0] !== TLS_HANDSHAKE && this.judge(bytes) === FirstBytes.NeedMore;
+  }
+
   /** A head that the codec would refuse belongs to nobody: it goes on as it came. */
   #judgeHead(bytes: Buffer): number {
     const start = bytes[0] === 0x0d ? 2 : 0;

@@ -42,6 +42,8 @@ export interface Unclaimed {
   original: TunnelTarget;
   /** Hosts are declared at its port. */
   claimable: boolean;
+  /** One of these is spoken to in TLS, so that a request whose host is not known yet must not go out as it is. */
+  guarded: boolean;
   /** Whether what is nobody's is refused; asked again for every request of a connection that began as somebody's. */
   denied(): boolean;
   /** Whose a Host or server name is; null: nobody's. */
@@ -191,12 +193,15 @@ export class Intake {
     const claimed = () => (claim.host === null || !claimable ? null : ownerOf(claim.host));
     const pass = (first: Buffer | null, ahead: DialAhead | null) => {
       const owner = claimed();
-      if (owner || !denied) {
+      if (unclaimed.guarded && isUnfinished(claim, first, ahead)) {
+        ahead?.drop();
+        this.#serveSlow(socket, unclaimed, first);
+      } else if (owner || !denied) {
         this.#passUnclaimed(socket, unclaimed, owner, first, ahead);
-        return;
+      } else {
+        unclaimed.onUnclaimed();
+        socket.resetAndDestroy();
       }
-      unclaimed.onUnclaimed();
-      socket.resetAndDestroy();
     };
     this.#detect<DialAhead>(socket, {
       declaredHttp: false,
@@ -218,9 +223,17 @@ export class Intake {
   acceptUnplanned(accepted: Accepted, { original, targets, needsTls, nobody }: Unplanned): void {
     const socket = accepted.socket();
     const claim = new HostClaim();
-    const pass = (first: Buffer | null, ahead: DialAhead | null) =>
-      this.#tunnel(new SocketStream(socket), 'no-plan', targets, first, ahead?.take() ?? null);
     const reads = needsTls === null;
+    const pass = (first: Buffer | null, ahead: DialAhead | null) => {
+      if (reads || !isUnfinished(claim, first, ahead)) {
+        this.#tunnel(new SocketStream(socket), 'no-plan', targets, first, ahead?.take() ?? null);
+        return;
+      }
+      ahead?.drop();
+      const owner = (host: string) => (needsTls(host) ? null : nobody());
+      const how = { originalDestination: original, rewriteHost: false, owner };
+      this.#serve(socket, first, nobody(), { ...how, refusal: LOCAL_ANSWERS.noPlan });
+    };
     this.#detect<DialAhead>(socket, {
       declaredHttp: false,
       ahead: reads ? null : () => new DialAhead(this.#context.network, targets),
@@ -270,6 +283,18 @@ export class Intake {
       rewriteHost: false,
       owner: (host) => unclaimed.ownerOf(host) ?? (unclaimed.denied() ? null : unclaimed.nobody()),
     });
+  }
+
+  /** A request that has not said yet whom it is meant for: each has its own owner, or none. */
+  #serveSlow(socket: Socket, unclaimed: Unclaimed, first: Buffer): void {
+    const { original, ownerOf } = unclaimed;
+    const owner = (host: string): DependencyRuntime | null => {
+      const found = ownerOf(host);
+      if (found) return found;
+      unclaimed.onUnclaimed();
+      return unclaimed.denied() ? null : unclaimed.nobody();
+    };
+    this.#serve(socket, first, unclaimed.nobody(), { originalDestination: original, rewriteHost: false, owner });
   }
 
   #passUnclaimed(
@@ -391,6 +416,11 @@ export class Intake {
     tunnel = created;
     if (!created.closed) this.#tunnels.add(created);
   }
+}
+
+/** A request that takes its time to say whom it is meant for, to a server that waits for it. */
+function isUnfinished(claim: HostClaim, first: Buffer | null, ahead: DialAhead | null): first is Buffer {
+  return first !== null && ahead?.spoke !== true && claim.isUnfinished(first);
 }
 
 /** Where a tunnel of capture `explicit` goes: any endpoint, or the ClusterIP. */

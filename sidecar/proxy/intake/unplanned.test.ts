@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { Bootstrap } from '../../../plan/bootstrap.ts';
 import { systemClock } from '../../../runtime/clock.ts';
 import { silentLogger } from '../../../runtime/log.ts';
+import { ManualClock } from '../../../runtime/manual-clock.ts';
 import { seededRandom } from '../../../runtime/random.ts';
 import { createSidecarMetrics } from '../../metrics/sidecar-metrics.ts';
 import { createDataPlane, type ProxyDataPlane } from '../data-plane.ts';
@@ -51,6 +52,27 @@ describe('capture by iptables', () => {
       .poll(() => plane.held(), { timeout: 5_000 })
       .toMatchObject({ requests: 0, tunnels: 0, clientConnections: 0 });
   });
+
+  it.each(['GE', 'GET ', 'GET / HTTP/1.1\r\nAuthorization: secret\r\nHo'])(
+    'refuses it where it is slow to name the host, and passes on what names another one: %j',
+    async (beginning) => {
+      const clock = new ManualClock();
+      const server = await upstream(answering(OK));
+      const started = await startCaptured(null, { clock, tlsHosts: [{ name: NAME, port: server.port }] });
+      open.push(started.plane);
+      const ask = async (host: string) => {
+        const client = started.dial(server.port);
+        client.send(beginning);
+        await expect.poll(() => started.plane.held().timers).toBeGreaterThan(0);
+        await clock.advance(1_100);
+        client.send(`GET / HTTP/1.1\r\nAuthorization: secret\r\nHost: ${host}\r\n\r\n`.slice(beginning.length));
+        return client;
+      };
+      expect(await (await ask(NAME)).ended()).toMatch(REFUSED);
+      expect(server.received.join('')).toBe('');
+      await (await ask('api.other.example')).until((text) => text.endsWith('ok'));
+    },
+  );
 
   it('refuses it while the local kill switch is thrown', async () => {
     const { dial, plane, server } = await start();

@@ -4,6 +4,7 @@ import tls, { type SecureContextOptions, type TLSSocket, type TLSSocketOptions }
 import { describe, expect, it } from 'vitest';
 import type { TlsPlan } from '../../../plan/certificates.ts';
 import type { DependencyPlan, PolicyPlan } from '../../../plan/plan.ts';
+import { ManualClock } from '../../../runtime/manual-clock.ts';
 import { type Pair, TestAuthority } from '../../tls/testing/certificates.ts';
 import { MemoryCertificates } from '../../tls/testing/memory-certificates.ts';
 import { secured } from '../../tls/testing/tls-upstream.ts';
@@ -20,7 +21,7 @@ import {
 import { opened } from '../testing/opened.ts';
 import { answering, OK, startUpstream, type Upstream } from '../testing/upstreams.ts';
 
-const { open } = opened();
+const { open, upstream: plainUpstream } = opened();
 
 const NAME = 'api.partner.example';
 const authority = await TestAuthority.create();
@@ -565,4 +566,35 @@ describe('under capture by iptables', () => {
     await application.until((text) => text.endsWith('ok'), 5_000);
     expect(host.received[0]).toContain(`\r\nHost: ${NAME}\r\n`);
   });
+
+  it.each(['GE', 'GET ', 'GET / HTTP/1.1\r\nAuthorization: secret\r\nHo'])(
+    'a request that is slow to name it goes out in TLS all the same, and not as it is: %j',
+    async (beginning) => {
+      const host = await upstream();
+      const plain = await plainUpstream(answering(OK));
+      const plan = hostPlan({ port: host.port });
+      if (plan.host) plan.host.port = plain.port;
+      const clock = new ManualClock();
+      const captured = await startCaptured(workloadPlan({ ...plan, balancing: 'Dns' }), {
+        clock,
+        names: new TableOfNames({ [NAME]: ['127.0.0.1'] }),
+        certificates: new MemoryCertificates(AUTHORITY),
+      });
+      open.push(host, captured.plane);
+      const request = `GET / HTTP/1.1\r\nAuthorization: secret\r\nHost: ${NAME}:${plain.port}\r\n\r\n`;
+      const application = captured.dial(plain.port);
+      application.send(beginning);
+      await expect.poll(() => captured.plane.held().timers).toBeGreaterThan(0);
+      await clock.advance(1_100);
+      application.send(request.slice(beginning.length));
+      await application.until((text) => text.endsWith('ok'), 5_000);
+      expect([host.received.length, plain.received.join('')]).toEqual([1, '']);
+      const stranger = captured.dial(plain.port);
+      stranger.send('GET / HTTP/1.1\r\nHost: other');
+      await clock.advance(1_100);
+      stranger.send('.example\r\n\r\n');
+      await stranger.until((text) => text.endsWith('ok'), 5_000);
+      expect(plain.received.join('')).toContain('other.example');
+    },
+  );
 });
