@@ -242,10 +242,14 @@ describe('pods are created at the moment at which replicas are lost without a wo
     return untilReady(namespace, `app=${name}`, LATE, 90_000);
   }
 
-  const programmed = async (name: string) => {
-    await untilCondition('ServiceDependency', shop.namespace, name, 'Programmed', 'True', 40_000);
-    return (await api<OwnObject>('GET', pathOf('ServiceDependency', shop.namespace, name))).status;
-  };
+  /** Before its pods were there, none of none was programmed, which is told until whoever leads next looks. */
+  const untilProgrammed = (name: string, pods: number) =>
+    eventually(`${name}: ${pods} of ${pods} pods are programmed`, 40_000, async () => {
+      const path = pathOf('ServiceDependency', shop.namespace, name);
+      const object = await api<OwnObject & { status?: { programmed?: string } }>('GET', path);
+      const isTold = object.status?.programmed === `${pods}/${pods}`;
+      return isTold && currentCondition(object, 'Programmed')?.status === 'True' ? true : undefined;
+    });
 
   /** Nobody has heard yet that the leader is gone: where its Service leads a call of the webhook to it, the call is refused. */
   test('with failurePolicy Fail every one is injected, for it is tried again until it is', async () => {
@@ -258,7 +262,7 @@ describe('pods are created at the moment at which replicas are lost without a wo
       await killContainer(pod, 'operator');
     });
     expect(pods.filter(isInjected).length).toBe(LATE);
-    expect(await programmed('strict')).toMatchObject({ programmed: `${LATE}/${LATE}` });
+    await untilProgrammed('strict', LATE);
   }, 200_000);
 
   test('with failurePolicy Ignore those about which nobody could be asked are reported, and no other', async () => {
@@ -282,6 +286,6 @@ describe('pods are created at the moment at which replicas are lost without a wo
       return told.includes(`${missed.length} of ${LATE} pods have no sidecar`) ? true : undefined;
     });
     const injected = LATE - missed.length;
-    if (injected > 0) expect(await programmed('lenient')).toMatchObject({ programmed: `${injected}/${injected}` });
+    if (injected > 0) await untilProgrammed('lenient', injected);
   }, 200_000);
 });
