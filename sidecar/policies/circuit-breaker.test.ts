@@ -1,23 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { type BreakerPlan, BreakerState, CircuitBreaker, isProbe, Outcome } from './circuit-breaker.ts';
 import { FailureBit } from './failures.ts';
+import { BREAKER_PLAN } from './testing/breaker-plan.ts';
 
 const { Closed, Open, HalfOpen, ForcedOpen, ForcedClosed } = BreakerState;
 const { Success, Failure, Ignored } = Outcome;
 
-const defaults: BreakerPlan = {
-  failureOn: ['ConnectFailure', 'Reset', 'AttemptTimeout', 'ServerError'],
-  consecutiveFailures: 5,
-  failureRate: null,
-  slowCalls: null,
-  windowMs: 10_000,
-  openForMs: 30_000,
-  maxOpenForMs: 300_000,
-  halfOpenMaxProbes: 2,
-  halfOpenSuccesses: 2,
-  halfOpenProbeTimeoutMs: 5000,
-  force: null,
-};
+const defaults = BREAKER_PLAN;
 const rates: BreakerPlan = { ...defaults, consecutiveFailures: 0, failureRate: { percent: 50, minimumCalls: 20 } };
 const slow: BreakerPlan = {
   ...defaults,

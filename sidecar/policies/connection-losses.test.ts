@@ -3,21 +3,10 @@ import { describe, expect, it } from 'vitest';
 import { type BreakerPlan, BreakerState, CircuitBreaker, Outcome } from './circuit-breaker.ts';
 import { ConnectionLosses, SAME_EVENT_MS } from './connection-losses.ts';
 import { FailureBit } from './failures.ts';
+import { BREAKER_PLAN } from './testing/breaker-plan.ts';
 
 const { Closed, Open } = BreakerState;
-const PLAN: BreakerPlan = {
-  failureOn: ['ConnectFailure', 'Reset', 'AttemptTimeout', 'ServerError'],
-  consecutiveFailures: 3,
-  failureRate: null,
-  slowCalls: null,
-  windowMs: 10_000,
-  openForMs: 30_000,
-  maxOpenForMs: 300_000,
-  halfOpenMaxProbes: 2,
-  halfOpenSuccesses: 2,
-  halfOpenProbeTimeoutMs: 5000,
-  force: null,
-};
+const PLAN = { ...BREAKER_PLAN, consecutiveFailures: 3 };
 
 describe('a lost connection', () => {
   it('belongs to the loss before it where its call was under way by then, and the same moment is not over', () => {
