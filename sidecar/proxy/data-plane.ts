@@ -45,6 +45,7 @@ import { CapturedListeners } from './intake/captured-listeners.ts';
 import { DependencyListeners } from './intake/dependency-listeners.ts';
 import { Intake } from './intake/intake.ts';
 import type { World } from './intake/listener-targets.ts';
+import { OpenConnections } from './intake/open-connections.ts';
 import { isLoopback, leadsBack } from './intake/own-addresses.ts';
 import { liveMetrics } from './live-metrics.ts';
 import { OpaqueReports } from './opaque/opaque-reports.ts';
@@ -98,7 +99,7 @@ export function createDataPlane(options: DataPlaneOptions): ProxyDataPlane {
 export class ProxyDataPlane implements DataPlane {
   readonly #options: DataPlaneOptions;
   readonly #context: ProxyContext;
-  readonly #intake: Intake;
+  readonly #open: OpenConnections;
   readonly #dependencies = new Map<string, DependencyRuntime>();
   readonly #arrivals: Arrivals;
   readonly #dependencyListeners: DependencyListeners;
@@ -125,9 +126,9 @@ export class ProxyDataPlane implements DataPlane {
     this.#context = new ProxyContext(new Ticker(clock), random, metrics, log, network, shedder);
     this.#sampler = options.load ? this.#createSampler(options.load) : null;
     if (options.podIp) this.#context.ownKey = hashText(options.podIp);
-    this.#intake = new Intake(this.#context);
+    this.#open = new OpenConnections(this.#context);
     const { maxConnections = Number.POSITIVE_INFINITY } = options;
-    this.#context.connectionLimit = new ConnectionLimit(maxConnections, () => this.#intake.connections);
+    this.#context.connectionLimit = new ConnectionLimit(maxConnections, () => this.#open.connections);
     this.#circuits = new CircuitReports(clock, this.#dependencies);
     this.#exclusions = new ExclusionReports(clock, this.#dependencies);
     this.#opaque = new OpaqueReports(this.#dependencies);
@@ -160,7 +161,8 @@ export class ProxyDataPlane implements DataPlane {
     };
     const { bindHost, bootstrap, capture, originalDestination } = options;
     const explicit = capture === 'explicit';
-    const [intake, context, environment, world] = [this.#intake, this.#context, this.#environment, this.#world];
+    const [context, environment, world] = [this.#context, this.#environment, this.#world];
+    const intake = new Intake(context, this.#open);
     const { tlsHosts = [] } = options;
     this.#arrivals = new Arrivals({ intake, context, environment, world, explicit, tlsHosts });
     this.#capturedListeners =
@@ -218,7 +220,7 @@ export class ProxyDataPlane implements DataPlane {
     this.#arrivals.index(this.#dependencies.values());
     this.#circuits.forgetAbsent();
     this.#grantRaisedLimits();
-    this.#intake.closeUnwanted();
+    this.#open.closeUnwanted();
     if (this.#listening)
       this.#openListeners().catch((error: unknown) => this.#options.log.error({ err: error }, 'listener did not open'));
   }
@@ -245,16 +247,16 @@ export class ProxyDataPlane implements DataPlane {
 
   setLocallyDisabled(disabled: boolean): void {
     this.#locallyDisabled = disabled;
-    this.#intake.closeUnwanted();
+    this.#open.closeUnwanted();
   }
 
   drain(): void {
     this.#context.draining = true;
-    this.#intake.closeUnwanted();
+    this.#open.closeUnwanted();
   }
 
   inFlight(): number {
-    return this.#intake.size;
+    return this.#open.size;
   }
 
   held(): Holdings {
@@ -343,7 +345,7 @@ export class ProxyDataPlane implements DataPlane {
     this.#dependencyListeners.closeAll();
     this.#bootstrapListeners?.close();
     this.#prober.close();
-    this.#intake.destroy();
+    this.#open.destroy();
     for (const dependency of this.#all()) dependency.remove();
   }
 

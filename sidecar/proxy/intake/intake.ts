@@ -1,41 +1,22 @@
 // Every connection of the application begins here: whose is it, what does it speak, and who forwards it.
-
 import type { Socket } from 'node:net';
-import { NO_KEY } from '../../balance/balancer.ts';
 import { LOCAL_ANSWERS } from '../../errors.ts';
-import { ClientConnection, type ClientConnectionOptions } from '../application/client-connection.ts';
-import { Http2Client } from '../application/http2-client.ts';
 import type { ProxyContext } from '../context.ts';
 import type { DependencyRuntime } from '../dependency/dependency.ts';
-import { OpaqueConnection } from '../opaque/opaque-connection.ts';
-import type { ByteStream } from '../sockets/byte-stream.ts';
+import type { OpaqueConnection } from '../opaque/opaque-connection.ts';
 import type { Accepted } from '../sockets/listen.ts';
 import { SocketStream } from '../sockets/socket-stream.ts';
-import { type Ahead, DialAhead, type Dialled } from './ahead.ts';
+import { DialAhead } from './ahead.ts';
 import { startsLikeTls } from './client-hello.ts';
-import { Detection, type DetectionOptions } from './detection.ts';
+import type { DetectionOptions } from './detection.ts';
 import { HostClaim } from './host-index.ts';
-import { onlyTarget, Tunnel, type TunnelTarget, type TunnelTargets } from './tunnel.ts';
+import type { Arrival, OpenConnections, TunnelCause } from './open-connections.ts';
+import { onlyTarget, type TunnelTarget, type TunnelTargets } from './tunnel.ts';
 
-/** How long the dial of an undeclared destination may take: the kernel's own patience, so that nothing changes for the application. */
-export const UNDECLARED_CONNECT_TIMEOUT_MS = 130_000;
 /** What is not to be forwarded may say this long what it is; HTTP then gets an answer instead of a reset. */
 const DENIED_SILENCE_MS = 5_000;
 /** The same where HTTP is forwarded, and nothing else. */
 const UNREADABLE_SILENCE_MS = 60_000;
-
-/** Of those without policies. */
-export type TunnelCause = 'undeclared' | 'no-plan' | 'disabled';
-
-/** What is known of a connection from the way it came. */
-export interface Arrival {
-  /** Where its bytes go if they are passed on untouched. */
-  targets: TunnelTargets;
-  /** Where a captured connection was made to; null where a listener decides. */
-  original: TunnelTarget | null;
-  /** Capture `explicit`: the port decides, and Host may be a local address. */
-  explicit: boolean;
-}
 
 /** A captured connection whose destination nobody declared, though a host may be what is called there. */
 export interface Unclaimed {
@@ -68,34 +49,23 @@ export interface Unplanned {
 
 export class Intake {
   readonly #context: ProxyContext;
-  readonly #clients = new Set<ClientConnection>();
-  readonly #http2Clients = new Set<Http2Client>();
-  readonly #tunnels = new Set<Tunnel | OpaqueConnection>();
-  readonly #detections = new Set<Socket>();
+  readonly #open: OpenConnections;
 
-  constructor(context: ProxyContext) {
+  constructor(context: ProxyContext, open: OpenConnections) {
     this.#context = context;
-  }
-
-  get size(): number {
-    return this.#context.active + this.#tunnels.size;
-  }
-
-  /** Of the application, whatever they carry. */
-  get connections(): number {
-    return this.#clients.size + this.#http2Clients.size + this.#tunnels.size + this.#detections.size;
+    this.#open = open;
   }
 
   accept(accepted: Accepted, dependency: DependencyRuntime, arrival: Arrival): void {
     if (dependency.enforced && dependency.plan.protocol === 'Opaque') {
-      this.#proceed(this.#opaque(accepted.stream(), dependency, arrival.targets, arrival.original), null);
+      this.#open.proceed(this.#open.opaque(accepted.stream(), dependency, arrival.targets, arrival.original), null);
       return;
     }
     // Without policies there is nothing to read for; but in capture `explicit` the codec is what finds an endpoint for each request, and
     // what is to go out in TLS goes out in nothing else.
     const isRead = arrival.explicit || dependency.tls !== null;
     if (!dependency.enforced && (!isRead || dependency.plan.protocol === 'Opaque')) {
-      this.#tunnel(accepted.stream(), 'disabled', arrival.targets);
+      this.#open.tunnel(accepted.stream(), 'disabled', arrival.targets);
       return;
     }
     this.#detectProtocol(accepted.socket(), dependency, arrival);
@@ -103,12 +73,12 @@ export class Intake {
 
   #detectProtocol(socket: Socket, dependency: DependencyRuntime, arrival: Arrival): void {
     const { spoken } = dependency;
-    const opaque = () => this.#opaque(new SocketStream(socket), dependency, arrival.targets, arrival.original);
+    const opaque = () => this.#open.opaque(new SocketStream(socket), dependency, arrival.targets, arrival.original);
     const detected = {
       declaredHttp: dependency.plan.protocol === 'Http',
       onHttp: (first: Buffer) => {
         spoken.noteHttp();
-        this.#serve(socket, first, dependency, {
+        this.#open.serve(socket, first, dependency, {
           originalDestination: arrival.original,
           rewriteHost: arrival.explicit,
           owner: null,
@@ -116,7 +86,7 @@ export class Intake {
       },
       onHttp2: (first: Buffer) => {
         spoken.noteHttp();
-        this.#serveHttp2(socket, first, dependency, arrival);
+        this.#open.serveHttp2(socket, first, dependency, arrival);
       },
     };
     if (dependency.tls !== null) {
@@ -124,19 +94,19 @@ export class Intake {
       return;
     }
     if (dependency.enforced) {
-      this.#detect<OpaqueConnection>(socket, {
+      this.#open.detect<OpaqueConnection>(socket, {
         ...detected,
         ahead: opaque,
         ...(spoken.expectsOpaque ? { silenceMs: 0 } : {}),
-        onTunnel: (first, ahead) => this.#proceed(ahead ?? opaque(), first),
+        onTunnel: (first, ahead) => this.#open.proceed(ahead ?? opaque(), first),
       });
       return;
     }
-    this.#detect<DialAhead>(socket, {
+    this.#open.detect<DialAhead>(socket, {
       ...detected,
       ahead: () => new DialAhead(this.#context.network, arrival.targets),
       onTunnel: (first, ahead) =>
-        this.#tunnel(new SocketStream(socket), 'disabled', arrival.targets, first, ahead?.take() ?? null),
+        this.#open.tunnel(new SocketStream(socket), 'disabled', arrival.targets, first, ahead?.take() ?? null),
     });
   }
 
@@ -148,7 +118,7 @@ export class Intake {
     detected: Pick<DetectionOptions<DialAhead>, 'declaredHttp' | 'onHttp' | 'onHttp2'>,
     opaque: () => OpaqueConnection,
   ): void {
-    this.#detect<DialAhead>(socket, {
+    this.#open.detect<DialAhead>(socket, {
       ...detected,
       ahead: null,
       silenceMs: UNREADABLE_SILENCE_MS,
@@ -159,7 +129,7 @@ export class Intake {
           dependency.spoken.noteOpaque(first);
           opaque().proceed(first);
         } else {
-          this.#tunnel(new SocketStream(socket), 'disabled', targets, first);
+          this.#open.tunnel(new SocketStream(socket), 'disabled', targets, first);
         }
       },
     });
@@ -177,7 +147,7 @@ export class Intake {
 
   /** Bytes go on as they came: nobody declared where to, or nothing is known of that yet. */
   forward(accepted: Accepted, cause: TunnelCause, targets: TunnelTargets): void {
-    this.#tunnel(accepted.stream(), cause, targets);
+    this.#open.tunnel(accepted.stream(), cause, targets);
   }
 
   acceptUnclaimed(accepted: Accepted, unclaimed: Unclaimed): void {
@@ -203,7 +173,7 @@ export class Intake {
         socket.resetAndDestroy();
       }
     };
-    this.#detect<DialAhead>(socket, {
+    this.#open.detect<DialAhead>(socket, {
       declaredHttp: false,
       ahead: denied ? null : () => new DialAhead(this.#context.network, onlyTarget(original)),
       judge: (bytes) => claim.judge(bytes),
@@ -226,15 +196,15 @@ export class Intake {
     const reads = needsTls === null;
     const pass = (first: Buffer | null, ahead: DialAhead | null) => {
       if (reads || !isUnfinished(claim, first, ahead)) {
-        this.#tunnel(new SocketStream(socket), 'no-plan', targets, first, ahead?.take() ?? null);
+        this.#open.tunnel(new SocketStream(socket), 'no-plan', targets, first, ahead?.take() ?? null);
         return;
       }
       ahead?.drop();
       const owner = (host: string) => (needsTls(host) ? null : nobody());
       const how = { originalDestination: original, rewriteHost: false, owner };
-      this.#serve(socket, first, nobody(), { ...how, refusal: LOCAL_ANSWERS.noPlan });
+      this.#open.serve(socket, first, nobody(), { ...how, refusal: LOCAL_ANSWERS.noPlan });
     };
-    this.#detect<DialAhead>(socket, {
+    this.#open.detect<DialAhead>(socket, {
       declaredHttp: false,
       ahead: reads ? null : () => new DialAhead(this.#context.network, targets),
       ...(reads ? { silenceMs: UNREADABLE_SILENCE_MS } : { judge: (bytes: Buffer) => claim.judge(bytes) }),
@@ -244,7 +214,7 @@ export class Intake {
           return;
         }
         const how = { originalDestination: original, rewriteHost: false, owner: () => null };
-        this.#serve(socket, first, nobody(), { ...how, refusal: LOCAL_ANSWERS.noPlan });
+        this.#open.serve(socket, first, nobody(), { ...how, refusal: LOCAL_ANSWERS.noPlan });
       },
       onHttp2: (first) => {
         if (reads) this.#refuseUnplanned(socket);
@@ -263,22 +233,10 @@ export class Intake {
     socket.resetAndDestroy();
   }
 
-  /** Something changed for which connections that stay open may have to go: those of HTTP/1.1 see it at their next answer. */
-  closeUnwanted(): void {
-    for (const client of this.#http2Clients) client.closeIfUnwanted();
-  }
-
-  destroy(): void {
-    for (const client of this.#clients) client.destroy();
-    for (const client of this.#http2Clients) client.destroy();
-    for (const tunnel of this.#tunnels) tunnel.destroy();
-    for (const socket of this.#detections) socket.destroy();
-  }
-
   /** `owner` null: its first request is nobody's, and is told so. */
   #serveClaimed(socket: Socket, unclaimed: Unclaimed, owner: DependencyRuntime | null, first: Buffer): void {
     if (!owner) unclaimed.onUnclaimed();
-    this.#serve(socket, first, owner ?? unclaimed.nobody(), {
+    this.#open.serve(socket, first, owner ?? unclaimed.nobody(), {
       originalDestination: unclaimed.original,
       rewriteHost: false,
       owner: (host) => unclaimed.ownerOf(host) ?? (unclaimed.denied() ? null : unclaimed.nobody()),
@@ -294,7 +252,7 @@ export class Intake {
       unclaimed.onUnclaimed();
       return unclaimed.denied() ? null : unclaimed.nobody();
     };
-    this.#serve(socket, first, unclaimed.nobody(), { originalDestination: original, rewriteHost: false, owner });
+    this.#open.serve(socket, first, unclaimed.nobody(), { originalDestination: original, rewriteHost: false, owner });
   }
 
   #passUnclaimed(
@@ -308,133 +266,19 @@ export class Intake {
     if (owner?.enforced) {
       // What was dialled before it was known whose it is was dialled without the policies of its owner.
       ahead?.drop();
-      this.#proceed(this.#opaque(new SocketStream(socket), owner, unclaimed.targetsOf(owner), original), first);
+      this.#open.proceed(
+        this.#open.opaque(new SocketStream(socket), owner, unclaimed.targetsOf(owner), original),
+        first,
+      );
       return;
     }
     if (!owner) unclaimed.onUnclaimed();
     const cause = owner ? 'disabled' : 'undeclared';
-    this.#tunnel(new SocketStream(socket), cause, onlyTarget(original), first, ahead?.take() ?? null);
-  }
-
-  #serve(
-    socket: Socket,
-    first: Buffer,
-    dependency: DependencyRuntime,
-    how: Pick<ClientConnectionOptions, 'originalDestination' | 'rewriteHost' | 'owner' | 'refusal'>,
-  ): void {
-    const client = new ClientConnection(socket, {
-      context: this.#context,
-      dependency,
-      ...how,
-      onClosed: (closed) => this.#clients.delete(closed),
-    });
-    this.#clients.add(client);
-    client.receive(first);
-  }
-
-  #serveHttp2(socket: Socket, first: Buffer, dependency: DependencyRuntime, arrival: Arrival): void {
-    const client = new Http2Client(socket, {
-      context: this.#context,
-      dependency,
-      originalDestination: arrival.original,
-      rewriteHost: arrival.explicit,
-      first,
-      onClosed: (closed) => this.#http2Clients.delete(closed),
-    });
-    this.#http2Clients.add(client);
-  }
-
-  #detect<Begun extends Ahead>(socket: Socket, options: Omit<DetectionOptions<Begun>, 'socket' | 'ticker'>): void {
-    this.#detections.add(socket);
-    socket.once('close', () => this.#detections.delete(socket));
-    void new Detection<Begun>({
-      ...options,
-      socket,
-      ticker: this.#context.ticker,
-      onHttp: (first) => {
-        this.#detections.delete(socket);
-        options.onHttp(first);
-      },
-      onHttp2: (first) => {
-        this.#detections.delete(socket);
-        options.onHttp2(first);
-      },
-      onTunnel: (first, ahead) => {
-        this.#detections.delete(socket);
-        options.onTunnel(first, ahead);
-      },
-    });
-  }
-
-  /** To be begun, or gone on with. Until then nothing is in progress. */
-  #opaque(
-    client: ByteStream,
-    dependency: DependencyRuntime,
-    targets: TunnelTargets,
-    original: TunnelTarget | null,
-  ): OpaqueConnection {
-    return new OpaqueConnection({
-      client,
-      context: this.#context,
-      dependency,
-      targets,
-      original,
-      onClosed: (closed) => this.#tunnels.delete(closed),
-    });
-  }
-
-  #proceed(connection: OpaqueConnection, first: Buffer | null): void {
-    if (connection.closed) return;
-    this.#tunnels.add(connection);
-    connection.proceed(first);
-  }
-
-  #tunnel(
-    client: ByteStream,
-    cause: TunnelCause,
-    targets: TunnelTargets,
-    first: Buffer | null = null,
-    upstream: Dialled | null = null,
-  ): void {
-    this.#context.metrics.countTunnel(cause);
-    this.#context.tunnels++;
-    let tunnel: Tunnel | null = null;
-    const created = new Tunnel({
-      client,
-      network: this.#context.network,
-      targets,
-      first,
-      upstream,
-      connectTimeoutMs: UNDECLARED_CONNECT_TIMEOUT_MS,
-      ticker: this.#context.ticker,
-      onDialFailed: () => this.#context.metrics.countTunnelDialFailure(),
-      onClosed: () => {
-        this.#context.tunnels--;
-        if (tunnel) this.#tunnels.delete(tunnel);
-      },
-    });
-    tunnel = created;
-    if (!created.closed) this.#tunnels.add(created);
+    this.#open.tunnel(new SocketStream(socket), cause, onlyTarget(original), first, ahead?.take() ?? null);
   }
 }
 
 /** A request that takes its time to say whom it is meant for, to a server that waits for it. */
 function isUnfinished(claim: HostClaim, first: Buffer | null, ahead: DialAhead | null): first is Buffer {
   return first !== null && ahead?.spoke !== true && claim.isUnfinished(first);
-}
-
-/** Where a tunnel of capture `explicit` goes: any endpoint, or the ClusterIP. */
-export class EndpointTargets implements TunnelTargets {
-  readonly others = null;
-  readonly #dependency: DependencyRuntime;
-
-  constructor(dependency: DependencyRuntime) {
-    this.#dependency = dependency;
-  }
-
-  get first(): TunnelTarget | null {
-    const { endpoints, policies } = this.#dependency;
-    // Nothing of a byte stream can be hashed or measured: what acts is where it may go, and chance.
-    return endpoints.pick(policies.passThrough.choice.balancer, [], NO_KEY, null, this.#dependency.nowMs());
-  }
 }

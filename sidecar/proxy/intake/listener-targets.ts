@@ -2,7 +2,9 @@
 import { isIP } from 'node:net';
 import type { DependencyPlan } from '../../../plan/plan.ts';
 import type { Random } from '../../../runtime/random.ts';
+import { NO_KEY } from '../../balance/balancer.ts';
 import type { Names } from '../../resolve/name-directory.ts';
+import type { DependencyRuntime } from '../dependency/dependency.ts';
 import type { ListenerTarget } from './bootstrap-listeners.ts';
 import type { TunnelTarget, TunnelTargets } from './tunnel.ts';
 
@@ -51,4 +53,20 @@ function clusterIPsOf(
     if (destinations.length > 0) return [...new Set(destinations.map(({ address }) => address))];
   }
   return clusterIPs;
+}
+
+/** Where a tunnel of capture `explicit` goes: any endpoint, or the ClusterIP. */
+export class EndpointTargets implements TunnelTargets {
+  readonly others = null;
+  readonly #dependency: DependencyRuntime;
+
+  constructor(dependency: DependencyRuntime) {
+    this.#dependency = dependency;
+  }
+
+  get first(): TunnelTarget | null {
+    const { endpoints, policies } = this.#dependency;
+    // Nothing of a byte stream can be hashed or measured: what acts is where it may go, and chance.
+    return endpoints.pick(policies.passThrough.choice.balancer, [], NO_KEY, null, this.#dependency.nowMs());
+  }
 }
