@@ -70,6 +70,9 @@ describe('the head of a request', () => {
     ['are not those of a request', [...REQUEST, ':authority', 'b']],
     ['are not those of a request', [':method', 'GET /a HTTP/1.1\r\nx: y\r\nz:', ...REQUEST.slice(2)]],
     ['behind the other fields', [...REQUEST.slice(2), 'a', 'b', ':method', 'GET']],
+    ['behind the other fields', ['host', 'a.test:80', ...REQUEST]],
+    ['behind the other fields', ['cookie', 'a=b', ...REQUEST]],
+    ['behind the other fields', [...REQUEST.slice(2), 'grpc-timeout', '1S', ':method', 'GET']],
     ['belongs to a connection', [...REQUEST, 'connection', 'x-a']],
     ['belongs to a connection', [...REQUEST, 'te', 'trailers, gzip']],
     ['a character that names cannot have', [...REQUEST, 'x:a', 'b']],
@@ -211,6 +214,7 @@ describe('the head of a response', () => {
     [[':status', '2000']],
     [[':status', '200', ':status', '200']],
     [['a', 'b', ':status', '200']],
+    [['cookie', 'a=b', ':status', '200']],
     [[':status', '200', 'connection', 'close']],
     [[':status', '200', 'content-length', '1', 'content-length', '1']],
     [[':status', '204', 'content-length', '1']],
@@ -230,6 +234,12 @@ describe('the head of a response', () => {
       '3',
     ]);
   });
+});
+
+it('with tens of thousands of blanks inside of a value is written as soon as any other', () => {
+  const value = `a${' \t'.repeat(50_000)}b`;
+  expect(fieldMap(`\r\nx: \t${value} \t`)).toEqual({ x: [value] });
+  expect(fieldMap(`\r\nx:${' \t'.repeat(50_000)}`)).toEqual({ x: [''] });
 });
 
 describe('trailers', () => {

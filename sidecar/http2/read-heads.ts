@@ -13,6 +13,8 @@ const COLON = 0x3a;
 
 /** The fields of the section that is being read. Reading is synchronous and never re-entered. */
 let lines = '';
+/** A field that is no pseudo-header was there, whether or not it became a line. */
+let fieldSeen = false;
 let cookie = '';
 let host: string | null = null;
 let hasContentLength = false;
@@ -44,7 +46,7 @@ export function readRequestHead(raw: readonly string[], ended: boolean, head: Re
       if (detail !== HeadDetail.None) return detail;
       continue;
     }
-    if (lines !== '') return HeadDetail.PseudoFieldOrder;
+    if (fieldSeen) return HeadDetail.PseudoFieldOrder;
     if (name === ':method' && method === null) method = value;
     else if (name === ':scheme' && scheme === null) scheme = value;
     else if (name === ':authority' && authority === null) authority = value;
@@ -76,7 +78,7 @@ export function readResponseHead(raw: readonly string[], head: ResponseHead): nu
   for (let index = 0; index + 1 < raw.length; index += 2) {
     const name = raw[index] ?? '';
     const value = raw[index + 1] ?? '';
-    if (name === ':status' && status === '' && lines === '') {
+    if (name === ':status' && status === '' && !fieldSeen) {
       status = value;
       continue;
     }
@@ -108,6 +110,7 @@ export function readTrailers(raw: readonly string[]): string | null {
 
 function begin(): void {
   lines = '';
+  fieldSeen = false;
   cookie = '';
   host = null;
   hasContentLength = false;
@@ -145,6 +148,7 @@ function noteGrpcAnswer(head: ResponseHead): void {
 function takeField(name: string, value: string): number {
   if (name.includes(':') || name !== name.toLowerCase()) return HeadDetail.FieldNameCharacter;
   if (value.includes('\r') || value.includes('\n')) return HeadDetail.ValueCharacter;
+  fieldSeen = true;
   switch (name) {
     case 'connection':
     case 'keep-alive':

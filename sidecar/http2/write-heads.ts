@@ -2,6 +2,7 @@
 import type { OutgoingHttpHeaders } from 'node:http2';
 import { grpcMessage } from '../grpc/status.ts';
 import { withoutFields } from '../http1/field-value.ts';
+import { isBlank } from '../http1/fields.ts';
 import type { RequestHead } from '../http1/request-head.ts';
 import type { ResponseHead } from '../http1/response-head.ts';
 import type { OutgoingRequest } from '../proxy/exchange/current-request.ts';
@@ -71,9 +72,16 @@ function addLines(list: string[], lines: string): void {
     const colon = lines.indexOf(':', start);
     const next = lines.indexOf('\r\n', colon);
     const end = next < 0 ? lines.length : next;
-    list.push(lines.slice(start + 2, colon).toLowerCase(), lines.slice(colon + 1, end).replace(BLANKS_AROUND, ''));
+    list.push(lines.slice(start + 2, colon).toLowerCase(), withoutBlanksAround(lines, colon + 1, end));
     start = end;
   }
 }
 
-const BLANKS_AROUND = /^[ \t]+|[ \t]+$/g;
+/** By hand: a regular expression looks at each run of blanks inside of a value once for each of its blanks, which of 16 KiB takes a second. */
+function withoutBlanksAround(text: string, from: number, to: number): string {
+  let start = from;
+  let end = to;
+  while (start < end && isBlank(text.charCodeAt(start))) start += 1;
+  while (end > start && isBlank(text.charCodeAt(end - 1))) end -= 1;
+  return text.slice(start, end);
+}
