@@ -3,6 +3,7 @@ import {
   ageOnArrivalMs,
   type KeepRules,
   keptFields,
+  MAX_VARYING_FIELDS,
   mayBeGiven,
   mayBeKept,
   type ResponseParts,
@@ -61,6 +62,13 @@ describe('an answer', () => {
     const rules: KeepRules = { audience: 'Anonymous', keyHeaders: ['authorization'] };
     expect(mayBeKept('GET', '\r\nAuthorization: Basic x', answer(), rules)).toBe(true);
     expect(mayBeKept('GET', '\r\nAuthorization: Basic x\r\nCookie: a', answer(), rules)).toBe(false);
+  });
+
+  it('is not kept where it depends on more fields than anybody would look at', () => {
+    const varying = (count: number) => Array.from({ length: count }, (_, nth) => `\r\nVary: x-${nth}`).join('');
+    const isKept = (count: number) => mayBeKept('GET', '', answer(varying(count)), SHARED);
+    expect([isKept(MAX_VARYING_FIELDS), isKept(MAX_VARYING_FIELDS + 1)]).toEqual([true, false]);
+    expect(mayBeKept('GET', '', answer(`\r\nVary: ${'a,'.repeat(8_000)}`), SHARED)).toBe(false);
   });
 
   it('is given to GET and HEAD only', () => {

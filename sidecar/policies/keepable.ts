@@ -24,6 +24,9 @@ const MOMENTARY_FIELDS: ReadonlySet<string> = new Set([
 /** Directives of a response after which it may not be given again without asking the dependency. */
 const RESPONSE_DIRECTIVES = ['no-store', 'private', 'no-cache', 'must-revalidate', 'proxy-revalidate'] as const;
 
+/** Fields of a request that one answer may depend on by its Vary: each is looked up in every request that looks for it. */
+export const MAX_VARYING_FIELDS = 16;
+
 /** Everyone: answers to requests with personal fields too, and for everybody. */
 export type KeepRules = Pick<LastGoodPlan, 'audience' | 'keyHeaders'>;
 
@@ -51,7 +54,8 @@ export function mayBeKept(method: string, requestFields: string, response: Respo
   if (hasDirective(fieldValue(requestFields, 'cache-control'), ['no-store'])) return false;
   if (hasDirective(fieldValue(response.fields, 'cache-control'), RESPONSE_DIRECTIVES)) return false;
   if (fieldValue(response.fields, 'set-cookie') !== null) return false;
-  return fieldValue(response.fields, 'vary')?.includes('*') !== true;
+  const varying = elements(fieldValue(response.fields, 'vary'));
+  return varying.length <= MAX_VARYING_FIELDS && !varying.some((name) => name.includes('*'));
 }
 
 /** The fields of the request that the answer depends on, in lower case, sorted, each once. */

@@ -228,6 +228,23 @@ describe('Recording', () => {
     expect([long.add(read, 0, 3000), long.add(read, 3000, 3001)]).toEqual([true, false]);
     expect([store.answers, pool.used]).toEqual([1, store.bytes]);
   });
+
+  it('holds no more memory than it counts, into however many pieces its answer is cut', () => {
+    const pool = new Pool();
+    const pieces = 300_000;
+    const store = new LastGood(plan({ maxAnswerBytes: pieces }), pool);
+    const recording = record(store, pool);
+    const read = Buffer.from('a');
+    const before = process.memoryUsage();
+    for (let piece = 0; piece < pieces; piece += 1) recording.add(read, 0, 1);
+    const after = process.memoryUsage();
+    expect(pool.used).toBe(pieces);
+    // An object for each piece would be a hundred bytes for one.
+    expect(after.heapUsed + after.external - before.heapUsed - before.external).toBeLessThan(20 * pieces);
+    recording.commit();
+    expect(bodyOf(store, '/a', '\r\nX: 1', 10_000)).toBe('a'.repeat(pieces));
+    expect(pool.used).toBe(store.bytes);
+  });
 });
 
 interface ModelAnswer {

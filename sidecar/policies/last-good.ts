@@ -240,6 +240,8 @@ export interface AnswerWatch {
   discard(): void;
 }
 
+const NO_BODY: Buffer = Buffer.alloc(0);
+
 /** An answer as it passes by, until it is whole. What it holds counts against the pool from the first byte on. */
 export class Recording implements AnswerWatch {
   readonly #store: LastGood;
@@ -249,7 +251,8 @@ export class Recording implements AnswerWatch {
   readonly #names: readonly string[];
   readonly #fields: string;
   readonly #bornMs: number;
-  readonly #parts: Buffer[] = [];
+  /** One buffer, however many pieces the answer comes in: whoever sends it a byte at a time would else be held at a hundred times its size. */
+  #body = NO_BODY;
   #bytes = 0;
 
   constructor(
@@ -271,29 +274,45 @@ export class Recording implements AnswerWatch {
 
   /** False: it is too large, and the recording is over. */
   add(buffer: Buffer, start: number, end: number): boolean {
-    const bytes = end - start;
-    if (this.#bytes + bytes > this.#store.spec.maxAnswerBytes || !this.#pool.take(bytes)) {
+    const bytes = this.#bytes + end - start;
+    if (!this.#hasRoomFor(bytes)) {
       this.discard();
       return false;
     }
-    this.#bytes += bytes;
-    this.#parts.push(Buffer.from(buffer.subarray(start, end)));
+    buffer.copy(this.#body, this.#bytes, start, end);
+    this.#bytes = bytes;
     return true;
   }
 
   commit(): void {
-    // Of its own memory, never a piece of the shared one that small buffers are cut from.
-    const body = Buffer.allocUnsafeSlow(this.#bytes);
-    let position = 0;
-    for (const part of this.#parts) position += part.copy(body, position);
+    const body = this.#bytes === this.#body.length ? this.#body : exactly(this.#body, this.#bytes);
     this.discard();
     const answer = { fields: this.#fields, body, bornMs: this.#bornMs };
     this.#store.keep(this.#target, this.#requestFields, this.#names, answer);
   }
 
   discard(): void {
-    this.#pool.give(this.#bytes);
+    this.#pool.give(this.#body.length);
+    this.#body = NO_BODY;
     this.#bytes = 0;
-    this.#parts.length = 0;
   }
+
+  /** Doubles what it has, so that an answer is copied once more and not once for each piece. */
+  #hasRoomFor(bytes: number): boolean {
+    const { maxAnswerBytes } = this.#store.spec;
+    const { length } = this.#body;
+    if (bytes > maxAnswerBytes) return false;
+    if (bytes <= length) return true;
+    const room = Math.min(Math.max(bytes, length * 2), maxAnswerBytes);
+    if (!this.#pool.take(room - length)) return false;
+    this.#body = exactly(this.#body, room);
+    return true;
+  }
+}
+
+/** A copy of so many bytes of its own memory, never a piece of the shared one that small buffers are cut from. */
+function exactly(body: Buffer, bytes: number): Buffer {
+  const copy = Buffer.allocUnsafeSlow(bytes);
+  body.copy(copy, 0, 0, Math.min(body.length, bytes));
+  return copy;
 }
