@@ -125,8 +125,9 @@ export async function startSidecar(
     log,
   });
 
+  const { registry } = metrics;
   const startAdmin = (port: number) =>
-    startAdminServer({ host: config.adminHost, port, readiness: () => gate.judge(), registry: metrics.registry });
+    startAdminServer({ host: config.adminHost, port, readiness: () => gate.judge(), registry, clock, log });
 
   const lifecycle = new Lifecycle(log);
   await lifecycle.start([
@@ -148,6 +149,7 @@ export async function startSidecar(
         plan: () => ({ ...facts(), plan: subscriber.plan }),
         isDisabled: () => killSwitch.isDisabled,
         setDisabled: (disabled) => killSwitch.set(disabled),
+        clock,
         log,
       }),
     ),

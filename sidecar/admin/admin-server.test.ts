@@ -1,12 +1,41 @@
+import type { Server } from 'node:http';
 import { connect, type Socket } from 'node:net';
-import { afterEach, expect, it } from 'vitest';
+import { afterEach, expect, it, vi } from 'vitest';
+import { silentLogger } from '../../runtime/log.ts';
+import { ManualClock } from '../../runtime/manual-clock.ts';
+import { nodeHttp } from '../../runtime/node-http.ts';
 import { MetricRegistry } from '../metrics/registry.ts';
 import { startAdminServer } from './admin-server.ts';
 import type { Readiness } from './readiness.ts';
-import { MAX_CONNECTIONS, type RunningServer } from './server.ts';
+import { ANSWER_TIMEOUT_MS, MAX_CONNECTIONS, type RunningServer } from './server.ts';
 
 let server: RunningServer | null = null;
+const clock = new ManualClock();
 afterEach(() => server?.close());
+
+const GET_METRICS = 'GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n';
+
+/** A server whose metrics are so long, and how often they were asked for. */
+async function withMetricsOf(characters: number) {
+  const asked = { times: 0 };
+  const metrics = () => {
+    asked.times += 1;
+    return 'x'.repeat(characters);
+  };
+  const registry = { contentType: 'text/plain', metrics };
+  const readiness = () => ({ ready: true, reason: 'it is' });
+  server = await startAdminServer({ host: '127.0.0.1', port: 0, readiness, registry, clock, log: silentLogger });
+  const socket = connect({ port: server.port, host: '127.0.0.1' });
+  socket.on('error', () => undefined);
+  return { asked, socket };
+}
+
+/** Reads until the connection ends; how much came. */
+function bytesUntilClosed(socket: Socket): Promise<number> {
+  let bytes = 0;
+  socket.on('data', (chunk: Buffer) => (bytes += chunk.length)).resume();
+  return new Promise((resolve) => socket.once('close', () => resolve(bytes)));
+}
 
 it('bounds what it reads, and answers a failure by saying so', async () => {
   const registry = {
@@ -16,7 +45,7 @@ it('bounds what it reads, and answers a failure by saying so', async () => {
     },
   };
   const readiness = () => ({ ready: true, reason: 'it is' });
-  server = await startAdminServer({ host: '127.0.0.1', port: 0, readiness, registry });
+  server = await startAdminServer({ host: '127.0.0.1', port: 0, readiness, registry, clock, log: silentLogger });
   const at = (path: string) => `http://127.0.0.1:${server?.port}${path}`;
   const head = await fetch(at('/readyz?verbose'), { method: 'HEAD' });
   expect([head.status, await head.text()]).toEqual([200, '']);
@@ -33,7 +62,14 @@ it('serves probes and metrics, and nothing else', async () => {
     definition: { name: 'calls_total', type: 'counter', help: 'Calls.', labels: [] },
     sample: () => [{ labels: {}, value: 1 }],
   });
-  server = await startAdminServer({ host: '127.0.0.1', port: 0, readiness: () => readiness, registry });
+  server = await startAdminServer({
+    host: '127.0.0.1',
+    port: 0,
+    readiness: () => readiness,
+    registry,
+    clock,
+    log: silentLogger,
+  });
   const get = async (path: string, method = 'GET') => {
     const response = await fetch(`http://127.0.0.1:${server?.port}${path}`, { method });
     return { status: response.status, type: response.headers.get('content-type'), text: await response.text() };
@@ -54,7 +90,7 @@ it('serves probes and metrics, and nothing else', async () => {
 it('has a bound of its own for connections, beyond which it closes them, and answers those that it has', async () => {
   const registry = new MetricRegistry();
   const readiness = () => ({ ready: true, reason: 'it is' });
-  server = await startAdminServer({ host: '127.0.0.1', port: 0, readiness, registry });
+  server = await startAdminServer({ host: '127.0.0.1', port: 0, readiness, registry, clock, log: silentLogger });
   const { port } = server;
   const open = () =>
     new Promise<Socket>((resolve) => {
@@ -70,4 +106,32 @@ it('has a bound of its own for connections, beyond which it closes them, and ans
   first?.write('GET /livez HTTP/1.1\r\nHost: a\r\n\r\n');
   expect(await answer).toMatch(/^HTTP\/1\.1 200 /);
   for (const socket of sockets) socket.destroy();
+});
+
+it('makes one answer for a connection, however often it is asked on it', async () => {
+  const { asked, socket } = await withMetricsOf(1_000);
+  socket.write(GET_METRICS.repeat(500));
+  await bytesUntilClosed(socket);
+  expect(asked.times).toBe(1);
+});
+
+it('gives an answer that nobody reads up after a time, and the connection with it', async () => {
+  // More than the kernel keeps for a connection.
+  const characters = 64 * 1024 * 1024;
+  const { asked, socket } = await withMetricsOf(characters);
+  socket.pause();
+  socket.write(GET_METRICS);
+  await vi.waitFor(() => expect(asked.times).toBe(1));
+  await clock.advance(ANSWER_TIMEOUT_MS);
+  expect(await bytesUntilClosed(socket)).toBeLessThan(characters);
+  expect(clock.timers).toBe(0);
+});
+
+it('goes on where a connection cannot be accepted', async () => {
+  const create = vi.spyOn(nodeHttp, 'createServer');
+  await withMetricsOf(1).then(({ socket }) => socket.destroy());
+  const listening = create.mock.results[0]?.value as Server;
+  create.mockRestore();
+  expect(() => listening.emit('error', new Error('accept ENOMEM'))).not.toThrow();
+  expect((await fetch(`http://127.0.0.1:${server?.port}/livez`)).status).toBe(200);
 });

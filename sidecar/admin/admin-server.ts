@@ -1,12 +1,9 @@
 // The port on the pod's address: probes and metrics, nothing else.
 import type { MetricRegistry } from '../metrics/registry.ts';
 import type { Readiness } from './readiness.ts';
-import { type Routes, type RunningServer, startServer } from './server.ts';
+import { type Routes, type RunningServer, type ServerOptions, startServer } from './server.ts';
 
-export interface AdminServerOptions {
-  host: string;
-  /** 0: a free one. */
-  port: number;
+export interface AdminServerOptions extends ServerOptions {
   readiness(): Readiness;
   registry: Pick<MetricRegistry, 'metrics' | 'contentType'>;
 }
@@ -22,5 +19,5 @@ export function startAdminServer(options: AdminServerOptions): Promise<RunningSe
     },
     'GET /metrics': () => ({ type: registry.contentType, text: registry.metrics() }),
   };
-  return startServer(routes, options.host, options.port);
+  return startServer(routes, options);
 }

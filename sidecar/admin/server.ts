@@ -1,7 +1,9 @@
 // What the sidecar's two small HTTP servers share: fixed paths, answers of text, on node:http alone. A framework would be 15 MB of memory
 // beside every application.
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Clock } from '../../runtime/clock.ts';
 import type { Part } from '../../runtime/lifecycle.ts';
+import type { Logger } from '../../runtime/log.ts';
 import { nodeHttp } from '../../runtime/node-http.ts';
 
 export interface RunningServer {
@@ -21,29 +23,43 @@ export interface Answer {
 /** By method and path: "GET /livez". Each GET answers HEAD, too. */
 export type Routes = Readonly<Record<string, (request: IncomingMessage) => Answer | Promise<Answer>>>;
 
+export interface ServerOptions {
+  host: string;
+  /** 0: a free one. */
+  port: number;
+  clock: Clock;
+  log: Logger;
+}
+
 const MAX_BODY_BYTES = 1024;
 const REQUEST_TIMEOUT_MS = 10_000;
 /** How often it is looked who took longer than that; a connection that says nothing counts from its beginning. */
 const LOOK_EVERY_MS = 1_000;
 /** Of probes, scrapes and people together; without a bound whoever opens connections here would take the files of the data path. */
 export const MAX_CONNECTIONS = 128;
+/** Whoever does not take an answer within it loses the connection, which would else be one of these for ever, and its text in memory. */
+export const ANSWER_TIMEOUT_MS = 10_000;
 const TEXT = 'text/plain; charset=utf-8';
 
-/** Port 0: a free one. Throws what listening throws. */
-export async function startServer(routes: Routes, host: string, port: number): Promise<RunningServer> {
+/** Throws what listening throws. */
+export async function startServer(routes: Routes, { host, port, clock, log }: ServerOptions): Promise<RunningServer> {
   const timeouts = {
     requestTimeout: REQUEST_TIMEOUT_MS,
     headersTimeout: REQUEST_TIMEOUT_MS,
     connectionsCheckingInterval: LOOK_EVERY_MS,
   };
   const server = nodeHttp.createServer(timeouts, (request, response) => {
-    readBody(request, () => void respond(routes, request, response));
+    readBody(request, () => void respond(routes, request, response, clock));
   });
   server.maxConnections = MAX_CONNECTIONS;
+  // Thousands of requests fit into one read, and the answers to all of them would be made before the first is taken.
+  server.maxRequestsPerSocket = 1;
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen({ host, port }, () => {
       server.off('error', reject);
+      // One connection could not be accepted, for want of memory say: no reason to end all others.
+      server.on('error', (error) => log.error({ err: error, host, port }, 'listener failed'));
       resolve();
     });
   });
@@ -58,7 +74,7 @@ export async function startServer(routes: Routes, host: string, port: number): P
   };
 }
 
-/** No route wants a body; one that comes is read to its end, so that the connection can be used again, and within a bound. */
+/** No route wants a body; one that comes is read to its end, so that its sender reads the answer, and within a bound. */
 function readBody(request: IncomingMessage, onEnd: () => void): void {
   let bytes = 0;
   request.on('data', (chunk: Buffer) => {
@@ -69,9 +85,19 @@ function readBody(request: IncomingMessage, onEnd: () => void): void {
   request.on('end', onEnd);
 }
 
-async function respond(routes: Routes, request: IncomingMessage, response: ServerResponse): Promise<void> {
+async function respond(
+  routes: Routes,
+  request: IncomingMessage,
+  response: ServerResponse,
+  clock: Clock,
+): Promise<void> {
   const { status = 200, type = TEXT, text } = await answerTo(routes, request);
-  response.writeHead(status, { 'content-type': type, 'content-length': Buffer.byteLength(text) });
+  response.once(
+    'close',
+    clock.after(ANSWER_TIMEOUT_MS, () => response.destroy()),
+  );
+  const headers = { 'content-type': type, 'content-length': Buffer.byteLength(text), connection: 'close' };
+  response.writeHead(status, headers);
   response.end(text);
 }
 

@@ -1,14 +1,11 @@
 // The port on 127.0.0.1: what is in force, and the local kill switch. Other containers of the pod can reach it, too, but only act on their own
 // pod's calls; the header keeps a request that something else was talked into making from throwing the switch.
 import type { IncomingMessage } from 'node:http';
-import type { Logger } from '../../runtime/log.ts';
-import { type Answer, type Routes, type RunningServer, startServer } from '../admin/server.ts';
+import { type Answer, type Routes, type RunningServer, type ServerOptions, startServer } from '../admin/server.ts';
 import { CONTROL_HEADER } from './command.ts';
 import { writeControlPort } from './control-file.ts';
 
-export interface ControlServerOptions {
-  /** 0: a free one. */
-  port: number;
+export interface ControlServerOptions extends Omit<ServerOptions, 'host'> {
   /** The port is left there for commands that do not know it; null: nowhere. */
   stateDirectory: string | null;
   /** One line each. */
@@ -18,7 +15,6 @@ export interface ControlServerOptions {
   isDisabled(): boolean;
   /** The text says why the change will not outlive the process; empty: it will. */
   setDisabled(disabled: boolean): Promise<string>;
-  log: Logger;
 }
 
 /** Throws what listening throws. */
@@ -29,7 +25,7 @@ export async function startControlServer(options: ControlServerOptions): Promise
     'POST /disable': (request) => setDisabled(options, request, true),
     'POST /enable': (request) => setDisabled(options, request, false),
   };
-  const running = await startServer(routes, '127.0.0.1', options.port);
+  const running = await startServer(routes, { ...options, host: '127.0.0.1' });
   if (options.stateDirectory !== null) {
     await writeControlPort(options.stateDirectory, running.port).catch((error: unknown) => {
       options.log.warn({ err: error }, 'the control port cannot be left in the state directory');
