@@ -2,11 +2,12 @@ import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { systemClock } from '../../runtime/clock.ts';
 import { silentLogger } from '../../runtime/log.ts';
 import type { RunningServer } from '../admin/server.ts';
 import { runControlCommand } from './command.ts';
 import { startControlServer } from './control-server.ts';
-import { KillSwitch } from './kill-switch.ts';
+import { KillSwitch, readMarker } from './kill-switch.ts';
 
 let stateDirectory = '';
 let server: RunningServer | null = null;
@@ -31,6 +32,7 @@ async function startSidecar(directory: string | null = stateDirectory) {
     plan: () => ({ planVersion: 'v1' }),
     isDisabled: () => killSwitch.isDisabled,
     setDisabled: (disabled) => killSwitch.set(disabled),
+    clock: systemClock,
     log: silentLogger,
   });
   return { changes, killSwitch };
@@ -67,6 +69,14 @@ describe('the local kill switch', () => {
     const third = await startSidecar();
     expect(third.changes).toEqual([]);
     expect(await command('status')).toEqual({ code: 0, text: 'policies: as they are\ncircuits: none' });
+  });
+
+  it('is after a restart what it was told last, however fast one word followed another', async () => {
+    const { killSwitch } = await startSidecar();
+    await Promise.all([true, false, true, false].map((disabled) => killSwitch.set(disabled)));
+    expect([killSwitch.isDisabled, await readMarker(stateDirectory)]).toEqual([false, false]);
+    await Promise.all([false, true].map((disabled) => killSwitch.set(disabled)));
+    expect([killSwitch.isDisabled, await readMarker(stateDirectory)]).toEqual([true, true]);
   });
 
   it('takes a fixed port from the environment', async () => {

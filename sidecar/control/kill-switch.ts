@@ -33,6 +33,8 @@ export class KillSwitch {
   readonly #log: Logger;
   readonly #onChange: (disabled: boolean) => void;
   #disabled = false;
+  /** One after the other: of two at a time the file system decides which one lasts. */
+  #writing: Promise<unknown> = Promise.resolve();
 
   /** `onChange` is called with every change, and by `restore` when the switch is thrown. */
   constructor(stateDirectory: string | null, log: Logger, onChange: (disabled: boolean) => void) {
@@ -52,13 +54,16 @@ export class KillSwitch {
   /** Acts at once, then persists. The text says why it will not outlive the process; empty: it will. */
   async set(disabled: boolean): Promise<string> {
     this.#change(disabled);
-    if (this.#stateDirectory === null) return 'this sidecar has no state directory';
-    try {
-      await writeMarker(this.#stateDirectory, disabled);
-      return '';
-    } catch (error) {
-      return (error as Error).message;
-    }
+    const directory = this.#stateDirectory;
+    if (directory === null) return 'this sidecar has no state directory';
+    const written = this.#writing
+      .then(() => writeMarker(directory, disabled))
+      .then(
+        () => '',
+        (error: unknown) => (error as Error).message,
+      );
+    this.#writing = written;
+    return written;
   }
 
   #change(disabled: boolean): void {
