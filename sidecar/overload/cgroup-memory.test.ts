@@ -52,6 +52,19 @@ describe('the memory of the control group', () => {
     expect(read?.()).toEqual({ usedBytes: 0, limitBytes: 64 * MIB });
   });
 
+  it('is read from version 1, where version 2 tells of a limit and not of what is used', () => {
+    const read = createMemoryReader(
+      filesOf({
+        '/proc/self/cgroup': '4:memory:/\n0::/\n',
+        '/sys/fs/cgroup/memory.max': `${256 * MIB}\n`,
+        '/sys/fs/cgroup/memory/memory.limit_in_bytes': `${64 * MIB}\n`,
+        '/sys/fs/cgroup/memory/memory.usage_in_bytes': `${50 * MIB}\n`,
+        '/sys/fs/cgroup/memory/memory.stat': STAT_1,
+      }),
+    );
+    expect(read?.()).toEqual({ usedBytes: 12 * MIB, limitBytes: 64 * MIB });
+  });
+
   it.each(['max\n', '9223372036854771712\n'])('has no limit where the kernel says %j', (limit) => {
     const read = createMemoryReader(
       filesOf({

@@ -50,7 +50,7 @@ export function createMemoryReader(readText: ReadText = readKernelText): MemoryR
   for (const layout of [VERSION_2, VERSION_1]) {
     for (const folder of [`${layout.root}${pathOf(own, layout)}`, layout.root]) {
       const reader = () => readUse(folder, layout, readText);
-      if (attempt(() => readText(`${folder}/${layout.limit}`)) !== null && attempt(reader) !== undefined) return reader;
+      if (attempt(() => ({ use: reader() })) !== null) return reader;
     }
   }
   return null;
