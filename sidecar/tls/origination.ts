@@ -82,7 +82,9 @@ export class TlsOrigination {
   update(plan: TlsPlan): void {
     if (JSON.stringify(plan) === JSON.stringify(this.#plan)) return;
     this.#plan = plan;
-    // What was good for another plan is not this one's.
+    // What was good for another plan is not this one's, whether or not there is anything in its place yet.
+    this.generation++;
+    this.#sessions.clear();
     this.#credentials = null;
     this.#context = null;
     this.#handshake = null;
