@@ -191,8 +191,13 @@ const STATUS_REASONS: Readonly<Record<number, FailureReason>> = {
   401: 'unauthorized',
   403: 'forbidden',
   404: 'not-found',
-  503: 'unavailable',
+  429: 'unavailable',
 };
+
+/** What it fails of itself, or something on the way to it, passes: 5xx is no word about what was asked. */
+function reasonOf(status: number): FailureReason {
+  return STATUS_REASONS[status] ?? (status >= 500 ? 'unavailable' : 'unexpected-answer');
+}
 
 /** Turns a refusal into an error that carries what the operator wrote, bounded. */
 function readRefusal(response: IncomingMessage): Promise<OperatorError> {
@@ -203,7 +208,7 @@ function readRefusal(response: IncomingMessage): Promise<OperatorError> {
       response.destroy();
       const said = explanationIn(body);
       const message = `the operator answered ${status}${said === '' ? '' : `: ${said}`}`;
-      resolve(new OperatorError(STATUS_REASONS[status] ?? 'unexpected-answer', message));
+      resolve(new OperatorError(reasonOf(status), message));
     };
     response.setEncoding('utf8');
     response.on('data', (text: string) => {

@@ -61,7 +61,7 @@ const REPORTS: Record<FailureReason, string> = {
   unauthorized: 'the operator does not accept the token of this pod',
   forbidden: 'the operator refuses this pod',
   'not-found': 'the operator knows no plan for this pod',
-  unavailable: 'the operator is not ready yet',
+  unavailable: 'the operator cannot answer at the moment',
   'unexpected-answer': 'the operator answered what it should not; is this its address?',
   silent: 'the operator fell silent',
   lost: 'the connection to the operator was lost',

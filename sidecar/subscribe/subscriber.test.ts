@@ -417,6 +417,8 @@ describe('a bad connection', () => {
     [403, 'forbidden'],
     [404, 'not-found'],
     [503, 'unavailable'],
+    [500, 'unavailable'],
+    [429, 'unavailable'],
     [418, 'unexpected-answer'],
   ])('logs a refusal %i once, and goes on trying', async (status, reason) => {
     operator.refuseWith = status;
@@ -428,6 +430,18 @@ describe('a bad connection', () => {
     operator.refuseWith = null;
     (await operator.stream('plan')).send(plan('shop', 'v1'));
     expect(await operator.report('acknowledgements')).toMatchObject({ applied: true });
+  });
+
+  it('tells an operator that failed over a report once more', async () => {
+    const { logs } = await start();
+    const stream = await operator.stream('plan');
+    operator.refuseWith = 500;
+    stream.send(plan('shop', 'v1'));
+    await until(() =>
+      expect(logs).toContainEqual(expect.objectContaining({ message: 'the operator did not take a report' })),
+    );
+    operator.refuseWith = null;
+    expect(await operator.report('acknowledgements')).toMatchObject({ stream: 'plan', version: 'v1', applied: true });
   });
 
   it('says that there is no token, and takes it when there is', async () => {
