@@ -259,6 +259,33 @@ describe('a dependency that answers', () => {
   });
 });
 
+describe('a dependency that takes leave in its greeting', () => {
+  it.each([
+    ['in order', constants.NGHTTP2_NO_ERROR],
+    ['for an error', constants.NGHTTP2_ENHANCE_YOUR_CALM],
+  ])('%s, has taken nothing, and the next connection serves', async (_how, code) => {
+    const server = await startUpstream(
+      (received, socket, nth) => {
+        if (nth === 0 || !framesOf(Buffer.from(received, 'latin1')).some(({ type }) => type === FrameType.headers)) return;
+        socket.write(answerHead(STATUS('200')));
+      },
+      (socket, nth) =>
+        socket.write(
+          nth > 0
+            ? SETTINGS
+            : Buffer.concat([SETTINGS, frame(FrameType.goaway, 0, 0, Buffer.concat([uint32(0), uint32(code)]))]),
+        ),
+    );
+    open.push(server);
+    const bench = await startBench(dependencyPlan({}), server.endpoint);
+    const client = application(bench.port);
+    open.push(client);
+    expect(await client.call('/')).toMatchObject({ status: 200 });
+    expect(server.connections).toBe(2);
+    await expect.poll(() => bench.plane.held()).toMatchObject({ requests: 0, attempts: 0 });
+  });
+});
+
 describe('a dependency that answers an upload in its middle', () => {
   it('by an answer that ends and is none, is cut off alone', async () => {
     const server = await startUpstream(

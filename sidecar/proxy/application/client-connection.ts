@@ -180,7 +180,10 @@ export class ClientConnection implements Downstream, TimerNode {
   }
 
   flush(): boolean {
-    return this.#out.flush();
+    const flowing = this.#out.flush();
+    // It ended its side before this began.
+    if (this.#clientEnded && this.#exchange.streaming) this.destroy();
+    return flowing;
   }
 
   endResponse(trailers: string): void {

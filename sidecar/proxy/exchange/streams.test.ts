@@ -75,6 +75,16 @@ describe('a stream that the application ends', () => {
     expect(await metric('breakwater_attempts_total', { result: 'cancelled' })).toBe(0);
   });
 
+  it('before it began ends with its first bytes, as if it had been ended then', async () => {
+    const { port, metric, gone } = await serving(EVENTS, { bulkhead: BULKHEAD });
+    const client = connect(port);
+    client.socket.end(get('/'), 'latin1');
+    expect(await client.ended()).toContain('text/event-stream');
+    await expect.poll(() => metric('breakwater_bulkhead_in_flight'), { timeout: 500 }).toBe(0);
+    await expect.poll(gone).toBe(1);
+    expect(await metric('breakwater_requests_total', { code: '2xx' })).toBe(1);
+  });
+
   it('is shown among the tunnels while it is one', async () => {
     const { port, metric } = await serving(SWITCH);
     const client = connect(port);
