@@ -28,19 +28,20 @@ export class ConnectionShadow {
     this.#route.admit(this.#call, nowMs);
   }
 
-  /** An attempt to connect has its endpoint. */
-  attempt(endpoint: UpstreamEndpoint, nowMs: number): void {
+  /** An attempt to connect has its endpoint. `startMs`: when it began, which may be before the connection was known to be opaque. */
+  attempt(endpoint: UpstreamEndpoint, startMs: number, nowMs: number): void {
     if (this.#route === null || this.#call === null) return;
     this.#attempting = true;
     this.#judged = false;
     this.#route.attempt(this.#call, endpoint, nowMs);
+    this.#call.attemptStartMs = startMs;
   }
 
-  connected(nowMs: number): void {
+  connected(atMs: number): void {
     if (this.#call === null) return;
-    this.#call.connectedMs = nowMs;
+    this.#call.connectedMs = atMs;
     // A connection that stands is as good as the head of an answer: what waits for one is not to take it for hanging.
-    this.#call.headMs = nowMs;
+    this.#call.headMs = atMs;
   }
 
   /** What the connection has shown of the dependency is known, and it goes on. */

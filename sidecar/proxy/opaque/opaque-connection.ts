@@ -124,10 +124,18 @@ export class OpaqueConnection
       this.#reset();
       return;
     }
-    if (this.#books.endpoint) this.#shadow.attempt(this.#books.endpoint, nowMs);
+    this.#tellShadow(nowMs);
     this.#early = new EarlyBytes(this.#client, first, this);
     if (!this.#started) this.#start(nowMs);
     else if (this.#phase === Phase.Connected) this.#silent(nowMs);
+  }
+
+  /** What was dialled ahead is told now that it is known to be opaque. */
+  #tellShadow(nowMs: number): void {
+    const { endpoint, startMs, responseMs } = this.#books;
+    if (endpoint === null) return;
+    this.#shadow.attempt(endpoint, startMs, nowMs);
+    if (this.#phase === Phase.Connected) this.#shadow.connected(startMs + responseMs);
   }
 
   begin(onSpoke: () => void): boolean {
@@ -231,7 +239,7 @@ export class OpaqueConnection
   #dial(endpoint: UpstreamEndpoint, nowMs: number): void {
     const { connectMs } = this.#policy.plan.timeouts;
     this.#attempts.started();
-    this.#shadow.attempt(endpoint, nowMs);
+    this.#shadow.attempt(endpoint, nowMs, nowMs);
     this.#books.begin(endpoint, this.#policy, nowMs);
     this.#result = new ConnectionResult();
     const connectEndMs = connectMs > 0 ? nowMs + connectMs : Number.POSITIVE_INFINITY;

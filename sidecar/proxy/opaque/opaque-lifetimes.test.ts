@@ -244,6 +244,38 @@ describe('in shadow', () => {
     expect(await decisions(bench, 'rateLimit', 'rate-limited')).toBe(0);
   });
 
+  it.each(['Opaque', 'Detect'] as const)('a probe that stands and is silent is a success: %s', async (protocol) => {
+    const server = await upstream((received, socket) => {
+      if (received.endsWith('cut')) socket.resetAndDestroy();
+    });
+    const circuitBreaker = {
+      ...BREAKER,
+      stateKey: 'shadow.circuitBreaker:base',
+      consecutiveFailures: 1,
+      halfOpenSuccesses: 1,
+      halfOpenProbeTimeoutMs: 1_000,
+    };
+    const bench = await tcp({ shadow: { ...NO_SHADOW, circuitBreaker } }, [server.endpoint], { protocol });
+    const cut = bench.client();
+    cut.send('\0cut');
+    await cut.closed();
+    const state = () => bench.plane.circuits()[0]?.state;
+    await until(state).toBe('Open');
+    await pass(bench.clock, 300);
+    expect(state()).toBe('HalfOpen');
+    const probe = bench.client();
+    await until(async () => {
+      await bench.clock.advance(10);
+      return server.connections;
+    }).toBe(2);
+    probe.send('\0');
+    await until(() => server.received[1]).toBe('\0');
+    await pass(bench.clock, 1_600);
+    expect(state()).toBe('Closed');
+    probe.socket.destroy();
+    await nothingHeld(bench);
+  });
+
   it('timeouts of connections are, with their own idle time', async () => {
     const server = await echo();
     const shadow = {
