@@ -160,7 +160,7 @@ export class Probes {
   #tries(): (() => void)[] {
     const tries = new WeakMap<Attempts, number>();
     return [
-      wrap(Attempts.prototype, 'begin', (original) => {
+      wrap(Attempts.prototype, 'reset', (original) => {
         return function (this: Attempts) {
           tries.set(this, 0);
           original.call(this);

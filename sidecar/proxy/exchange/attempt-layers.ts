@@ -45,12 +45,6 @@ export class AttemptLayers implements AttemptOwner, BulkheadWaiter {
     this.current = this.#firstAttempt;
   }
 
-  /** A request begins, here or at another dependency. */
-  begin(): void {
-    this.attempts.begin();
-    this.#phase = Phase.None;
-  }
-
   // ---- layers ---------------------------------------------------------------------------------------------------------------------
 
   /** The next attempt. */
@@ -236,9 +230,10 @@ export class AttemptLayers implements AttemptOwner, BulkheadWaiter {
     this.current.end(Outcome.Ignored, AttemptResult.cancelled);
   }
 
-  /** The request is over. */
+  /** The request is over, or begins again at another dependency. */
   reset(): void {
     this.#hedges?.reset(this.#context.ticker.nowMs());
+    this.attempts.reset();
     this.#phase = Phase.None;
     this.current.reset();
     if (this.current !== this.#firstAttempt) {

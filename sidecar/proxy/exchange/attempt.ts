@@ -42,8 +42,6 @@ export class Attempt implements ResponseReceiver {
   /** The answer is one of gRPC whose status is to come. */
   #grpc = false;
   #slowReader = false;
-  /** The application was told to go on with its body, by this attempt or one before. */
-  #continued = false;
   /** What the 1xx of this attempt came to. */
   #interimBytes = 0;
 
@@ -63,7 +61,7 @@ export class Attempt implements ResponseReceiver {
     return this.#phase === Phase.Answering;
   }
 
-  /** Another request begins. */
+  /** It is used for another one. */
   reset(): void {
     this.#timer.stop();
     if (this.#phase === Phase.Tunnel) this.#request.context.tunnels--;
@@ -73,7 +71,6 @@ export class Attempt implements ResponseReceiver {
     this.#stream = false;
     this.#grpc = false;
     this.#slowReader = false;
-    this.#continued = false;
   }
 
   /** `number`: what the dependency is told, 0: nothing. `maxIdleMs`: of a connection that lay idle; see FRESH_ENOUGH_MS. */
@@ -152,8 +149,8 @@ export class Attempt implements ResponseReceiver {
       return;
     }
     // One 100 is enough for the application, whatever a second attempt hears; and of two copies nobody knows whose answer it will be.
-    if (this.#request.rivals > 0 || (head.status === 100 && this.#continued)) return;
-    if (head.status === 100) this.#continued = true;
+    if (this.#request.rivals > 0 || (head.status === 100 && this.#request.continued)) return;
+    if (head.status === 100) this.#request.continued = true;
     this.#request.client.informational(head, this.#request.head);
   }
 
@@ -414,7 +411,7 @@ export class Attempt implements ResponseReceiver {
   /** The dependency has taken what came of the request, and the rest is the application's to send. */
   #waitsForClient(): boolean {
     if (this.#request.bodyDone || !this.written) return false;
-    const asked = this.#continued || !this.#request.head.expectsContinue;
+    const asked = this.#request.continued || !this.#request.head.expectsContinue;
     return asked && this.flush();
   }
 

@@ -45,7 +45,8 @@ export class Attempts {
     this.#request = request;
   }
 
-  begin(): void {
+  /** There was none yet. */
+  reset(): void {
     this.count = 0;
     this.hedges = 0;
     this.refused = false;

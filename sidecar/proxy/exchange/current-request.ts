@@ -62,6 +62,8 @@ export class CurrentRequest implements OutgoingRequest {
   receivedDeadlineUnixMs = -1;
   /** That one, and not our own, ends the request. */
   shortened = false;
+  /** The application was told to go on with its body. */
+  continued = false;
   /** All of the body has been received. */
   bodyDone = false;
   startMs = 0;
@@ -89,6 +91,7 @@ export class CurrentRequest implements OutgoingRequest {
     this.host = this.dependency.hostFor(host);
     this.correlationId = correlationId;
     this.hasBody = hasBody;
+    this.continued = false;
     this.bodyDone = !hasBody;
     this.startMs = nowMs;
     this.rescue.begin();

@@ -77,7 +77,6 @@ export class Exchange implements TimedRequest {
     const { policy } = request;
     this.#timer.begin(nowMs, policy.plan.timeouts.requestMs);
     takeDeadline(request, this.#timer, nowMs);
-    this.#layers.begin();
     this.#context.begun++;
     const shed = this.#context.shedder.judge(this.#context.active);
     this.#context.active++;
@@ -264,8 +263,8 @@ export class Exchange implements TimedRequest {
     const request = this.#request;
     // What is shadowed there begins, and what is shadowed here ends.
     request.shadow.end();
+    this.#layers.reset();
     request.rescue.redirect(target);
-    this.#layers.begin();
     const { requestMs } = request.policy.plan.timeouts;
     if (requestMs > 0) this.#timer.shorten(nowMs + requestMs);
     // What its policy tells of the deadline, and takes of the caller's.

@@ -10,6 +10,7 @@ import {
   connect,
   dependencyPlan,
   get,
+  HEDGING,
   NO_POLICY,
   RETRIES,
   workloadPlan,
@@ -372,6 +373,50 @@ describe('another dependency', () => {
     const all = { ...NO_POLICY.timeouts, requestMs: 60, attemptMs: 60 };
     const second = await pair({ timeouts: all }, {}, silent.endpoint, silent.endpoint);
     expect(marksOf(await call(second.port))).toEqual(['deadline', '']);
+  });
+
+  it('has its own timeouts behind a stream of events that broke with its head', async () => {
+    const broken = await upstream((received, socket) => {
+      if (received.includes('\r\n\r\n'))
+        socket.write(
+          'HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\nno chunk\r\n',
+        );
+    });
+    const silent = await upstream(() => {});
+    const timeouts = { ...NO_POLICY.timeouts, requestMs: 3_000, attemptMs: 3_000, idleMs: 60_000 };
+    const shorter = { ...timeouts, attemptMs: 100 };
+    const { port, plane } = await pair({ timeouts }, { timeouts: shorter }, broken.endpoint, silent.endpoint);
+    const answer = await call(port);
+    expect([answer.status, ...marksOf(answer)]).toEqual([504, 'attempt-timeout', 'dependency']);
+    expect(silent.connections).toBe(1);
+    await expect.poll(() => plane.held()).toMatchObject({ requests: 0, timers: 0, attempts: 0 });
+  });
+
+  it('is asked as ever where it was a hedge whose answer broke with its head', async () => {
+    const answers = ['', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nno chunk\r\n', '', ''];
+    let well = true;
+    const servers = await Promise.all(
+      answers.map((broken) => upstream((_received, socket) => void socket.write(well ? OK : broken))),
+    );
+    const endpoints = servers.map(({ endpoint }) => endpoint);
+    const [silent = DEAD_ENDPOINT, ...others] = endpoints;
+    const retries = { ...RETRIES, maxAttempts: 1 };
+    const timeouts = { ...NO_POLICY.timeouts, requestMs: 3_000, attemptMs: 300 };
+    const policy = { hedging: HEDGING, retries, timeouts };
+    const { metric, plane, port } = await pair(policy, policy, silent, silent);
+    const sets = [
+      { key: 'billing/payments:8080', endpoints: [silent, ...others.slice(0, 1)] },
+      { key: 'billing/replica:80', endpoints: others.slice(1) },
+    ];
+    plane.applyEndpointsUpdate(sets, []);
+    await expect.poll(() => plane.addresses()).toHaveProperty('replica');
+    const replica = Number(plane.addresses()['replica']?.split(':')[1]);
+    for (let nth = 0; nth < 30; nth++) await Promise.all([call(port), call(replica)]);
+    well = false;
+    const hedges = (dependency: string) => metric('breakwater_hedges_total', { dependency });
+    while ((await hedges('payments')) === 0) await call(port);
+    expect(await hedges('replica')).toBeGreaterThan(0);
+    await expect.poll(() => plane.held()).toMatchObject({ requests: 0, timers: 0, attempts: 0 });
   });
 
   it('gets the body that was sent, where it was kept', async () => {

@@ -30,7 +30,6 @@ export class RequestTimer implements TimerNode {
   /** `requestMs` 0: no deadline. */
   begin(nowMs: number, requestMs: number): void {
     this.deadlineMs = requestMs > 0 ? nowMs + requestMs : Number.POSITIVE_INFINITY;
-    this.#idleMs = 0;
   }
 
   /** The deadline moves to `atMs` where that is sooner. */
@@ -40,14 +39,14 @@ export class RequestTimer implements TimerNode {
 
   /** A phase that ends at the deadline, or before it at `phaseEndMs`. */
   enter(phaseEndMs: number): void {
+    this.#idleMs = 0;
     const atMs = Math.min(phaseEndMs, this.deadlineMs);
     if (atMs === Number.POSITIVE_INFINITY) this.#ticker.disarm(this);
     else this.#ticker.arm(this, atMs);
   }
 
-  /** From the head of a stream on only silence ends it. `idleMs` 0: not even that. */
+  /** From the head of a stream on only silence ends it, and no deadline. `idleMs` 0: not even that. */
   enterIdle(nowMs: number, idleMs: number): void {
-    this.deadlineMs = Number.POSITIVE_INFINITY;
     this.#idleMs = idleMs;
     this.#lastActivityMs = nowMs;
     if (idleMs > 0) this.#ticker.arm(this, nowMs + idleMs);
