@@ -266,7 +266,8 @@ describe('a dependency that takes leave in its greeting', () => {
   ])('%s, has taken nothing, and the next connection serves', async (_how, code) => {
     const server = await startUpstream(
       (received, socket, nth) => {
-        if (nth === 0 || !framesOf(Buffer.from(received, 'latin1')).some(({ type }) => type === FrameType.headers)) return;
+        if (nth === 0 || !framesOf(Buffer.from(received, 'latin1')).some(({ type }) => type === FrameType.headers))
+          return;
         socket.write(answerHead(STATUS('200')));
       },
       (socket, nth) =>
