@@ -1,5 +1,7 @@
 // What both kinds of streams are held to, one at a time and over real connections; what a pair of them does is in ../intake/pipe.test.ts.
 import net, { type AddressInfo, type Server, type Socket } from 'node:net';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { systemClock } from '../../../runtime/clock.ts';
 import { silentLogger } from '../../../runtime/log.ts';
@@ -52,6 +54,9 @@ async function freePort(): Promise<number> {
   await new Promise((resolve) => server.close(resolve));
   return port;
 }
+
+setFlagsFromString('--expose-gc');
+const collect = runInNewContext('gc') as () => void;
 
 const pause = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
@@ -231,6 +236,33 @@ describe.each(['handle', 'socket'])('a stream of a %s', (kind) => {
     expect([taken, strangers]).toEqual([passed, 0]);
     near.destroy();
     far.destroy();
+  });
+
+  it('keeps what waits for a slow peer when memory is collected', async () => {
+    const { far, near } = await accepted();
+    let passed = 0;
+    for (let flows = true; flows; passed += 60_000) flows = near.pass(Buffer.alloc(60_000, 'a'), 60_000);
+    near.end();
+    // Other connections go on, and what they write from takes the place of whatever was given up.
+    const other = await accepted();
+    other.far.resume();
+    const strange = Buffer.alloc(60_000, 'b');
+    const kept: Buffer[] = [];
+    for (let turn = 0; turn < 40; turn++) {
+      other.near.pass(strange, strange.length);
+      collect();
+      for (let each = 0; each < 20; each++) kept.push(Buffer.from(new ArrayBuffer(98_304)).fill('b'));
+      await pause();
+    }
+    let strangers = 0;
+    let taken = 0;
+    far.on('data', (chunk: Buffer) => {
+      taken += chunk.length;
+      for (const byte of chunk) if (byte !== 0x61) strangers++;
+    });
+    await new Promise((resolve) => far.on('end', resolve));
+    expect([taken, strangers, kept.length]).toEqual([passed, 0, 800]);
+    for (const each of [near, far, other.near, other.far]) each.destroy();
   });
 
   it('can still become a socket, where it is one that came', async () => {

@@ -15,6 +15,8 @@ const readBuffer = readBufferFor(false);
 
 /** A handle or a request of libuv, and whose it is: what it calls back finds its stream here. */
 type Owned<Kind> = Kind & { stream?: HandleStream };
+/** `bytes`: what it writes, from where it lies; libuv knows only where that is, and would not keep it from the collector. */
+type WriteOperation = Owned<OperationRequest> & { bytes?: Buffer };
 
 export class HandleStream implements ByteStream {
   owner: ByteStreamOwner = NOBODY;
@@ -64,10 +66,11 @@ export class HandleStream implements ByteStream {
     this.#writes++;
     const request = this.#takeRequest();
     let error: number;
+    let copy: Buffer | undefined;
     if (bytes <= TEXT_LIMIT_BYTES) {
       error = this.#handle.writeLatin1String(request, buffer.latin1Slice(0, bytes));
     } else {
-      const copy = takeWriteBuffer(bytes);
+      copy = takeWriteBuffer(bytes);
       buffer.copy(copy, 0, 0, bytes);
       error = this.#handle.writeBuffer(request, copy);
       if (error === 0 && !this.#handles.lastWriteGoesOn()) giveBackWriteBuffer(copy);
@@ -79,15 +82,16 @@ export class HandleStream implements ByteStream {
     if (this.#handles.lastWriteGoesOn()) {
       this.#waitingWrites++;
       request.stream = this;
+      if (copy) request.bytes = copy;
       spareRequest = null;
     }
     return this.#waitingWrites === 0;
   }
 
   /** One that finished at once was never used. */
-  #takeRequest(): Owned<OperationRequest> {
+  #takeRequest(): WriteOperation {
     if (spareRequest) return spareRequest;
-    const request: Owned<OperationRequest> = new this.#handles.WriteRequest();
+    const request: WriteOperation = new this.#handles.WriteRequest();
     request.oncomplete = onWritten;
     spareRequest = request;
     return request;
@@ -179,7 +183,7 @@ export class HandleStream implements ByteStream {
   }
 }
 
-let spareRequest: Owned<OperationRequest> | null = null;
+let spareRequest: WriteOperation | null = null;
 
 function onRead(this: Owned<TcpHandle>): void {
   this.stream?.read();
