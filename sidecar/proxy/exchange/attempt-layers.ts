@@ -137,12 +137,12 @@ export class AttemptLayers implements AttemptOwner, BulkheadWaiter {
     attempt.end(rerouted || moved ? Outcome.Ignored : Outcome.Failure, counted, failureBits);
     this.attempts.failedAt(endpoint);
     if (this.#hedges?.ended(attempt, result, nowMs)) return;
-    if (rerouted) {
+    if (rerouted || moved) {
       this.attempts.takeBack();
       this.start(nowMs);
       return;
     }
-    if (moved || this.attempts.mayGoAgainUnsent(unsent, result)) {
+    if (this.attempts.mayGoAgainUnsent(unsent, result)) {
       this.start(nowMs);
       return;
     }

@@ -99,7 +99,7 @@ export class Attempts {
     return endpoint !== null && dependency.endpoints.reroutes(endpoint, this.failedEndpoints, isStale);
   }
 
-  /** The last one does not count: it failed of our not knowing where to go. */
+  /** The last one does not count: it failed of our not knowing where to go, or was refused by who leaves in order. */
   takeBack(): void {
     this.count--;
   }
