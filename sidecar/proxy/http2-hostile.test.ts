@@ -314,6 +314,27 @@ describe('a dependency that answers an upload in its middle', () => {
     expect((await answered).code).toBe(constants.NGHTTP2_INTERNAL_ERROR);
     await expect.poll(() => bench.plane.held()).toMatchObject({ requests: 0, attempts: 0 });
   });
+
+  it('and never takes the rest of it, has its stream ended all the same', async () => {
+    const typesOf = (received: string) => framesOf(Buffer.from(received, 'latin1')).map(({ type }) => type);
+    let answered = false;
+    const server = await startUpstream(
+      (received, socket) => {
+        if (answered || !typesOf(received).includes(FrameType.data)) return;
+        answered = true;
+        socket.write(answerHead(STATUS('200')));
+      },
+      // A window of ten bytes (SETTINGS_INITIAL_WINDOW_SIZE).
+      (socket) => socket.write(frame(FrameType.settings, 0, 0, Buffer.concat([Buffer.from([0, 4]), uint32(10)]))),
+    );
+    open.push(server);
+    const bench = await startBench(dependencyPlan({}), server.endpoint);
+    const client = application(bench.port);
+    open.push(client);
+    expect((await client.call('/', { ':method': 'POST' }, Buffer.alloc(1_000))).status).toBe(200);
+    await expect.poll(() => typesOf(server.received[0] ?? '')).toContain(FrameType.rstStream);
+    await expect.poll(() => bench.plane.held()).toMatchObject({ requests: 0, attempts: 0 });
+  });
 });
 
 describe('a peer that takes nothing more, and is gone in the middle of a field section', () => {

@@ -20,6 +20,7 @@ import {
   type Http2Dependency,
   dependency as startDependency,
 } from './testing/http2-calls.ts';
+import { head, REQUEST, rawClient } from './testing/http2-raw-client.ts';
 import { opened } from './testing/opened.ts';
 import { DEAD_ENDPOINT, OK } from './testing/upstreams.ts';
 
@@ -258,6 +259,20 @@ describe('what goes wrong', () => {
     expect(server.heads).toBe(2);
   });
 
+  it('what was refused is no attempt: as many follow as without it', async () => {
+    const { client, server, bench } = await between(
+      (stream, fields, nth) => {
+        if (nth === 0) stream.close(constants.NGHTTP2_REFUSED_STREAM);
+        else if (nth === 1) stream.respond({ ':status': 503 }, { endStream: true });
+        else answer(stream, fields, nth);
+      },
+      { retries: { ...RETRIES, maxAttempts: 2 } },
+    );
+    expect(await client.call('/')).toMatchObject({ status: 200, body: 'ok' });
+    expect(server.requests.map((fields) => fields['x-breakwater-attempt'])).toEqual(['1', '1', '2']);
+    expect(await bench.metric('breakwater_retries_suppressed_total')).toBe(0);
+  });
+
   it('nor what was too long to keep', async () => {
     const { client, server } = await between((stream) => {
       stream.on('end', () => stream.close(constants.NGHTTP2_REFUSED_STREAM));
@@ -474,6 +489,16 @@ describe('a connection over HTTP/2', () => {
       const got = await caller(captured.expect(server.port)).call('/');
       expect([got.status, typeof server.requests[0]?.['x-correlation-id']]).toEqual([200, 'string']);
     }
+  });
+
+  it('takes the end of the application’s side for an abort of all its streams', async () => {
+    const { server, bench } = await between(() => {});
+    const client = rawClient(bench.port);
+    open.push(client);
+    client.send(head(REQUEST), head(REQUEST, undefined, 3));
+    await expect.poll(() => server.heads).toBe(2);
+    client.socket.end();
+    await expect.poll(() => bench.plane.held()).toMatchObject({ requests: 0, attempts: 0, clientConnections: 1 });
   });
 
   it('has no part in one of HTTP/1.1 to the same endpoint', async () => {

@@ -271,7 +271,7 @@ export class Http2Call implements Downstream {
 
   /** Reset, or gone with its connection. */
   closed(): void {
-    this.#stream = null;
+    this.#leave();
     this.#exchange.cancel(true);
     this.#client.giveBack(this);
   }

@@ -186,8 +186,10 @@ export class Http2Leg implements UpstreamLeg {
   // ---- its end ----------------------------------------------------------------------------------------------------------------------
 
   release(reusable: boolean): void {
-    if (!reusable) this.#stream?.close(NO_ERROR);
+    const stream = this.#stream;
     this.#leave();
+    // The rest of the request is not wanted; it may wait for a window that never comes.
+    if (stream && (!reusable || stream.writableLength > 0)) setImmediate(cancel, stream);
   }
 
   finish(): void {
