@@ -36,9 +36,8 @@ export class EarlyBytes implements ByteStreamOwner {
     return this.#chunks[0] ?? null;
   }
 
-  /** Whoever takes it reads on. */
+  /** Whoever takes it is the owner of the stream from the same moment on. */
   take(): readonly Buffer[] {
-    this.#client.pause();
     return this.#chunks;
   }
 

@@ -6,6 +6,7 @@ import { array, assert, asyncProperty, boolean, constantFrom, integer, nat, reco
 import { beforeAll, describe, expect, it } from 'vitest';
 import { systemClock } from '../../../runtime/clock.ts';
 import { silentLogger } from '../../../runtime/log.ts';
+import { bulkBuffersTaken, MAX_BULK_BUFFERS, releaseBulkBuffer, takeBulkBuffer } from '../sockets/bulk-buffers.ts';
 import { type ByteStream, NOBODY } from '../sockets/byte-stream.ts';
 import { HandleStream } from '../sockets/handle-stream.ts';
 import { testedNodeHandles } from '../sockets/handles-check.ts';
@@ -285,6 +286,39 @@ async function heldBack(): Promise<void> {
   expect(called.received.equals(content)).toBe(true);
 }
 
+/** More than the kernel keeps for a reader that does not read, in pieces of another size for each pipe. */
+const much = (nth: number): Side => ({
+  pieces: Array(Math.ceil(40 / (nth + 3))).fill((nth + 3) * 400_000),
+  early: [],
+  restsWriting: 0,
+  restsReading: 0,
+});
+
+/** Dependencies send much to applications that have ended, and read nothing before `everyoneWaits`. */
+async function bulk(pipes: number, everyoneWaits: () => unknown): Promise<void> {
+  const all = await Promise.all(
+    Array.from({ length: pipes }, async (_, nth) => {
+      const [left, right] = [await wires.accepted(), await wires.dialled()];
+      const script = much(nth);
+      const content = contentOf(script, nth + 1);
+      const watched = watch(left.near, right.near, [], []);
+      left.far.pause();
+      left.far.end();
+      const called = new Peer(right.far, 0);
+      void called.send(script, content, 'End');
+      return { left, content, called, watched };
+    }),
+  );
+  const passed = () => all.map(({ watched }) => watched.passed[1]).join();
+  for (let before = ''; before !== passed() || before.startsWith('0'); await turns(200)) before = passed();
+  await everyoneWaits();
+  for (const { left, content, called, watched } of all) {
+    const caller = new Peer(left.far, 0);
+    expect(await Promise.all([watched.closed, caller.gone, called.gone])).toEqual([PipeEnd.Ended, 'end', 'end']);
+    expect(caller.received.equals(content)).toBe(true);
+  }
+}
+
 describe.each([
   ['where sockets read as Node has it', false, false],
   ['where all sockets read into one buffer', true, false],
@@ -307,6 +341,11 @@ describe.each([
   }, 60_000);
 
   it('stops reading where the other side does not read, and loses nothing', heldBack, 20_000);
+
+  it('loses nothing of what comes in bulk for readers that are slow', async () => {
+    await bulk(8, () => (byHandles ? expect(bulkBuffersTaken()).toBeGreaterThan(0) : null));
+    expect(bulkBuffersTaken()).toBe(0);
+  }, 20_000);
 
   it('passes on the end of a side that had ended before it came', async () => {
     const [left, right] = [await wires.accepted(), await wires.dialled()];
@@ -342,4 +381,18 @@ describe.each([
     await called.gone;
     expect([left.near.isClosed, right.near.isClosed]).toEqual([true, true]);
   });
+});
+
+describe('a pipe of handles', () => {
+  beforeAll(async () => {
+    wires.handles = await testedNodeHandles(systemClock, silentLogger);
+  });
+
+  it('does without the buffers for bulk where all are taken', async () => {
+    const taken: Buffer[] = [];
+    for (let each = takeBulkBuffer(); each; each = takeBulkBuffer()) taken.push(each);
+    await bulk(2, () => expect(bulkBuffersTaken()).toBe(MAX_BULK_BUFFERS));
+    for (const each of taken) releaseBulkBuffer(each);
+    expect(bulkBuffersTaken()).toBe(0);
+  }, 20_000);
 });

@@ -39,7 +39,7 @@ export class Pipe implements ByteStreamOwner, TimerNode {
   #closedStreams = 0;
   #closed = false;
 
-  /** Both are connected and paused. `fromClient`, `fromUpstream`: what they sent before. `idleTimeoutMs` 0: none. */
+  /** Both are connected. `fromClient`, `fromUpstream`: what they sent before. `idleTimeoutMs` 0: none. */
   constructor(
     client: ByteStream,
     upstream: ByteStream,
@@ -88,6 +88,7 @@ export class Pipe implements ByteStreamOwner, TimerNode {
   }
 
   #begin(from: ByteStream, to: ByteStream, first: FirstBytes): void {
+    from.readFor(to);
     let flows = true;
     for (const chunk of first) {
       this.#owner.onBytes(from === this.#client, chunk.length);
@@ -95,6 +96,7 @@ export class Pipe implements ByteStreamOwner, TimerNode {
     }
     if (from.hasEnded) this.streamEnded(from);
     else if (flows) from.resume();
+    else from.pause();
   }
 
   streamConnected(): void {}

@@ -57,9 +57,9 @@ export class OpaqueLeg implements ByteStreamOwner {
   }
 
   streamArrived(stream: ByteStream, buffer: Buffer, bytes: number): void {
-    stream.pause();
     this.#first.push(Buffer.from(buffer.subarray(0, bytes)));
     this.#owner.legMoved();
+    if (!this.#done) stream.pause();
   }
 
   streamEnded(): void {

@@ -24,11 +24,16 @@ export interface ByteStream {
   readonly isClosed: boolean;
   /** The peer's end was told. */
   readonly hasEnded: boolean;
+  /** All that arrives is passed to that one from now on. */
+  readFor(to: ByteStream): void;
   /** Reads, from now on. */
   resume(): void;
   /** What is not read waits in the kernel, and slows the peer down. */
   pause(): void;
-  /** Sends the first `bytes` of a buffer, which is the caller's again afterwards. False: the peer reads slower than that; wait for `drained`. */
+  /**
+   * Sends the first `bytes` of a buffer, which is the caller's again afterwards, unless it is one of bulk-buffers.ts, which knows. False: the peer reads
+   * slower than that; wait for `drained`.
+   */
   pass(buffer: Buffer, bytes: number): boolean;
   /** Nothing more is sent. Where the peer has ended as well, this closes it. */
   end(): void;

@@ -1,7 +1,8 @@
 // A connection of libuv as a stream of bytes. Reads go into the buffer of all connections (read-buffer.ts), and what is written is either sent within
-// the call or copied, so that the buffer is free again. It closes by itself once both directions have ended and all was handed over: the second end
+// the call or copied, so that the buffer is free again. While more comes than fits there, it has a buffer of its own (bulk-buffers.ts). It closes by itself once both directions have ended and all was handed over: the second end
 // needs no shutdown then, for a close says the same.
 import { getSystemErrorName } from 'node:util';
+import { holdBulkBuffer, isBulkBuffer, isBulkBufferLent, releaseBulkBuffer, takeBulkBuffer } from './bulk-buffers.ts';
 import { type ByteStream, type ByteStreamOwner, NOBODY } from './byte-stream.ts';
 import type { NodeHandles, OperationRequest, TcpHandle } from './node-handles.ts';
 import { readBufferFor } from './read-buffer.ts';
@@ -11,12 +12,15 @@ const END_OF_FILE = -4095;
 /** Until there is a second write nothing waits for an acknowledgement, so that nothing is delayed. */
 const DELAYS_FROM_WRITE = 1;
 
+/** In a row: libuv reads one connection up to 32 times before it turns to others, which is to stay a matter of few milliseconds. */
+const MAX_BULK_READS = 4;
+
 const readBuffer = readBufferFor(false);
 
 /** A handle or a request of libuv, and whose it is: what it calls back finds its stream here. */
 type Owned<Kind> = Kind & { stream?: HandleStream };
-/** `bytes`: what it writes, from where it lies; libuv knows only where that is, and would not keep it from the collector. */
-type WriteOperation = Owned<OperationRequest> & { bytes?: Buffer };
+/** `bytes`: what it writes, from where it lies; libuv knows only where that is, and would not keep it from the collector. `bulk`: what that is part of. */
+type WriteOperation = Owned<OperationRequest> & { bytes?: Buffer; bulk?: Buffer };
 
 export class HandleStream implements ByteStream {
   owner: ByteStreamOwner = NOBODY;
@@ -25,6 +29,11 @@ export class HandleStream implements ByteStream {
   connecting = false;
   readonly #handles: NodeHandles;
   readonly #handle: TcpHandle;
+  #buffer = readBuffer;
+  #readsBulk = false;
+  /** Since a read left room. */
+  #bulkReads = 0;
+  #reading = false;
   /** What was written and has not been handed over. */
   #waitingWrites = 0;
   #writes = 0;
@@ -52,12 +61,20 @@ export class HandleStream implements ByteStream {
     return stream;
   }
 
+  readFor(to: ByteStream): void {
+    this.#readsBulk = to instanceof HandleStream;
+  }
+
   resume(): void {
-    if (!this.isClosed && !this.hasEnded) this.#handle.readStart();
+    if (this.#reading || this.isClosed || this.hasEnded) return;
+    this.#reading = true;
+    this.#handle.readStart();
   }
 
   pause(): void {
-    if (!this.isClosed) this.#handle.readStop();
+    if (!this.#reading || this.isClosed) return;
+    this.#reading = false;
+    this.#handle.readStop();
   }
 
   pass(buffer: Buffer, bytes: number): boolean {
@@ -65,27 +82,44 @@ export class HandleStream implements ByteStream {
     if (this.#writes === DELAYS_FROM_WRITE) this.#handle.setNoDelay(true);
     this.#writes++;
     const request = this.#takeRequest();
-    let error: number;
-    let copy: Buffer | undefined;
-    if (bytes <= TEXT_LIMIT_BYTES) {
-      error = this.#handle.writeLatin1String(request, buffer.latin1Slice(0, bytes));
-    } else {
-      copy = takeWriteBuffer(bytes);
-      buffer.copy(copy, 0, 0, bytes);
-      error = this.#handle.writeBuffer(request, copy);
-      if (error === 0 && !this.#handles.lastWriteGoesOn()) giveBackWriteBuffer(copy);
-    }
+    const error =
+      bytes <= TEXT_LIMIT_BYTES ? this.#writeText(request, buffer, bytes) : this.#write(request, buffer, bytes);
     if (error !== 0) {
       this.#failLater(error);
       return false;
     }
-    if (this.#handles.lastWriteGoesOn()) {
-      this.#waitingWrites++;
-      request.stream = this;
-      if (copy) request.bytes = copy;
-      spareRequest = null;
-    }
     return this.#waitingWrites === 0;
+  }
+
+  #writeText(request: WriteOperation, buffer: Buffer, bytes: number): number {
+    const error = this.#handle.writeLatin1String(request, buffer.latin1Slice(0, bytes));
+    if (error === 0 && this.#handles.lastWriteGoesOn()) this.#goesOn(request);
+    return error;
+  }
+
+  #write(request: WriteOperation, buffer: Buffer, bytes: number): number {
+    const isBulk = isBulkBuffer(buffer);
+    const from = isBulk ? buffer.subarray(0, bytes) : takeWriteBuffer(bytes);
+    if (!isBulk) buffer.copy(from, 0, 0, bytes);
+    const error = this.#handle.writeBuffer(request, from);
+    if (error !== 0) return error;
+    if (!this.#handles.lastWriteGoesOn()) {
+      if (!isBulk) giveBackWriteBuffer(from);
+      return 0;
+    }
+    request.bytes = from;
+    if (isBulk) {
+      holdBulkBuffer(buffer);
+      request.bulk = buffer;
+    }
+    this.#goesOn(request);
+    return 0;
+  }
+
+  #goesOn(request: WriteOperation): void {
+    this.#waitingWrites++;
+    request.stream = this;
+    spareRequest = null;
   }
 
   /** One that finished at once was never used. */
@@ -115,13 +149,18 @@ export class HandleStream implements ByteStream {
 
   destroy(): void {
     if (this.isClosed) return;
-    this.isClosed = true;
+    this.#markClosed();
     this.#handle.close();
+  }
+
+  #markClosed(): void {
+    this.isClosed = true;
+    if (this.#buffer !== readBuffer) releaseBulkBuffer(this.#buffer);
   }
 
   reset(): void {
     if (this.isClosed) return;
-    this.isClosed = true;
+    this.#markClosed();
     if (this.connecting || this.#handle.reset() !== 0) this.#handle.close();
   }
 
@@ -129,19 +168,40 @@ export class HandleStream implements ByteStream {
     if (!this.isClosed) this.#handle.setKeepAlive(true, Math.trunc(delayMs / 1000));
   }
 
-  /** Of libuv: there are bytes, the end, or an error. */
-  read(): void {
+  /** Of libuv: there are bytes, the end, or an error. What comes next is read into what is returned, if anything is. */
+  read(): Buffer | undefined {
     const bytes = this.#handles.bytesRead();
-    if (this.isClosed || bytes === 0) return;
+    if (this.isClosed || bytes === 0) return undefined;
     if (bytes > 0) {
-      this.owner.streamArrived(this, readBuffer, bytes);
-    } else if (bytes === END_OF_FILE) {
-      this.hasEnded = true;
-      this.owner.streamEnded(this);
-      this.closeInOrder();
-    } else {
-      this.#fail(bytes);
+      this.owner.streamArrived(this, this.#buffer, bytes);
+      return this.#nextBuffer(bytes);
     }
+    if (bytes !== END_OF_FILE) {
+      this.#fail(bytes);
+      return undefined;
+    }
+    this.hasEnded = true;
+    this.owner.streamEnded(this);
+    this.closeInOrder();
+    return this.#nextBuffer(0);
+  }
+
+  #nextBuffer(bytes: number): Buffer | undefined {
+    if (this.isClosed) return undefined;
+    const fills = bytes === this.#buffer.length;
+    if (!fills) this.#bulkReads = 0;
+    const goesOn = fills && this.#reading && this.#bulkReads < MAX_BULK_READS;
+    if (this.#buffer === readBuffer) {
+      const bulk = goesOn && this.#readsBulk ? takeBulkBuffer() : null;
+      if (bulk === null) return undefined;
+      this.#buffer = bulk;
+      return bulk;
+    }
+    this.#bulkReads++;
+    if (goesOn && !isBulkBufferLent(this.#buffer)) return undefined;
+    releaseBulkBuffer(this.#buffer);
+    this.#buffer = readBuffer;
+    return readBuffer;
   }
 
   /** Of libuv: the dial is over. */
@@ -152,8 +212,9 @@ export class HandleStream implements ByteStream {
     else this.#fail(status);
   }
 
-  /** Of libuv: a write that went on is over. */
-  written(status: number): void {
+  /** Of libuv: a write that went on is over. `bulk`: what it wrote from. */
+  written(status: number, bulk: Buffer | undefined): void {
+    if (bulk) releaseBulkBuffer(bulk);
     this.#waitingWrites--;
     if (this.isClosed) return;
     if (status !== 0) {
@@ -185,16 +246,16 @@ export class HandleStream implements ByteStream {
 
 let spareRequest: WriteOperation | null = null;
 
-function onRead(this: Owned<TcpHandle>): void {
-  this.stream?.read();
+function onRead(this: Owned<TcpHandle>): Buffer | undefined {
+  return this.stream?.read();
 }
 
 function onConnect(this: Owned<OperationRequest>, status: number): void {
   this.stream?.dialled(status);
 }
 
-function onWritten(this: Owned<OperationRequest>, status: number): void {
-  this.stream?.written(status);
+function onWritten(this: WriteOperation, status: number): void {
+  this.stream?.written(status, this.bulk);
 }
 
 function closeInOrder(stream: HandleStream): void {

@@ -13,7 +13,8 @@ export interface OperationRequest {
 /** A connection of libuv. Results below 0 are its errors. */
 export interface TcpHandle {
   readonly fd: number;
-  onread(): void;
+  /** What is returned takes the place of the buffer that was read into. */
+  onread(): Buffer | undefined;
   useUserBuffer(buffer: Buffer): void;
   readStart(): number;
   readStop(): number;

@@ -51,6 +51,8 @@ export class SocketStream implements ByteStream {
     return this.#socket.readableEnded;
   }
 
+  readFor(): void {}
+
   resume(): void {
     this.#socket.resume();
   }
