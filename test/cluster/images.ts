@@ -66,19 +66,44 @@ export function imageTarget(kubeconfig: string): ImageTarget {
 export interface ImageWithId {
   name: string;
   id: string;
+  /** File that it was written to already. */
+  archive?: string | undefined;
+}
+
+/** Two clusters that are to hold the same images: each is written once, for both, where one of them lacks it. */
+export interface Shared {
+  /** That the archives go to; they stay there. */
+  folder: string;
+  stores: readonly ImageStore[];
 }
 
 const secondsSince = (started: number) => ((performance.now() - started) / 1000).toFixed(1);
 
-/** Needs no cluster. One after the other: they share layers. */
-export async function buildImages(images: readonly BuiltImage[], log: (line: string) => void): Promise<ImageWithId[]> {
+/** Needs no cluster. One after the other: they have layers in common. */
+export async function buildImages(
+  images: readonly BuiltImage[],
+  log: (line: string) => void,
+  shared?: Shared,
+): Promise<ImageWithId[]> {
   const built: ImageWithId[] = [];
   for (const image of images) {
     const started = performance.now();
-    built.push({ name: image.name, id: await buildImage(image) });
+    const it = { name: image.name, id: await buildImage(image) };
+    built.push(shared === undefined ? it : { ...it, archive: await archiveOf(it, shared) });
     log(`${image.name}: built (${secondsSince(started)} s)`);
   }
   return built;
+}
+
+async function archiveOf(image: ImageWithId, { folder, stores }: Shared): Promise<string | undefined> {
+  const noted = await Promise.all(stores.map((store) => store.isNoted(image.name, image.id)));
+  return noted.every(Boolean) ? undefined : await writeArchive(image, folder);
+}
+
+async function writeArchive({ name, id }: ImageWithId, folder: string): Promise<string> {
+  const archive = join(folder, `${id.replace(/^sha256:/, '')}.tar`);
+  await run('buildah', ['push', '-q', name, `docker-archive:${archive}:${name}`]);
+  return archive;
 }
 
 /** Gives the cluster those of the images that it does not hold. */
@@ -89,27 +114,17 @@ export async function loadImages(
 ): Promise<void> {
   const directory = await mkdtemp(join(tmpdir(), 'breakwater-images-'));
   try {
-    for (const { name, id } of images) {
+    for (const image of images) {
       const started = performance.now();
-      const isThere = await target.holds(name, id);
+      const isThere = await target.holds(image.name, image.id);
       if (!isThere) {
-        const archive = join(directory, 'image.tar');
-        await run('buildah', ['push', '-q', name, `docker-archive:${archive}:${name}`]);
+        const archive = image.archive ?? (await writeArchive(image, directory));
         await target.load(archive);
-        await rm(archive);
+        if (archive !== image.archive) await rm(archive);
       }
-      log(`${name}: ${isThere ? 'unchanged' : 'loaded'} (${secondsSince(started)} s)`);
+      log(`${image.name}: ${isThere ? 'unchanged' : 'loaded'} (${secondsSince(started)} s)`);
     }
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
-}
-
-/** Builds the images and gives the cluster those that it does not hold. */
-export async function buildAndLoad(
-  images: readonly BuiltImage[],
-  target: ImageTarget,
-  log: (line: string) => void,
-): Promise<void> {
-  await loadImages(await buildImages(images, log), target, log);
 }

@@ -5,15 +5,17 @@
 // Another cluster needs a way to get images into it: BREAKWATER_LOAD_IMAGE is a command that is given the path of an archive as its last
 // argument, `kind load image-archive` for example.
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { add, failedTests, totalsOf, type VitestReport, vitestReport } from '../report.ts';
-import { ALL_IMAGES, buildAndLoad, imageTarget, REPOSITORY_ROOT } from './images.ts';
+import { ALL_IMAGES, buildImages, type ImageWithId, imageTarget, loadImages, REPOSITORY_ROOT } from './images.ts';
 import { inCluster, installBreakwater } from './install.ts';
 import { buildKubernetes } from './kubernetes/build.ts';
-import { SECOND_CLUSTER } from './kubernetes/layout.ts';
+import { cacheLayout, SECOND_CLUSTER } from './kubernetes/layout.ts';
+import { ImageStore } from './kubernetes/load-image.ts';
 import { clusterExists, stopCluster, thisCluster } from './kubernetes/node.ts';
 import { takeLock } from './lock.ts';
 import { bringUp } from './up.ts';
@@ -36,12 +38,12 @@ async function useGiven(kubeconfig: string): Promise<Target> {
   const ours = thisCluster();
   const isOurs = kubeconfig === ours.kubeconfig;
   const inside = isOurs ? ours.inside : [];
-  await buildAndLoad(ALL_IMAGES, imageTarget(kubeconfig), log);
+  await loadImages(await buildImages(ALL_IMAGES, log), imageTarget(kubeconfig), log);
   await installBreakwater(inCluster(kubeconfig, inside, ours.bin));
   return { kubeconfig, inside, isOurs, end: () => Promise.resolve() };
 }
 
-async function useOwn(): Promise<Target> {
+async function useOwn(images?: Images): Promise<Target> {
   if (clusterExists()) {
     // Nobody works on a CI machine: what is there was left by a run that was killed.
     if (process.env['CI'] !== 'true') {
@@ -59,7 +61,7 @@ async function useOwn(): Promise<Target> {
     });
   for (const signal of SIGNALS) process.once(signal, interrupted);
   try {
-    const cluster = await bringUp(log);
+    const cluster = await bringUp(log, images);
     return { kubeconfig: cluster.kubeconfig, inside: cluster.inside, isOurs: true, end: stopCluster };
   } catch (error) {
     await stopCluster();
@@ -98,6 +100,29 @@ const result = z.object({
 });
 type Result = z.infer<typeof result>;
 
+type Images = Promise<readonly ImageWithId[]>;
+
+/** For both clusters, the second of which gets them from us. */
+function buildForBoth(folder: string): Images {
+  const second = { ...cacheLayout(), containerd: SECOND_CLUSTER.BREAKWATER_CLUSTER_CONTAINERD };
+  const stores = [new ImageStore(), new ImageStore(SECOND_CLUSTER.BREAKWATER_CLUSTER_STATE, second)];
+  const images = buildImages(ALL_IMAGES, log, { folder, stores });
+  // Whoever waits for them is told.
+  images.catch(() => undefined);
+  return images;
+}
+
+const imageList = z.array(z.object({ name: z.string(), id: z.string(), archive: z.string().optional() }));
+
+/** In the second run: those that the first one builds. */
+async function imagesOfFirst(): Images {
+  const gone = new AbortController();
+  process.once('disconnect', () => gone.abort(new Error('the run that builds the images has ended')));
+  const [message] = (await once(process, 'message', { signal: gone.signal })) as unknown[];
+  process.disconnect?.();
+  return imageList.parse(message);
+}
+
 /** What the lane `beside` runs against: it brings what it needs. */
 const NO_CLUSTER: Place = { kubeconfig: '', inside: [] };
 
@@ -120,16 +145,21 @@ async function runLanes(
   return sum(results);
 }
 
-/** The lane `second`, on a cluster of its own. What it says is kept until it has ended. */
-async function runSecond(directory: string): Promise<Result> {
+/** The lane `second`, on a cluster of its own, which starts beside ours. What it says is kept until it has ended. */
+async function runSecond(directory: string, images: Images): Promise<Result> {
   const file = join(directory, 'second.json');
   const output = join(directory, 'second.txt');
   const to = openSync(output, 'w');
   const env = { ...process.env, ...SECOND_CLUSTER, [RESULT_FILE]: file };
-  const child = spawn(process.execPath, [import.meta.filename], { stdio: ['ignore', to, to], env });
+  const child = spawn(process.execPath, [import.meta.filename], { stdio: ['ignore', to, to, 'ipc'], env });
+  images.then(
+    (built) => child.connected && child.send(built),
+    () => undefined,
+  );
   const ended = new Promise<void>((resolve, reject) => child.on('error', reject).on('exit', () => resolve()));
   const forward = (signal: NodeJS.Signals) => child.kill(signal);
   for (const signal of SIGNALS) process.once(signal, forward);
+  inVain.signal.addEventListener('abort', () => child.kill());
   await ended;
   closeSync(to);
   process.stdout.write(readFileSync(output));
@@ -205,28 +235,32 @@ const directory = mkdtempSync(join(tmpdir(), 'breakwater-cluster-tests-'));
 let target: Target | undefined;
 try {
   await buildKubernetes('all', log);
-  const beside = resultFile === undefined ? runLane('beside', NO_CLUSTER, filters, directory) : undefined;
-  try {
-    target = given === '' || resultFile !== undefined ? await useOwn() : await useGiven(given);
-  } catch (error) {
-    inVain.abort();
-    await beside;
-    throw error;
-  }
-  if (beside === undefined) {
-    writeFileSync(resultFile ?? '', JSON.stringify(await runLane('second', target, filters, directory)));
-  } else {
-    const hasTwo = given === '' && filters.length === 0;
-    const onClusters = hasTwo
-      ? [runLanes(['together', 'first'], target, filters, directory), runSecond(directory)]
-      : [runLanes(['together', 'first', 'second'], target, filters, directory)];
-    const ended = await Promise.all([...onClusters, beside]);
-    report(sum([...ended, await runLanes(['alone'], target, filters, directory)]), target.isOurs);
+  if (resultFile === undefined) await runFirst(given);
+  else {
+    target = await useOwn(imagesOfFirst());
+    writeFileSync(resultFile, JSON.stringify(await runLane('second', target, filters, directory)));
   }
 } finally {
   rmSync(directory, { recursive: true, force: true });
   await target?.end();
   release();
+}
+
+async function runFirst(kubeconfig: string): Promise<void> {
+  const hasTwo = kubeconfig === '' && filters.length === 0;
+  const images = hasTwo ? buildForBoth(directory) : undefined;
+  const elsewhere = [runLane('beside', NO_CLUSTER, filters, directory)];
+  if (images !== undefined) elsewhere.push(runSecond(directory, images));
+  try {
+    target = kubeconfig === '' ? await useOwn(images) : await useGiven(kubeconfig);
+  } catch (error) {
+    inVain.abort();
+    await Promise.all(elsewhere);
+    throw error;
+  }
+  const here = runLanes(hasTwo ? ['together', 'first'] : ['together', 'first', 'second'], target, filters, directory);
+  const ended = await Promise.all([here, ...elsewhere]);
+  report(sum([...ended, await runLanes(['alone'], target, filters, directory)]), target.isOurs);
 }
 
 function report({ totals, failed }: Result, isOurs: boolean): void {

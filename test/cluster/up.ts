@@ -1,17 +1,14 @@
 // `npm run cluster`: a real Kubernetes on this machine with Breakwater installed by its chart, left running.
 import { join } from 'node:path';
-import { ALL_IMAGES, buildImages, loadImages } from './images.ts';
+import { ALL_IMAGES, buildImages, type ImageWithId, loadImages } from './images.ts';
 import { inCluster, installBreakwater, SYSTEM_NAMESPACE } from './install.ts';
 import { buildKubernetes } from './kubernetes/build.ts';
 import { ImageStore } from './kubernetes/load-image.ts';
 import { type Cluster, startCluster } from './kubernetes/node.ts';
 import { takeLock } from './lock.ts';
 
-/** Builds what is missing, starts the cluster, loads the images of this tree and installs Breakwater. */
-export async function bringUp(
-  log: (line: string) => void,
-  options: { install: boolean } = { install: true },
-): Promise<Cluster> {
+/** Builds what is missing, starts the cluster, loads the images of this tree and installs Breakwater. `images`: those that are built elsewhere. */
+export async function bringUp(log: (line: string) => void, images?: Promise<readonly ImageWithId[]>): Promise<Cluster> {
   const step = async <T>(name: string, work: () => Promise<T>): Promise<T> => {
     const started = performance.now();
     const result = await work();
@@ -20,18 +17,16 @@ export async function bringUp(
   };
   await step('Kubernetes built', () => buildKubernetes('all', log));
   // A cluster waits more than it computes while it starts. Both come to their end, for whoever is to remove what they left.
-  const [cluster, images] = await Promise.allSettled([
+  const [cluster, built] = await Promise.allSettled([
     step('cluster started', startCluster),
-    buildImages(ALL_IMAGES, log),
+    images ?? buildImages(ALL_IMAGES, log),
   ]);
   if (cluster.status === 'rejected') throw cluster.reason;
-  if (images.status === 'rejected') throw images.reason;
-  await loadImages(images.value, new ImageStore(), log);
-  if (options.install) {
-    await step('Breakwater installed', () =>
-      installBreakwater(inCluster(cluster.value.kubeconfig, cluster.value.inside, cluster.value.bin)),
-    );
-  }
+  if (built.status === 'rejected') throw built.reason;
+  await loadImages(built.value, new ImageStore(), log);
+  await step('Breakwater installed', () =>
+    installBreakwater(inCluster(cluster.value.kubeconfig, cluster.value.inside, cluster.value.bin)),
+  );
   return cluster.value;
 }
 

@@ -31,12 +31,12 @@ export const stateDirectory = (): string => process.env['BREAKWATER_CLUSTER_STAT
 export const networkNamespace = (): string => process.env['BREAKWATER_CLUSTER_NETNS'] ?? 'breakwater';
 
 /** What distinguishes a second cluster on the same machine from the first one, in the environment of the process that starts it. */
-export const SECOND_CLUSTER: Readonly<Record<string, string>> = {
+export const SECOND_CLUSTER = {
   BREAKWATER_CLUSTER_STATE: '/run/breakwater-cluster-second',
   BREAKWATER_CLUSTER_NETNS: 'breakwater-second',
   BREAKWATER_CLUSTER_LOCK: '/run/breakwater-cluster-second.lock',
   BREAKWATER_CLUSTER_CONTAINERD: join(cacheLayout().root, 'containerd-second'),
-};
+} as const;
 
 /** The kubeconfig of the administrator. */
 export const adminKubeconfig = (state = stateDirectory()): string => join(state, 'admin.kubeconfig');

@@ -42,10 +42,15 @@ export class ImageStore {
     return join(this.#cache.containerd, `config-of-${tag.replaceAll('/', '_')}`);
   }
 
-  async holds(tag: string, config: string): Promise<boolean> {
-    const digest = config.replace(/^sha256:/, '');
+  /** Whether it was given this image last under that tag; asks no containerd. */
+  async isNoted(tag: string, config: string): Promise<boolean> {
     const noted = await readFile(this.#noteOf(tag), 'utf8').catch(() => '');
-    if (noted.trim() !== digest) return false;
+    return noted.trim() === config.replace(/^sha256:/, '');
+  }
+
+  async holds(tag: string, config: string): Promise<boolean> {
+    if (!(await this.isNoted(tag, config))) return false;
+    const digest = config.replace(/^sha256:/, '');
     const held = new Set((await this.#ctr('images', 'ls', '-q')).split('\n'));
     return held.has(tag) && held.has(`sha256:${digest}`);
   }
