@@ -1,6 +1,6 @@
-// Asks the endpoints of dependencies whether they are healthy, each time on a connection of its own (health-probe.ts). Nothing of it counts as a request, an attempt or a load. What is due is looked for at every sweep of the data path, so that no
-// timer runs for it; only a check that is under way has its timeout on the wheel. However many endpoints there are, so many are asked at a
-// time and the others wait.
+// Asks the endpoints of dependencies whether they are healthy, each time on a connection of its own (health-probe.ts). What is due is looked for at
+// every sweep of the data path, so that no timer runs for it; only a check that is under way has its timeout on the wheel. However many endpoints
+// there are, so many are asked at a time and the others wait.
 //
 // Not asked: while a kill switch is thrown, while the endpoints come from disk or cannot be trusted (their addresses may be strangers' by
 // now), and where the sidecar does not choose the endpoint, since the result would change nothing.

@@ -22,7 +22,7 @@ export interface AttemptOwner {
   taken(attempt: Attempt, failed: boolean, nowMs: number): void;
   /** The connection that failed leads elsewhere from now on. */
   rerouted(attempt: Attempt): boolean;
-  /** The whole answer was passed on. `durationMs` below zero: a stream. */
+  /** The whole answer was passed on. `stream`: it was one, which has no duration of its own. */
   answered(status: number, nowMs: number, stream: boolean): void;
   /** A stream or upgraded connection is over. */
   streamEnded(status: number, reason: number): void;

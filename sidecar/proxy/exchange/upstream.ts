@@ -49,8 +49,6 @@ export interface UpstreamLeg {
   sendEnd(trailers: string): void;
   /** Writes out what was gathered. False: the peer reads slower than we write; `onUpstreamDrain` follows. */
   flush(): boolean;
-  /** What is written arrives nowhere any more; an answer may still come. */
-  writesFailed(): boolean;
   /** Reads on after `onResponseFlush` or `onTunnelData` said false. */
   resume(): void;
   /** After a 101 was passed on. */

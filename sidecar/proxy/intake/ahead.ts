@@ -2,7 +2,7 @@
 // must not wait for an application that waits for it.
 import type { ByteStream, ByteStreamOwner } from '../sockets/byte-stream.ts';
 import type { Network } from '../sockets/network.ts';
-import type { TunnelTargets } from './tunnel.ts';
+import type { TunnelTarget, TunnelTargets } from './tunnel.ts';
 
 export interface Ahead {
   /**
@@ -16,6 +16,7 @@ export interface Ahead {
 
 /** A connection that was made, or is on its way, and what its peer sent first. */
 export interface Dialled {
+  readonly target: TunnelTarget;
   readonly stream: ByteStream;
   readonly first: readonly Buffer[];
 }
@@ -24,6 +25,7 @@ export interface Dialled {
 export class DialAhead implements Ahead, ByteStreamOwner {
   /** Null: nothing was dialled, or it was dropped. */
   #stream: ByteStream | null = null;
+  #target: TunnelTarget | null = null;
   readonly #first: Buffer[] = [];
   readonly #network: Pick<Network, 'dialStream'>;
   readonly #targets: TunnelTargets;
@@ -39,6 +41,7 @@ export class DialAhead implements Ahead, ByteStreamOwner {
     // Where it is to be asked for, it may be known in a moment.
     if (!target) return this.#targets.others === null;
     this.#onSpoke = onSpoke;
+    this.#target = target;
     this.#stream = this.#network.dialStream(target.address, target.port);
     this.#stream.owner = this;
     return true;
@@ -52,9 +55,10 @@ export class DialAhead implements Ahead, ByteStreamOwner {
   /** For whoever goes on with it. */
   take(): Dialled | null {
     const stream = this.#stream;
-    if (!stream) return null;
+    const target = this.#target;
+    if (!stream || !target) return null;
     if (!stream.connecting) stream.pause();
-    return { stream, first: this.#first };
+    return { target, stream, first: this.#first };
   }
 
   drop(): void {

@@ -21,9 +21,6 @@ export interface PipeOwner {
   onClosed(end: number): void;
 }
 
-/** What is sent first in one direction: it was read already. */
-export type FirstBytes = readonly Buffer[];
-
 export class Pipe implements ByteStreamOwner, TimerNode {
   wheelSlot = -1;
   wheelPrevious: TimerNode | null = null;
@@ -43,8 +40,8 @@ export class Pipe implements ByteStreamOwner, TimerNode {
   constructor(
     client: ByteStream,
     upstream: ByteStream,
-    fromClient: FirstBytes,
-    fromUpstream: FirstBytes,
+    fromClient: readonly Buffer[],
+    fromUpstream: readonly Buffer[],
     idleTimeoutMs: number,
     ticker: Ticker,
     owner: PipeOwner,
@@ -87,7 +84,7 @@ export class Pipe implements ByteStreamOwner, TimerNode {
     this.#destroy(PipeEnd.Destroyed);
   }
 
-  #begin(from: ByteStream, to: ByteStream, first: FirstBytes): void {
+  #begin(from: ByteStream, to: ByteStream, first: readonly Buffer[]): void {
     from.readFor(to);
     let flows = true;
     for (const chunk of first) {

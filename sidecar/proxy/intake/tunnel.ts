@@ -36,7 +36,7 @@ export interface TunnelOptions {
   targets: TunnelTargets;
   /** Bytes already read from the client, to be sent first. */
   first: Buffer | null;
-  /** A connection to the first target that is already open or on its way; null: dial. */
+  /** A connection that is already open or on its way; null: dial. */
   upstream: Dialled | null;
   /** Of each dial. 0: none. */
   connectTimeoutMs: number;
@@ -63,10 +63,10 @@ export class Tunnel implements ByteStreamOwner, PipeOwner, TimerNode {
     this.#options = options;
     this.#client = options.client;
     this.#client.owner = this;
-    const { first } = options.targets;
-    this.#dialled = first;
-    if (options.upstream) this.#use(options.upstream.stream);
-    else if (first) this.#dial(first);
+    const { targets, upstream } = options;
+    this.#dialled = upstream === null ? targets.first : upstream.target;
+    if (upstream) this.#use(upstream.stream);
+    else if (this.#dialled) this.#dial(this.#dialled);
     else this.#dialNext();
   }
 

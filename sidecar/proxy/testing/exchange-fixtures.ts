@@ -101,7 +101,6 @@ export class FakeLeg implements UpstreamLeg {
 
   sendData(): void {}
   flush = (): boolean => true;
-  writesFailed = (): boolean => false;
   sendTunnelData(): void {}
   sendEnd(): void {}
   resume(): void {}

@@ -76,7 +76,8 @@ export class Http1Connection implements UpstreamLeg {
     return this.#mode === Mode.Idle && !destroyed && !writesFailed && this.#generation === this.#endpoint.generation;
   }
 
-  writesFailed(): boolean {
+  /** What is written arrives nowhere any more; an answer may still come. */
+  #writesFailed(): boolean {
     return this.socket.writesFailed || this.socket.destroyed;
   }
 
@@ -91,7 +92,7 @@ export class Http1Connection implements UpstreamLeg {
   }
 
   sendData(buffer: Buffer, start: number, end: number): void {
-    if (this.writesFailed()) return;
+    if (this.#writesFailed()) return;
     if (this.#chunkOut) this.#out.text(encodeChunkHead(end - start));
     this.#out.bytes(buffer, start, end);
     if (this.#chunkOut) this.#out.text('\r\n');
@@ -124,7 +125,7 @@ export class Http1Connection implements UpstreamLeg {
   }
 
   release(reusable: boolean, nowMs: number): void {
-    if (reusable && !this.writesFailed()) this.#endpoint.giveIdle(this, nowMs);
+    if (reusable && !this.#writesFailed()) this.#endpoint.giveIdle(this, nowMs);
     else this.destroy();
   }
 

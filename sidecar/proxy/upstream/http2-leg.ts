@@ -90,24 +90,26 @@ export class Http2Leg implements UpstreamLeg {
 
   /** Buffers of HTTP/2 are nobody's to read into again: they are written from where they lie. */
   sendData(buffer: Buffer, start: number, end: number): void {
-    const stream = this.#stream;
-    if (stream && !this.writesFailed() && end > start)
+    const stream = this.#writable;
+    if (stream && end > start)
       stream.write(start === 0 && end === buffer.length ? buffer : buffer.subarray(start, end));
   }
 
   sendEnd(trailers: string): void {
-    const stream = this.#stream;
-    if (!stream || this.writesFailed()) return;
+    const stream = this.#writable;
+    if (!stream) return;
     stream.lastTrailers = trailers;
     stream.end();
   }
 
-  flush(): boolean {
-    return this.#stream === null || !this.#stream.writableNeedDrain;
+  /** Null: what is written arrives nowhere any more. */
+  get #writable(): LegStream | null {
+    const stream = this.#stream;
+    return stream === null || stream.destroyed || stream.closed ? null : stream;
   }
 
-  writesFailed(): boolean {
-    return this.#stream === null || this.#stream.destroyed || this.#stream.closed;
+  flush(): boolean {
+    return this.#stream === null || !this.#stream.writableNeedDrain;
   }
 
   // ---- the answer -------------------------------------------------------------------------------------------------------------------
