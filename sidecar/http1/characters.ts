@@ -48,7 +48,7 @@ export function hexValue(code: number): number {
   return lower >= 0x61 && lower <= 0x66 ? lower - 0x57 : -1;
 }
 
-/** Whether `text` holds the lower-case ASCII `expected` at `start`, in any case. `expected` must not hold bytes that differ by 0x20 from a control. */
+/** Whether [start, end) of `text` is the lower-case ASCII `expected`, in any case. */
 export function equalsIgnoringCase(text: string, start: number, end: number, expected: string): boolean {
   if (end - start !== expected.length) return false;
   for (let index = 0; index < expected.length; index += 1) {

@@ -18,6 +18,11 @@ describe('parseHttpDate', () => {
     ['Sunday, 06-Nov-77 08:49:37 GMT', Date.UTC(1977, 10, 6, 8, 49, 37)],
   ])('reads %s', (text, unixMs) => expect(parseHttpDate(text, NOW)).toBe(unixMs));
 
+  it('takes a year of two digits for one of the next century where that is nearer', () => {
+    const at = (year: number) => parseHttpDate('Sunday, 06-Nov-10 08:49:37 GMT', Date.UTC(year, 0, 15));
+    expect([at(2059), at(2060), at(2099)]).toEqual([2010, 2110, 2110].map((year) => Date.UTC(year, 10, 6, 8, 49, 37)));
+  });
+
   it.each([
     '',
     'soon',

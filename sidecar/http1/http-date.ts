@@ -43,9 +43,8 @@ const YEAR_MS = 365.2425 * 86_400_000;
 
 function yearOf(digits: string, unixMs: number): number {
   if (digits.length === 4) return Number(digits);
-  const present = 1970 + Math.floor(unixMs / YEAR_MS);
-  const sameCentury = present - (present % 100) + Number(digits);
-  return sameCentury > present + 50 ? sameCentury - 100 : sameCentury;
+  const latest = 1970 + Math.floor(unixMs / YEAR_MS) + 50;
+  return latest - ((latest - Number(digits)) % 100);
 }
 
 const isLeap = (year: number) => (year % 4 === 0 && year % 100 !== 0) || year % 400 === 0;

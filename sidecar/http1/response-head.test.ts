@@ -81,6 +81,10 @@ describe('what is taken apart', () => {
   it.each([
     ['Retry-After: 120', 120],
     ['Retry-After: 0', 0],
+    // RFC 9110, 10.2.3: delay-seconds = 1*DIGIT.
+    ['Retry-After: 0120', 120],
+    [`Retry-After: ${'9'.repeat(30)}`, Number.MAX_SAFE_INTEGER],
+    ['Retry-After: ', -1],
     ['Retry-After: Fri, 31 Dec 1999 23:59:59 GMT', -1],
     ['Retry-After: -1', -1],
     ['Retry-After: soon', -1],

@@ -134,7 +134,7 @@ function forwardedAfterLook(text: string, id: number, head: ResponseHead): boole
       if (isEventStream(text, valueStart, valueEnd)) head.eventStream = true;
       return true;
     case FieldId.RetryAfter:
-      head.retryAfterSeconds = decimalValue(text, valueStart, valueEnd);
+      head.retryAfterSeconds = delaySeconds(text, valueStart, valueEnd);
       if (head.retryAfterSeconds === -1) head.retryAfterDate = text.slice(valueStart, valueEnd);
       return true;
     case FieldId.RetryAdvice:
@@ -154,6 +154,20 @@ function forwardedAfterLook(text: string, id: number, head: ResponseHead): boole
     default:
       return false;
   }
+}
+
+/**
+ * delay-seconds of RFC 9110, 10.2.3: any digits, leading zeros among them; -1 where there is anything else. It frames nothing, so that what is
+ * too large for a number is the largest: whoever asks for so long a pause must not get none.
+ */
+function delaySeconds(text: string, start: number, end: number): number {
+  let seconds = start === end ? -1 : 0;
+  for (let index = start; index < end; index += 1) {
+    const code = text.charCodeAt(index);
+    if (!isDigit(code)) return -1;
+    seconds = Math.min(seconds * 10 + (code - 0x30), Number.MAX_SAFE_INTEGER);
+  }
+  return seconds;
 }
 
 /**

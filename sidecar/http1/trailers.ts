@@ -32,7 +32,6 @@ const FORBIDDEN: ReadonlySet<string> = new Set([
   'set-cookie',
   'te',
   'trailer',
-  'transfer-encoding',
   'upgrade',
   'vary',
   'via',
