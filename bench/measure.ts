@@ -9,6 +9,8 @@ export interface Slice {
   load: LoadSummary;
   /** User and system time of all threads of the proxy. */
   cpuMicrosPerRequest: number;
+  /** CPU time of the proxy since the end of its slice before: what it put off is in no slice. 0 for the first. */
+  idleCpuMicros: number;
   requestsPerSecond: number;
   rssBytes: number;
   anonymousBytes: number;
@@ -20,17 +22,19 @@ export interface Slice {
   steal: number;
 }
 
-/** `hold`: see Load. */
+/** `hold`: see Load. `cpuBefore`: of the proxy at the end of its slice before, in nanoseconds; undefined: there was none. */
 export async function measureSlice(
   setting: Setting,
   generate: GenerateLoad,
   hold: Load['hold'],
   proxy: RunningProxy,
   seconds: number,
+  cpuBefore?: number,
 ): Promise<Slice> {
+  const idleCpuMicros = cpuBefore === undefined ? 0 : (cpuNanoseconds(proxy.pids) - cpuBefore) / 1000;
   const held = await hold?.(proxy.port);
   try {
-    return await measureLoad(setting, () => generate(proxy.port, seconds), held, proxy);
+    return { ...(await measureLoad(setting, () => generate(proxy.port, seconds), held, proxy)), idleCpuMicros };
   } finally {
     held?.release();
   }
@@ -41,7 +45,7 @@ async function measureLoad(
   generate: () => Promise<LoadSummary>,
   held: Held | undefined,
   proxy: RunningProxy,
-): Promise<Slice> {
+): Promise<Omit<Slice, 'idleCpuMicros'>> {
   const processorsBefore = processorTimes();
   const cpuBefore = cpuNanoseconds(proxy.pids);
   const load = await Promise.race([generate(), proxy.failed]);

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { seededRandom } from '../runtime/random.ts';
 import { type BenchCase, CASES, DEFAULT_CASES, describeCase } from './cases.ts';
 import { type Slice, spentBetween } from './measure.ts';
-import { compare, gateFailures, renderCase } from './report.ts';
+import { compare, gateFailures, renderCase, renderLeftOut } from './report.ts';
 
 const [bench] = CASES as [BenchCase, ...BenchCase[]];
 
@@ -17,6 +17,7 @@ function slice(cpuMicrosPerRequest: number, p99Micros: number, rssBytes: number)
   return {
     load: { ...load, socketErrors: 0, timeouts: 0, badStatuses: 0 },
     cpuMicrosPerRequest,
+    idleCpuMicros: 12_000,
     requestsPerSecond: 20_000,
     rssBytes,
     anonymousBytes: rssBytes / 2,
@@ -158,6 +159,18 @@ describe('the table', () => {
     ]);
     expect(lines.at(-1)).toContain("on the proxy's CPU 10 % for others");
   });
+});
+
+it('tells what is in no figure: CPU between the slices, and rounds that did not count', () => {
+  const [busy, ...others] = renderLeftOut(new Map([...result, ['direct', [slice(0, 1, 0)]]]), []);
+  // Of 60,000 requests in each slice, of 20, 40 and 20 µs, and so on.
+  expect([busy, others]).toEqual([
+    'CPU between the slices of each, of that in them: breakwater 0.8 %, envoy 0.4 %, nginx 1.5 %',
+    [],
+  ]);
+  expect(renderLeftOut(result, ['breakwater: 3 of 9 answers had a status of 400 or more', 'envoy: late'])[1]).toBe(
+    '2 void and run again: breakwater: 3 of 9 answers had a status of 400 or more; envoy: late',
+  );
 });
 
 describe('the cases', () => {

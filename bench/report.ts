@@ -189,3 +189,17 @@ export function conditions(slices: readonly Slice[]): string {
     (late.length > 0 ? `; the generator was late by ${milliseconds(median(late))} ms (p99)` : '')
   );
 }
+
+/** What is in no figure: CPU that a proxy took when it was not measured, and rounds that were run again. */
+export function renderLeftOut(result: CaseResult, voids: readonly string[]): string[] {
+  const shares = Array.from(result)
+    .filter(([name]) => name !== direct.name)
+    .map(([name, slices]) => `${name} ${(idleShare(slices) * 100).toFixed(1)} %`);
+  const between = `CPU between the slices of each, of that in them: ${shares.join(', ')}`;
+  return voids.length === 0 ? [between] : [between, `${voids.length} void and run again: ${voids.join('; ')}`];
+}
+
+function idleShare(slices: readonly Slice[]): number {
+  const sum = (value: (slice: Slice) => number) => slices.reduce((total, slice) => total + value(slice), 0);
+  return sum(({ idleCpuMicros }) => idleCpuMicros) / sum((slice) => slice.cpuMicrosPerRequest * slice.load.requests);
+}

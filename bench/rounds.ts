@@ -4,6 +4,7 @@ import { type BenchCase, isBesideDirect, slowHeadsOf, streamsOf } from './cases.
 import { prepareLoad } from './generators.ts';
 import { type GenerateLoad, type Load, NotHeld, whyVoid } from './load.ts';
 import { measureSlice, type Slice } from './measure.ts';
+import { cpuNanoseconds } from './procfs.ts';
 import { breakwater, type RunningBreakwater } from './proxies/breakwater.ts';
 import { direct } from './proxies/direct.ts';
 import { envoy } from './proxies/envoy.ts';
@@ -32,7 +33,13 @@ export interface RoundOptions {
 /** By name of the proxy, one slice for each round. */
 export type CaseResult = ReadonlyMap<string, readonly Slice[]>;
 
-export async function runCase(setting: Setting, peers: readonly Proxy[], options: RoundOptions): Promise<CaseResult> {
+export interface CaseRun {
+  result: CaseResult;
+  /** Of each round that did not count: at which proxy, and why. */
+  voids: readonly string[];
+}
+
+export async function runCase(setting: Setting, peers: readonly Proxy[], options: RoundOptions): Promise<CaseRun> {
   const running = new Map<string, CountedProxy>();
   try {
     const ours = await breakwater.start(setting);
@@ -50,7 +57,7 @@ async function measureAll(
   running: ReadonlyMap<string, CountedProxy>,
   ours: RunningBreakwater,
   options: RoundOptions,
-): Promise<CaseResult> {
+): Promise<CaseRun> {
   const { bench } = setting;
   const load = await prepareLoad(setting);
   for (const counted of running.values()) await counted.begin();
@@ -61,13 +68,14 @@ async function measureAll(
   }
   const generate = load.measure(saturation);
   const results = new Map<string, Slice[]>(Array.from(running.keys(), (name) => [name, []]));
-  let voids = 0;
+  const voids: string[] = [];
   for (let round = 1; round <= options.rounds; ) {
     const slices = await oneRound(setting, generate, load.hold, running, options);
     if (slices instanceof VoidSlice) {
       options.say(`${bench.name}: a round is void: ${slices.message}`);
-      voids++;
-      if (voids > MAX_VOID_ROUNDS) throw new Error(`${bench.name}: ${voids} rounds were void`, { cause: slices });
+      voids.push(slices.message);
+      if (voids.length > MAX_VOID_ROUNDS)
+        throw new Error(`${bench.name}: ${voids.length} rounds were void`, { cause: slices });
       continue;
     }
     for (const [name, slice] of slices) {
@@ -80,7 +88,7 @@ async function measureAll(
   }
   for (const counted of running.values()) await counted.checkServed(bench);
   await ours.provePolicies();
-  return results;
+  return { result: results, voids };
 }
 
 class VoidSlice extends Error {
@@ -96,7 +104,9 @@ async function oneRound(
 ): Promise<Map<string, Slice> | VoidSlice> {
   const slices = new Map<string, Slice>();
   for (const counted of shuffled([...running.values()], random)) {
-    const slice = await measureSlice(setting, generate, hold, counted.proxy, seconds).catch(unlessNotHeld);
+    const { proxy, cpuBefore } = counted;
+    const slice = await measureSlice(setting, generate, hold, proxy, seconds, cpuBefore).catch(unlessNotHeld);
+    counted.cpuBefore = cpuNanoseconds(proxy.pids);
     if (slice instanceof NotHeld) return new VoidSlice(`${counted.name}: ${slice.message}`);
     counted.add(slice.load.requests, setting.bench);
     const problem = whyVoid(slice.load, setting.bench);
@@ -137,6 +147,8 @@ async function warmUp(generate: GenerateLoad, bench: BenchCase, counted: Counted
 class CountedProxy {
   readonly name: string;
   readonly proxy: RunningProxy;
+  /** Its CPU time at the end of its last slice, in nanoseconds. */
+  cpuBefore: number | undefined;
   #before = 0;
   #answered = 0;
   #runs = 0;

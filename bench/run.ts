@@ -17,7 +17,7 @@ import { envoy } from './proxies/envoy.ts';
 import { haproxy } from './proxies/haproxy.ts';
 import { nginx } from './proxies/nginx.ts';
 import { READY } from './ready.ts';
-import { compare, conditions, gateFailures, renderCase } from './report.ts';
+import { compare, conditions, gateFailures, renderCase, renderLeftOut } from './report.ts';
 import { runCase } from './rounds.ts';
 import { findTools, type Tools } from './tools.ts';
 import { startUpstream } from './upstream.ts';
@@ -109,12 +109,13 @@ async function bench(options: Options, processes: Processes, folder: string): Pr
       say,
       onSlice,
     });
-    const result = await Promise.race([running, upstream.program.failed]);
+    const { result, voids } = await Promise.race([running, upstream.program.failed]);
     const comparisons = compare(each, result, breakwater.name, random);
     if (options.json) {
       for (const comparison of comparisons) print(JSON.stringify(comparison));
       say(`${each.name}: ${conditions([...result.values()].flat())}`);
     } else for (const line of ['', ...renderCase(each, result, comparisons)]) print(line);
+    for (const line of renderLeftOut(result, voids)) (options.json ? say : print)(line);
     failures.push(...gateFailures(each, result.get(breakwater.name) ?? [], comparisons));
   }
   if (!options.gate) return 0;
