@@ -55,12 +55,15 @@ class Model {
     return true;
   }
 
-  giveUpProbe(nowMs: number): boolean {
+  giveUpProbe(inFlight: number, nowMs: number): boolean {
+    if (this.probe === null || this.baselineMs === 0) return false;
+    const isHeld = inFlight >= this.probe;
     const idleMs = nowMs - Math.max(this.#settledMs, this.#startMs);
-    if (this.probe === null || this.baselineMs === 0 || idleMs < 5_000 * (1 + this.#window.length)) return false;
+    const longestMs = isHeld && 20 * this.medianMs < 5_000 ? 20 * this.medianMs : 5_000;
+    if (idleMs < longestMs * (1 + this.#window.length)) return false;
     this.probe = null;
     this.#window = [];
-    this.#planProbe(nowMs);
+    this.#planProbe(nowMs, isHeld);
     return true;
   }
 
@@ -99,10 +102,10 @@ class Model {
     return isCalm || now < 0.8 * before ? before + (now - before) * 0.2 : before;
   }
 
-  #planProbe(nowMs: number): void {
+  #planProbe(nowMs: number, wasHeld = false): void {
     this.#highest = this.#estimate;
     this.#probeAtMs = nowMs + this.#gapMs * (1 + 0.15 * this.#random());
-    this.#gapMs = Math.min(2 * this.#gapMs, this.spec.probeIntervalMs);
+    this.#gapMs = Math.min(2 * this.#gapMs, (wasHeld ? 8 : 1) * this.spec.probeIntervalMs);
   }
 
   #leaveOut(forMs: number, nowMs: number): void {
@@ -131,7 +134,7 @@ const answers = fc.record({
 const step = fc.oneof(
   { weight: 12, arbitrary: answers },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant('pass' as const), ms: fc.constantFrom(100, 5_000, 30_000) }) },
-  { weight: 2, arbitrary: fc.record({ kind: fc.constant('giveUp' as const) }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant('giveUp' as const), isHeld: fc.boolean() }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('update' as const), numbers }) },
 );
 
@@ -143,7 +146,20 @@ const GIVEN_UP: [AdaptiveLimitNumbers, (typeof step extends fc.Arbitrary<infer S
     { kind: 'pass', ms: 30_000 },
     { kind: 'answers', latencyMs: 10, load: 1, count: 51, everyMs: 20 },
     { kind: 'pass', ms: 30_000 },
-    { kind: 'giveUp' },
+    { kind: 'giveUp', isHeld: false },
+  ],
+  0,
+];
+/** The same where its places are held: some hundred milliseconds are enough. */
+const HELD: typeof GIVEN_UP = [
+  GIVEN_UP[0],
+  [
+    ...GIVEN_UP[1].slice(0, 3),
+    { kind: 'pass', ms: 100 },
+    { kind: 'giveUp', isHeld: true },
+    { kind: 'pass', ms: 100 },
+    { kind: 'pass', ms: 100 },
+    { kind: 'giveUp', isHeld: true },
   ],
   0,
 ];
@@ -170,9 +186,10 @@ describe('the adaptive limit', () => {
             limit.update(each.numbers);
             model.update(each.numbers);
           } else if (each.kind === 'giveUp') {
-            const hasGivenUp = limit.giveUpProbe(nowMs);
-            expect(hasGivenUp).toBe(model.giveUpProbe(nowMs));
-            if (hasGivenUp) happened.add('given up');
+            const inFlight = limit.limit - (each.isHeld ? 0 : 1);
+            const hasGivenUp = limit.giveUpProbe(inFlight, nowMs);
+            expect(hasGivenUp).toBe(model.giveUpProbe(inFlight, nowMs));
+            if (hasGivenUp) happened.add(each.isHeld ? 'held' : 'given up');
           } else {
             for (let count = 0; count < each.count; count += 1) {
               nowMs += each.everyMs;
@@ -189,8 +206,8 @@ describe('the adaptive limit', () => {
           agree();
         }
       }),
-      { numRuns: 200, examples: [GIVEN_UP] },
+      { numRuns: 200, examples: [GIVEN_UP, HELD] },
     );
-    expect([...happened].sort()).toEqual(['given up', 'probed']);
+    expect([...happened].sort()).toEqual(['given up', 'held', 'probed']);
   });
 });

@@ -73,15 +73,15 @@ describe('AdaptiveLimit', () => {
     expect(limit.limit).toBeGreaterThan(probed);
   });
 
-  it('gives a probe up where nothing can be learnt, for long streams hold the places', () => {
+  it('gives a probe up where nothing can be learnt, for nobody calls', () => {
     const limit = fresh();
     let nowMs = feed(limit, { fromMs: 0, forMs: 200, latencyMs: 40 });
     while (!limit.probing) nowMs = feed(limit, { fromMs: nowMs, forMs: 2, latencyMs: 52 });
     const probed = limit.limit;
-    expect(limit.giveUpProbe(nowMs + 4_900)).toBe(false);
-    expect(limit.giveUpProbe(nowMs + 5_200)).toBe(true);
+    expect(limit.giveUpProbe(probed - 1, nowMs + 4_900)).toBe(false);
+    expect(limit.giveUpProbe(probed - 1, nowMs + 5_200)).toBe(true);
     expect(limit.limit).toBeGreaterThan(probed);
-    expect([limit.probing, limit.baselineMs, limit.giveUpProbe(nowMs + 9_000)]).toEqual([false, 40, false]);
+    expect([limit.probing, limit.baselineMs, limit.giveUpProbe(0, nowMs + 9_000)]).toEqual([false, 40, false]);
   });
 
   /** Its second probe has begun, at `beganMs`; the latency without load is 10 ms. */
@@ -97,8 +97,36 @@ describe('AdaptiveLimit', () => {
   it('gives a probe up after its patience, and not before', () => {
     const { limit, beganMs } = probing();
     // The answers of one latency belong to the limit before.
-    expect(limit.giveUpProbe(beganMs + 10 + 4_999)).toBe(false);
-    expect(limit.giveUpProbe(beganMs + 10 + 5_000)).toBe(true);
+    expect(limit.giveUpProbe(0, beganMs + 10 + 4_999)).toBe(false);
+    expect(limit.giveUpProbe(0, beganMs + 10 + 5_000)).toBe(true);
+  });
+
+  it('gives a probe up after twenty medians where all places are taken, for long streams hold them', () => {
+    const { limit, beganMs } = probing();
+    const probed = limit.limit;
+    expect(limit.giveUpProbe(probed, beganMs + 10 + 199)).toBe(false);
+    expect(limit.giveUpProbe(probed, beganMs + 10 + 200)).toBe(true);
+    expect(limit.limit).toBeGreaterThan(probed);
+  });
+
+  it('probes ever more rarely while streams hold the places, and as the policy says once one was measured', () => {
+    const { limit, beganMs } = probing();
+    let nowMs = beganMs;
+    const pauses: number[] = [];
+    const untilProbing = () => {
+      const fromMs = nowMs;
+      for (; !limit.probing; nowMs += 20) limit.record(10, limit.limit, nowMs);
+      return Math.round((nowMs - fromMs) / 1_000);
+    };
+    for (let probe = 0; probe < 8; probe += 1) {
+      limit.giveUpProbe(limit.limit, (nowMs += 1_000));
+      pauses.push(untilProbing());
+    }
+    expect(pauses).toEqual([11, 21, 41, 81, 161, 321, 481, 481]);
+    for (nowMs += 1_000; limit.probing; nowMs += 1) limit.record(10, 1, nowMs);
+    untilProbing();
+    for (nowMs += 1_000; limit.probing; nowMs += 1) limit.record(10, 1, nowMs);
+    expect(untilProbing()).toBe(60);
   });
 
   it('takes a probe that is half as slow again for noise, and a slower one for the truth', () => {
@@ -212,7 +240,7 @@ describe('AdaptiveLimit', () => {
             // So many answers that `expect` itself would be most of the test.
             if (!isWithin || !Number.isInteger(limit.limit)) expect([limit.limit, spec]).toEqual([null, spec]);
           }
-          limit.giveUpProbe(nowMs);
+          limit.giveUpProbe(0, nowMs);
         }
       }),
       { numRuns: 100 },

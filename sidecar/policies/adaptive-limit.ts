@@ -49,8 +49,14 @@ const FASTER = 0.8;
 const MAX_SETTLING_MS = 5_000;
 /** Until the second probe; doubled for each one until it is the interval of the policy. */
 const FIRST_PROBE_MS = 5_000;
-/** Where so long no answer came that tells anything, long streams hold the places, and the probe is given up. */
+/** Where so long no answer came that tells anything, the probe is given up. */
 const PROBE_PATIENCE_MS = 5_000;
+/**
+ * Where all places are taken as well, long streams hold them, and nobody else gets one until then: so many medians say it. The next probe would
+ * meet the same streams: the pause before it may grow to so many intervals of the policy.
+ */
+const HELD_PATIENCE_MEDIANS = 20;
+const HELD_PROBE_INTERVALS = 8;
 /** A probe comes up to this share later, so that the sidecars of a dependency do not probe it together. */
 const PROBE_JITTER = 0.15;
 
@@ -127,13 +133,15 @@ export class AdaptiveLimit {
   }
 
   /** Gives up a probe that nothing can be learnt from. To be called about every second; true: the limit may have changed. */
-  giveUpProbe(nowMs: number): boolean {
+  giveUpProbe(inFlight: number, nowMs: number): boolean {
     if (!this.probing || this.#baselineMs === 0) return false;
-    if (nowMs - Math.max(this.#settledMs, this.#windowStartMs) < PROBE_PATIENCE_MS * (1 + this.#count)) return false;
+    const isHeld = inFlight >= this.#probeLimit;
+    const patienceMs = isHeld ? Math.min(HELD_PATIENCE_MEDIANS * this.#medianMs, PROBE_PATIENCE_MS) : PROBE_PATIENCE_MS;
+    if (nowMs - Math.max(this.#settledMs, this.#windowStartMs) < patienceMs * (1 + this.#count)) return false;
     this.#probeLimit = 0;
     this.#count = 0;
     this.#peak = 0;
-    this.#planProbe(nowMs);
+    this.#planProbe(nowMs, isHeld ? HELD_PROBE_INTERVALS : 1);
     return true;
   }
 
@@ -171,10 +179,11 @@ export class AdaptiveLimit {
       this.#baselineMs += (median - this.#baselineMs) * BASELINE_WEIGHT;
   }
 
-  #planProbe(nowMs: number): void {
+  /** `intervals`: of the policy, that the pause before the probe after the next one may have. */
+  #planProbe(nowMs: number, intervals = 1): void {
     this.#highest = this.#estimate;
     this.#probeAtMs = nowMs + this.#probeGapMs * (1 + PROBE_JITTER * this.#random());
-    this.#probeGapMs = Math.min(this.#probeGapMs * 2, this.#spec.probeIntervalMs);
+    this.#probeGapMs = Math.min(this.#probeGapMs * 2, this.#spec.probeIntervalMs * intervals);
   }
 
   #beginProbe(): void {

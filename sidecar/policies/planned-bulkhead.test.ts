@@ -110,6 +110,29 @@ describe('a bulkhead of a plan', () => {
   });
 });
 
+it('calls hardly feel the probes of a limit whose places long streams hold, more of them than a probe leaves', () => {
+  const bulkhead = bulkheadOf({ ...ADAPTIVE, maxConcurrent: 200 });
+  const [latencyMs, streams] = [50, 60];
+  const ends: number[] = [];
+  let standing = 0;
+  let refused = 0;
+  // 300 calls a second for ten minutes, none of which ever waits in the dependency.
+  for (let nowMs = 0; nowMs < 600_000; nowMs += 1) {
+    for (; (ends[0] ?? nowMs + 1) <= nowMs; ends.shift()) {
+      bulkhead.record(latencyMs, nowMs);
+      bulkhead.release();
+    }
+    if (nowMs % 10 < 3) {
+      if (bulkhead.tryAcquire()) ends.push(nowMs + latencyMs);
+      else if (nowMs > 60_000) refused += 1;
+    }
+    if (standing < streams && nowMs > 2_000 && bulkhead.tryAcquire()) standing += 1;
+    if (nowMs % 1_000 === 999) bulkhead.sweep(nowMs);
+  }
+  expect(standing).toBe(streams);
+  expect(refused).toBeLessThan(0.02 * 300 * 540);
+});
+
 describe('a new plan', () => {
   it('raises a fixed limit, and the first who waits can go', () => {
     const bulkhead = bulkheadOf(FIXED);

@@ -53,7 +53,7 @@ export class PlannedBulkhead extends Bulkhead {
 
   /** To be called about every second. */
   sweep(nowMs: number): void {
-    if (this.#adaptive?.giveUpProbe(nowMs)) this.#apply();
+    if (this.#adaptive?.giveUpProbe(this.inFlight, nowMs)) this.#apply();
   }
 
   #apply(): void {

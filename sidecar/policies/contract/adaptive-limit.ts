@@ -43,7 +43,7 @@ export function adaptiveSubject(first: number): Subject<Place> {
   return {
     begin(nowMs) {
       now = nowMs;
-      if (adaptive.giveUpProbe(nowMs)) bulkhead.update(limits());
+      if (adaptive.giveUpProbe(bulkhead.inFlight, nowMs)) bulkhead.update(limits());
       letIn(bulkhead.takeGrantable());
       return begin();
     },
