@@ -122,4 +122,28 @@ test('caBundle is put into the configuration, and put back', async () => {
   await bundle.check();
   expect(await held()).toBe(`${ours} ${ours}`);
   bundle.stop();
+
+  // What is sent late loses to what was written since it was decided, here by the replica that leads meanwhile.
+  const newer = Buffer.from(certificates.trustBundle().repeat(2)).toString('base64');
+  const write = (caBundle: string) =>
+    api.request('PATCH', `${path}/breakwater-test`, {
+      body: [{ op: 'replace', path: '/webhooks/1/clientConfig/caBundle', value: caBundle }],
+      contentType: 'application/json-patch+json',
+    });
+  await write('');
+  const late = createWebhookBundle({
+    api: {
+      async request<T>(...call: Parameters<typeof api.request>): Promise<T> {
+        if (call[0] === 'PATCH') await write(newer);
+        return api.request<T>(...call);
+      },
+    },
+    name: 'breakwater-test',
+    certificates,
+    leadership: ALWAYS_LEADING,
+    clock: systemClock,
+    log: silentLogger,
+  });
+  await expect(late.check()).rejects.toMatchObject({ cause: { status: 422 } });
+  expect(await held()).toBe(`${ours} ${newer}`);
 });

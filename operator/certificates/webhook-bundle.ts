@@ -14,6 +14,7 @@ const RETRY_DELAY_MS = 2_000;
 const CHECK_INTERVAL_MS = 60_000;
 
 interface WebhookConfiguration {
+  metadata?: { resourceVersion?: string };
   webhooks?: { name: string; clientConfig: { caBundle?: string } }[];
 }
 
@@ -42,16 +43,18 @@ export interface WebhookBundleOptions {
   log: Logger;
 }
 
-/** JSON Patch that puts the bundle where it is missing or another; the tests keep it from hitting a list that changed meanwhile. */
-export function bundlePatch(configuration: WebhookConfiguration, caBundle: string): object[] {
-  return (configuration.webhooks ?? []).flatMap((webhook, index) =>
-    webhook.clientConfig.caBundle === caBundle
+/**
+ * JSON Patch that puts the bundle where it is missing or another; empty where it is everywhere. Its test has it refused (422) where the
+ * configuration was changed since it was read: the list may be another one, and a patch that comes late must not undo a newer bundle.
+ */
+export function bundlePatch({ metadata, webhooks = [] }: WebhookConfiguration, caBundle: string): object[] {
+  const additions = webhooks.flatMap(({ clientConfig }, index) =>
+    clientConfig.caBundle === caBundle
       ? []
-      : [
-          { op: 'test', path: `/webhooks/${index}/name`, value: webhook.name },
-          { op: 'add', path: `/webhooks/${index}/clientConfig/caBundle`, value: caBundle },
-        ],
+      : [{ op: 'add', path: `/webhooks/${index}/clientConfig/caBundle`, value: caBundle }],
   );
+  if (additions.length === 0) return [];
+  return [{ op: 'test', path: '/metadata/resourceVersion', value: metadata?.resourceVersion }, ...additions];
 }
 
 class NotLiveError extends Error {
