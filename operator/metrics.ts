@@ -171,7 +171,7 @@ export function createOperatorMetrics(): OperatorMetrics {
     }),
     statusWrites: new Counter({
       name: 'breakwater_status_writes_total',
-      help: 'Writes of a status by result: success, conflict (the object was gone or another), error',
+      help: 'Writes of a status by result: success, conflict (the object was gone, or is another one by now), error',
       labelNames: ['kind', 'result'],
       registers,
     }),

@@ -35,9 +35,10 @@ function object(status: unknown, uid = 'uid-1'): OwnObject {
 
 const wanted = { summary: 'fine', conditions: [{ type: 'A' }, { type: 'B' }] };
 
-test('applies the status subresource, by force, of the object that was meant', async () => {
+test('applies the status subresource, by force, of the object that was meant, as it was when it was looked at', async () => {
   const api = new Api();
-  expect(await new StatusWriter(api, createOperatorMetrics()).write(object(undefined), wanted, signal)).toBe('Written');
+  const looked = { ...object(undefined), resourceVersion: '7' };
+  expect(await new StatusWriter(api, createOperatorMetrics()).write(looked, wanted, signal)).toBe('Written');
   expect(api.calls).toEqual([
     {
       method: 'PATCH',
@@ -48,7 +49,7 @@ test('applies the status subresource, by force, of the object that was meant', a
         body: {
           apiVersion: 'breakwater.dev/v1alpha1',
           kind: 'ResiliencePolicy',
-          metadata: { name: 'p', namespace: 'shop', uid: 'uid-1' },
+          metadata: { name: 'p', namespace: 'shop', uid: 'uid-1', resourceVersion: '7' },
           status: wanted,
         },
         signal,
@@ -88,6 +89,28 @@ test('does not write again while the watch is behind what was written, and mends
   expect(await writer.write(at('11', { summary: 'old' }), wanted, signal)).toBe('Unchanged');
   expect(await writer.write(at('13', { summary: 'forged' }), wanted, signal)).toBe('Written');
   expect(await writer.write(at('11', { summary: 'old' }), { summary: 'news' }, signal)).toBe('Written');
+});
+
+test('is decided from the newest version that is known: of the watch, or of what it wrote itself', async () => {
+  const api = new Api();
+  const writer = new StatusWriter(api, createOperatorMetrics());
+  const versions = () =>
+    api.calls.map(
+      ({ options }) => (options.body as { metadata: { resourceVersion?: string } }).metadata.resourceVersion,
+    );
+  const write = (resourceVersion: string, summary: string, uid = 'uid-1') =>
+    writer.write({ ...object(undefined, uid), resourceVersion }, { summary }, signal);
+  api.resourceVersion = '12';
+  await write('9', 'first');
+  await write('9', 'the watch is behind');
+  await write('13', 'somebody changed it since');
+  await write('3', 'made anew', 'uid-2');
+  expect(versions()).toEqual(['9', '12', '13', '3']);
+  // What was refused says nothing of what stands there now.
+  api.fails = new ApiError(409, 'Conflict', '', []);
+  expect(await write('3', 'refused', 'uid-2')).toBe('Missed');
+  await write('3', 'again', 'uid-2');
+  expect(versions().slice(4)).toEqual(['12', '3']);
 });
 
 test.each([404, 409])('an object that is gone or another (%d) is no failure', async (status) => {

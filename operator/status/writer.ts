@@ -1,5 +1,9 @@
 // Writes a status by server-side apply on the status subresource: no read before, no fight over fields that others own, and an object that
 // was deleted meanwhile is not created again.
+//
+// Each write names the version of the object that it was decided from, and the API server refuses it where there is a newer one. The fence of
+// the lead (watch/fence.ts) cannot do this: the kernel may stop a process behind the last look at the clock, and a network may hold back
+// what was sent. What such a write carries is older than what the replica that leads since has written, and loses to it.
 import { isDeepStrictEqual } from 'node:util';
 import type { OperatorMetrics } from '../metrics.ts';
 import { type ApiClient, CONTENT_TYPES } from '../watch/api-client.ts';
@@ -11,7 +15,7 @@ export const FIELD_MANAGER = 'breakwater-operator';
 const API_VERSION = 'breakwater.dev/v1alpha1';
 const PLURALS = { ServiceDependency: 'servicedependencies', ResiliencePolicy: 'resiliencepolicies' } as const;
 
-/** `Missed`: the object is gone, or another than it was. Whoever watches brings that; where nothing comes, it is to be tried again. */
+/** `Missed`: the object is gone, or another than the one that was looked at. Whoever watches brings that; where nothing comes, it is to be tried again. */
 export type WriteResult = 'Written' | 'Unchanged' | 'Missed';
 
 /** Where statuses go: into the objects of a cluster; in standalone mode, where nothing can hold them, into the log. */
@@ -56,7 +60,12 @@ export class StatusWriter implements StatusSink {
           query: { fieldManager: FIELD_MANAGER, force: true },
           contentType: CONTENT_TYPES.apply,
           // With the uid, an object that was deleted and made again under the same name is a conflict, not the target.
-          body: { apiVersion: API_VERSION, kind, metadata: { name, namespace, uid }, status },
+          body: {
+            apiVersion: API_VERSION,
+            kind,
+            metadata: { name, namespace, uid, resourceVersion: this.#versionOf(key, object) },
+            status,
+          },
           signal,
         },
       );
@@ -77,6 +86,13 @@ export class StatusWriter implements StatusSink {
 
   forget(key: string): void {
     this.#written.delete(key);
+  }
+
+  /** The newest one that is known: a watch may be behind what we wrote ourselves. */
+  #versionOf(key: string, { uid, resourceVersion }: OwnObject): string | undefined {
+    const written = this.#written.get(key);
+    const isAhead = written?.uid === uid && isBefore(resourceVersion ?? '', written.resourceVersion);
+    return isAhead ? written.resourceVersion : resourceVersion;
   }
 
   #isNeeded(key: string, object: OwnObject, wanted: object): boolean {

@@ -1,6 +1,10 @@
 // Keeps the writes of a replica that leads within the time in which it leads. To look before the call is not enough: credentials are read
 // and a connection is made in between, and a process that the kernel stops at this point goes on minutes later as if nothing had been.
 // So it is looked again in the moment when the bytes go out, and the API server is told by when it must have done what they ask.
+//
+// A fence on this side cannot be closed: the look and the system call that sends are two steps, and a process that is stopped between them sends
+// one request late, as a network does that held one back. Whoever writes therefore also names the version of the object that it decided
+// from (resourceVersion), so that what comes late is refused once anybody has written since.
 import type { Dispatcher } from 'undici';
 
 /** The right to write, for as long as it lasts. */
