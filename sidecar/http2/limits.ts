@@ -37,8 +37,9 @@ const GUARDS = {
 } as const;
 
 /**
- * PING and SETTINGS that an application may send, for each of which an answer is due (CVE-2019-9512, CVE-2019-9515): so many at once, and so many
- * a second. Whatever moves on the connection brings one back, since gRPC asks by PING how fast its data arrive.
+ * PING and SETTINGS that a peer may send, for each of which an answer is due (CVE-2019-9512, CVE-2019-9515): so many at once, and so many
+ * a second. Whatever moves on the connection brings one back, since gRPC asks by PING how fast its data arrive. Of a dependency GOAWAY,
+ * ALTSVC and ORIGIN are among them: nothing is due for these, but Node makes events of them.
  */
 export const CONTROL_FRAMES = { requestsPerSecond: 10, burst: 1_000 } as const;
 

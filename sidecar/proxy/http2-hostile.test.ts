@@ -184,15 +184,16 @@ describe('a flood', () => {
         }
       })();
       expect((await other.call('/answer')).status).toBe(200);
-      await client.ended();
       await flooding;
+      // Whatever the machine takes for it, it ends, and before all of them were sent: what bounds it are their numbers.
+      await client.over;
       expect(nth).toBeLessThan(40_000);
       expect((await other.call('/answer')).status).toBe(200);
       await expect
         .poll(() => bench.plane.held(), { timeout: 5_000 })
         .toMatchObject({ requests: 0, attempts: 0, clientConnections: 1 });
     },
-    30_000,
+    300_000,
   );
 
   it('of streams beyond the limit is refused, and those within are served', async () => {

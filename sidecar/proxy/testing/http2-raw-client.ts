@@ -8,8 +8,10 @@ export interface RawClient {
   send(...frames: Buffer[]): void;
   /** Until a frame is there, or the connection is over (null). */
   until(predicate: (frame: Frame) => boolean): Promise<Frame | null>;
-  /** Until the connection is over. */
+  /** Until the connection is over, in ten seconds. */
   ended(): Promise<void>;
+  /** Resolves when the connection is over, whenever that is. */
+  readonly over: Promise<void>;
   /** The whole frames so far. */
   frames(): Frame[];
   close(): void;
@@ -24,6 +26,7 @@ export function rawClient(port: number, settings: Buffer = Buffer.alloc(0)): Raw
     received = Buffer.concat([received, chunk]);
   });
   socket.on('error', () => {});
+  const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
   socket.on('close', () => {
     over = true;
   });
@@ -32,6 +35,7 @@ export function rawClient(port: number, settings: Buffer = Buffer.alloc(0)): Raw
     socket,
     frames: () => framesOf(received),
     close: () => socket.destroy(),
+    over: closed,
     send: (...frames) => void (socket.destroyed || socket.write(Buffer.concat(frames))),
     async until(predicate) {
       let found: Frame | undefined;

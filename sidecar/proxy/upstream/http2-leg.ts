@@ -91,8 +91,9 @@ export class Http2Leg implements UpstreamLeg {
   /** Buffers of HTTP/2 are nobody's to read into again: they are written from where they lie. */
   sendData(buffer: Buffer, start: number, end: number): void {
     const stream = this.#writable;
-    if (stream && end > start)
-      stream.write(start === 0 && end === buffer.length ? buffer : buffer.subarray(start, end));
+    if (!stream || end === start) return;
+    this.session.moved();
+    stream.write(start === 0 && end === buffer.length ? buffer : buffer.subarray(start, end));
   }
 
   sendEnd(trailers: string): void {
@@ -128,6 +129,7 @@ export class Http2Leg implements UpstreamLeg {
       return;
     }
     this.#answered = true;
+    this.session.moved();
     const bodiless = this.#headRequest || head.status === 304;
     if (!bodiless && ended && head.contentLength > 0) {
       receiver.onInvalidResponse();
@@ -150,6 +152,7 @@ export class Http2Leg implements UpstreamLeg {
     const { receiver } = this;
     if (!receiver) return;
     this.session.heard++;
+    this.session.moved();
     if (this.#remaining >= 0) {
       this.#remaining -= chunk.length;
       if (this.#remaining < 0) {

@@ -3,11 +3,21 @@
 //
 // A peer that is gone without a word would swallow every request until the kernel gives up after minutes. So whoever gives a request up on a
 // connection that has been silent since it was sent makes the connection suspect: it is asked by a PING, and takes no request until it answers.
+//
+// A connection that is to end with its streams is never told so to Node: once a session has said GOAWAY by itself (close(), which Node also calls
+// where the other side says it), Node does not notice any more that nghttp2 has ended it because of an error. Nothing is read then, not even the end
+// of the connection, and its streams would never end.
 import type { ClientHttp2Session } from 'node:http2';
 import type { Socket } from 'node:net';
-import { CONNECTION_WINDOW_BYTES, MAX_CONCURRENT_STREAMS, UPSTREAM_OPTIONS } from '../../http2/limits.ts';
+import {
+  CONNECTION_WINDOW_BYTES,
+  CONTROL_FRAMES,
+  MAX_CONCURRENT_STREAMS,
+  UPSTREAM_OPTIONS,
+} from '../../http2/limits.ts';
 import { nativeHalf } from '../../http2/native-halves.ts';
-import { nodeHttp2 } from '../../http2/node-http2.ts';
+import { ENHANCE_YOUR_CALM, nodeHttp2 } from '../../http2/node-http2.ts';
+import { TokenBucket, toMicroseconds } from '../../policies/token-bucket.ts';
 import type { ConnectFailure } from '../exchange/upstream.ts';
 import { connectFailureOf, tlsFailureOf } from './http1-connection.ts';
 import type { Http2Leg } from './http2-leg.ts';
@@ -45,6 +55,9 @@ export class Http2Session {
   #connectFailure: ConnectFailure = 'refused';
   /** Grows with whatever comes in. */
   heard = 0;
+  readonly #controlFrames = new TokenBucket(CONTROL_FRAMES, 0);
+  /** Of the last sweep: it is precise enough for what is brought by seconds. */
+  #nowUs = 0;
 
   constructor(pool: Http2Pool) {
     this.#pool = pool;
@@ -62,6 +75,7 @@ export class Http2Session {
     const options = { ...UPSTREAM_OPTIONS, createConnection: () => socket };
     const session = nodeHttp2().connect(`${this.scheme}://breakwater.invalid`, options);
     this.#session = session;
+    session.close = () => this.close();
     session.once('remoteSettings', ({ maxConcurrentStreams = MAX_CONCURRENT_STREAMS }) =>
       this.#begin(maxConcurrentStreams),
     );
@@ -69,6 +83,7 @@ export class Http2Session {
       this.#leaving = true;
       this.#lastStream = lastStream;
     });
+    this.#guard();
     session.on('error', (error: NodeJS.ErrnoException) => {
       if (!this.#ready && tls === null) this.#connectFailure = connectFailureOf(error.code);
     });
@@ -101,6 +116,23 @@ export class Http2Session {
     return this.#session;
   }
 
+  /** What may come without a request, and costs us something, is bounded. */
+  #guard(): void {
+    const controlled = (): void => this.#controlled();
+    for (const event of ['ping', 'remoteSettings', 'goaway', 'altsvc', 'origin'] as const)
+      this.#session.on(event, controlled);
+  }
+
+  #controlled(): void {
+    if (this.#controlFrames.take(this.#nowUs)) return;
+    this.#session.destroy(new Error('too many control frames'), ENHANCE_YOUR_CALM);
+  }
+
+  /** A head or content has moved, in either direction. */
+  moved(): void {
+    this.#controlFrames.giveBack();
+  }
+
   wait(leg: Http2Leg): void {
     this.#waiting.add(leg);
   }
@@ -119,7 +151,7 @@ export class Http2Session {
 
   streamClosed(): void {
     this.#active--;
-    if (this.#active === 0 && this.#pool.removed) this.close();
+    if (this.#active === 0 && (this.#leaving || this.#pool.removed)) this.close();
   }
 
   /** Whether the other side has said of this stream that it was not executed. */
@@ -140,7 +172,7 @@ export class Http2Session {
   /** Takes no further stream, and ends with the last one. */
   close(): void {
     this.#leaving = true;
-    this.#session.close();
+    if (this.#active === 0) this.#session.destroy();
   }
 
   /** The endpoint is gone. What is being made is made for those who wait for it, and ends with the last of their streams. */
@@ -156,6 +188,7 @@ export class Http2Session {
   }
 
   sweep(nowMs: number, idleMs: number): void {
+    this.#nowUs = toMicroseconds(nowMs);
     if (!this.#ready) return;
     if (this.#outdated) this.close();
     if (this.#suspect) {

@@ -38,8 +38,8 @@ const PIECES = [
 
 type Change = (text: string, random: Random, others: readonly string[]) => string;
 
-const upTo = (random: Random, bound: number): number => Math.floor(random() * bound);
-const oneOf = <T>(random: Random, list: readonly T[]): T => {
+export const upTo = (random: Random, bound: number): number => Math.floor(random() * bound);
+export const oneOf = <T>(random: Random, list: readonly T[]): T => {
   const one = list[upTo(random, list.length)];
   if (one === undefined) throw new Error('there is nothing to choose from');
   return one;
