@@ -61,7 +61,7 @@ function resiliencePolicy(policy: object): object {
   };
 }
 
-/** All four, with every way of opening a circuit, and `rules` rules that do not match what is asked. */
+/** Four of the eleven, with every way of opening a circuit, and `rules` rules that do not match what is asked. */
 export function requestPolicies(rules: number): object {
   return { ...POLICIES, rules: [...otherRules(rules - 1), CHARGE] };
 }

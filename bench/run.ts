@@ -62,7 +62,9 @@ function readOptions(): Options {
   const described = [...CASES.map((each) => ({ name: each.name, description: describeCase(each) })), ...OWN_CASES];
   const list = described.map(({ name, description }) => `  ${name.padEnd(18)}${description}`).join('\n');
   return new Command('npm run bench --')
-    .description('CPU, latency and memory of the sidecar beside Envoy, HAProxy and nginx, all policies and metrics on')
+    .description(
+      'CPU, latency and memory of the sidecar beside Envoy, HAProxy and nginx, with four policies, metrics and correlation IDs',
+    )
     .option('--cases <names>', 'comma-separated', casesNamed, casesNamed(DEFAULT_CASES.join(',')))
     .option('--rounds <number>', 'in each of which every proxy is measured once', wholeNumber, 15)
     .option('--seconds <number>', 'for which each is measured in a round', wholeNumber, 3)
