@@ -333,6 +333,38 @@ describe('the keeper', () => {
     certificates.stop();
   });
 
+  test('a look at the store that is answered late brings back nothing that was there before', async () => {
+    const store = memoryStore();
+    const clock = new JumpingClock();
+    const { certificates: leader } = keeper(store, clock);
+    await leader.start();
+    let answered = Promise.resolve();
+    const late: CertificateStore = {
+      name: 'late',
+      async read() {
+        const [document] = await Promise.all([store.read(), answered]);
+        return document;
+      },
+      write: (...given) => store.write(...given),
+    };
+    const { certificates } = follower(late, clock);
+    await certificates.start();
+    let answer = (): void => undefined;
+    answered = new Promise((resolve) => {
+      answer = resolve;
+    });
+    const first = certificates.check();
+    answered = Promise.resolve();
+    clock.jump(61 * DAY_MS);
+    await leader.check();
+    const second = certificates.check();
+    await new Promise((resolve) => setImmediate(resolve));
+    answer();
+    await Promise.all([first, second]);
+    expect(certificates.serving()).toEqual(leader.serving());
+    for (const one of [leader, certificates]) one.stop();
+  });
+
   test('a running server takes the new certificate; open connections stay', async () => {
     // TLS looks at the real time: what is issued two months ago is due for renewal now, and still valid.
     const { clock, certificates } = keeper(memoryStore());
@@ -470,6 +502,44 @@ describe('caBundle', () => {
       { op: 'add', path: '/webhooks/2/clientConfig/caBundle', value: 'ours' },
     ]);
     expect(bundlePatch(configuration('ours', 'ours'), 'ours')).toEqual([]);
+  });
+
+  test('a check that is answered late says nothing of what became of it since', async () => {
+    const clock = new ManualClock();
+    const ours = Buffer.from('bundle').toString('base64');
+    let asked = 0;
+    const waiting: (() => void)[] = [];
+    const api: KubernetesApi = {
+      request: <T>() => {
+        asked += 1;
+        const held = configuration(asked === 1 ? undefined : ours) as T;
+        return new Promise<T>((resolve) => waiting.push(() => resolve(held)));
+      },
+    };
+    let changed = (): void => undefined;
+    const certificates = {
+      trustBundle: () => 'bundle',
+      anchors: () => ['bundle'],
+      onChange: (listener: () => void) => {
+        changed = listener;
+        return () => {};
+      },
+    };
+    const leadership = { role: 'Following' as const, onChange: () => () => {} };
+    const bundle = createWebhookBundle({ api, name: 'breakwater', certificates, leadership, clock, log: silentLogger });
+    bundle.start();
+    await clock.advance(0);
+    changed();
+    await clock.advance(0);
+    // The newest question is answered first, where there are two.
+    for (let answer = waiting.pop(); answer !== undefined; answer = waiting.pop()) {
+      answer();
+      await clock.advance(0);
+    }
+    expect(asked).toBe(2);
+    expect(bundle.live()).toBe(true);
+    bundle.stop();
+    expect(clock.timers).toBe(0);
   });
 
   test('live means that the API server said so; silence afterwards changes nothing, a deletion does', async () => {

@@ -87,6 +87,7 @@ export function createCertificates(options: CertificatesOptions): Certificates {
   const checkIntervalMs = Math.min(CHECK_INTERVAL_MS, lifetimes.servingMs / CHECKS_IN_A_LIFE);
   const listeners = new Set<() => void>();
   let current: CertificateState | undefined;
+  let checking: Promise<void> = Promise.resolve();
   let stopped = false;
   let cancelTimer = () => {};
   let stopListening = () => {};
@@ -152,7 +153,14 @@ export function createCertificates(options: CertificatesOptions): Certificates {
     return true;
   }
 
-  async function check(): Promise<void> {
+  /** One after the other: of two looks the later answer may be the older one, and what was served before would be served again. */
+  function check(): Promise<void> {
+    const turn = checking.then(checkNext);
+    checking = turn.catch(() => undefined);
+    return turn;
+  }
+
+  async function checkNext(): Promise<void> {
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
       if (await round()) return;
     }

@@ -89,6 +89,9 @@ export function createWebhookBundle(options: WebhookBundleOptions): WebhookBundl
   });
   let problem = 'not looked at yet';
   let stopped = false;
+  let isRunning = false;
+  /** Something changed while a check was under way. */
+  let isDue = false;
   let cancelTimer = () => {};
   let removeListeners: (() => void)[] = [];
 
@@ -120,8 +123,12 @@ export function createWebhookBundle(options: WebhookBundleOptions): WebhookBundl
     throw new NotLiveError('the replica that leads has not put it there yet');
   }
 
+  /** One after the other: of two checks the later answer may be the older one, and say of the present what was so before. */
   function run(): void {
     cancelTimer();
+    isDue = isRunning;
+    if (isRunning) return;
+    isRunning = true;
     let failed = false;
     check()
       .then(() => {
@@ -135,8 +142,10 @@ export function createWebhookBundle(options: WebhookBundleOptions): WebhookBundl
         if (problem !== '' || isKnowledge(error)) problem = messageOf(error);
       })
       .finally(() => {
-        cancelTimer();
-        if (!stopped) cancelTimer = clock.after(failed ? RETRY_DELAY_MS : CHECK_INTERVAL_MS, run);
+        isRunning = false;
+        if (stopped) return;
+        if (isDue) run();
+        else cancelTimer = clock.after(failed ? RETRY_DELAY_MS : CHECK_INTERVAL_MS, run);
       });
   }
 
