@@ -70,6 +70,47 @@ describe('LoadSampler', () => {
   });
 });
 
+describe('a round of the event loop that does not end', () => {
+  it('is looked at by the requests in it', async () => {
+    const { clock, shedder, sampler, state } = world();
+    await clock.advance(SAMPLE_INTERVAL_MS);
+    state.loop = { utilization: 1, roundMs: 120 };
+    // Nothing is overdue before the timer had its time twice.
+    clock.block(2 * SAMPLE_INTERVAL_MS - 1);
+    sampler.requested(clock.monotonicMs());
+    expect(sampler.loopDelayMs).toBe(1);
+    for (let request = 0; request < 50; request += 1) {
+      clock.block(10);
+      sampler.requested(clock.monotonicMs());
+    }
+    expect(sampler.loopDelayMs).toBe(120);
+    expect(shedder.share).toBeCloseTo(1 - 0.9 ** 3, 10);
+  });
+
+  it('is looked at once where it is one pause, and what is left of the round is no look', async () => {
+    const { clock, shedder, sampler, state } = world();
+    await clock.advance(SAMPLE_INTERVAL_MS);
+    state.loop = { utilization: 1, roundMs: 30_000 };
+    clock.block(30_000);
+    for (let request = 0; request < 5; request += 1) sampler.requested(clock.monotonicMs());
+    state.loop = { utilization: 1, roundMs: 3 };
+    await clock.advance(0);
+    expect(sampler.loopDelayMs).toBe(30_000);
+    await clock.advance(SAMPLE_INTERVAL_MS);
+    expect([sampler.loopDelayMs, shedder.share]).toEqual([3, 0]);
+  });
+
+  it('is nothing to a sampler that was stopped', async () => {
+    const { clock, sampler, state } = world();
+    await clock.advance(SAMPLE_INTERVAL_MS);
+    sampler.stop();
+    state.loop = { utilization: 1, roundMs: 120 };
+    clock.block(60_000);
+    sampler.requested(clock.monotonicMs());
+    expect(sampler.loopDelayMs).toBe(1);
+  });
+});
+
 it('comes back within seconds where the load ends at once, and nobody asks any more', async () => {
   const { clock, shedder, state } = world();
   state.loop = { utilization: 1, roundMs: 500 };

@@ -9,6 +9,7 @@ class Model {
   readonly #samples: LoadSample[] = [];
   level = 0;
   share = 0;
+  retryAfterMs = 1_000;
   #owed = 0;
 
   observe(sample: LoadSample): void {
@@ -22,8 +23,11 @@ class Model {
     const isLate = lasts(({ loopDelayMs, loopUtilization }) => loopDelayMs > 50 && loopUtilization > 0.9);
     const fallsFast = sample.loopDelayMs <= (before?.loopDelayMs ?? 0) * 0.85;
     if (isLate && !fallsFast) this.share = Math.min(0.95, this.share + (1 - this.share) * 0.1);
-    else if (sample.loopDelayMs < 25) this.share = Math.max(0, this.share - 0.05);
+    else if (sample.loopDelayMs < 25)
+      this.share = Math.max(0, (sample.loopUtilization > 0.9 ? this.share : this.share / 2) - 0.05);
     if (this.share === 0) this.#owed = 0;
+    if (this.share > 0.2) this.retryAfterMs = Math.min(4_000, this.retryAfterMs * 1.1);
+    else if (this.share < 0.1) this.retryAfterMs = Math.max(1_000, this.retryAfterMs / 1.1);
   }
 
   judge(active: number): number {
@@ -64,7 +68,11 @@ describe('load shedding', () => {
             for (let count = 0; count < each.times; count += 1) {
               shedder.observe(each.sample);
               model.observe(each.sample);
-              expect([shedder.level, shedder.share]).toEqual([model.level, model.share]);
+              expect([shedder.level, shedder.share, shedder.retryAfterMs]).toEqual([
+                model.level,
+                model.share,
+                model.retryAfterMs,
+              ]);
             }
           } else {
             for (let count = 0; count < each.requests; count += 1) {

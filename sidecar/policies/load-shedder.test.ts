@@ -3,6 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { type LoadSample, LoadShedder, MEMORY_LEVELS, ShedLevel, ShedReason } from './load-shedder.ts';
 
 const CALM: LoadSample = { memoryShare: 0.3, loopDelayMs: 1, loopUtilization: 0.2 };
+/** The loop works without a rest, and nothing waits for long. */
+const BUSY: LoadSample = { ...CALM, loopUtilization: 1 };
 const LATE: LoadSample = { memoryShare: 0.3, loopDelayMs: 120, loopUtilization: 1 };
 
 function observe(shedder: LoadShedder, sample: Partial<LoadSample>, times: number): LoadShedder {
@@ -26,7 +28,7 @@ describe('LoadShedder', () => {
   });
 
   it('refuses with the request that makes a whole one of what is owed', () => {
-    const shedder = observe(observe(new LoadShedder(), LATE, 4), {}, 1);
+    const shedder = observe(observe(new LoadShedder(), LATE, 4), BUSY, 1);
     expect(shedder.share).toBe(0.14);
     const refused = Array.from({ length: 50 }, () => shedder.judge(5) === ShedReason.EventLoop);
     expect([refused.filter(Boolean).length, refused.at(-1)]).toEqual([7, true]);
@@ -81,10 +83,29 @@ describe('LoadShedder', () => {
   it('refuses ever less when the delay is over, and nothing in the end', () => {
     const shedder = observe(new LoadShedder(), LATE, 100);
     expect(shedder.share).toBe(0.95);
-    observe(shedder, {}, 10);
+    observe(shedder, BUSY, 10);
     expect(shedder.share).toBeCloseTo(0.45, 10);
-    observe(shedder, {}, 10);
+    observe(shedder, BUSY, 10);
     expect(refusedOf(shedder, 100)).toEqual([]);
+  });
+
+  it('refuses half of that with each look at which the loop rests', () => {
+    const shedder = observe(new LoadShedder(), LATE, 100);
+    const shares = Array.from({ length: 4 }, () => observe(shedder, {}, 1).share);
+    for (const [look, share] of [0.425, 0.1625, 0.03125, 0].entries()) expect(shares[look]).toBeCloseTo(share, 10);
+  });
+
+  it('tells those that are refused a longer time while they are many, four seconds at most', () => {
+    const shedder = observe(new LoadShedder(), LATE, 4);
+    expect([shedder.share, shedder.retryAfterMs]).toEqual([expect.closeTo(0.19, 10), 1_000]);
+    expect(observe(shedder, LATE, 1).retryAfterMs).toBeCloseTo(1_100, 10);
+    expect(observe(shedder, LATE, 100).retryAfterMs).toBe(4_000);
+    expect(shedder.holdBackMs(ShedReason.EventLoop, 0.5)).toBe(3_000);
+    // Between a tenth and a fifth it stays as it is.
+    while (shedder.share > 0.18) observe(shedder, BUSY, 1);
+    const before = shedder.retryAfterMs;
+    expect(observe(shedder, { ...BUSY, loopDelayMs: 30 }, 20).retryAfterMs).toBe(before);
+    expect(observe(shedder, {}, 20).retryAfterMs).toBe(1_000);
   });
 
   it.each([1.5, 2, 4])('keeps the delay bounded and the work going at %f times what it can do', (overload) => {

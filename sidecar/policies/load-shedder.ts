@@ -11,6 +11,11 @@
 // a queue with active management does (CoDel, RFC 8289: what counts is a delay that stands, not one that passes). Connections are kept: a
 // new one costs more than a request.
 //
+// A refusal costs nearly half of what serving costs, and who is refused and asks again at once, as closed loops and retries without a pause do, is
+// refused again: under many callers little is left but refusing. So who was refused for the sake of the loop is not heard again at once: its
+// connection is held back, for less than it was told to stay away, and whoever keeps to that notices nothing. Where so many are refused
+// that it costs too much nevertheless, they are told a longer time.
+//
 // A pause, of the garbage collector or of the whole process, is one late measurement, however long it was. Three in a row have to be late, and
 // the loop has to have had no rest in them: a loop that waits for a processor which others use up is not its own load.
 export interface LoadSample {
@@ -53,6 +58,13 @@ const LASTING_SAMPLES = 3;
 const SHARE_STEP = 0.1;
 const SHARE_DECAY = 0.05;
 const FAST_FALL = 0.85;
+/** What those that are refused are told: the sidecar is over it in seconds, or another pod's is not at its limits. */
+export const SHED_RETRY_AFTER_MS = 1_000;
+/** The most that they are told. */
+export const MAX_SHED_RETRY_AFTER_MS = 4_000;
+/** Of the time of the loop a tenth, about, goes into refusing then: more is told above, less below half of it. */
+const COSTLY_SHARE = 0.2;
+const RETRY_AFTER_GROWTH = 1.1;
 /** Something always passes, or nothing would be learnt. */
 const MAX_SHARE = 0.95;
 
@@ -63,6 +75,7 @@ export class LoadShedder {
   #late = 0;
   #lastDelayMs = 0;
   #share = 0;
+  #retryAfterMs = SHED_RETRY_AFTER_MS;
   /** Requests owed to the share; one is refused when it is a whole one. */
   #owed = 0;
 
@@ -74,6 +87,11 @@ export class LoadShedder {
   /** Share of the requests that is refused because the event loop is late. */
   get share(): number {
     return this.#share;
+  }
+
+  /** When those that are refused may come back, milliseconds, from 1,000 to 4,000. */
+  get retryAfterMs(): number {
+    return this.#retryAfterMs;
   }
 
   get keepsConnections(): boolean {
@@ -98,8 +116,16 @@ export class LoadShedder {
     this.#lastDelayMs = sample.loopDelayMs;
     if (this.#late >= LASTING_SAMPLES && grows)
       this.#share = Math.min(MAX_SHARE, this.#share + (1 - this.#share) * SHARE_STEP);
-    else if (sample.loopDelayMs < LOOP_DELAY_OVER_MS) this.#share = Math.max(0, this.#share - SHARE_DECAY);
+    else if (sample.loopDelayMs < LOOP_DELAY_OVER_MS) {
+      // A loop that rests could have served some of those that were refused.
+      const kept = sample.loopUtilization > BUSY_UTILIZATION ? this.#share : this.#share / 2;
+      this.#share = Math.max(0, kept - SHARE_DECAY);
+    }
     if (this.#share === 0) this.#owed = 0;
+    if (this.#share > COSTLY_SHARE)
+      this.#retryAfterMs = Math.min(MAX_SHED_RETRY_AFTER_MS, this.#retryAfterMs * RETRY_AFTER_GROWTH);
+    else if (this.#share < COSTLY_SHARE / 2)
+      this.#retryAfterMs = Math.max(SHED_RETRY_AFTER_MS, this.#retryAfterMs / RETRY_AFTER_GROWTH);
   }
 
   /** A `ShedReason`: whether a new request is refused, and for which reason. `active`: requests in progress. */
@@ -109,5 +135,14 @@ export class LoadShedder {
     if (this.#owed < 1) return ShedReason.None;
     this.#owed -= 1;
     return ShedReason.EventLoop;
+  }
+
+  /**
+   * So long a connection is held back behind a refusal for this `ShedReason`, milliseconds; 0: not at all. `chance`, from 0 to below 1, spreads
+   * those that were refused together.
+   */
+  holdBackMs(reason: number, chance: number): number {
+    // What memory is short of are things that are held.
+    return reason === ShedReason.EventLoop ? (this.#retryAfterMs * (1 + chance)) / 2 : 0;
   }
 }

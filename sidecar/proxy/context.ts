@@ -3,6 +3,7 @@ import type { Logger } from '../../runtime/log.ts';
 import { type Random, seededRandom } from '../../runtime/random.ts';
 import { NO_KEY } from '../balance/balancer.ts';
 import type { SidecarMetrics } from '../metrics/sidecar-metrics.ts';
+import type { LoadSampler } from '../overload/load-sampler.ts';
 import type { BulkheadWaiter } from '../policies/bulkhead.ts';
 import { ConnectionLimit } from '../policies/connection-limit.ts';
 import { LoadShedder } from '../policies/load-shedder.ts';
@@ -26,6 +27,8 @@ export class ProxyContext {
   readonly network: Network;
   /** What the sidecar does for its own sake. */
   readonly shedder: LoadShedder;
+  /** Measures what that decides on; null: nobody does. */
+  sampler: Pick<LoadSampler, 'requested'> | null = null;
   /** Of connections of the application. */
   connectionLimit = new ConnectionLimit(Number.POSITIVE_INFINITY, () => 0);
   readonly replayPool = new ReplayPool(REPLAY_POOL_BYTES);

@@ -125,6 +125,7 @@ export class ProxyDataPlane implements DataPlane {
     const { clock, random, metrics, log, network = systemNetwork, shedder } = options;
     this.#context = new ProxyContext(new Ticker(clock), random, metrics, log, network, shedder);
     this.#sampler = options.load ? this.#createSampler(options.load) : null;
+    this.#context.sampler = this.#sampler;
     if (options.podIp) this.#context.ownKey = hashText(options.podIp);
     this.#open = new OpenConnections(this.#context);
     const { maxConnections = Number.POSITIVE_INFINITY } = options;

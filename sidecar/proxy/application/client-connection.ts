@@ -73,6 +73,8 @@ export class ClientConnection implements Downstream, TimerNode {
   #state: number = State.Head;
   #pending: Buffer | null = null;
   #paused = false;
+  /** What comes is read and not taken up, until the timer. */
+  #heldBack = false;
   /** Of the last answer, when it was last looked, and for how long there was no less. */
   #unreadBytes = Number.POSITIVE_INFINITY;
   #stalledMs = 0;
@@ -211,7 +213,13 @@ export class ClientConnection implements Downstream, TimerNode {
   answerLocally(answer: LocalAnswer, context: AnswerContext, requestDone: boolean): void {
     this.#endsBehind(answer.closes || !requestDone);
     this.#answers.local(answer, context, this.#head.method !== 'HEAD');
+    if (context.holdBackMs) this.#holdBack(context.holdBackMs);
     this.responseDone(requestDone);
+  }
+
+  #holdBack(ms: number): void {
+    this.#heldBack = true;
+    this.#context.ticker.arm(this, this.#context.ticker.nowMs() + ms);
   }
 
   give(answer: GivenAnswer, marks: string, requestDone: boolean): void {
@@ -230,6 +238,11 @@ export class ClientConnection implements Downstream, TimerNode {
   expire(): void {
     if (this.#state === State.Linger) {
       this.#lingerOn();
+      return;
+    }
+    if (this.#heldBack) {
+      this.#heldBack = false;
+      this.#proceed();
       return;
     }
     // A head that never ends holds a connection and says nothing; there is no request to answer but this one.
@@ -255,7 +268,7 @@ export class ClientConnection implements Downstream, TimerNode {
     while (position < end && this.#state < State.Tunnel) {
       let next = -1;
       if (this.#state === State.Head) {
-        if (!this.#out.blocked) next = this.#consumeHead(data, position, end);
+        if (!this.#waits()) next = this.#consumeHead(data, position, end);
       } else if (this.#state === State.Body) {
         next = this.#consumeBody(data, position, end);
       }
@@ -292,7 +305,7 @@ export class ClientConnection implements Downstream, TimerNode {
 
   /** What was read cannot be taken for a reason that is not in it. */
   #waits(): boolean {
-    if (this.#state === State.Head) return this.#out.blocked;
+    if (this.#state === State.Head) return this.#out.blocked || this.#heldBack;
     return this.#state === State.Waiting || !this.#exchange.acceptsBody;
   }
 

@@ -78,6 +78,7 @@ export class Exchange implements TimedRequest {
     this.#timer.begin(nowMs, policy.plan.timeouts.requestMs);
     takeDeadline(request, this.#timer, nowMs);
     this.#context.begun++;
+    this.#context.sampler?.requested(nowMs);
     const shed = this.#context.shedder.judge(this.#context.active);
     this.#context.active++;
     this.#phase = Phase.Begun;
@@ -220,8 +221,9 @@ export class Exchange implements TimedRequest {
   }
 
   #refuseShed(reason: number, nowMs: number): void {
-    this.#context.metrics.countShedRequest(SHED_REASONS[reason] ?? '');
-    this.refuse(LOCAL_ANSWERS.shed, nowMs, wordsOfShedding(reason));
+    const { metrics, random, shedder } = this.#context;
+    metrics.countShedRequest(SHED_REASONS[reason] ?? '');
+    this.refuse(LOCAL_ANSWERS.shed, nowMs, wordsOfShedding(reason, shedder, random()));
   }
 
   #refuseRate(retryAfterMs: number, nowMs: number): void {

@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import type { Endpoint } from '../../../plan/endpoints.ts';
 import type { DependencyPlan, PolicyPlan } from '../../../plan/plan.ts';
+import { ManualClock } from '../../../runtime/manual-clock.ts';
 import { LoadShedder } from '../../policies/load-shedder.ts';
 import { isWhole } from '../testing/calls.ts';
 import {
@@ -260,11 +261,16 @@ describe('load shedding', () => {
   it('refuses a share of the requests while the event loop is late, on connections that stay', async () => {
     const server = await upstream(answering(OK));
     const shedder = shedding({ loopDelayMs: 80 });
-    const { port, metric } = await bench(dependencyPlan({}), server.endpoint, shedder);
+    const clock = new ManualClock();
+    const started = await startBench(dependencyPlan({}), [server.endpoint], { shedder, clock });
+    open.push(started);
+    const { port, metric } = started;
     const client = connect(port);
     for (let nth = 1; nth <= 20; nth += 1) {
       client.send(get('/'));
       await client.until((text) => text.split('HTTP/1.1 ').length === nth + 1);
+      // As a caller does that keeps to Retry-After.
+      await clock.advance(shedder.retryAfterMs);
     }
     const text = await client.until((received) => received.split('HTTP/1.1 ').length === 21);
     client.socket.destroy();

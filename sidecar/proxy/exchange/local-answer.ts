@@ -16,6 +16,8 @@ export interface AnswerContext {
   detail: string;
   /** Further field lines of the answer, each with CR LF behind it. */
   fields?: string;
+  /** So long no further request of the connection is taken up, where it carries one at a time; absent or zero: the next one is at once. */
+  holdBackMs?: number;
   /** Field lines that say what was done before, each with CR LF before it; empty: nothing was. */
   marks: string;
   /** The reason of what a fallback was tried for; empty: none was. */

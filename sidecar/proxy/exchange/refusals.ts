@@ -2,7 +2,7 @@
 import type { RateLimitPlan } from '../../../plan/policies/rate-limit.ts';
 import { LOCAL_ANSWERS, type LocalAnswer } from '../../errors.ts';
 import { BreakerState, type CircuitBreaker } from '../../policies/circuit-breaker.ts';
-import { SHED_REASONS } from '../../policies/load-shedder.ts';
+import { type LoadShedder, SHED_REASONS } from '../../policies/load-shedder.ts';
 import { rateLimitFields } from '../../policies/rate-limit.ts';
 import type { Attempts } from './attempts.ts';
 import type { CurrentRequest } from './current-request.ts';
@@ -11,8 +11,6 @@ import { type AnswerContext, secondsOf, sourceOf } from './local-answer.ts';
 
 const FORCED_OPEN =
   'The policy holds the circuit open by circuitBreaker.force: every call is refused until that is removed, and nothing tells when.';
-/** The sidecar is over it in seconds, or another pod's is not at its limits. */
-const SHED_RETRY_AFTER_MS = 1_000;
 
 /** What an answer says beside itself. */
 export interface Words {
@@ -22,9 +20,11 @@ export interface Words {
   readonly detail: string;
   /** Further field lines, each with CR LF behind it. */
   readonly fields: string;
+  /** So long no further request of the connection is taken up. */
+  readonly holdBackMs: number;
 }
 
-export const NO_WORDS: Words = { retryAfterMs: 0, detail: '', fields: '' };
+export const NO_WORDS: Words = { retryAfterMs: 0, detail: '', fields: '', holdBackMs: 0 };
 
 export const DELAYED_TOO_LONG = detailed(
   'timeouts.request passed while faultInjection.delay of a policy held the request back on purpose; nothing was sent.',
@@ -43,10 +43,10 @@ export function wordsOfOpenCircuit(breaker: CircuitBreaker | null, nowMs: number
   return { ...NO_WORDS, retryAfterMs: breaker.retryAfterMs(nowMs), detail };
 }
 
-/** `reason`: a `ShedReason`. */
-export function wordsOfShedding(reason: number): Words {
+/** `reason`: a `ShedReason`. `chance`: from 0 to below 1. */
+export function wordsOfShedding(reason: number, shedder: LoadShedder, chance: number): Words {
   const detail = `${LOCAL_ANSWERS.shed.detail} Why: ${SHED_REASONS[reason] ?? ''}.`;
-  return { ...NO_WORDS, retryAfterMs: SHED_RETRY_AFTER_MS, detail };
+  return { ...NO_WORDS, retryAfterMs: shedder.retryAfterMs, detail, holdBackMs: shedder.holdBackMs(reason, chance) };
 }
 
 export function wordsOfRateLimit(plan: RateLimitPlan, retryAfterMs: number): Words {
@@ -58,7 +58,7 @@ export function refusalContext(
   answer: LocalAnswer,
   request: CurrentRequest,
   attempts: Attempts,
-  { retryAfterMs, detail, fields }: Words,
+  { retryAfterMs, detail, fields, holdBackMs }: Words,
 ): AnswerContext {
   const { correlationId, dependency, policy, rescue } = request;
   return {
@@ -71,6 +71,7 @@ export function refusalContext(
     retryAfterMs,
     detail: detail === '' && answer === LOCAL_ANSWERS.deadline ? deadlineDetail(request) : detail,
     fields,
+    holdBackMs,
     marks: rescue.marksOfRefusal,
     rescued: rescue.code,
   };
