@@ -9,7 +9,9 @@ import { OK, startUpstream } from '../testing/upstreams.ts';
 const { open } = opened();
 
 /** A sidecar whose event loop was late until now: it refuses 19 of 20 requests, the first is not among them, and tells them 4 s. */
-async function late(): Promise<Bench & { clock: ManualClock; refused: Client; calm(): void; dependency: string[] }> {
+async function late(): Promise<
+  Bench & { clock: ManualClock; refused: Client; calm: () => void; dependency: string[] }
+> {
   const upstream = await startUpstream((received, socket) => {
     if (/(GET [^]*\r\n\r\n|1234)$/.test(received)) socket.write(OK);
   });
