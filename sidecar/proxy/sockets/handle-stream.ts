@@ -1,6 +1,6 @@
 // A connection of libuv as a stream of bytes. Reads go into the buffer of all connections (read-buffer.ts), and what is written is either sent within
-// the call or copied, so that the buffer is free again. While more comes than fits there, it has a buffer of its own (bulk-buffers.ts). It closes by itself once both directions have ended and all was handed over: the second end
-// needs no shutdown then, for a close says the same.
+// the call or copied, so that the buffer is free again. While more comes than fits there, it has a buffer of its own (bulk-buffers.ts). It closes by
+// itself once both directions have ended and all was handed over: the second end needs no shutdown then, for a close says the same.
 import { getSystemErrorName } from 'node:util';
 import { holdBulkBuffer, isBulkBuffer, isBulkBufferLent, releaseBulkBuffer, takeBulkBuffer } from './bulk-buffers.ts';
 import { type ByteStream, type ByteStreamOwner, NOBODY } from './byte-stream.ts';
