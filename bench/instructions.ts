@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { systemClock as clock } from '../runtime/clock.ts';
 import { parseH2load } from './h2load.ts';
 import { ask } from './loopback.ts';
-import { everyPolicy, manifestsOf } from './manifests.ts';
+import { manifestsOf, requestPolicies } from './manifests.ts';
 import type { OwnCase, OwnCaseResult } from './own-case.ts';
 import type { Program } from './processes.ts';
 import { leaveOnDisk } from './restarted-sidecar.ts';
@@ -27,7 +27,7 @@ const MAX_VOID_WINDOWS = 24;
 const READY_WITHIN_MS = 300_000;
 const LOOK_EVERY_MS = 500;
 
-const SUBJECTS = { forwarding: null, policies: everyPolicy() } as const;
+const SUBJECTS = { forwarding: null, policies: requestPolicies(1) } as const;
 type Subject = keyof typeof SUBJECTS;
 
 export const INSTRUCTIONS: OwnCase = {

@@ -61,18 +61,14 @@ function resiliencePolicy(policy: object): object {
   };
 }
 
-/** Four of the eleven, with every way of opening a circuit, and `rules` rules that do not match what is asked. */
+/** Every policy that acts on each request, with every way of opening a circuit, and `rules` rules that do not match; none refuses what is asked. */
 export function requestPolicies(rules: number): object {
-  return { ...POLICIES, rules: [...otherRules(rules - 1), CHARGE] };
-}
-
-/** Every policy that acts on each request beside those four; none of them refuses what the load generator asks. */
-export function everyPolicy(): object {
   return {
-    ...requestPolicies(1),
+    ...POLICIES,
     outlierDetection: {},
     rateLimit: { requestsPerSecond: 1_000_000, burst: 1_000_000 },
     loadBalancing: { algorithm: 'PeakEwma' },
+    rules: [...otherRules(rules - 1), CHARGE],
   };
 }
 

@@ -6,13 +6,13 @@ import { array, assert, asyncProperty, boolean, constantFrom, integer, nat, reco
 import { beforeAll, describe, expect, it } from 'vitest';
 import { systemClock } from '../../../runtime/clock.ts';
 import { silentLogger } from '../../../runtime/log.ts';
-import { bulkBuffersTaken, MAX_BULK_BUFFERS, releaseBulkBuffer, takeBulkBuffer } from '../sockets/bulk-buffers.ts';
+import { bulkBuffersTaken, giveBackBulkBuffer, MAX_BULK_BUFFERS, takeBulkBuffer } from '../sockets/bulk-buffers.ts';
 import { type ByteStream, NOBODY } from '../sockets/byte-stream.ts';
 import { HandleStream } from '../sockets/handle-stream.ts';
 import { testedNodeHandles } from '../sockets/handles-check.ts';
 import { type Accepted, listenAt } from '../sockets/listen.ts';
 import type { NodeHandles } from '../sockets/node-handles.ts';
-import { testReadShared } from '../sockets/read-buffer.ts';
+import { READ_BUFFER_BYTES, testReadShared } from '../sockets/read-buffer.ts';
 import { SocketStream } from '../sockets/socket-stream.ts';
 import { Ticker } from '../ticker.ts';
 import { Pipe, PipeEnd } from './pipe.ts';
@@ -383,6 +383,19 @@ describe.each([
   });
 });
 
+const READER = { loseBulkBuffer() {} };
+
+/** A pipe whose dependency has sent so much that a buffer for bulk is waited in, and falls silent. */
+async function silentInBulk(): Promise<{ called: Socket; caller: Peer; watched: Watched }> {
+  const [left, right] = [await wires.accepted(), await wires.dialled()];
+  const caller = new Peer(left.far, 0);
+  right.far.write(Buffer.alloc(READ_BUFFER_BYTES, 'a'));
+  await turns(20);
+  const watched = watch(left.near, right.near, [], []);
+  await expect.poll(() => caller.received.length, { interval: 2 }).toBe(READ_BUFFER_BYTES);
+  return { called: right.far, caller, watched };
+}
+
 describe('a pipe of handles', () => {
   beforeAll(async () => {
     wires.handles = await testedNodeHandles(systemClock, silentLogger);
@@ -390,9 +403,31 @@ describe('a pipe of handles', () => {
 
   it('does without the buffers for bulk where all are taken', async () => {
     const taken: Buffer[] = [];
-    for (let each = takeBulkBuffer(); each; each = takeBulkBuffer()) taken.push(each);
+    for (let each = takeBulkBuffer(READER); each; each = takeBulkBuffer(READER)) taken.push(each);
     await bulk(2, () => expect(bulkBuffersTaken()).toBe(MAX_BULK_BUFFERS));
-    for (const each of taken) releaseBulkBuffer(each);
+    for (const each of taken) giveBackBulkBuffer(each);
+    expect(bulkBuffersTaken()).toBe(0);
+  }, 20_000);
+
+  it('loses its buffer for bulk to others where it falls silent, and reads on', async () => {
+    const { called, caller, watched } = await silentInBulk();
+    expect(bulkBuffersTaken()).toBe(1);
+    const taken: Buffer[] = [];
+    for (let turn = 0; turn < 1_100; turn++) {
+      const each = takeBulkBuffer(READER);
+      if (each && taken.length < MAX_BULK_BUFFERS - 2) taken.push(each);
+      else if (each) giveBackBulkBuffer(each);
+    }
+    const [last, lost] = [takeBulkBuffer(READER), takeBulkBuffer(READER)];
+    for (const each of [last, lost]) each?.fill('x');
+    expect([last === null, lost === null]).toEqual([false, false]);
+    called.end(Buffer.alloc(300_000, 'b'));
+    await caller.socket.end();
+    expect(await Promise.all([watched.closed, caller.gone])).toEqual([PipeEnd.Ended, 'end']);
+    expect(
+      caller.received.equals(Buffer.concat([Buffer.alloc(READ_BUFFER_BYTES, 'a'), Buffer.alloc(300_000, 'b')])),
+    ).toBe(true);
+    for (const each of [...taken, last, lost]) if (each) giveBackBulkBuffer(each);
     expect(bulkBuffersTaken()).toBe(0);
   }, 20_000);
 });

@@ -2,7 +2,15 @@
 // the call or copied, so that the buffer is free again. While more comes than fits there, it has a buffer of its own (bulk-buffers.ts). It closes by
 // itself once both directions have ended and all was handed over: the second end needs no shutdown then, for a close says the same.
 import { getSystemErrorName } from 'node:util';
-import { holdBulkBuffer, isBulkBuffer, isBulkBufferLent, releaseBulkBuffer, takeBulkBuffer } from './bulk-buffers.ts';
+import {
+  type BulkReader,
+  giveBackBulkBuffer,
+  isBulkBuffer,
+  isBulkBufferLent,
+  lendBulkBuffer,
+  returnBulkBuffer,
+  takeBulkBuffer,
+} from './bulk-buffers.ts';
 import { type ByteStream, type ByteStreamOwner, NOBODY } from './byte-stream.ts';
 import type { NodeHandles, OperationRequest, TcpHandle } from './node-handles.ts';
 import { readBufferFor } from './read-buffer.ts';
@@ -22,7 +30,7 @@ type Owned<Kind> = Kind & { stream?: HandleStream };
 /** `bytes`: what it writes, from where it lies; libuv knows only where that is, and would not keep it from the collector. `bulk`: what that is part of. */
 type WriteOperation = Owned<OperationRequest> & { bytes?: Buffer; bulk?: Buffer };
 
-export class HandleStream implements ByteStream {
+export class HandleStream implements ByteStream, BulkReader {
   owner: ByteStreamOwner = NOBODY;
   isClosed = false;
   hasEnded = false;
@@ -109,7 +117,7 @@ export class HandleStream implements ByteStream {
     }
     request.bytes = from;
     if (isBulk) {
-      holdBulkBuffer(buffer);
+      lendBulkBuffer(buffer);
       request.bulk = buffer;
     }
     this.#goesOn(request);
@@ -155,7 +163,7 @@ export class HandleStream implements ByteStream {
 
   #markClosed(): void {
     this.isClosed = true;
-    if (this.#buffer !== readBuffer) releaseBulkBuffer(this.#buffer);
+    if (this.#buffer !== readBuffer) giveBackBulkBuffer(this.#buffer);
   }
 
   reset(): void {
@@ -192,16 +200,21 @@ export class HandleStream implements ByteStream {
     if (!fills) this.#bulkReads = 0;
     const goesOn = fills && this.#reading && this.#bulkReads < MAX_BULK_READS;
     if (this.#buffer === readBuffer) {
-      const bulk = goesOn && this.#readsBulk ? takeBulkBuffer() : null;
+      const bulk = goesOn && this.#readsBulk ? takeBulkBuffer(this) : null;
       if (bulk === null) return undefined;
       this.#buffer = bulk;
       return bulk;
     }
     this.#bulkReads++;
     if (goesOn && !isBulkBufferLent(this.#buffer)) return undefined;
-    releaseBulkBuffer(this.#buffer);
+    giveBackBulkBuffer(this.#buffer);
     this.#buffer = readBuffer;
     return readBuffer;
+  }
+
+  loseBulkBuffer(): void {
+    this.#buffer = readBuffer;
+    this.#handle.useUserBuffer(readBuffer);
   }
 
   /** Of libuv: the dial is over. */
@@ -214,7 +227,7 @@ export class HandleStream implements ByteStream {
 
   /** Of libuv: a write that went on is over. `bulk`: what it wrote from. */
   written(status: number, bulk: Buffer | undefined): void {
-    if (bulk) releaseBulkBuffer(bulk);
+    if (bulk) returnBulkBuffer(bulk);
     this.#waitingWrites--;
     if (this.isClosed) return;
     if (status !== 0) {

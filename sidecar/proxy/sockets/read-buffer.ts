@@ -12,7 +12,7 @@ import net, { type Socket } from 'node:net';
 import type { Clock } from '../../../runtime/clock.ts';
 
 /** A body of 64 KiB, as many programs write them, with its head: one read, one write. */
-const READ_BUFFER_BYTES = 81_920;
+export const READ_BUFFER_BYTES = 81_920;
 /** More than this is not decrypted at once. */
 const TLS_RECORD_BYTES = 16_384;
 const SELF_TEST_TIMEOUT_MS = 2_000;
