@@ -63,7 +63,7 @@ function readOptions(): Options {
   const list = described.map(({ name, description }) => `  ${name.padEnd(18)}${description}`).join('\n');
   return new Command('npm run bench --')
     .description(
-      'CPU, latency and memory of the sidecar beside Envoy, HAProxy and nginx, with four policies, metrics and correlation IDs',
+      'CPU, latency and memory of the sidecar beside Envoy, HAProxy and nginx, with every policy that acts on each request',
     )
     .option('--cases <names>', 'comma-separated', casesNamed, casesNamed(DEFAULT_CASES.join(',')))
     .option('--rounds <number>', 'in each of which every proxy is measured once', wholeNumber, 15)

@@ -51,6 +51,8 @@ export interface ClientConnectionOptions {
   owner: ((host: string) => DependencyRuntime | null) | null;
   /** How what has no owner is refused; that nobody declared it, where absent. */
   refusal?: LocalAnswer;
+  /** Among whose requests it is counted; those of whoever had the request before, where absent. */
+  nobody?: () => DependencyRuntime;
   onClosed(connection: ClientConnection): void;
 }
 
@@ -344,9 +346,9 @@ export class ClientConnection implements Downstream, TimerNode {
       this.#exchange.serve(owner);
       return true;
     }
-    const { refusal: answer = LOCAL_ANSWERS.undeclared } = this.#options;
+    const { refusal: answer = LOCAL_ANSWERS.undeclared, nobody } = this.#options;
     this.#answers.keepAlive = false;
-    countRefusal(this.dependency, answer);
+    countRefusal(nobody?.() ?? this.dependency, answer);
     const to = this.originalDestination;
     const context = {
       ...unreadContext(this.dependency, ''),

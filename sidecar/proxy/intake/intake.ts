@@ -240,6 +240,7 @@ export class Intake {
       originalDestination: unclaimed.original,
       rewriteHost: false,
       owner: (host) => unclaimed.ownerOf(host) ?? (unclaimed.denied() ? null : unclaimed.nobody()),
+      nobody: () => unclaimed.nobody(),
     });
   }
 
@@ -252,7 +253,8 @@ export class Intake {
       unclaimed.onUnclaimed();
       return unclaimed.denied() ? null : unclaimed.nobody();
     };
-    this.#open.serve(socket, first, unclaimed.nobody(), { originalDestination: original, rewriteHost: false, owner });
+    const nobody = () => unclaimed.nobody();
+    this.#open.serve(socket, first, nobody(), { originalDestination: original, rewriteHost: false, owner, nobody });
   }
 
   #passUnclaimed(

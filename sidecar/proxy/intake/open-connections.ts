@@ -63,7 +63,7 @@ export class OpenConnections {
     socket: Socket,
     first: Buffer,
     dependency: DependencyRuntime,
-    how: Pick<ClientConnectionOptions, 'originalDestination' | 'rewriteHost' | 'owner' | 'refusal'>,
+    how: Pick<ClientConnectionOptions, 'originalDestination' | 'rewriteHost' | 'owner' | 'refusal' | 'nobody'>,
   ): void {
     const client = new ClientConnection(socket, {
       context: this.#context,

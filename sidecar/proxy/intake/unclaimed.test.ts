@@ -294,6 +294,9 @@ describe('undeclared: Deny', () => {
     client.send(asks('stranger.test'));
     expect(await client.ended()).toMatch(/^HTTP\/1\.1 200 [^]*HTTP\/1\.1 403 /);
     expect(server.received.join('')).not.toContain('stranger');
+    const refused = (dependency: string) =>
+      counted(captured, 'breakwater_requests_total', { dependency, reason: 'undeclared' });
+    expect([await refused('api.test'), await refused('(undeclared)')]).toEqual([0, 1]);
   });
 
   it('does not act while the local kill switch is thrown', async () => {
