@@ -51,6 +51,8 @@ export async function play(socket: Socket, steps: readonly Step[]): Promise<void
     else if (step === 'pause') socket.pause();
     else if (step === 'resume') socket.resume();
     else if (step === 'end') socket.end();
+    // Behind a FIN libuv resets nothing, and the socket of Node would never tell of its end.
+    else if (socket.writableEnded || socket.connecting) socket.destroy();
     else socket.resetAndDestroy();
   }
   flush();
