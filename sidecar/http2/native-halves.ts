@@ -3,7 +3,8 @@
 // came in part, or was refused; and its native half waits for the collector where it was ended while a write of it was outstanding. So a peer
 // that takes no more, sends half of a field section and is gone could end the sidecar, from either side.
 //
-// Both halves are let go of when the connection ends, and are collected in any order. Here the session's is held until the stream's is gone. The
+// Both halves are let go of when the connection ends, and are collected in any order. Here the session's is held until the stream's is gone. It may not be
+// held by anything that the session itself leads to: that of which SETTINGS were not acknowledged holds the session, as if it were in use. The
 // halves are no public API: where they are not as expected, nothing is held.
 
 export interface WithHalves {

@@ -24,8 +24,8 @@ export class Http2Client {
   readonly dependency: DependencyRuntime;
   readonly originalDestination: { address: string; port: number } | null;
   readonly rewriteHost: boolean;
-  /** Of its session (native-halves.ts). */
-  readonly sessionHalf: object | null;
+  /** Of its session (native-halves.ts); null: it is over. */
+  sessionHalf: object | null;
   readonly #session: ServerHttp2Session;
   readonly #spare: Http2Call[] = [];
   readonly #controlFrames: TokenBucket;
@@ -48,6 +48,7 @@ export class Http2Client {
     session.on('remoteSettings', () => this.#controlled());
     session.on('error', () => {});
     session.on('close', () => {
+      this.sessionHalf = null;
       this.context.clientConnections--;
       options.onClosed(this);
     });

@@ -35,7 +35,7 @@ export class Http2Session {
   readonly #generation: number;
   /** Of the requests on it. */
   readonly scheme: 'http' | 'https';
-  /** Of the session (native-halves.ts); null: it is not ready. */
+  /** Of the session (native-halves.ts); null: it is not ready, or over. */
   sessionHalf: object | null = null;
   readonly #waiting = new Set<Http2Leg>();
   #capacity = 0;
@@ -219,6 +219,7 @@ export class Http2Session {
 
   #closed(): void {
     this.#leaving = true;
+    this.sessionHalf = null;
     this.#pool.forget(this);
     this.#socket.destroy();
     const waiting = [...this.#waiting];
