@@ -248,10 +248,10 @@ describe.each(['handle', 'socket'])('a stream of a %s', (kind) => {
     other.far.resume();
     const strange = Buffer.alloc(60_000, 'b');
     const kept: Buffer[] = [];
-    for (let turn = 0; turn < 40; turn++) {
+    for (let turn = 0; turn < 5; turn++) {
       other.near.pass(strange, strange.length);
       collect();
-      for (let each = 0; each < 20; each++) kept.push(Buffer.from(new ArrayBuffer(98_304)).fill('b'));
+      for (let each = 0; each < 40; each++) kept.push(Buffer.from(new ArrayBuffer(98_304)).fill('b'));
       await pause();
     }
     let strangers = 0;
@@ -261,7 +261,7 @@ describe.each(['handle', 'socket'])('a stream of a %s', (kind) => {
       for (const byte of chunk) if (byte !== 0x61) strangers++;
     });
     await new Promise((resolve) => far.on('end', resolve));
-    expect([taken, strangers, kept.length]).toEqual([passed, 0, 800]);
+    expect([taken, strangers, kept.length]).toEqual([passed, 0, 200]);
     for (const each of [near, far, other.near, other.far]) each.destroy();
   });
 
