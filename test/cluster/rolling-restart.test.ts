@@ -20,7 +20,7 @@ test('a rolling restart of the dependency under load loses no request, whatever 
   const stopPosts = await shop.startLoad({ method: 'POST', body: 'charge', concurrency: 8, pauseMs: 2, ids: true });
   const before = await shop.counts();
   await kubectl('-n', shop.namespace, 'rollout', 'restart', 'deployment/payments');
-  await kubectl('-n', shop.namespace, 'rollout', 'status', 'deployment/payments', '--timeout=60s');
+  await kubectl('-n', shop.namespace, 'rollout', 'status', 'deployment/payments', '--timeout=180s');
   await sleep(3_000);
   const [gets, posts] = [await stopGets(), await stopPosts()];
 
@@ -36,4 +36,4 @@ test('a rolling restart of the dependency under load loses no request, whatever 
     expect(before.hostname.split(',')).not.toContain(name);
     expect(gets.servedBy[name]).toBeGreaterThan(0);
   }
-}, 120_000);
+}, 300_000);
