@@ -33,8 +33,8 @@ const programs = mkdtempSync(join(tmpdir(), 'breakwater-docs-programs-'));
 async function emptyCluster(): Promise<void> {
   const releases = await run('helm', ['list', '-n', SYSTEM_NAMESPACE, '-q']);
   if (releases.trim() !== '')
-    await run('helm', ['uninstall', RELEASE, '-n', SYSTEM_NAMESPACE, '--wait', '--timeout=60s']);
-  await kubectl('delete', 'crd', ...DEFINITIONS, '--ignore-not-found', '--timeout=60s');
+    await run('helm', ['uninstall', RELEASE, '-n', SYSTEM_NAMESPACE, '--wait', '--timeout=180s']);
+  await kubectl('delete', 'crd', ...DEFINITIONS, '--ignore-not-found', '--timeout=180s');
   await kubectl('delete', 'namespace', ...NAMESPACES, '--ignore-not-found', '--wait=true', '--timeout=90s');
 }
 

@@ -129,7 +129,7 @@ test('a pod that ends finishes its calls first: the sidecar is the last to stop'
   await untilReady(namespace, 'app=leaver', 1);
   await sleep(1_000);
   const logs = kubectl('-n', namespace, 'logs', '-f', 'leaver', '-c', 'app');
-  await kubectl('-n', namespace, 'delete', 'pod', 'leaver', '--wait=true', '--timeout=30s');
+  await kubectl('-n', namespace, 'delete', 'pod', 'leaver', '--wait=true', '--timeout=120s');
   const told = JSON.parse((await logs).trim().split('\n').at(-1) ?? '{}') as { good: number; bad: number };
   expect(told.good).toBeGreaterThan(20);
   expect(told.bad).toBe(0);

@@ -42,7 +42,7 @@ afterAll(async () => {
     `deployment/${OPERATOR_DEPLOYMENT}`,
     `--replicas=${OPERATOR_REPLICAS}`,
   );
-  await kubectl('-n', SYSTEM_NAMESPACE, 'rollout', 'status', `deployment/${OPERATOR_DEPLOYMENT}`, '--timeout=60s');
+  await kubectl('-n', SYSTEM_NAMESPACE, 'rollout', 'status', `deployment/${OPERATOR_DEPLOYMENT}`, '--timeout=180s');
   await shop?.close();
 });
 
@@ -50,7 +50,7 @@ test('the dependency is rolled completely: no idempotent request fails, none is 
   const stop = await shop.startLoad({ concurrency: 6, pauseMs: 10, dueMs: CONNECT_TIMEOUT_MS });
   const before = (await listPods(shop.namespace, 'app=payments')).map((pod) => pod.metadata.name);
   await kubectl('-n', shop.namespace, 'rollout', 'restart', 'deployment/payments');
-  await kubectl('-n', shop.namespace, 'rollout', 'status', 'deployment/payments', '--timeout=60s');
+  await kubectl('-n', shop.namespace, 'rollout', 'status', 'deployment/payments', '--timeout=180s');
   // The old pods are gone altogether, and the minute is over, before the load ends.
   await eventually('no old pod is left', 30_000, async () => {
     const now = (await listPods(shop.namespace, 'app=payments')).map((pod) => pod.metadata.name);

@@ -59,7 +59,7 @@ afterAll(async () => {
 async function beginAnew(environment: readonly string[]): Promise<void> {
   const deployment = `deployment/${OPERATOR_DEPLOYMENT}`;
   await kubectl('-n', SYSTEM_NAMESPACE, 'scale', deployment, '--replicas=0');
-  await kubectl('-n', SYSTEM_NAMESPACE, 'wait', 'pod', '-l', OPERATOR, '--for=delete', '--timeout=60s');
+  await kubectl('-n', SYSTEM_NAMESPACE, 'wait', 'pod', '-l', OPERATOR, '--for=delete', '--timeout=180s');
   await api('PATCH', SECRET, { data: null }, 'application/merge-patch+json');
   await kubectl('-n', SYSTEM_NAMESPACE, 'set', 'env', deployment, ...environment);
   await kubectl('-n', SYSTEM_NAMESPACE, 'scale', deployment, `--replicas=${OPERATOR_REPLICAS}`);

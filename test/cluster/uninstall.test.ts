@@ -54,7 +54,7 @@ test('before, there is something to leave', async () => {
 
 test('after helm uninstall nothing is left but the definitions, and the pods that run go on calling', async () => {
   const stop = await shop.startLoad({ concurrency: 4, pauseMs: 10 });
-  await run('helm', ['uninstall', RELEASE, '-n', SYSTEM_NAMESPACE, '--wait', '--timeout=60s']);
+  await run('helm', ['uninstall', RELEASE, '-n', SYSTEM_NAMESPACE, '--wait', '--timeout=180s']);
   const left = await eventually('only the definitions are left', 30_000, async () => {
     const found = await ours();
     return found.length === DEFINITIONS.length ? found : undefined;
@@ -67,7 +67,7 @@ test('after helm uninstall nothing is left but the definitions, and the pods tha
 
 test('restarted pods have no trace of it, and their calls succeed', async () => {
   await kubectl('-n', shop.namespace, 'rollout', 'restart', 'deployment/checkout');
-  await kubectl('-n', shop.namespace, 'rollout', 'status', 'deployment/checkout', '--timeout=60s');
+  await kubectl('-n', shop.namespace, 'rollout', 'status', 'deployment/checkout', '--timeout=180s');
   const [pod] = await eventually('one pod is left', 40_000, async () => {
     const pods = await untilReady(shop.namespace, 'app=checkout', 1);
     return pods.every((one) => !isInjected(one)) ? pods : undefined;

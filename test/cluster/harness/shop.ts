@@ -96,7 +96,7 @@ export async function untilCondition(
 
 /** Creates a namespace afresh, whatever an earlier run left of it. */
 export async function freshNamespace(name: string, labels: Record<string, string> = {}): Promise<void> {
-  await kubectl('delete', 'namespace', name, '--ignore-not-found', '--wait=true', '--timeout=60s');
+  await kubectl('delete', 'namespace', name, '--ignore-not-found', '--wait=true', '--timeout=180s');
   await apply(namespaceObject(name, labels));
   await eventually(
     'the namespace has its service account',
