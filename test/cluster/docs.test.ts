@@ -35,7 +35,7 @@ async function emptyCluster(): Promise<void> {
   if (releases.trim() !== '')
     await run('helm', ['uninstall', RELEASE, '-n', SYSTEM_NAMESPACE, '--wait', '--timeout=180s']);
   await kubectl('delete', 'crd', ...DEFINITIONS, '--ignore-not-found', '--timeout=180s');
-  await kubectl('delete', 'namespace', ...NAMESPACES, '--ignore-not-found', '--wait=true', '--timeout=90s');
+  await kubectl('delete', 'namespace', ...NAMESPACES, '--ignore-not-found', '--wait=true', '--timeout=240s');
 }
 
 beforeAll(() => {
@@ -46,12 +46,12 @@ beforeAll(() => {
     chmodSync(file, 0o755);
   }
 });
-beforeEach(emptyCluster, 180_000);
+beforeEach(emptyCluster, 420_000);
 afterAll(async () => {
   rmSync(programs, { recursive: true });
   await emptyCluster();
   await installBreakwater(run);
-}, 300_000);
+}, 600_000);
 
 const blocks = allBlocks();
 const pages = [...new Set(blocks.filter((block) => kindOf(block, blocks) === 'cluster').map(({ page }) => page))];

@@ -51,6 +51,6 @@ export async function installBreakwater(exec: InCluster): Promise<void> {
     'rollout',
     'status',
     `deployment/${OPERATOR_DEPLOYMENT}`,
-    '--timeout=60s',
+    '--timeout=180s',
   ]);
 }

@@ -344,7 +344,7 @@ describe('with the operator away', () => {
     });
     // One that was told to stop answers for a while.
     if (replicas === 0) {
-      const gone = ['wait', 'pod', '-l', 'app.kubernetes.io/component=operator', '--for=delete', '--timeout=60s'];
+      const gone = ['wait', 'pod', '-l', 'app.kubernetes.io/component=operator', '--for=delete', '--timeout=180s'];
       await kubectl('-n', SYSTEM_NAMESPACE, ...gone);
     }
   };
@@ -373,7 +373,7 @@ describe('with the operator away', () => {
   });
   afterAll(async () => {
     await scale(OPERATOR_REPLICAS);
-    await kubectl('-n', SYSTEM_NAMESPACE, 'rollout', 'status', `deployment/${OPERATOR_DEPLOYMENT}`, '--timeout=60s');
+    await kubectl('-n', SYSTEM_NAMESPACE, 'rollout', 'status', `deployment/${OPERATOR_DEPLOYMENT}`, '--timeout=180s');
   });
 
   const early = (service_: string) =>

@@ -214,7 +214,7 @@ describe('the lead is handed over', () => {
       await kubectl('-n', SYSTEM_NAMESPACE, 'delete', 'pod', leading, '--wait=false');
       const handedOverMs = await took(leading);
       // Until its process is gone altogether, and whoever was led to it as well.
-      await kubectl('-n', SYSTEM_NAMESPACE, 'wait', 'pod', leading, '--for=delete', '--timeout=30s');
+      await kubectl('-n', SYSTEM_NAMESPACE, 'wait', 'pod', leading, '--for=delete', '--timeout=120s');
       await sleep(2_000);
       const { injected, failures } = await stop();
       expect(failures).toEqual([]);

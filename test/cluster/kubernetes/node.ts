@@ -234,9 +234,9 @@ export async function startCluster(): Promise<Cluster> {
   });
   await startNode(cluster, cache);
   await eventually('the node registers', 60_000, () => kubectlOf(cluster, 'get', 'node', NODE_NAME));
-  await kubectlOf(cluster, 'wait', '--for=condition=Ready', `node/${NODE_NAME}`, '--timeout=60s');
+  await kubectlOf(cluster, 'wait', '--for=condition=Ready', `node/${NODE_NAME}`, '--timeout=180s');
   await kubectlOf(cluster, 'apply', '-f', join(import.meta.dirname, 'coredns.yaml'));
-  await kubectlOf(cluster, '-n', 'kube-system', 'rollout', 'status', 'deployment/coredns', '--timeout=90s');
+  await kubectlOf(cluster, '-n', 'kube-system', 'rollout', 'status', 'deployment/coredns', '--timeout=180s');
   return cluster;
 }
 
