@@ -236,7 +236,8 @@ describe('the head of a response', () => {
   });
 });
 
-it('with tens of thousands of blanks inside of a value is written as soon as any other', () => {
+// Time that grew with the square of the blanks would be minutes here, and no test has so much.
+it('a value with tens of thousands of blanks inside is written in time', () => {
   const value = `a${' \t'.repeat(50_000)}b`;
   expect(fieldMap(`\r\nx: \t${value} \t`)).toEqual({ x: [value] });
   expect(fieldMap(`\r\nx:${' \t'.repeat(50_000)}`)).toEqual({ x: [''] });

@@ -58,6 +58,18 @@ async function freePort(): Promise<number> {
 setFlagsFromString('--expose-gc');
 const collect = runInNewContext('gc') as () => void;
 
+/** How many bytes come, and how many of them are not "a". */
+async function takenToItsEnd(far: Socket): Promise<{ taken: number; strangers: number }> {
+  let strangers = 0;
+  let taken = 0;
+  far.on('data', (chunk: Buffer) => {
+    taken += chunk.length;
+    for (const byte of chunk) if (byte !== 0x61) strangers++;
+  });
+  await new Promise((resolve) => far.on('end', resolve));
+  return { taken, strangers };
+}
+
 const pause = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 describe.each(['handle', 'socket'])('a stream of a %s', (kind) => {
@@ -226,13 +238,7 @@ describe.each(['handle', 'socket'])('a stream of a %s', (kind) => {
     for (let flows = true; flows; passed += buffer.length) flows = near.pass(buffer.fill('a'), buffer.length);
     buffer.fill('b');
     near.end();
-    let strangers = 0;
-    let taken = 0;
-    far.on('data', (chunk: Buffer) => {
-      taken += chunk.length;
-      for (const byte of chunk) if (byte !== 0x61) strangers++;
-    });
-    await new Promise((resolve) => far.on('end', resolve));
+    const { taken, strangers } = await takenToItsEnd(far);
     expect([taken, strangers]).toEqual([passed, 0]);
     near.destroy();
     far.destroy();
@@ -254,13 +260,7 @@ describe.each(['handle', 'socket'])('a stream of a %s', (kind) => {
       for (let each = 0; each < 40; each++) kept.push(Buffer.from(new ArrayBuffer(98_304)).fill('b'));
       await pause();
     }
-    let strangers = 0;
-    let taken = 0;
-    far.on('data', (chunk: Buffer) => {
-      taken += chunk.length;
-      for (const byte of chunk) if (byte !== 0x61) strangers++;
-    });
-    await new Promise((resolve) => far.on('end', resolve));
+    const { taken, strangers } = await takenToItsEnd(far);
     expect([taken, strangers, kept.length]).toEqual([passed, 0, 200]);
     for (const each of [near, far, other.near, other.far]) each.destroy();
   });
