@@ -3,23 +3,12 @@ import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { CallWindow } from './call-window.ts';
 import { type BreakerPlan, BreakerState, CircuitBreaker, Outcome } from './circuit-breaker.ts';
+import { BREAKER_PLAN } from './testing/breaker-plan.ts';
 
 const { Closed, Open } = BreakerState;
 const { Success, Failure } = Outcome;
 
-const defaults: BreakerPlan = {
-  failureOn: ['ServerError'],
-  consecutiveFailures: 0,
-  failureRate: null,
-  slowCalls: null,
-  windowMs: 1000,
-  openForMs: 30_000,
-  maxOpenForMs: 300_000,
-  halfOpenMaxProbes: 2,
-  halfOpenSuccesses: 2,
-  halfOpenProbeTimeoutMs: 5000,
-  force: null,
-};
+const PLAN: BreakerPlan = { ...BREAKER_PLAN, failureOn: ['ServerError'], consecutiveFailures: 0, windowMs: 1000 };
 
 describe('the window', () => {
   const call = fc.record({
@@ -37,7 +26,7 @@ describe('the window', () => {
         fc.array(call, { minLength: 6, maxLength: 40, size: 'max' }),
         fc.nat({ max: 5000 }),
         (list, startMs) => {
-          const breaker = new CircuitBreaker({ ...defaults, ...rate }, () => 0);
+          const breaker = new CircuitBreaker({ ...PLAN, ...rate }, () => 0);
           const seen: { bucket: number; counts: boolean }[] = [];
           let nowMs = startMs;
           for (const { waitMs, failed, slow: isSlow } of list) {
