@@ -1,6 +1,5 @@
 // Leases of a real API server: what it accepts is not for us to imagine.
 import { spawn } from 'node:child_process';
-import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { systemClock } from '../../runtime/clock.ts';
@@ -8,6 +7,7 @@ import { silentLogger } from '../../runtime/log.ts';
 import { systemRandom } from '../../runtime/random.ts';
 import type { UsedControlPlane } from '../../test/harness/control-plane.ts';
 import { useControlPlane } from '../../test/harness/shared-control-plane.ts';
+import { kubectlOn, makeShop } from '../../test/harness/shop-namespace.ts';
 import { createOperatorMetrics } from '../metrics.ts';
 import { StatusWriter } from '../status/writer.ts';
 import { ApiClient } from '../watch/api-client.ts';
@@ -26,9 +26,7 @@ let api: ApiClient;
 beforeAll(async () => {
   plane = await useControlPlane();
   api = new ApiClient({ kubeConfig: loadKubeConfig(plane.kubeconfigPath), clock: systemClock, random: systemRandom });
-  await kubectl('apply', '--server-side', '-f', join(import.meta.dirname, '../../crds/manifests'));
-  await kubectl('wait', '--for=condition=Established', 'crd', '--all', '--timeout=30s');
-  await kubectl('create', 'namespace', 'shop');
+  await makeShop(plane);
 });
 
 afterAll(async () => {
@@ -36,11 +34,7 @@ afterAll(async () => {
   await plane?.stop();
 });
 
-async function kubectl(...args: string[]): Promise<string> {
-  const { code, stdout, stderr } = await plane.kubectl(args);
-  if (code !== 0) throw new Error(stderr);
-  return stdout;
-}
+const kubectl = (...args: readonly string[]): Promise<string> => kubectlOn(plane, ...args);
 
 /** As the chart makes it. */
 const prepare = (name: string) =>

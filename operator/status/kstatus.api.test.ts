@@ -9,6 +9,7 @@ import { parseResiliencePolicy, parseServiceDependency } from '../../crds/parse.
 import { systemClock } from '../../runtime/clock.ts';
 import type { UsedControlPlane } from '../../test/harness/control-plane.ts';
 import { useControlPlane } from '../../test/harness/shared-control-plane.ts';
+import { kubectlOn, makeShop } from '../../test/harness/shop-namespace.ts';
 import { compile } from '../compile/compile.ts';
 import { type Manifest, pod, policy, service, serviceDependency, TARGETS, world } from '../compile/testing.ts';
 import type { ExclusionSummary } from '../distribute/exclusions.ts';
@@ -29,9 +30,7 @@ beforeAll(async () => {
   plane = await useControlPlane();
   api = new ApiClient({ kubeConfig: loadKubeConfig(plane.kubeconfigPath), clock: systemClock, random: () => 0 });
   writer = new StatusWriter(api, createOperatorMetrics());
-  await kubectl('apply', '--server-side', '-f', join(import.meta.dirname, '../../crds/manifests'));
-  await kubectl('wait', '--for=condition=Established', 'crd', '--all', '--timeout=30s');
-  await kubectl('create', 'namespace', 'shop');
+  await makeShop(plane);
 });
 
 afterAll(async () => {
@@ -43,11 +42,7 @@ beforeEach(async () => {
   await kubectl('delete', 'sdep,rpol', '--all', '-n', 'shop', '--wait');
 });
 
-async function kubectl(...args: readonly string[]): Promise<string> {
-  const { code, stdout, stderr } = await plane.kubectl(args);
-  if (code !== 0) throw new Error(`kubectl ${args.join(' ')}: ${stderr}`);
-  return stdout;
-}
+const kubectl = (...args: readonly string[]): Promise<string> => kubectlOn(plane, ...args);
 
 async function apply(...manifests: readonly Manifest[]): Promise<void> {
   for (const manifest of manifests) {

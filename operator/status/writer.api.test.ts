@@ -1,9 +1,9 @@
 // Which of two writers of a status wins is decided by a real API server: server-side apply with `force` and a version of the object.
-import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { systemClock } from '../../runtime/clock.ts';
 import type { UsedControlPlane } from '../../test/harness/control-plane.ts';
 import { useControlPlane } from '../../test/harness/shared-control-plane.ts';
+import { kubectlOn, makeShop } from '../../test/harness/shop-namespace.ts';
 import { createPolicy, lookAt, storedPolicy } from '../elect/testing/policies.ts';
 import { createOperatorMetrics } from '../metrics.ts';
 import { ApiClient } from '../watch/api-client.ts';
@@ -18,9 +18,7 @@ let api: ApiClient;
 beforeAll(async () => {
   plane = await useControlPlane();
   api = new ApiClient({ kubeConfig: loadKubeConfig(plane.kubeconfigPath), clock: systemClock, random: () => 0 });
-  await kubectl('apply', '--server-side', '-f', join(import.meta.dirname, '../../crds/manifests'));
-  await kubectl('wait', '--for=condition=Established', 'crd', '--all', '--timeout=30s');
-  await kubectl('create', 'namespace', 'shop');
+  await makeShop(plane);
 });
 
 afterAll(async () => {
@@ -33,11 +31,7 @@ beforeEach(async () => {
   await createPolicy(api, 'p');
 });
 
-async function kubectl(...args: readonly string[]): Promise<string> {
-  const { code, stdout, stderr } = await plane.kubectl(args);
-  if (code !== 0) throw new Error(`kubectl ${args.join(' ')}: ${stderr}`);
-  return stdout;
-}
+const kubectl = (...args: readonly string[]): Promise<string> => kubectlOn(plane, ...args);
 
 const stored = () => storedPolicy(api, 'p');
 const seen = () => lookAt(api, 'p');
