@@ -58,6 +58,7 @@ export function createCore(platform: Platform, trust: Certificates, tools: Tools
     ...tools,
     source,
     result: () => reconciler.result,
+    isCompiled: (object) => reconciler.isCompiled(object),
     summaries: () => distributor.summaries(),
     statusOf: (object, result, summaries, nowUnixMs) => statusOf(object, result, summaries, timestamp(nowUnixMs)),
     sink: platform.statuses,

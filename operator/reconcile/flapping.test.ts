@@ -87,6 +87,7 @@ function setUp() {
   const keeper = new StatusKeeper({
     source,
     result: () => result,
+    isCompiled: () => true,
     summaries: () => ({
       applied: sessions.applied(planOf, new Map()),
       circuits: circuits(),

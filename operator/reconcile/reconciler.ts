@@ -6,7 +6,8 @@ import type { CompiledWorkload, CompileResult } from '../compile/result.ts';
 import type { World } from '../compile/world.ts';
 import type { OperatorMetrics } from '../metrics.ts';
 import type { Outcome } from '../watch/work-queue.ts';
-import type { WorldSource } from '../watch/world-source.ts';
+import type { OwnObject, WorldSource } from '../watch/world-source.ts';
+import { isIn } from './compiled-objects.ts';
 import { Controller } from './controller.ts';
 
 /** The one key of the queue: a world is compiled whole. */
@@ -51,6 +52,11 @@ export class Reconciler {
   /** The newest result; undefined until everything was read once and compiled. */
   get result(): CompileResult | undefined {
     return this.#result;
+  }
+
+  /** Whether the newest result is about this object as it stands, and not about what it was before. */
+  isCompiled(object: OwnObject): boolean {
+    return this.#compiled !== undefined && isIn(this.#compiled, object);
   }
 
   start(): void {

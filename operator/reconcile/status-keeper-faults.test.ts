@@ -36,6 +36,7 @@ beforeEach(() => {
   keeper = new StatusKeeper<number>({
     source,
     result: () => EMPTY_RESULT,
+    isCompiled: () => true,
     summaries: () => applied,
     statusOf: (object, _result, summaries) => ({ observedGeneration: object.generation, applied: summaries }),
     sink: {

@@ -18,6 +18,7 @@ let result: CompileResult | undefined;
 let summed: number;
 let writes: { key: string; status: unknown; atMs: number }[];
 let fails: number;
+let forgotten: string[];
 let keeper: StatusKeeper<number>;
 
 beforeEach(() => {
@@ -28,11 +29,13 @@ beforeEach(() => {
   summed = 0;
   writes = [];
   fails = 0;
+  forgotten = [];
   const source = sourceOf(objects);
   const events = { record: () => undefined };
   keeper = new StatusKeeper<number>({
     source,
     result: () => result,
+    isCompiled: () => true,
     summaries: () => {
       summed += 1;
       return applied;
@@ -50,7 +53,7 @@ beforeEach(() => {
         objects.set(key, { ...object, status });
         return Promise.resolve('Written');
       },
-      forget: () => undefined,
+      forget: (key) => forgotten.push(key),
     },
     circuits: new CircuitEvents({ source, circuits: () => [], events, clock }),
     missedPods: new MissedPods(events),
@@ -187,5 +190,24 @@ test('nothing is written before the world is known', async () => {
   keeper.changed();
   await clock.advance(500);
   expect(writes).toHaveLength(1);
+  await keeper.stop();
+});
+
+test('an object that is deleted is forgotten, also one that vanished while another replica led', async () => {
+  const keys = [put('a'), put('b')];
+  keeper.start();
+  await clock.advance(2_000);
+  objects.delete(keys[0] ?? '');
+  keeper.changed();
+  await clock.advance(2_000);
+  expect(forgotten).toEqual([keys[0]]);
+  await keeper.stop();
+  objects.delete(keys[1] ?? '');
+  keeper.start();
+  await clock.advance(2_000);
+  expect(forgotten).toEqual(keys);
+  keeper.changed();
+  await clock.advance(2_000);
+  expect(forgotten).toEqual(keys);
   await keeper.stop();
 });

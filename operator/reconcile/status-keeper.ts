@@ -46,6 +46,8 @@ const AWAY_LIMITS = { initialMs: 250, maxMs: 30_000, resetAfterMs: 120_000 };
 export interface StatusKeeperOptions<Summaries> {
   source: WorldSource;
   result: () => CompileResult | undefined;
+  /** Whether that is about the object as it stands: of a newer one it says nothing, and there will be another result. */
+  isCompiled: (object: OwnObject) => boolean;
   summaries: () => Summaries;
   statusOf: (object: OwnObject, result: CompileResult, summaries: Summaries, nowUnixMs: number) => object;
   sink: StatusSink;
@@ -60,6 +62,8 @@ export class StatusKeeper<Summaries> {
   readonly #options: StatusKeeperOptions<Summaries>;
   readonly #controller: Controller;
   readonly #sweep: Debounce;
+  /** Keys of the objects of which something is kept here, or in the sink. */
+  readonly #known = new Set<string>();
   readonly #writtenAt = new Map<string, MonotonicMs>();
   /** By key of the object: what was written last, and how often circuits may have it written. */
   readonly #written = new Map<string, object>();
@@ -129,23 +133,22 @@ export class StatusKeeper<Summaries> {
     if (result() === undefined) return;
     const world = source.world();
     for (const key of ownKeys(world)) this.#controller.add(key);
+    for (const key of this.#known) if (source.own(key) === undefined) this.#controller.add(key);
     circuits.compare();
     missedPods.report(world);
   }
 
   async #reconcile(key: string, signal: AbortSignal): Promise<Outcome> {
-    const { source, result, summaries, statusOf, sink, clock } = this.#options;
+    const { source, result, isCompiled, summaries, statusOf, clock } = this.#options;
     const object = source.own(key);
     const compiled = result();
     if (object === undefined) {
-      this.#writtenAt.delete(key);
-      this.#written.delete(key);
-      this.#circuitWrites.delete(key);
-      this.#failed.delete(key);
-      sink.forget(key);
+      this.#forget(key);
       return { kind: 'done' };
     }
-    if (compiled === undefined) return { kind: 'done' };
+    // Once there is a result that is about it, all are looked at.
+    if (compiled === undefined || !isCompiled(object)) return { kind: 'done' };
+    this.#known.add(key);
     const nowMs = clock.monotonicMs();
     const dueMs = Math.max(
       this.#notBeforeMs(object),
@@ -168,6 +171,15 @@ export class StatusKeeper<Summaries> {
       if (isCircuits) this.#circuitBucket(key).take(clock.monotonicMs());
     }
     return { kind: 'done' };
+  }
+
+  #forget(key: string): void {
+    this.#known.delete(key);
+    this.#writtenAt.delete(key);
+    this.#written.delete(key);
+    this.#circuitWrites.delete(key);
+    this.#failed.delete(key);
+    this.#options.sink.forget(key);
   }
 
   async #write(key: string, object: OwnObject, status: object, signal: AbortSignal): Promise<WriteResult> {
