@@ -59,6 +59,7 @@ export class ResponseWriter {
   }
 
   switchProtocols(head: ResponseHead, marks: string): void {
+    this.endsBody = true;
     this.out.text(
       `HTTP/1.1 101 ${head.reason}\r\nConnection: Upgrade\r\nUpgrade: ${head.upgrade}${head.fields}${marks}\r\n\r\n`,
     );

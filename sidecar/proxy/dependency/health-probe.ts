@@ -151,6 +151,7 @@ export abstract class Probe implements ResponseReceiver, OutgoingRequest, TimerN
   onInformational(): void {}
   onUpstreamDrain(): void {}
   onTunnelEnd(): void {}
+  onTunnelClosed(): void {}
   onResponseFlush(): boolean {
     return true;
   }

@@ -232,12 +232,9 @@ export class Attempt implements ResponseReceiver {
 
   onUpstreamClosed(connectFailure: ConnectFailure | null, refused: boolean): void {
     this.#leg = null;
-    const { client, context, dependency } = this.#request;
+    const { context, dependency } = this.#request;
     const nowMs = context.ticker.nowMs();
-    if (this.#phase === Phase.Tunnel) {
-      client.destroyAfterFlush();
-      this.#endStream(REASON_UPSTREAM);
-    } else if (connectFailure) {
+    if (connectFailure) {
       context.metrics.countConnect(dependency.label, connectFailure);
       this.#fail(FailureBit.ConnectFailure, AttemptResult.connectFailure, true, answerOf(connectFailure), nowMs);
     } else if (this.#phase === Phase.Answering) {
@@ -311,6 +308,14 @@ export class Attempt implements ResponseReceiver {
 
   onTunnelEnd(): void {
     this.#request.client.endWriting();
+  }
+
+  onTunnelClosed(inOrder: boolean): void {
+    this.#leg = null;
+    const { client } = this.#request;
+    this.#endStream(REASON_UPSTREAM);
+    if (inOrder) client.destroyAfterFlush();
+    else client.breakOff(REASON_UPSTREAM);
   }
 
   // ---- time -----------------------------------------------------------------------------------------------------------------------

@@ -1,4 +1,5 @@
 // What lives longer than a request: server-sent events and upgraded connections, how they end, and how they are counted.
+import type { Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import type { PolicyPlan } from '../../../plan/plan.ts';
 import { type Bench, BREAKER, connect, dependencyPlan, get, startBench } from '../testing/fixtures.ts';
@@ -39,6 +40,7 @@ describe('a stream that falls silent', () => {
     client.socket.on('error', () => {});
     client.send(request);
     await client.ended();
+    if (code === '1xx') expect(await client.closed()).toBe('ECONNRESET');
     await expect.poll(() => plane.inFlight()).toBe(0);
     expect(await metric('breakwater_requests_total')).toBe(1);
     expect(await metric('breakwater_requests_total', { code })).toBe(1);
@@ -93,5 +95,52 @@ describe('a stream that the application ends', () => {
     expect(await metric('breakwater_tunnels')).toBe(1);
     client.socket.destroy();
     await expect.poll(() => metric('breakwater_tunnels')).toBe(0);
+  });
+});
+
+describe('an upgraded connection that is reset', () => {
+  /** Both ends of one: the application, and what the dependency has accepted and how that ended. */
+  async function upgraded() {
+    const ends: string[] = [];
+    const accepted: Socket[] = [];
+    const upstream = await startUpstream(
+      (received, socket) => {
+        if (received.endsWith('\r\n\r\n')) socket.write(SWITCH);
+      },
+      (socket) => {
+        accepted.push(socket);
+        socket.on('end', () => ends.push('end'));
+        socket.on('error', ({ code = '' }: NodeJS.ErrnoException) => ends.push(code));
+      },
+    );
+    const bench = await startBench(dependencyPlan({}), [upstream.endpoint]);
+    open.push(upstream, bench);
+    const application = connect(bench.port);
+    application.send(UPGRADE);
+    await application.until((text) => text.endsWith('hello'));
+    return { application, dependency: accepted[0] as Socket, ends, bench };
+  }
+
+  it('by the dependency is reset for the application, who would take an end for the end of what was sent', async () => {
+    const { application, dependency, bench } = await upgraded();
+    dependency.resetAndDestroy();
+    expect(await application.closed()).toBe('ECONNRESET');
+    await expect.poll(() => bench.plane.inFlight()).toBe(0);
+    expect(await bench.metric('breakwater_requests_total', { code: '1xx' })).toBe(1);
+  });
+
+  it('by the application is reset for the dependency', async () => {
+    const { application, ends } = await upgraded();
+    application.socket.resetAndDestroy();
+    await expect.poll(() => ends).toEqual(['ECONNRESET']);
+  });
+
+  it('but by nobody ends in order, one direction after the other', async () => {
+    const { application, dependency, ends } = await upgraded();
+    dependency.removeAllListeners('end').on('end', () => dependency.end('bye'));
+    application.socket.end();
+    expect(await application.ended()).toMatch(/hellobye$/);
+    expect(await application.closed()).toBe('end');
+    expect(ends).toEqual([]);
   });
 });

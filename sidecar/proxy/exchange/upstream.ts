@@ -29,6 +29,8 @@ export interface ResponseReceiver {
   onResponseFlush(): boolean;
   onTunnelData(buffer: Buffer, start: number, end: number): boolean;
   onTunnelEnd(): void;
+  /** The connection of a tunnel is gone. `inOrder`: `onTunnelEnd` was told before; otherwise it was cut. */
+  onTunnelClosed(inOrder: boolean): void;
   onUpstreamDrain(): void;
   /**
    * The connection is gone, or was not made, for this reason. `refused`: the dependency said of the request that it was not executed, though

@@ -44,6 +44,8 @@ export class Http1Connection implements UpstreamLeg {
   #decoder: ChunkedDecoder | null = null;
   #connectFailure: ConnectFailure = 'refused';
   #closed = false;
+  /** The peer sends nothing more into a tunnel, in order. */
+  #tunnelEnded = false;
   #paused = false;
   readonly #head = new ResponseHead();
 
@@ -307,6 +309,7 @@ export class Http1Connection implements UpstreamLeg {
       return;
     }
     if (receiver && this.#mode === Mode.Tunnel) {
+      this.#tunnelEnded = true;
       receiver.onTunnelEnd();
       return;
     }
@@ -323,11 +326,9 @@ export class Http1Connection implements UpstreamLeg {
     this.#closed = true;
     const receiver = this.receiver;
     this.receiver = null;
-    if (receiver) {
-      receiver.onUpstreamClosed(this.#connected ? null : this.#connectFailure, false);
-      return;
-    }
-    this.#endpoint.forgetIdle(this);
+    if (receiver === null) this.#endpoint.forgetIdle(this);
+    else if (this.#mode === Mode.Tunnel) receiver.onTunnelClosed(this.#tunnelEnded);
+    else receiver.onUpstreamClosed(this.#connected ? null : this.#connectFailure, false);
   }
 }
 

@@ -43,6 +43,7 @@ function connected(endpoint: Http1Endpoint): Promise<Http1Connection> {
       onResponseFlush: () => true,
       onTunnelData: () => true,
       onTunnelEnd: () => {},
+      onTunnelClosed: () => {},
       onUpstreamDrain: () => {},
       onUpstreamClosed: () => {},
       onInvalidResponse: () => {},

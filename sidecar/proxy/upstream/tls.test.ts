@@ -472,6 +472,28 @@ describe('beside requests', () => {
     expect(await application.ended()).toMatch(/farewell$/);
   });
 
+  it('a WebSocket whose TLS is cut without its close_notify is reset, for its end was not authentic', async () => {
+    const carriers: Socket[] = [];
+    const host = await startUpstream(
+      (received, socket) => {
+        if (received.endsWith('\r\n\r\n'))
+          socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\nhello');
+        else carriers[0]?.end();
+      },
+      undefined,
+      (accepted) => {
+        carriers.push(accepted);
+        return secured(server)(accepted);
+      },
+    );
+    const { port } = await through(host);
+    const application = connect(port);
+    application.send(`GET / HTTP/1.1\r\nHost: ${NAME}\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n`);
+    await application.until((text) => text.endsWith('hello'));
+    application.send('cut');
+    expect(await application.closed()).toBe('ECONNRESET');
+  });
+
   it('what the application itself sends in TLS is passed on untouched', async () => {
     const names = new TableOfNames({ [NAME]: ['127.0.0.1'] });
     const host = await upstream();
