@@ -220,6 +220,7 @@ export class ProxyDataPlane implements DataPlane {
     this.#endpointSources.applyPlan();
     this.#arrivals.index(this.#dependencies.values());
     this.#circuits.forgetAbsent();
+    this.#tlsHosts.forgetUnnamed();
     this.#grantRaisedLimits();
     this.#open.closeUnwanted();
     if (this.#listening)

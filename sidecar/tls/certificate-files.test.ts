@@ -49,6 +49,28 @@ it('reads what the kubelet has published, and tells of what it publishes anew', 
   expect(changes).toBe(3);
 });
 
+it('forgets what nobody wants any more, and reads it anew where somebody does again', async () => {
+  const clock = new ManualClock();
+  const other: CertificateFile = { object: { kind: 'Secret', name: 'client' }, key: 'tls.key' };
+  await publish('1', 'one');
+  await mkdir(join(folder, 'secret/client'), { recursive: true });
+  await writeFile(join(folder, 'secret/client/tls.key'), 'old');
+  const files = new CertificateFiles({ directory: folder, clock });
+  let changes = 0;
+  files.onChange(() => changes++);
+  files.start();
+  expect([files.read(FILE), files.read(other)]).toEqual(['one', 'old']);
+  files.keepOnly([FILE]);
+  await writeFile(join(folder, 'secret/client/tls.key'), 'new');
+  await clock.advance(5_000);
+  expect(changes).toBe(0);
+  expect([files.read(FILE), files.read(other)]).toEqual(['one', 'new']);
+  await publish('2', 'two');
+  await clock.advance(5_000);
+  expect([files.read(FILE), changes]).toEqual(['two', 1]);
+  files.close();
+});
+
 it('has nothing where nothing was mounted', () => {
   const files = new CertificateFiles({ directory: null, clock: new ManualClock() });
   files.start();

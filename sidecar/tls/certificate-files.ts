@@ -15,6 +15,8 @@ export interface CertificateSource {
   read(file: CertificateFile): string | null;
   /** Called when a file that was read has changed. */
   onChange(listener: () => void): void;
+  /** Nobody reads any others again, unless he says so here: what they held is not to stay in memory. */
+  keepOnly(files: readonly CertificateFile[]): void;
 }
 
 export interface CertificateFilesOptions {
@@ -25,7 +27,7 @@ export interface CertificateFilesOptions {
 
 export class CertificateFiles implements CertificateSource {
   readonly #options: CertificateFilesOptions;
-  /** By path, all that were ever asked for. */
+  /** By path, those that were asked for and are still wanted. */
   readonly #texts = new Map<string, string | null>();
   #listener: () => void = () => {};
   #cancel: (() => void) | null = null;
@@ -57,6 +59,11 @@ export class CertificateFiles implements CertificateSource {
     const text = this.#readNow(path);
     this.#texts.set(path, text);
     return text;
+  }
+
+  keepOnly(files: readonly CertificateFile[]): void {
+    const wanted = new Set(files.map(pathOfCertificate));
+    for (const path of this.#texts.keys()) if (!wanted.has(path)) this.#texts.delete(path);
   }
 
   /** Reads all of them anew. */

@@ -1,5 +1,5 @@
 // TLS of all hosts that the plan has it for: made with the dependency, told of new certificates, and looked at by status, metrics and reports.
-import type { TlsPlan } from '../../../plan/certificates.ts';
+import { certificateFiles, type TlsPlan } from '../../../plan/certificates.ts';
 import type { Clock } from '../../../runtime/clock.ts';
 import type { Logger } from '../../../runtime/log.ts';
 import type { TlsView } from '../../data-plane.ts';
@@ -39,6 +39,14 @@ export class TlsHosts {
       onProblem: () => this.#listener(),
       onHandshake: (resumed) => metrics.countTlsHandshake(label, resumed ? 'resumed' : 'full'),
     });
+  }
+
+  /** A plan has come. */
+  forgetUnnamed(): void {
+    const { certificates, dependencies } = this.#options;
+    certificates?.keepOnly(
+      Array.from(dependencies.values()).flatMap(({ tls }) => (tls === null ? [] : certificateFiles(tls.plan))),
+    );
   }
 
   views(): TlsView[] {

@@ -232,6 +232,18 @@ describe('a client certificate', () => {
     expect(await metric('breakwater_tls_handshakes_total', { session: 'resumed' })).toBe(0);
   });
 
+  it('is not kept in memory beyond the plans that name it', async () => {
+    const host = await upstream(mutual, naming);
+    const { certificates, plane, port } = await through(host, hostPlan(CLIENT), withClient(client));
+    expect(certificates.kept).toEqual(['configmap/partners/ca.crt', 'secret/client/tls.crt', 'secret/client/tls.key']);
+    plane.applyPlan(workloadPlan(hostPlan()));
+    expect(certificates.kept).toEqual(['configmap/partners/ca.crt']);
+    plane.applyPlan(workloadPlan(hostPlan(CLIENT)));
+    expect(await call(port)).toMatch(/checkout$/);
+    plane.applyPlan(workloadPlan());
+    expect(certificates.kept).toEqual([]);
+  });
+
   it('is changed under load, and no request fails of it', async () => {
     const host = await upstream(mutual, naming);
     const { port, certificates } = await through(host, hostPlan(CLIENT), withClient(client));

@@ -6,6 +6,8 @@ import type { Pair } from './certificates.ts';
 export class MemoryCertificates implements CertificateSource {
   readonly #texts: Map<string, string>;
   readonly #listeners: (() => void)[] = [];
+  /** By path, what is wanted of them since the last plan. */
+  kept: readonly string[] = [];
 
   /** By path: "secret/partner/tls.crt". */
   constructor(texts: Readonly<Record<string, string>> = {}) {
@@ -18,6 +20,10 @@ export class MemoryCertificates implements CertificateSource {
 
   onChange(listener: () => void): void {
     this.#listeners.push(listener);
+  }
+
+  keepOnly(files: readonly CertificateFile[]): void {
+    this.kept = files.map(pathOfCertificate);
   }
 
   /** `null` takes a file away. All of them change at once. */
