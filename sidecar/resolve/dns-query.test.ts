@@ -49,6 +49,22 @@ describe('a query', () => {
     expect(await query('api.test.', true)).toEqual({ kind, detail });
   });
 
+  it('goes on where the addresses of the pod cannot be listed, as in a process that is out of files', async () => {
+    const { dns } = await start({ 'api.test': ['192.0.2.1', '2001:db8::1'] });
+    let isOut = true;
+    const interfaces = () => {
+      if (isOut) throw new Error('uv_interface_addresses returned Unknown system error 24');
+      return { eth0: [{ address: '2001:db8::9', internal: false }] };
+    };
+    const options = { servers: [dns.server], clock: systemClock, log: silentLogger, interfaces };
+    const query = createDnsQuery({ ...options, podIp: '192.0.2.9' });
+    expect(await query('api.test.', false)).toMatchObject({ addresses: ['192.0.2.1'] });
+    isOut = false;
+    expect(await query('api.test.', false)).toMatchObject({ addresses: ['2001:db8::1'] });
+    isOut = true;
+    expect(await query('api.test.', false)).toMatchObject({ addresses: ['2001:db8::1'] });
+  });
+
   it('never looks into the hosts file', async () => {
     const { dns, query } = await start({});
     expect(await query('localhost.', true)).toMatchObject({ kind: 'no-address' });

@@ -18,6 +18,8 @@ export interface DnsQueryOptions {
   podIp: string;
   /** Where search list and ndots stand; /etc/resolv.conf unless a test says otherwise. */
   resolvConf?: string;
+  /** Addresses of this pod by interface; those that the kernel names unless a test says otherwise. */
+  interfaces?: () => NodeJS.Dict<readonly { address: string; internal: boolean }[]>;
   clock: Clock;
   log: Logger;
 }
@@ -32,13 +34,22 @@ export function createDnsQuery(options: DnsQueryOptions): DnsQuery {
   const resolver = new Resolver({ timeout: QUERY_TIMEOUT_MS, tries: QUERY_TRIES });
   if (options.servers.length > 0) resolver.setServers(options.servers);
   const conf = resolvConf(options.resolvConf ?? RESOLV_CONF, options.log);
-  return (name, nothingKnown) => {
-    const families = reachableFamilies(
-      Object.values(networkInterfaces()).flatMap((each) => each ?? []),
-      options.podIp,
-    );
-    return within(askInTurn(resolver, queryNames(name, conf), families, nothingKnown), options.clock);
+  const interfaces = options.interfaces ?? networkInterfaces;
+  /** Of the last time that the kernel named any. */
+  let families = reachableFamilies([{ address: options.podIp, internal: false }], options.podIp);
+  const look = () => {
+    try {
+      families = reachableFamilies(
+        Object.values(interfaces()).flatMap((each) => each ?? []),
+        options.podIp,
+      );
+    } catch {
+      // It takes a file to ask the kernel: a process that has none left goes on with what it knew.
+    }
+    return families;
   };
+  return (name, nothingKnown) =>
+    within(askInTurn(resolver, queryNames(name, conf), look(), nothingKnown), options.clock);
 }
 
 /**
