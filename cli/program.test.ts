@@ -15,7 +15,7 @@ beforeAll(() => {
 afterAll(() => rmSync(folder, { recursive: true }));
 
 describe('help', () => {
-  it.each(['', 'check', 'explain', 'inject', 'standalone', 'demo', 'completion', 'version'])(
+  it.each(['', 'check', 'explain', 'inject', 'standalone', 'demo', 'completion', 'version', 'operator'])(
     'of "%s"',
     async (command) => {
       const { code, stdout, stderr } = await run([...(command === '' ? [] : [command]), '--help']);
@@ -29,8 +29,8 @@ describe('help', () => {
 describe('what cannot be done is answered with what to do, and 2', () => {
   it.each([
     [[], /Usage: breakwater/],
-    [['chek'], /unknown command 'chek'\n\(Did you mean check\?\)\n\("breakwater --help" says more\)/],
-    [['check'], /missing required argument 'paths'/],
+    [['chek'], /unknown command 'chek'\n\(Did you mean check\?\)\n\("breakwater --help" lists the commands\)/],
+    [['check'], /missing required argument 'paths'\n\("breakwater check --help" says more\)/],
     [['check', 'nowhere.yaml'], /^nowhere\.yaml does not exist\n$/],
     [['check', '.', '--strct'], /unknown option '--strct'\n\(Did you mean --strict\?\)/],
     [['check', '.', '-o', 'xml'], /Allowed choices are text, json, github/],

@@ -35,7 +35,7 @@ export function createProgram(name: string, streams: Streams): Program {
     .helpOption('--help', 'print this help')
     .helpCommand(false)
     .configureHelp({ subcommandTerm: (one) => one.name() })
-    .showHelpAfterError(`("${name} --help" says more)`)
+    .showHelpAfterError(`("${name} --help" lists the commands)`)
     .showSuggestionAfterError()
     .configureOutput({
       writeOut: (text) => streams.stdout.write(text),
@@ -52,6 +52,7 @@ export function createProgram(name: string, streams: Streams): Program {
   addCompletion(command, streams);
   addVersion(command, streams);
   addParts(command);
+  for (const one of command.commands) one.showHelpAfterError(`("${name} ${one.name()} --help" says more)`);
   return { command, exitCode: () => exitCode };
 }
 
@@ -245,18 +246,24 @@ function addVersion(program: Command, streams: Streams): void {
 
 /** The processes of an installation, as they run in their containers. */
 function addParts(program: Command): void {
-  for (const [name, script, description] of [
-    ['operator', 'operator/main.ts', 'run the operator, configured by its environment (in a cluster)'],
-    ['sidecar', 'sidecar/main.ts', 'run the sidecar, configured by its environment (in a pod)'],
-  ] as const) {
-    program
-      .command(name)
-      .description(description)
-      .argument('[arguments...]')
-      .allowUnknownOption()
-      .helpOption(false)
-      .action(async (args: string[]) => process.exit(await passThrough(script, args)));
-  }
+  program
+    .command('operator')
+    .description('run the operator, configured by its environment (in a cluster)')
+    .addHelpText(
+      'after',
+      notes(
+        'The chart sets its environment: charts/breakwater/templates/deployment.yaml. Without a cluster, "standalone" runs the operator and its sidecars from a folder.',
+      ),
+    )
+    .action(async () => process.exit(await passThrough('operator/main.ts', [])));
+  // Its own commands, and so its own help.
+  program
+    .command('sidecar')
+    .description('run the sidecar, configured by its environment (in a pod)')
+    .argument('[arguments...]')
+    .allowUnknownOption()
+    .helpOption(false)
+    .action(async (args: string[]) => process.exit(await passThrough('sidecar/main.ts', args)));
 }
 
 function version(): string {

@@ -35,7 +35,8 @@ export function apiServerMessage(issue: Issue): string | undefined {
 /** From the schema of the field: the message of its form, else what it is made of. */
 function whatToWrite({ schema, code }: Issue): string {
   const rules = (schema instanceof z.ZodType ? (schema.meta()?.[VALIDATIONS] ?? []) : []) as readonly ValidationRule[];
-  const form = rules.find(({ message }) => message.startsWith('write '));
+  // The rules of an object are relations between its fields, which say nothing to who wrote no object.
+  const form = schema instanceof z.ZodObject ? undefined : rules.find(({ message }) => message.startsWith('write '));
   if (form !== undefined) return form.message;
   if (schema instanceof z.ZodEnum) return `write one of ${quoted(schema)}`;
   if (schema instanceof z.ZodNumber) return `write a whole number from ${schema.minValue} to ${schema.maxValue}`;

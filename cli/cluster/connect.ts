@@ -106,7 +106,7 @@ function kubeConfigOf({ kubeconfig, context }: ClusterOptions): ReturnType<typeo
     loaded = loadKubeConfig(kubeconfig);
   } catch (error) {
     throw new UsageError(
-      `the kubeconfig cannot be used: ${messageOf(error)}; give one with --kubeconfig, or work without a cluster, as --help says`,
+      `the kubeconfig cannot be used: ${messageOf(error)}; give one with --kubeconfig. Without a cluster, explain reads files (-f) and inject takes --ca-bundle-file`,
     );
   }
   if (context === undefined) return loaded;

@@ -17,6 +17,7 @@ export class Customers {
   readonly #clock: Clock;
   #startMs = 0;
   #sent = 0;
+  #latestMs = 0;
   #stop: () => void = () => undefined;
   #pending = 0;
 
@@ -45,17 +46,23 @@ export class Customers {
     return this.#pending;
   }
 
+  /** By how many milliseconds the latest of them came after his time: by a few, unless this machine is too busy to send them. */
+  get latestMs(): number {
+    return this.#latestMs;
+  }
+
   /** The next one comes at his own time, not some time after the last: a slow shop does not slow its customers down. */
   #next(): void {
     const dueMs = this.#startMs + (this.#sent * 1000) / CUSTOMERS_PER_SECOND;
     this.#stop = this.#clock.after(Math.max(0, dueMs - this.#clock.monotonicMs()), () => {
-      this.#visit(dueMs - this.#startMs, this.#sent % ORDER_EVERY === 0);
+      this.#latestMs = Math.max(this.#latestMs, this.#clock.monotonicMs() - dueMs);
+      this.#visit(this.#sent % ORDER_EVERY === 0);
       this.#sent++;
       this.#next();
     });
   }
 
-  #visit(atMs: number, order: boolean): void {
+  #visit(order: boolean): void {
     const begunMs = this.#clock.monotonicMs();
     this.#pending++;
     const outgoing = request(this.#url + (order ? '/orders' : '/basket'), {
@@ -70,7 +77,7 @@ export class Customers {
       cancel();
       this.#pending--;
       const durationMs = this.#clock.monotonicMs() - begunMs;
-      this.visits.push({ atMs, ok: status > 0 && status < 500, durationMs, order, status });
+      this.visits.push({ atMs: begunMs - this.#startMs, ok: status > 0 && status < 500, durationMs, order, status });
     };
     const cancel = this.#clock.after(PATIENCE_MS, () => {
       settle(0);

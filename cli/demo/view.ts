@@ -63,6 +63,7 @@ export function renderPlain(view: View): string[] {
 }
 
 function numbers({ ratePerSecond, errorPercent, p99Ms }: Recent): string {
+  if (ratePerSecond === 0) return `${rate(0)}, nothing answered`;
   return `${rate(ratePerSecond)}, errors ${percent(errorPercent)}, p99 ${milliseconds(p99Ms)}`;
 }
 

@@ -23,7 +23,10 @@ export async function runControlCommand(
   print(`the sidecar does not answer: ${answer.problem}`);
   const { stateDirectory } = config;
   if (stateDirectory === null) {
-    print('and BREAKWATER_STATE_DIRECTORY is not set: nothing was changed');
+    const where = 'run it in the container of a sidecar: kubectl exec POD -c breakwater -- breakwater';
+    print(
+      `BREAKWATER_STATE_DIRECTORY is not set${command === 'status' ? '' : ', so nothing was changed'}; ${where} ${command}`,
+    );
     return 1;
   }
   if (command === 'status') {
