@@ -380,6 +380,18 @@ describe('a stream ends', () => {
     expect(distributor.openStreams).toBe(2);
   });
 
+  test('at once, when the same pod opens a newer one and does not read the old one', async () => {
+    const { publish, open, distributor } = setUp();
+    publish(result([checkout('v1')]));
+    const stuck = await open(podA);
+    stuck.sink.slow = true;
+    publish(result([checkout('v2')]));
+    await open(podA);
+    expect(stuck.sink.over).toBe('cut');
+    stuck.handle.closed();
+    expect(distributor.openStreams).toBe(1);
+  });
+
   test('when this replica stops; then nobody is let in', async () => {
     const { publish, open, distributor, clock } = setUp();
     publish(result([checkout('v1')]));

@@ -110,7 +110,8 @@ export class Distributor {
 
   /** Takes over a result of the compiler and sends each stream what is new for it. Call it after every compilation, also an equal one. */
   publish(result: CompileResult): void {
-    this.#snapshots.publish(result, this.#options.clock.monotonicMs());
+    const used = new Set([...this.#sessions.here().values()].map(({ workloadId }) => workloadId));
+    this.#snapshots.publish(result, this.#options.clock.monotonicMs(), (workloadId) => used.has(workloadId));
     for (const open of this.#streams) this.#advance(open);
     if (this.#sessions.forgetIdle((pod) => this.#exists(pod))) this.#changed();
     for (const [workload, reason] of this.#snapshots.tooLarge) {
@@ -302,6 +303,11 @@ export class Distributor {
   #end(open: OpenStream, reason: EndReason): void {
     if (open.over) return;
     this.#remove(open, reason);
+    // Whoever opens streams and reads none would have as many of them held as it opens within the time for the last frame.
+    if (reason === 'Replaced' && open.stream.isBlocked) {
+      open.stream.cut();
+      return;
+    }
     open.stream.end(reason);
     open.cancelCut = this.#options.clock.after(END_WITHIN_MS, () => open.stream.cut());
   }

@@ -65,14 +65,18 @@ describe('plans', () => {
     expect(snapshots.tooLarge.size).toBe(0);
   });
 
-  test('a workload without dependencies stays once adopted; one that vanished does not', () => {
+  test('a workload without dependencies stays once adopted, for as long as somebody needs it; one that vanished does not', () => {
     const snapshots = new Snapshots();
     snapshots.adopt(workload('empty', [], [], ''), 0);
-    snapshots.publish(result([workload('v1', ['payments'], [podA])]), 0);
-    snapshots.publish(result([]), 0);
+    const isUsed = (id: string) => id === 'shop/';
+    snapshots.publish(result([workload('v1', ['payments'], [podA])]), 0, isUsed);
+    snapshots.publish(result([]), 0, isUsed);
     expect(present(snapshots.plan('shop/')).version).toBe('empty');
     expect(snapshots.endpoints('shop/')).toBeDefined();
     expect(snapshots.plan('shop/checkout')).toBeUndefined();
+    snapshots.publish(result([]), 0, () => false);
+    expect(snapshots.plan('shop/')).toBeUndefined();
+    expect(snapshots.endpoints('shop/')).toBeUndefined();
   });
 });
 
@@ -116,6 +120,26 @@ describe('endpoints', () => {
         removed: [],
       },
     ]);
+  });
+
+  test('keeps no more bytes of what was made than its bound, the latest asked for', () => {
+    const addresses = ['10.0.0.1', '10.0.0.2', '10.0.0.3'];
+    const set = (address: string) => endpoints('payments', ...Array.from({ length: 100 }, () => address));
+    // Room for the frames of two versions.
+    const snapshots = new Snapshots({ cacheBytes: 2.5 * JSON.stringify(set('10.0.0.1')).length });
+    const [first, second, third] = addresses.map((address, at) => {
+      snapshots.publish(result([workload('v1', ['payments'], [podA])], [set(address)]), at);
+      return current(snapshots);
+    });
+    const framesOf = (version: EndpointsSnapshot | undefined) => snapshots.endpointFrames(undefined, present(version));
+    const [ofFirst, ofSecond, ofThird] = [first, second, third].map(framesOf);
+    expect(framesOf(third)).toBe(ofThird);
+    expect(framesOf(second)).toBe(ofSecond);
+    // It was there no longer; made anew, it takes the place of the one that was asked for longest ago.
+    expect(framesOf(first)).toEqual(ofFirst);
+    expect(framesOf(first)).not.toBe(ofFirst);
+    expect(framesOf(second)).toBe(ofSecond);
+    expect(framesOf(third)).not.toBe(ofThird);
   });
 
   test('what does not fit one frame comes in several, and only the last has the version', () => {

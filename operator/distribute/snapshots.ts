@@ -40,7 +40,8 @@ export interface EndpointsSnapshot {
 const hash = (text: string) => createHash('sha256').update(text).digest('base64url').slice(0, 22);
 
 const NO_SETS: ReadonlyMap<string, EndpointSet> = new Map();
-const MAX_CACHED_DELTAS = 256;
+/** Of frames that are kept for the next stream that needs the same: sets of a large Service are megabytes, for each workload and version. */
+const CACHE_BYTES = 32 * 1024 * 1024;
 
 /**
  * Splits serialised sets into frames below the size limit. All but the last carry a version of their own, so that a sidecar that was cut
@@ -73,6 +74,10 @@ function endpointFrames(
   });
 }
 
+function sizeOf(frames: readonly Buffer[]): number {
+  return frames.reduce((bytes, frame) => bytes + frame.length, 0);
+}
+
 function circuitKeys({ policies }: DependencyPlan): ReadonlySet<string> {
   return new Set(
     policies
@@ -97,21 +102,27 @@ const FRAME_OVERHEAD_BYTES = 512 * 1024;
 export interface SnapshotsOptions {
   /** Largest frame; a plan beyond it is not published. */
   frameBytes?: number;
+  /** Of the frames that are kept for the next stream; what streams are being sent is theirs. */
+  cacheBytes?: number;
 }
 
 export class Snapshots {
   readonly #frameBytes: number;
+  readonly #cacheBytes: number;
   #plans = new Map<string, PlanSnapshot>();
   #sets = new Map<string, SerialisedSet>();
   #endpoints = new Map<string, EndpointsSnapshot>();
   #workloadOfPod = new Map<string, string>();
   #placements: ReadonlyMap<string, Placement> = new Map();
   #tooLarge = new Map<string, string>();
+  /** Frames between two versions, the one that was asked for last at the end. */
   readonly #deltas = new Map<string, readonly Buffer[]>();
+  #deltaBytes = 0;
   #generation = 0;
 
   constructor(options: SnapshotsOptions = {}) {
     this.#frameBytes = options.frameBytes ?? PLAN_LIMITS.frameBytes;
+    this.#cacheBytes = options.cacheBytes ?? CACHE_BYTES;
   }
 
   /** Counts publications; zero: nothing was ever published, so nothing may be answered yet. */
@@ -119,8 +130,8 @@ export class Snapshots {
     return this.#generation;
   }
 
-  /** Takes over a result of the compiler. Whatever is equal to what was there keeps its identity. */
-  publish(result: CompileResult, nowMs: number): void {
+  /** Takes over a result of the compiler. Whatever is equal to what was there keeps its identity. `isUsed`: somebody asks for this workload. */
+  publish(result: CompileResult, nowMs: number, isUsed: (workloadId: string) => boolean = () => true): void {
     this.#generation += 1;
     this.#sets = this.#serialise(result.endpointSets);
     const plans = new Map<string, PlanSnapshot>();
@@ -134,9 +145,9 @@ export class Snapshots {
       plans.set(workload.id, plan);
       endpoints.set(workload.id, this.#endpointsOf(workload.id, plan.endpointKeys, nowMs));
     }
-    // Adopted workloads without dependencies never change and stay: there is one per namespace at most.
+    // Adopted workloads without dependencies never change and stay while they are used: there is one per namespace that ever was.
     for (const [id, plan] of this.#plans) {
-      if (plans.has(id) || plan.circuits.size > 0) continue;
+      if (plans.has(id) || plan.circuits.size > 0 || !isUsed(id)) continue;
       plans.set(id, plan);
       endpoints.set(id, this.#endpointsOf(id, [], nowMs));
     }
@@ -182,12 +193,15 @@ export class Snapshots {
   endpointFrames(from: EndpointsSnapshot | undefined, to: EndpointsSnapshot): readonly Buffer[] {
     const key = `${from?.version ?? ''}>${to.version}`;
     const known = this.#deltas.get(key);
-    if (known) return known;
-    const frames = this.#makeFrames(from, to);
+    const frames = known ?? this.#makeFrames(from, to);
+    if (known) this.#deltas.delete(key);
+    else this.#deltaBytes += sizeOf(frames);
     this.#deltas.set(key, frames);
-    if (this.#deltas.size > MAX_CACHED_DELTAS) {
-      const oldest = this.#deltas.keys().next().value;
-      if (oldest !== undefined) this.#deltas.delete(oldest);
+    for (const [oldest, old] of this.#deltas) {
+      // The last one at least is shared by all streams that ask for it now.
+      if (this.#deltaBytes <= this.#cacheBytes || oldest === key) break;
+      this.#deltas.delete(oldest);
+      this.#deltaBytes -= sizeOf(old);
     }
     return frames;
   }

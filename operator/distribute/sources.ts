@@ -50,6 +50,7 @@ export class PlanSource implements Source {
   }
 }
 
+const NO_FRAMES: readonly Buffer[] = [];
 const NOWHERE: Placement = { node: '', zone: '' };
 
 /** Where the pod runs first; then everything, or the word that nothing changed; then what changed. Frames of one version are finished before the next begins. */
@@ -57,7 +58,8 @@ export class EndpointsSource implements Source {
   #target: EndpointsSnapshot;
   #sentSnapshot: EndpointsSnapshot | undefined;
   #unchanged: boolean;
-  #frames: readonly Buffer[] = [];
+  /** Those that are left of one version; let go with the last of them. */
+  #frames = NO_FRAMES;
   #nextFrame = 0;
   #placement: Placement = NOWHERE;
   /** What a sidecar takes for true that was told nothing. */
@@ -97,9 +99,8 @@ export class EndpointsSource implements Source {
       this.#sentPlacement = this.#placement;
       return Buffer.from(`${JSON.stringify({ kind: 'placement', placement: { node, zone } })}\n`);
     }
-    const started = this.#frames[this.#nextFrame];
+    const started = this.#nextOfFrames();
     if (started) {
-      this.#nextFrame += 1;
       this.#sent(started, undefined);
       return started;
     }
@@ -109,9 +110,16 @@ export class EndpointsSource implements Source {
     if (this.#unchanged)
       return Buffer.from(`${JSON.stringify({ kind: 'unchanged', version: this.#target.version })}\n`);
     this.#frames = this.#framesBetween(from, this.#target);
-    this.#nextFrame = 1;
-    const first = this.#frames[0];
+    this.#nextFrame = 0;
+    const first = this.#nextOfFrames();
     if (first) this.#sent(first, from ? this.#target.publishedAtMs : undefined);
     return first;
+  }
+
+  #nextOfFrames(): Buffer | undefined {
+    const frame = this.#frames[this.#nextFrame];
+    this.#nextFrame += 1;
+    if (this.#nextFrame >= this.#frames.length) this.#frames = NO_FRAMES;
+    return frame;
   }
 }

@@ -56,6 +56,11 @@ export class Stream {
     if (!this.#closed && this.#blockedSinceMs === undefined) this.#write(HEARTBEAT);
   }
 
+  /** The reader is behind. */
+  get isBlocked(): boolean {
+    return this.#blockedSinceMs !== undefined;
+  }
+
   /** How long the reader has taken nothing, in milliseconds; 0 when it is not behind. */
   blockedForMs(): number {
     return this.#blockedSinceMs === undefined ? 0 : this.#nowMs() - this.#blockedSinceMs;
