@@ -162,14 +162,22 @@ describe('the table', () => {
 });
 
 it('tells what is in no figure: CPU between the slices, and rounds that did not count', () => {
-  const [busy, ...others] = renderLeftOut(new Map([...result, ['direct', [slice(0, 1, 0)]]]), []);
+  const nothing = { voids: [], disturbed: 0, stillDisturbed: 0 };
+  const [busy, ...others] = renderLeftOut(new Map([...result, ['direct', [slice(0, 1, 0)]]]), nothing);
   // Of 60,000 requests in each slice, of 20, 40 and 20 µs, and so on.
   expect([busy, others]).toEqual([
     'CPU between the slices of each, of that in them: breakwater 0.8 %, envoy 0.4 %, nginx 1.5 %',
     [],
   ]);
-  expect(renderLeftOut(result, ['breakwater: 3 of 9 answers had a status of 400 or more', 'envoy: late'])[1]).toBe(
+  const voids = ['breakwater: 3 of 9 answers had a status of 400 or more', 'envoy: late'];
+  expect(renderLeftOut(result, { ...nothing, voids })[1]).toBe(
     '2 void and run again: breakwater: 3 of 9 answers had a status of 400 or more; envoy: late',
+  );
+  expect(renderLeftOut(result, { ...nothing, disturbed: 4 })[1]).toBe(
+    '4 disturbed, others took 10 % or more of a CPU; none of those that count',
+  );
+  expect(renderLeftOut(result, { ...nothing, disturbed: 9, stillDisturbed: 2 })[1]).toBe(
+    '9 disturbed, others took 10 % or more of a CPU; 2 of those that count',
   );
 });
 

@@ -1,11 +1,12 @@
 // What a run says in the end: pure.
 import type { Random } from '../runtime/random.ts';
+import { DISTURBED_FROM } from './calm-rounds.ts';
 import type { BenchCase } from './cases.ts';
 import { describeCase } from './cases.ts';
 import { type AddedRatio, addedBy, compareAdded } from './latency.ts';
 import type { Slice } from './measure.ts';
 import { direct } from './proxies/direct.ts';
-import type { CaseResult } from './rounds.ts';
+import type { CaseResult, LeftOut } from './rounds.ts';
 import { type Estimate, median, pairedRatio } from './statistics.ts';
 
 const MEGABYTE = 1e6;
@@ -191,12 +192,18 @@ export function conditions(slices: readonly Slice[]): string {
 }
 
 /** What is in no figure: CPU that a proxy took when it was not measured, and rounds that were run again. */
-export function renderLeftOut(result: CaseResult, voids: readonly string[]): string[] {
+export function renderLeftOut(result: CaseResult, { voids, disturbed, stillDisturbed }: LeftOut): string[] {
   const shares = Array.from(result)
     .filter(([name]) => name !== direct.name)
     .map(([name, slices]) => `${name} ${(idleShare(slices) * 100).toFixed(1)} %`);
-  const between = `CPU between the slices of each, of that in them: ${shares.join(', ')}`;
-  return voids.length === 0 ? [between] : [between, `${voids.length} void and run again: ${voids.join('; ')}`];
+  const lines = [`CPU between the slices of each, of that in them: ${shares.join(', ')}`];
+  if (voids.length > 0) lines.push(`${voids.length} void and run again: ${voids.join('; ')}`);
+  if (disturbed > 0) {
+    const share = `${(DISTURBED_FROM * 100).toFixed(0)} %`;
+    const counted = `${stillDisturbed === 0 ? 'none' : stillDisturbed} of those that count`;
+    lines.push(`${disturbed} disturbed, others took ${share} or more of a CPU; ${counted}`);
+  }
+  return lines;
 }
 
 function idleShare(slices: readonly Slice[]): number {

@@ -1,5 +1,6 @@
 // One case: every proxy started fresh and warmed up, then rounds, in each of which all of them are measured once, in random order.
 import type { Random } from '../runtime/random.ts';
+import { CalmRounds, type Round } from './calm-rounds.ts';
 import { type BenchCase, isBesideDirect, slowHeadsOf, streamsOf } from './cases.ts';
 import { prepareLoad } from './generators.ts';
 import { type GenerateLoad, type Load, NotHeld, whyVoid } from './load.ts';
@@ -35,8 +36,17 @@ export type CaseResult = ReadonlyMap<string, readonly Slice[]>;
 
 export interface CaseRun {
   result: CaseResult;
-  /** Of each round that did not count: at which proxy, and why. */
+  leftOut: LeftOut;
+}
+
+/** Of the rounds that were measured. */
+export interface LeftOut {
+  /** Of each that failed: at which proxy, and why. */
   voids: readonly string[];
+  /** Others took from the CPUs while they were measured, as calm-rounds.ts says. */
+  disturbed: number;
+  /** That count all the same. */
+  stillDisturbed: number;
 }
 
 export async function runCase(setting: Setting, peers: readonly Proxy[], options: RoundOptions): Promise<CaseRun> {
@@ -67,9 +77,9 @@ async function measureAll(
     if (counted.name === envoy.name) saturation = fastest;
   }
   const generate = load.measure(saturation);
-  const results = new Map<string, Slice[]>(Array.from(running.keys(), (name) => [name, []]));
   const voids: string[] = [];
-  for (let round = 1; round <= options.rounds; ) {
+  const measured = new CalmRounds(options.rounds);
+  while (!measured.areEnough) {
     const slices = await oneRound(setting, generate, load.hold, running, options);
     if (slices instanceof VoidSlice) {
       options.say(`${bench.name}: a round is void: ${slices.message}`);
@@ -78,17 +88,21 @@ async function measureAll(
         throw new Error(`${bench.name}: ${voids.length} rounds were void`, { cause: slices });
       continue;
     }
-    for (const [name, slice] of slices) {
-      results.get(name)?.push(slice);
-      options.onSlice({ case: bench.name, round, proxy: name, ...slice });
-    }
+    const wasCalm = measured.add(slices);
     const cost = Array.from(slices, ([name, slice]) => `${name} ${slice.cpuMicrosPerRequest.toFixed(1)}`);
-    options.say(`${bench.name}: round ${round} of ${options.rounds}, CPU-µs per request: ${cost.join(', ')}`);
-    round++;
+    options.say(`${bench.name}: CPU-µs per request: ${cost.join(', ')}${wasCalm ? '' : ' (disturbed)'}`);
   }
   for (const counted of running.values()) await counted.checkServed(bench);
   await ours.provePolicies();
-  return { result: results, voids };
+  const { rounds, disturbed, stillDisturbed } = measured.counted();
+  for (const [index, round] of rounds.entries())
+    for (const [proxy, slice] of round) options.onSlice({ case: bench.name, round: index + 1, proxy, ...slice });
+  return { result: byProxy(running.keys(), rounds), leftOut: { voids, disturbed, stillDisturbed } };
+}
+
+function byProxy(names: Iterable<string>, rounds: readonly Round[]): CaseResult {
+  const slicesOf = (name: string) => rounds.map((round) => round.get(name)).filter((slice) => slice !== undefined);
+  return new Map(Array.from(names, (name) => [name, slicesOf(name)]));
 }
 
 class VoidSlice extends Error {
@@ -101,7 +115,7 @@ async function oneRound(
   hold: Load['hold'],
   running: ReadonlyMap<string, CountedProxy>,
   { seconds, random }: RoundOptions,
-): Promise<Map<string, Slice> | VoidSlice> {
+): Promise<Round | VoidSlice> {
   const slices = new Map<string, Slice>();
   for (const counted of shuffled([...running.values()], random)) {
     const { proxy, cpuBefore } = counted;

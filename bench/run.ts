@@ -111,13 +111,13 @@ async function bench(options: Options, processes: Processes, folder: string): Pr
       say,
       onSlice,
     });
-    const { result, voids } = await Promise.race([running, upstream.program.failed]);
+    const { result, leftOut } = await Promise.race([running, upstream.program.failed]);
     const comparisons = compare(each, result, breakwater.name, random);
     if (options.json) {
       for (const comparison of comparisons) print(JSON.stringify(comparison));
       say(`${each.name}: ${conditions([...result.values()].flat())}`);
     } else for (const line of ['', ...renderCase(each, result, comparisons)]) print(line);
-    for (const line of renderLeftOut(result, voids)) (options.json ? say : print)(line);
+    for (const line of renderLeftOut(result, leftOut)) (options.json ? say : print)(line);
     failures.push(...gateFailures(each, result.get(breakwater.name) ?? [], comparisons));
   }
   if (!options.gate) return 0;
