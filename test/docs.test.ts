@@ -20,6 +20,7 @@ import { createSubscribeMetrics } from '../sidecar/subscribe/metrics.ts';
 import { sentenceOf, TLS_FAILURES } from '../sidecar/tls/failures.ts';
 import { EXEMPTIONS, exemptionOf, kindOf } from './docs/kinds.ts';
 import { allBlocks, pages, whereIs } from './docs/pages.ts';
+import { containersTable, permissionsTable } from './docs/privileges.ts';
 import { compileManifests, manifestsOf, readText, root, schemaProblems } from './examples.ts';
 import { expectGenerated, table } from './generated.ts';
 
@@ -112,6 +113,14 @@ describe('the tables of the docs are those of the code', () => {
       doc,
     ]);
     expectGenerated('docs/operations.md', 'changes', table(['in', 'added', 'capture', 'what it is'], rows));
+  });
+
+  it('permissions of the operator', () => {
+    expectGenerated('docs/security.md', 'permissions', permissionsTable());
+  });
+
+  it('what containers may do', () => {
+    expectGenerated('docs/security.md', 'containers', containersTable());
   });
 
   it('metrics of the sidecar', () => {
