@@ -15,6 +15,8 @@ const CASES: Record<string, string[]> = {
     '--set=networkPolicy.enabled=true',
     '--set=podMonitor.enabled=true',
     '--set=podMonitor.labels.release=prometheus',
+    '--set=prometheusRule.enabled=true',
+    '--set=prometheusRule.labels.release=prometheus',
     '--api-versions=monitoring.coreos.com/v1',
     '--set=webhook.failurePolicy=Fail',
     '--set=webhook.excludedNamespaces={payments,legacy}',
@@ -53,6 +55,7 @@ function abridged(text: string): string {
     .split(/^---\n/m)
     .filter((part) => !/^kind: (CustomResourceDefinition)$/m.test(part))
     .map((part) => part.replace(/^ {2}breakwater\.json: \|\n(?: {4}.*\n|\n)*/m, '  breakwater.json: …\n'))
+    .map((part) => part.replace(/^ {2}groups:\n(?: {2}.*\n|\n)*/m, '  groups: …\n'))
     .join('---\n');
 }
 
@@ -71,7 +74,7 @@ describe.each(Object.entries(CASES))('values %s', (name, values) => {
 
   test('make objects that the API server accepts', async () => {
     const text = await render(...values);
-    const known = documents(text).filter((object) => object.kind !== 'PodMonitor');
+    const known = documents(text).filter(({ kind }) => kind !== 'PodMonitor' && kind !== 'PrometheusRule');
     await run('kubectl', ['apply', '--dry-run=server', '--validate=strict', '-f', '-'], {
       input: JSON.stringify({ apiVersion: 'v1', kind: 'List', items: known }),
     });
