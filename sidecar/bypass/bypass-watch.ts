@@ -26,7 +26,6 @@ export class BypassWatch {
   readonly #options: BypassWatchOptions;
   /** By name of the dependency. */
   readonly #counts = new Map<string, number>();
-  readonly #named = new Set<string>();
   /** Those that were there at the last look. */
   #seen: ReadonlySet<number> = new Set();
   #cancel: () => void = () => {};
@@ -80,11 +79,7 @@ export class BypassWatch {
     const names = new Map<string, string>();
     for (const { name, destinations } of declared)
       for (const { address, port } of destinations) names.set(`${address} ${port}`, name);
-    for (const name of names.values()) {
-      if (this.#named.has(name)) continue;
-      this.#named.add(name);
-      this.#options.countBypassed(name, 0);
-    }
+    for (const name of new Set(names.values())) this.#options.countBypassed(name, 0);
     const present = new Set<number>();
     for (const { inode, uid, remoteAddress, remotePort } of sockets) {
       const name = names.get(`${remoteAddress} ${remotePort}`);

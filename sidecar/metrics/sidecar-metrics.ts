@@ -6,6 +6,7 @@ import { SHED_REASONS } from '../policies/load-shedder.ts';
 import { OUTLIER_CAUSES, type OutlierCause } from '../policies/outlier-detection.ts';
 import type { ConnectFailure } from '../proxy/exchange/upstream.ts';
 import { SIDECAR_METRICS } from './definitions.ts';
+import { LeftSeries, seriesOwner } from './left-series.ts';
 import { type LiveMetrics, liveSeries } from './live-metrics.ts';
 import { MetricRegistry } from './registry.ts';
 import { RouteMetrics } from './route-metrics.ts';
@@ -44,6 +45,16 @@ interface Counter {
   value: number;
 }
 
+/** What a plan names, as its series name it. */
+export interface NamedSeries {
+  /** Value of the label `dependency`. */
+  readonly label: string;
+  /** By its bare name it is counted where only an address is known of a call. */
+  readonly plan: { readonly name: string };
+  /** Its rules, and the keys of its state. */
+  seriesNames(): Iterable<string>;
+}
+
 export class SidecarMetrics {
   readonly registry = new MetricRegistry();
   readonly #routes = new Map<string, RouteMetrics>();
@@ -52,6 +63,7 @@ export class SidecarMetrics {
   readonly #tunnels = new Map<string, Counter>();
   readonly #connects = new Map<string, Map<string, Counter>>();
   readonly #tcp = new Map<string, TcpMetrics>();
+  readonly #left = new LeftSeries();
   #live: LiveMetrics | null = null;
 
   constructor() {
@@ -74,7 +86,7 @@ export class SidecarMetrics {
 
   /** The slots of one (dependency, rule); the same ones for every plan that names them. */
   route(dependency: string, rule: string): RouteMetrics {
-    const key = `${dependency}\n${rule}`;
+    const key = seriesOwner(dependency, rule);
     let route = this.#routes.get(key);
     if (!route) {
       route = new RouteMetrics(dependency, rule);
@@ -91,6 +103,33 @@ export class SidecarMetrics {
       this.#tcp.set(dependency, tcp);
     }
     return tcp;
+  }
+
+  /** A plan is in force, and names these. What those before it named goes in time, and what was counted of it. */
+  follow(present: Iterable<NamedSeries>): void {
+    const named = new Set<string>();
+    for (const dependency of present) {
+      named.add(seriesOwner(dependency.label)).add(seriesOwner(dependency.plan.name));
+      for (const name of dependency.seriesNames()) named.add(seriesOwner(dependency.label, name));
+    }
+    const gone = this.#left.follow(this.#owners(), named);
+    if (gone.size === 0) return;
+    for (const owner of gone) this.#routes.delete(owner);
+    for (const dependency of this.#tcp.keys()) if (gone.has(seriesOwner(dependency))) this.#tcp.delete(dependency);
+    for (const dependency of this.#connects.keys())
+      if (gone.has(seriesOwner(dependency))) this.#connects.delete(dependency);
+    for (const series of this.#counters.values())
+      for (const [id, { labels }] of series) if (gone.has(ownerOf(labels) ?? '')) series.delete(id);
+  }
+
+  *#owners(): Iterable<string> {
+    yield* this.#routes.keys();
+    for (const dependency of this.#tcp.keys()) yield seriesOwner(dependency);
+    for (const series of this.#counters.values())
+      for (const { labels } of series.values()) {
+        const owner = ownerOf(labels);
+        if (owner !== null) yield owner;
+      }
   }
 
   setLive(live: LiveMetrics): void {
@@ -218,6 +257,11 @@ export class SidecarMetrics {
     series?.set(id, counter);
     return counter;
   }
+}
+
+/** Null: of the sidecar as a whole. */
+function ownerOf({ dependency, circuit, detection, choice, check }: Counter['labels']): string | null {
+  return dependency === undefined ? null : seriesOwner(dependency, circuit ?? detection ?? choice ?? check);
 }
 
 export function createSidecarMetrics(): SidecarMetrics {

@@ -221,6 +221,7 @@ export class ProxyDataPlane implements DataPlane {
     this.#arrivals.index(this.#dependencies.values());
     this.#circuits.forgetAbsent();
     this.#tlsHosts.forgetUnnamed();
+    this.#options.metrics.follow(this.#all());
     this.#grantRaisedLimits();
     this.#open.closeUnwanted();
     if (this.#listening)

@@ -165,6 +165,18 @@ export class DependencyRuntime {
     for (const { key } of this.policies.choices.values()) metrics.addChoice(this.label, key);
   }
 
+  /** By which its series are named beside its label: its rules, and the keys of its state. */
+  *seriesNames(): Iterable<string> {
+    const { choices, detections, shadows } = this.policies;
+    yield this.policies.passThrough.plan.rule;
+    for (const { rule } of this.plan.policies) yield rule;
+    for (const { key } of this.policies.allCircuits()) yield key;
+    for (const { key } of this.policies.allHealthChecks()) yield key;
+    for (const { key } of choices.values()) yield key;
+    for (const [key] of detections.entries()) yield key;
+    for (const [key] of shadows.detections.entries()) yield key;
+  }
+
   /** Endpoints, the policies that choose from them, or the place of this pod have changed. */
   placeEndpoints(): void {
     this.policies.setEndpoints(this.endpoints.live, this.#environment.placement());
