@@ -42,7 +42,7 @@ const BACKOFF = { initialMs: 200, maxMs: 5_000, resetAfterMs: 30_000 };
 const MAX_ANSWER_CHARACTERS = 4_096;
 
 export class PeerLink {
-  readonly table = new SessionTable();
+  readonly table: SessionTable;
   readonly #options: PeerLinkOptions;
   readonly #backoff: Backoff;
   readonly #stop = new AbortController();
@@ -51,7 +51,9 @@ export class PeerLink {
   #isUp = false;
   #told = '';
 
-  constructor(peer: PeerAddress, options: PeerLinkOptions) {
+  /** `table`: what is known of it from a link before this one, which was stopped. */
+  constructor(peer: PeerAddress, options: PeerLinkOptions, table = new SessionTable()) {
+    this.table = table;
     this.#peer = peer;
     this.#options = options;
     this.#backoff = new Backoff(BACKOFF, options.random);
@@ -69,9 +71,11 @@ export class PeerLink {
     void this.#run();
   }
 
-  /** What it said stays known for a while. */
+  /** What it said stays known for a while. From here on the table is not this link's to write: where the replica is listed again, it is the next one's. */
   stop(): void {
+    if (this.isStopped) return;
     this.#stop.abort(new Error('the replica is not listed any more'));
+    this.table.down(this.#options.clock.monotonicMs());
     void this.#agent?.agent.destroy();
   }
 
@@ -117,7 +121,7 @@ export class PeerLink {
         }
       }
       this.#isUp = false;
-      this.table.down(clock.monotonicMs());
+      if (!signal.aborted) this.table.down(clock.monotonicMs());
       this.#options.onChange();
       await clock.sleep(this.#backoff.nextMs(clock.monotonicMs()), signal).catch(() => undefined);
     }
@@ -145,7 +149,7 @@ export class PeerLink {
     for await (const chunk of response.body) {
       for (const line of splitter.push(chunk as Buffer)) {
         const frame = decodePeerFrame(line);
-        if (frame?.kind === 'end') return;
+        if (frame?.kind === 'end' || this.isStopped) return;
         if (frame !== undefined && this.table.apply(frame, clock.monotonicMs())) onChange();
       }
     }

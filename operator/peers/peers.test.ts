@@ -201,6 +201,32 @@ describe('two replicas', () => {
     expect(b.summary()).toMatchObject({ of: 2 });
   });
 
+  test('a sidecar of a replica that is not listed for a moment is counted all the time', async () => {
+    const [a, b] = await pair();
+    await openPlan(a, podA, 'v1');
+    await openPlan(b, podB, 'v1');
+    await soon(() => expect(b.summary()).toMatchObject({ applied: 2, of: 2 }));
+    const seen = new Set<string>();
+    const look = () => seen.add(`${b.summary()?.applied}/${b.summary()?.of}`);
+    b.distributor.onChange(look);
+    for (let time = 0; time < 3; time++) {
+      b.peers.update(slices(b));
+      look();
+      b.peers.update(slices(a, b));
+      look();
+      await soon(async () => expect(await b.connected()).toBe(1));
+    }
+    // What it says over the new connection holds, whatever the end of the old one still brings.
+    await openPlan(a, podB, 'v1');
+    await soon(() =>
+      expect([...b.peers.sessions()].map(({ pod, streams }) => [pod.uid, streams]).sort()).toEqual([
+        [podA.uid, 1],
+        [podB.uid, 1],
+      ]),
+    );
+    expect([...seen]).toEqual(['2/2']);
+  });
+
   test('a pod that is gone with its replica does not count any longer', async () => {
     const [a, b] = await pair();
     await openPlan(a, podA, 'v1');
@@ -254,6 +280,20 @@ test('a replica without its token goes on alone, and listens once it has one', a
   expect(await b.connected()).toBe(0);
   await writeFile(tokenFile, PEER_TOKEN);
   await soon(() => expect(b.summary()).toMatchObject({ applied: 1, of: 1 }));
+});
+
+test('replicas that went do not keep those out that came for them', async () => {
+  const b = await replica('b');
+  const a = await replica('a');
+  await openPlan(a, podA, 'v1');
+  // Of each one something is known, so that it is kept for a while.
+  for (let n = 0; n < 32; n++) {
+    b.peers.update(slices(b, { ...a, name: `gone-${n}` }));
+    await soon(async () => expect(await b.connected()).toBe(1));
+    await soon(() => expect([...b.peers.sessions()].some(({ streams }) => streams === 1)).toBe(true));
+  }
+  b.peers.update(slices(a, b));
+  await soon(async () => expect(await b.connected()).toBe(1));
 });
 
 describe('who is listed', () => {

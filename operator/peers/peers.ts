@@ -66,7 +66,7 @@ export class Peers implements PeerView {
     for (const [name, address] of listed) {
       const known = this.#links.get(name);
       if (known !== undefined && !known.isStopped) known.moveTo(address);
-      else if (this.#links.size < MAX_PEERS) this.#connect(address);
+      else if (this.#listening().length < MAX_PEERS) this.#connect(address, known);
     }
   }
 
@@ -87,13 +87,18 @@ export class Peers implements PeerView {
 
   /** Writes the gauges. */
   observe(): void {
-    const links = [...this.#links.values()].filter((link) => !link.isStopped);
+    const links = this.#listening();
     this.#options.metrics.peersListed.set(links.length);
     this.#options.metrics.peersConnected.set(links.filter((link) => link.isUp).length);
   }
 
-  #connect(address: PeerAddress): void {
-    const link = new PeerLink(address, { ...this.#options, onChange: this.#options.onPeerChange });
+  #listening(): PeerLink[] {
+    return [...this.#links.values()].filter((link) => !link.isStopped);
+  }
+
+  /** `before`: the link to the same replica, from before it was not listed for a while. */
+  #connect(address: PeerAddress, before: PeerLink | undefined): void {
+    const link = new PeerLink(address, { ...this.#options, onChange: this.#options.onPeerChange }, before?.table);
     this.#links.set(address.name, link);
     link.start();
   }
