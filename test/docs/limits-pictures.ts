@@ -238,7 +238,7 @@ export function loadSheddingPicture(): string {
       bar(LEFT, delays.y(LOOP_DELAY_MS), WIDTH, 1, RED),
       text(RIGHT, delays.y(LOOP_DELAY_MS) - 4, `${LOOP_DELAY_MS} ms`, `${SMALL} text-anchor="end"`),
       path(delay, AMBER),
-      text(delays.x(PAUSE_AT_MS) - 10, 110, 'one pause: nothing is refused', `${SMALL} text-anchor="end"`),
+      text(delays.x(PAUSE_AT_MS), 84, 'one pause: nothing is refused', `${SMALL} text-anchor="middle"`),
       text(LEFT, 204, 'share of requests refused, and requests served (of what can be)'),
       ...shares.frame,
       path(served, GREEN),
