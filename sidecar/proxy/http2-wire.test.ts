@@ -9,6 +9,7 @@ import {
   dependencyPlan,
   get,
   RETRIES,
+  startBench as startBenchWith,
   startCaptured,
   workloadPlan,
 } from './testing/fixtures.ts';
@@ -22,6 +23,7 @@ import {
 } from './testing/http2-calls.ts';
 import { head, REQUEST, rawClient } from './testing/http2-raw-client.ts';
 import { opened } from './testing/opened.ts';
+import { quickClock } from './testing/quick-clock.ts';
 import { DEAD_ENDPOINT, OK } from './testing/upstreams.ts';
 
 const { bench: startBench, open, upstream: startUpstream } = opened();
@@ -349,6 +351,24 @@ describe('what goes wrong', () => {
     expect(await client.call('/')).toMatchObject({ status: 504, reason: 'attempt-timeout' });
     expect(await client.call('/')).toMatchObject({ status: 200 });
     expect(server.connections).toBe(2);
+  });
+
+  it('a connection that is closed for its silence cuts what was being answered on it', async () => {
+    const server = await dependency((stream, fields, nth) => {
+      if (fields[':path'] !== '/events') return answer(stream, fields, nth);
+      stream.respond({ ':status': 200, 'content-type': 'text/event-stream' });
+      stream.write('data: 1\n\n');
+    });
+    const timeouts = { requestMs: 0, attemptMs: 2_000, connectMs: 2_000, idleMs: 0, opaqueIdleMs: 0 };
+    const bench = await startBenchWith(dependencyPlan({ timeouts }), [server.endpoint], { clock: quickClock(20) });
+    open.push(bench);
+    const client = caller(bench.port);
+    const events = client.request('/events');
+    const whole = answerOf(events);
+    await new Promise((resolve) => events.once('data', resolve));
+    server.fallSilent();
+    expect(await client.call('/')).toMatchObject({ status: 504, reason: 'attempt-timeout' });
+    expect(await whole).toMatchObject({ status: 200, body: 'data: 1\n\n', code: constants.NGHTTP2_INTERNAL_ERROR });
   });
 });
 

@@ -17,7 +17,7 @@ const trailers = frame(FrameType.headers, Flag.endHeaders | Flag.endStream, 1, f
 const reset = (code: number): Buffer => frame(FrameType.rstStream, 0, 1, uint32(code));
 
 /** What an application gets where the one request is answered by these frames, each in a write of its own or all in one. */
-async function answered(frames: readonly Buffer[], apart: boolean): Promise<Http2Answer> {
+async function answered(frames: readonly Buffer[], apart: boolean, leaves = false): Promise<Http2Answer> {
   let left = apart ? [...frames] : [Buffer.concat(frames)];
   const upstream = await startUpstream((received, socket) => {
     const asked = framesOf(Buffer.from(received, 'latin1')).some(({ type }) => type === FrameType.headers);
@@ -30,6 +30,7 @@ async function answered(frames: readonly Buffer[], apart: boolean): Promise<Http
       const [next, ...rest] = left;
       left = rest;
       if (next) socket.write(next, () => setImmediate(send));
+      else if (leaves) socket.end();
     };
     send();
   });
@@ -62,6 +63,12 @@ describe.each([[true], [false]])('an answer that ends with a reset (frames come 
   it('is cut where that is with an error', async () => {
     const answer = await answered([headers(), data('half'), reset(NGHTTP2_CANCEL)], apart);
     // Where all came in one read, nothing of it has been passed on, and there is still an answer to give.
+    if (answer.status === 200) expect(answer.code).toBe(NGHTTP2_INTERNAL_ERROR);
+    else expect(answer).toMatchObject({ status: 502, reason: 'reset' });
+  });
+
+  it('is cut where the connection ends in its place, which is no end of a stream', async () => {
+    const answer = await answered([headers(), data('half')], apart, true);
     if (answer.status === 200) expect(answer.code).toBe(NGHTTP2_INTERNAL_ERROR);
     else expect(answer).toMatchObject({ status: 502, reason: 'reset' });
   });

@@ -16,7 +16,7 @@ import {
   UPSTREAM_OPTIONS,
 } from '../../http2/limits.ts';
 import { nativeHalf } from '../../http2/native-halves.ts';
-import { ENHANCE_YOUR_CALM, nodeHttp2 } from '../../http2/node-http2.ts';
+import { CANCEL, ENHANCE_YOUR_CALM, nodeHttp2 } from '../../http2/node-http2.ts';
 import { TokenBucket, toMicroseconds } from '../../policies/token-bucket.ts';
 import type { ConnectFailure } from '../exchange/upstream.ts';
 import { connectFailureOf, tlsFailureOf } from './http1-connection.ts';
@@ -181,9 +181,12 @@ export class Http2Session {
     else if (this.#waiting.size === 0) this.#destroy();
   }
 
-  /** The session alone would first wait for its connection to be made, or for what was written to go out. */
+  /**
+   * The session alone would first wait for its connection to be made, or for what was written to go out. Without an error Node would end its streams
+   * as if they were whole, and half an answer would pass for all of it.
+   */
   #destroy(): void {
-    this.#session.destroy();
+    this.#session.destroy(new Error('given up'), CANCEL);
     this.#socket.destroy();
   }
 
