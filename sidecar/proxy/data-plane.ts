@@ -40,16 +40,13 @@ import { HealthProber } from './dependency/health-prober.ts';
 import { labelsOf } from './dependency/labels.ts';
 import { type Holdings, holdingsOf } from './holdings.ts';
 import { Arrivals } from './intake/arrivals.ts';
-import { BootstrapListeners, type ListenerTarget } from './intake/bootstrap-listeners.ts';
-import { CapturedListeners } from './intake/captured-listeners.ts';
-import { DependencyListeners } from './intake/dependency-listeners.ts';
 import { Intake } from './intake/intake.ts';
 import type { World } from './intake/listener-targets.ts';
+import { isStandalone, Listeners } from './intake/listeners.ts';
 import { OpenConnections } from './intake/open-connections.ts';
 import { isLoopback, leadsBack } from './intake/own-addresses.ts';
 import { liveMetrics } from './live-metrics.ts';
 import { OpaqueReports } from './opaque/opaque-reports.ts';
-import type { Accepted } from './sockets/listen.ts';
 import { type Network, systemNetwork } from './sockets/network.ts';
 import { Ticker } from './ticker.ts';
 import { Http1Endpoint } from './upstream/http1-endpoint.ts';
@@ -102,12 +99,8 @@ export class ProxyDataPlane implements DataPlane {
   readonly #open: OpenConnections;
   readonly #dependencies = new Map<string, DependencyRuntime>();
   readonly #arrivals: Arrivals;
-  readonly #dependencyListeners: DependencyListeners;
-  readonly #bootstrapListeners: BootstrapListeners | null;
-  /** Null in the other modes of capture. */
-  readonly #capturedListeners: CapturedListeners | null;
+  readonly #listeners: Listeners;
   readonly #endpointSources: EndpointSources;
-  readonly #world: World;
   readonly #circuits: CircuitReports;
   readonly #exclusions: ExclusionReports;
   readonly #opaque: OpaqueReports;
@@ -116,84 +109,64 @@ export class ProxyDataPlane implements DataPlane {
   readonly #prober: HealthProber;
   readonly #environment: DependencyEnvironment;
   #placement = UNPLACED;
-  #listening = false;
   #locallyDisabled = false;
   #cancelSweep: (() => void) | null = null;
 
   constructor(options: DataPlaneOptions) {
     this.#options = options;
-    const { clock, random, metrics, log, network = systemNetwork, shedder } = options;
-    this.#context = new ProxyContext(new Ticker(clock), random, metrics, log, network, shedder);
-    this.#sampler = options.load ? this.#createSampler(options.load) : null;
-    this.#context.sampler = this.#sampler;
-    if (options.podIp) this.#context.ownKey = hashText(options.podIp);
-    this.#open = new OpenConnections(this.#context);
-    const { maxConnections = Number.POSITIVE_INFINITY } = options;
-    this.#context.connectionLimit = new ConnectionLimit(maxConnections, () => this.#open.connections);
-    this.#circuits = new CircuitReports(clock, this.#dependencies);
-    this.#exclusions = new ExclusionReports(clock, this.#dependencies);
-    this.#opaque = new OpaqueReports(this.#dependencies);
-    const { certificates = null } = options;
-    this.#tlsHosts = new TlsHosts({ certificates, dependencies: this.#dependencies, clock, metrics, log });
-    this.#environment = {
+    const { bootstrap, capture, clock, log, metrics, network = systemNetwork, random, shedder } = options;
+    const { certificates = null, load, maxConnections = Number.POSITIVE_INFINITY, podIp, tlsHosts = [] } = options;
+    const context = new ProxyContext(new Ticker(clock), random, metrics, log, network, shedder);
+    const dependencies = this.#dependencies;
+    this.#context = context;
+    this.#sampler = load ? this.#createSampler(load) : null;
+    context.sampler = this.#sampler;
+    if (podIp) context.ownKey = hashText(podIp);
+    this.#open = new OpenConnections(context);
+    context.connectionLimit = new ConnectionLimit(maxConnections, () => this.#open.connections);
+    this.#circuits = new CircuitReports(clock, dependencies);
+    this.#exclusions = new ExclusionReports(clock, dependencies);
+    this.#opaque = new OpaqueReports(dependencies);
+    this.#tlsHosts = new TlsHosts({ certificates, dependencies, clock, metrics, log });
+    const environment = this.#createEnvironment();
+    const { createEndpoint } = environment;
+    this.#environment = environment;
+    this.#prober = new HealthProber({ context, createEndpoint });
+    const world: World = {
+      dependencies: () => Array.from(dependencies.values(), ({ plan }) => plan),
+      names: options.names,
+      random,
+      leadsBack: (address, port) => leadsBack(address, port, this.#listeners),
+    };
+    const intake = new Intake(context, this.#open);
+    const explicit = capture === 'explicit';
+    this.#arrivals = new Arrivals({ intake, context, environment, world, explicit, tlsHosts });
+    this.#listeners = new Listeners({ ...options, network, dependencies, arrivals: this.#arrivals });
+    this.#endpointSources = new EndpointSources({ world, bootstrap, dependencies, metrics, log });
+    metrics.setLive(liveMetrics(context, dependencies, () => this.#listeners.failed, this.#sampler));
+  }
+
+  #createEnvironment(): DependencyEnvironment {
+    const { clock, metrics, network = systemNetwork, random } = this.#options;
+    const context = this.#context;
+    const standalone = isStandalone(this.#options);
+    return {
       metrics,
       random,
       nowMs: () => clock.monotonicMs(),
       unixMs: () => clock.unixMs(),
-      lastGoodPool: this.#context.lastGoodPool,
-      shadowRandom: this.#context.shadowRandom,
-      shadowLastGoodPool: this.#context.shadowLastGoodPool,
-      ownKey: () => this.#context.ownKey,
+      lastGoodPool: context.lastGoodPool,
+      shadowRandom: context.shadowRandom,
+      shadowLastGoodPool: context.shadowLastGoodPool,
+      ownKey: () => context.ownKey,
       find: (id) => this.#dependencies.get(id),
       placement: () => this.#placement,
       createEndpoint: (address, port, tls) => new Http1Endpoint(address, port, network, tls),
       createOrigination: (dependency, label, tls) => this.#tlsHosts.create(dependency, label, tls),
-      mayDialClusterIp: (address) => !this.#standalone || isLoopback(address),
+      mayDialClusterIp: (address) => !standalone || isLoopback(address),
       locallyDisabled: () => this.#locallyDisabled,
       onTransition: (dependency, circuit) => this.#circuits.tell(dependency, circuit),
     };
-    const { createEndpoint } = this.#environment;
-    this.#prober = new HealthProber({ context: this.#context, createEndpoint });
-    this.#world = {
-      dependencies: () => Array.from(this.#dependencies.values(), ({ plan }) => plan),
-      names: options.names,
-      random,
-      leadsBack: (address, port) => leadsBack(address, port, { has: (place) => this.#listensAt(place) }),
-    };
-    const { bindHost, bootstrap, capture, originalDestination } = options;
-    const explicit = capture === 'explicit';
-    const [context, environment, world] = [this.#context, this.#environment, this.#world];
-    const intake = new Intake(context, this.#open);
-    const { tlsHosts = [] } = options;
-    this.#arrivals = new Arrivals({ intake, context, environment, world, explicit, tlsHosts });
-    this.#capturedListeners =
-      capture === 'iptables'
-        ? new CapturedListeners({
-            bindHost,
-            port: options.outboundPort,
-            originalDestination,
-            onConnection: (accepted, original) => this.#arrivals.captured(accepted, original),
-            network,
-            log,
-          })
-        : null;
-    this.#dependencyListeners = new DependencyListeners({
-      bindHost,
-      portBefore: options.portBefore,
-      dependencies: this.#dependencies,
-      onConnection: (accepted, dependency) => this.#arrivals.dedicated(accepted, dependency),
-      network,
-      log,
-    });
-    const onConnection = (accepted: Accepted, target: ListenerTarget) => this.#arrivals.listened(accepted, target);
-    this.#bootstrapListeners = bootstrap ? new BootstrapListeners({ bootstrap, onConnection, network, log }) : null;
-    this.#endpointSources = new EndpointSources({ world, bootstrap, dependencies: this.#dependencies, metrics, log });
-    metrics.setLive(liveMetrics(this.#context, this.#dependencies, () => this.#failedListeners(), this.#sampler));
-  }
-
-  /** Nobody but the plan says where to listen, and nothing is behind a ClusterIP. */
-  get #standalone(): boolean {
-    return this.#options.capture === 'explicit' && this.#options.bootstrap === null;
   }
 
   applyPlan(plan: WorkloadPlan): void {
@@ -205,7 +178,7 @@ export class ProxyDataPlane implements DataPlane {
       if (wanted.has(id)) continue;
       dependency.remove();
       this.#dependencies.delete(id);
-      this.#dependencyListeners.close(id);
+      this.#listeners.forget(id);
     }
     for (const { dependency, routes } of compiled) {
       const present = this.#dependencies.get(dependency.id);
@@ -224,8 +197,7 @@ export class ProxyDataPlane implements DataPlane {
     this.#options.metrics.follow(this.#all());
     this.#grantRaisedLimits();
     this.#open.closeUnwanted();
-    if (this.#listening)
-      this.#openListeners().catch((error: unknown) => this.#options.log.error({ err: error }, 'listener did not open'));
+    this.#listeners.follow();
   }
 
   applyEndpointsSnapshot(sets: readonly EndpointSet[], fromDisk: boolean): void {
@@ -313,40 +285,32 @@ export class ProxyDataPlane implements DataPlane {
   }
 
   addresses(): Record<string, string> {
-    return this.#dependencyListeners.addresses();
+    return this.#listeners.addresses();
   }
 
   capture(): CaptureView {
     return {
       mode: this.#options.capture,
       undeclared: this.#arrivals.undeclared,
-      listeners: this.#bootstrapListeners?.view() ?? [],
+      listeners: this.#listeners.view(),
       hosts: this.#options.names.view(),
     };
   }
 
   async listen(): Promise<void> {
     const { clock, log } = this.#options;
-    this.#listening = true;
     if (!(await this.#context.network.prepare(clock, log)))
       log.warn('sockets of this Node are others than those that are known: connections cost more');
     this.#sweep();
     this.#sampler?.start();
-    if (this.#capturedListeners) {
-      await this.#capturedListeners.open();
-      return;
-    }
-    await this.#bootstrapListeners?.open();
-    await this.#openListeners();
+    await this.#listeners.open();
   }
 
   close(): void {
-    this.#listening = false;
     this.#cancelSweep?.();
+    this.#cancelSweep = null;
     this.#sampler?.stop();
-    this.#capturedListeners?.close();
-    this.#dependencyListeners.closeAll();
-    this.#bootstrapListeners?.close();
+    this.#listeners.close();
     this.#prober.close();
     this.#open.destroy();
     for (const dependency of this.#all()) dependency.remove();
@@ -378,20 +342,6 @@ export class ProxyDataPlane implements DataPlane {
     }
   }
 
-  async #openListeners(): Promise<void> {
-    if (this.#standalone) await this.#dependencyListeners.open();
-    else await this.#bootstrapListeners?.openPortsOf(Array.from(this.#dependencies.values(), ({ plan }) => plan));
-  }
-
-  #failedListeners(): number {
-    return this.#bootstrapListeners?.view().filter(({ problem }) => problem !== '').length ?? 0;
-  }
-
-  #listensAt(place: string): boolean {
-    if (this.#capturedListeners) return this.#capturedListeners.has(place);
-    return this.#dependencyListeners.has(place) || this.#bootstrapListeners?.has(place) === true;
-  }
-
   #sweep(): void {
     this.#cancelSweep = this.#options.clock.after(SWEEP_INTERVAL_MS, () => {
       const nowMs = this.#options.clock.monotonicMs();
@@ -402,7 +352,7 @@ export class ProxyDataPlane implements DataPlane {
       this.#circuits.tellAll();
       this.#exclusions.tellAll();
       this.#opaque.tellAll();
-      if (this.#listening) this.#sweep();
+      if (this.#cancelSweep) this.#sweep();
     });
   }
 }
