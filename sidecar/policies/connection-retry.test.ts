@@ -22,8 +22,9 @@ const CAUSE = 1;
 const { ConnectFailure, Reset } = FailureBit;
 
 function machine(retries: RetriesPlan | null, budget: RetryBudget | null = null) {
-  const counts = { retries: new Float64Array(4), suppressed: new Float64Array(4), slots: { attempts: 0, budget: 2 } };
-  return { attempts: new ConnectionAttempts(retries, budget, () => 0.5, counts), counts };
+  const counts = { retries: new Float64Array(4), suppressed: new Float64Array(4) };
+  const slots = { attempts: 0, budget: 2 };
+  return { attempts: new ConnectionAttempts(retries, budget, () => 0.5, counts, slots), counts };
 }
 
 describe('another attempt to connect', () => {

@@ -13,7 +13,12 @@ export interface ConnectionRetryCounts {
   readonly retries: Float64Array;
   /** Those that the policy would have wanted, by why there was none. */
   readonly suppressed: Float64Array;
-  readonly slots: { readonly attempts: number; readonly budget: number };
+}
+
+/** Of `suppressed`. */
+export interface SuppressionSlots {
+  readonly attempts: number;
+  readonly budget: number;
 }
 
 export const NO_RETRY = -1;
@@ -24,18 +29,26 @@ export class ConnectionAttempts {
   readonly #mask: number;
   readonly #random: Random;
   readonly #counts: ConnectionRetryCounts;
+  readonly #slots: SuppressionSlots;
   #count = 0;
   #unsentRetryUsed = false;
   /** What the attempt before failed of, until the next one begins; below zero: there was none. */
   #cause = -1;
 
   /** `retries` and `budget` null: no policy sets them. */
-  constructor(retries: RetriesPlan | null, budget: RetryBudget | null, random: Random, counts: ConnectionRetryCounts) {
+  constructor(
+    retries: RetriesPlan | null,
+    budget: RetryBudget | null,
+    random: Random,
+    counts: ConnectionRetryCounts,
+    slots: SuppressionSlots,
+  ) {
     this.#retries = retries;
     this.#budget = budget;
     this.#mask = retries === null ? 0 : failureMask(retries.retryOn);
     this.#random = random;
     this.#counts = counts;
+    this.#slots = slots;
   }
 
   get count(): number {
@@ -67,9 +80,8 @@ export class ConnectionAttempts {
       return 0;
     }
     if ((this.#mask & failureBits) === 0) return NO_RETRY;
-    const { slots } = this.#counts;
-    if (this.#count >= retries.maxAttempts) return this.#suppress(slots.attempts);
-    if (this.#budget !== null && !this.#budget.tryWithdraw(nowMs)) return this.#suppress(slots.budget);
+    if (this.#count >= retries.maxAttempts) return this.#suppress(this.#slots.attempts);
+    if (this.#budget !== null && !this.#budget.tryWithdraw(nowMs)) return this.#suppress(this.#slots.budget);
     this.#cause = cause;
     return backoffMs(retries, this.#count, this.#random());
   }
