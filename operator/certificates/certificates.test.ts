@@ -1,8 +1,5 @@
 import { X509Certificate } from 'node:crypto';
-import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { get } from 'node:https';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { connect, createServer, type TLSSocket } from 'node:tls';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { silentLogger } from '../../runtime/log.ts';
@@ -10,24 +7,13 @@ import { ManualClock } from '../../runtime/manual-clock.ts';
 import type { Role } from '../elect/election.ts';
 import { ALWAYS_LEADING } from '../elect/elector.ts';
 import { HttpsServer } from '../https-server.ts';
-import { ApiError } from '../watch/api-errors.ts';
 import { createCertificates } from './certificates.ts';
-import {
-  type Authority,
-  dueForRenewal,
-  issuingAuthority,
-  LIFETIMES,
-  nextStep,
-  type PartialState,
-  type Serving,
-} from './decide.ts';
-import { createFolderStore } from './folder-store.ts';
-import { createAuthority, issueServing, parseState } from './issue.ts';
+import { LIFETIMES } from './decide.ts';
+import { issueServing, parseState } from './issue.ts';
 import type { KubernetesApi } from './kubernetes-api.ts';
 import { MemoryStore } from './memory-store.ts';
 import { createSecretStore } from './secret-store.ts';
 import type { CertificateStore } from './store.ts';
-import { bundlePatch, createWebhookBundle } from './webhook-bundle.ts';
 
 const DAY_MS = 86_400_000;
 const NAMES = ['breakwater-operator.breakwater-system.svc', 'localhost', '127.0.0.1'];
@@ -90,119 +76,6 @@ function trusts(bundle: string, served: string): boolean {
   }
   return false;
 }
-
-const authority = (id: string, notBeforeUnixMs: number): Authority => ({
-  id,
-  certificate: id,
-  privateKey: id,
-  notBeforeUnixMs,
-  notAfterUnixMs: notBeforeUnixMs + LIFETIMES.authorityMs,
-});
-const serving = (issuer: string, notBeforeUnixMs: number): Serving => ({
-  ...authority('s', notBeforeUnixMs),
-  notAfterUnixMs: notBeforeUnixMs + LIFETIMES.servingMs,
-  issuer,
-  names: [...NAMES],
-});
-
-describe('what is due', () => {
-  const start = 1_700_000_000_000;
-  const complete = (over: Partial<PartialState> = {}): PartialState => ({
-    authorities: [authority('a', start)],
-    serving: serving('a', start),
-    ...over,
-  });
-
-  test('nothing, while everything is fresh', () => {
-    expect(nextStep(complete(), NAMES, start + DAY_MS)).toBeUndefined();
-  });
-
-  test('first an authority, then what it signs', () => {
-    expect(nextStep({ authorities: [], serving: undefined }, NAMES, start)).toMatchObject({ kind: 'AddAuthority' });
-    expect(nextStep(complete({ serving: undefined }), NAMES, start)).toMatchObject({
-      kind: 'IssueServing',
-      issuer: 'a',
-    });
-  });
-
-  test('renewal from two thirds of the life on', () => {
-    expect(dueForRenewal(serving('a', start), 2 / 3, start + 60 * DAY_MS - 1)).toBe(false);
-    expect(nextStep(complete(), NAMES, start + 60 * DAY_MS - 1)).toBeUndefined();
-    expect(nextStep(complete(), NAMES, start + 60 * DAY_MS)).toMatchObject({ kind: 'IssueServing' });
-  });
-
-  test('other names, in any number', () => {
-    expect(nextStep(complete(), NAMES.slice(1), start)).toMatchObject({
-      kind: 'IssueServing',
-      because: 'its names changed',
-    });
-  });
-
-  test('a new authority is announced for a week before it signs', () => {
-    const later = start + LIFETIMES.authorityMs * 0.4;
-    const old = authority('a', start);
-    const young = authority('b', later - LIFETIMES.backdateMs);
-    expect(nextStep(complete({ serving: serving('a', later) }), NAMES, later)).toMatchObject({ kind: 'AddAuthority' });
-    const both = complete({ authorities: [young, old], serving: serving('a', later) });
-    expect(nextStep(both, NAMES, later + LIFETIMES.overlapMs - 1)).toBeUndefined();
-    expect(nextStep(both, NAMES, later + LIFETIMES.overlapMs)).toMatchObject({ kind: 'IssueServing', issuer: 'b' });
-  });
-
-  test('an authority leaves the bundle only when it expired', () => {
-    const end = start + LIFETIMES.authorityMs;
-    const young = authority('b', end - 100 * DAY_MS);
-    const both = complete({ authorities: [young, authority('a', start)], serving: serving('b', end - DAY_MS) });
-    expect(nextStep(both, NAMES, end - 1)).toBeUndefined();
-    expect(nextStep(both, NAMES, end)).toMatchObject({ kind: 'DropAuthority', id: 'a' });
-  });
-
-  test('after a long sleep the only valid one signs, announced or not', () => {
-    const end = start + LIFETIMES.authorityMs;
-    const young = authority('b', end - 1000);
-    expect(issuingAuthority([young, authority('a', start)], end)).toBe(young);
-    expect(issuingAuthority([authority('a', start)], end)).toBeUndefined();
-  });
-});
-
-describe('what is issued', () => {
-  const now = Date.UTC(2030, 0, 1, 12, 0, 0, 500);
-
-  test('is what X.509 readers expect', async () => {
-    const ca = await createAuthority(now);
-    const leaf = await issueServing(ca, NAMES, now);
-    const root = new X509Certificate(ca.certificate);
-    const certificate = new X509Certificate(leaf.certificate);
-    expect(root.ca).toBe(true);
-    expect(certificate.ca).toBe(false);
-    expect(certificate.checkIssued(root)).toBe(true);
-    expect(certificate.verify(root.publicKey)).toBe(true);
-    expect(certificate.publicKey.asymmetricKeyDetails?.namedCurve).toBe('prime256v1');
-    expect(certificate.subjectAltName).toBe(`DNS:${NAMES[0]}, DNS:localhost, IP Address:127.0.0.1`);
-    expect(certificate.keyUsage).toEqual(['1.3.6.1.5.5.7.3.1']);
-    expect(certificate.serialNumber.toLowerCase()).toBe(leaf.id);
-    expect(Date.parse(certificate.validTo)).toBe(leaf.notAfterUnixMs);
-    expect(Date.parse(root.validFrom)).toBe(ca.notBeforeUnixMs);
-  });
-
-  test('never outlives its authority', async () => {
-    const ca = await createAuthority(now);
-    const leaf = await issueServing(ca, NAMES, ca.notAfterUnixMs - DAY_MS);
-    expect(leaf.notAfterUnixMs).toBe(ca.notAfterUnixMs);
-  });
-
-  test.each([
-    ['no JSON', 'x', 'not JSON'],
-    ['no state', '{}', 'formatVersion'],
-    ['an unreadable certificate', undefined, 'cannot be read'],
-  ])('%s is told, not replaced', async (_name, text, message) => {
-    const state = {
-      formatVersion: 1,
-      authorities: [{ ...(await createAuthority(now)), certificate: '-----BEGIN CERTIFICATE-----' }],
-      serving: serving('a', now),
-    };
-    expect(() => parseState(text ?? JSON.stringify(state))).toThrow(message);
-  });
-});
 
 describe('the keeper', () => {
   test('makes an authority once, and leaves it alone', async () => {
@@ -419,42 +292,14 @@ describe('the keeper', () => {
     const before = certificates.serving();
     const document = await store.read();
     const state = parseState(document?.text ?? '');
-    const other = await issueServing(state.authorities[0] ?? authority('x', 0), NAMES, clock.unixMs());
+    const [issuer] = state.authorities;
+    if (!issuer) throw new Error('no authority is stored');
+    const other = await issueServing(issuer, NAMES, clock.unixMs());
     state.serving = { ...other, privateKey: before.privateKey };
     await store.write(JSON.stringify(state), '', document);
     await expect(certificates.check()).rejects.toThrow(/key/i);
     expect(certificates.serving()).toEqual(before);
     certificates.stop();
-  });
-});
-
-describe('a folder', () => {
-  async function folder(): Promise<string> {
-    const path = await mkdtemp(join(tmpdir(), 'breakwater-certificates-'));
-    cleanUps.push(() => rm(path, { recursive: true, force: true }));
-    return join(path, 'state');
-  }
-
-  test('keeps the document for its owner alone, and only one creator wins', async () => {
-    const path = await folder();
-    const stores = [1, 2, 3, 4, 5].map(() => createFolderStore(path));
-    const won = await Promise.all(stores.map((store, index) => store.write(`document ${index}`, 'bundle', undefined)));
-    expect(won.filter(Boolean)).toHaveLength(1);
-    expect((await stat(join(path, 'certificates.json'))).mode & 0o777).toBe(0o600);
-    expect(await readFile(join(path, 'ca.crt'), 'utf8')).toBe('bundle');
-    expect((await stores[0]?.read())?.text).toBe(`document ${won.indexOf(true)}`);
-  });
-
-  test('a stale writer loses', async () => {
-    const path = await folder();
-    const store = createFolderStore(path);
-    expect(await store.read()).toBeUndefined();
-    await store.write('one', '', undefined);
-    const seen = await store.read();
-    await writeFile(join(path, 'certificates.json'), 'two');
-    expect(await store.write('three', '', seen)).toBe(false);
-    expect(await store.write('three', '', await store.read())).toBe(true);
-    expect((await store.read())?.text).toBe('three');
   });
 });
 
@@ -484,193 +329,4 @@ describe('a Secret', () => {
       data: { 'ca.crt': Buffer.from(certificates.trustBundle()).toString('base64') },
     });
   });
-});
-
-describe('caBundle', () => {
-  const configuration = (...bundles: (string | undefined)[]) => ({
-    metadata: { resourceVersion: '7' },
-    webhooks: bundles.map((caBundle, index) => ({
-      name: `hook-${index}`,
-      clientConfig: caBundle === undefined ? {} : { caBundle },
-    })),
-  });
-
-  test('is written where it is missing or another, and nowhere else', () => {
-    expect(bundlePatch(configuration('ours', undefined, 'theirs'), 'ours')).toEqual([
-      { op: 'test', path: '/metadata/resourceVersion', value: '7' },
-      { op: 'add', path: '/webhooks/1/clientConfig/caBundle', value: 'ours' },
-      { op: 'add', path: '/webhooks/2/clientConfig/caBundle', value: 'ours' },
-    ]);
-    expect(bundlePatch(configuration('ours', 'ours'), 'ours')).toEqual([]);
-  });
-
-  test('a check that is answered late says nothing of what became of it since', async () => {
-    const clock = new ManualClock();
-    const ours = Buffer.from('bundle').toString('base64');
-    let asked = 0;
-    const waiting: (() => void)[] = [];
-    const api: KubernetesApi = {
-      request: <T>() => {
-        asked += 1;
-        const held = configuration(asked === 1 ? undefined : ours) as T;
-        return new Promise<T>((resolve) => waiting.push(() => resolve(held)));
-      },
-    };
-    let changed = (): void => undefined;
-    const certificates = {
-      trustBundle: () => 'bundle',
-      anchors: () => ['bundle'],
-      onChange: (listener: () => void) => {
-        changed = listener;
-        return () => {};
-      },
-    };
-    const leadership = { role: 'Following' as const, onChange: () => () => {} };
-    const bundle = createWebhookBundle({ api, name: 'breakwater', certificates, leadership, clock, log: silentLogger });
-    bundle.start();
-    await clock.advance(0);
-    changed();
-    await clock.advance(0);
-    // The newest question is answered first, where there are two.
-    for (let answer = waiting.pop(); answer !== undefined; answer = waiting.pop()) {
-      answer();
-      await clock.advance(0);
-    }
-    expect(asked).toBe(2);
-    expect(bundle.live()).toBe(true);
-    bundle.stop();
-    expect(clock.timers).toBe(0);
-  });
-
-  test('live means that the API server said so; silence afterwards changes nothing, a deletion does', async () => {
-    const clock = new ManualClock();
-    const ours = Buffer.from('bundle').toString('base64');
-    let answer: () => Promise<unknown> = () => Promise.reject(new Error('connect ECONNREFUSED'));
-    const patches: unknown[] = [];
-    const api: KubernetesApi = {
-      request: async <T>(method: string, _path: string, options?: { body?: unknown }) => {
-        if (method === 'PATCH') {
-          patches.push(options?.body);
-          return configuration(ours) as T;
-        }
-        return (await answer()) as T;
-      },
-    };
-    const certificates = { trustBundle: () => 'bundle', anchors: () => ['bundle'], onChange: () => () => {} };
-    const bundle = createWebhookBundle({
-      api,
-      name: 'breakwater',
-      certificates,
-      leadership: ALWAYS_LEADING,
-      clock,
-      log: silentLogger,
-    });
-    bundle.start();
-    await clock.advance(0);
-    expect(bundle.live()).toBe(false);
-    answer = () => Promise.resolve(configuration(undefined));
-    await clock.advance(2_000);
-    expect(bundle.live()).toBe(true);
-    expect(patches).toHaveLength(1);
-    answer = () => Promise.reject(new Error('connect ECONNREFUSED'));
-    await clock.advance(60_000);
-    expect(bundle.live()).toBe(true);
-    // Nor does an API server that does not know us, or a page of what stands in between.
-    for (const status of [400, 401, 403, 404, 429, 500]) {
-      answer = () => Promise.reject(new ApiError(status, 'Unknown', 'no message', []));
-      await clock.advance(2_000);
-      expect([status, bundle.live()]).toEqual([status, true]);
-    }
-    answer = () => Promise.reject(new ApiError(404, 'NotFound', 'not found', []));
-    await clock.advance(2_000);
-    expect(bundle.live()).toBe(false);
-    expect(bundle.problem()).toBe('404 NotFound: not found');
-    bundle.stop();
-    await clock.advance(0);
-    expect(clock.timers).toBe(0);
-  });
-
-  test('a caBundle that may not be written is live for as long as what stands there leads to what is served', async () => {
-    const clock = new ManualClock();
-    let held = 'old';
-    const api: KubernetesApi = {
-      request: async <T>(method: string) => {
-        if (method === 'PATCH') throw new ApiError(403, 'Forbidden', 'may not patch', []);
-        return configuration(Buffer.from(held).toString('base64')) as T;
-      },
-    };
-    const bundle = createWebhookBundle({
-      api,
-      name: 'breakwater',
-      certificates: { trustBundle: () => 'new\nold', anchors: () => ['new', 'old'], onChange: () => () => {} },
-      leadership: ALWAYS_LEADING,
-      clock,
-      log: silentLogger,
-    });
-    bundle.start();
-    await clock.advance(0);
-    expect([bundle.live(), bundle.problem()]).toEqual([false, '403 Forbidden: may not patch']);
-    held = 'new\nold';
-    await clock.advance(2_000);
-    expect(bundle.live()).toBe(true);
-    held = 'old';
-    await clock.advance(60_000);
-    expect(bundle.live()).toBe(true);
-    held = 'foreign';
-    await clock.advance(2_000);
-    expect(bundle.live()).toBe(false);
-    expect(bundle.problem()).toContain('may not patch');
-    bundle.stop();
-  });
-});
-
-test('a replica that does not lead leaves the caBundle alone, and is live where it makes what is served trusted', async () => {
-  const clock = new ManualClock();
-  let caBundle = '';
-  const api: KubernetesApi = {
-    request: <T>(method: string) => {
-      expect(method).toBe('GET');
-      const clientConfig = { caBundle: Buffer.from(caBundle).toString('base64') };
-      return Promise.resolve({ webhooks: [{ name: 'hook', clientConfig }] } as T);
-    },
-  };
-  const bundle = createWebhookBundle({
-    api,
-    name: 'breakwater',
-    // One of them is only announced: nothing that is served leads to it.
-    certificates: { trustBundle: () => 'new\nnow\nold', anchors: () => ['now', 'old'], onChange: () => () => {} },
-    leadership: { role: 'Following', onChange: () => () => {} },
-    clock,
-    log: silentLogger,
-  });
-  bundle.start();
-  const live = async (held: string) => {
-    caBundle = held;
-    await clock.advance(60_000);
-    return bundle.live();
-  };
-  expect(await live('')).toBe(false);
-  expect(bundle.problem()).toContain('the replica that leads');
-  expect(await live('old')).toBe(true);
-  expect(await live('new')).toBe(false);
-  expect(await live('now\nold')).toBe(true);
-  bundle.stop();
-});
-
-test('a server without certificates of ours is not mistaken for one', async () => {
-  const mine = await createAuthority(Date.now());
-  const foreign = await createAuthority(Date.now());
-  const leaf = await issueServing(foreign, ['localhost'], Date.now());
-  const server = createServer({ cert: leaf.certificate, key: leaf.privateKey });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  cleanUps.push(() => new Promise((resolve) => server.close(() => resolve())));
-  const { port } = server.address() as { port: number };
-  await expect(
-    new Promise((resolve, reject) => {
-      connect({ host: '127.0.0.1', port, servername: 'localhost', ca: mine.certificate }, () => resolve('trusted')).on(
-        'error',
-        reject,
-      );
-    }),
-  ).rejects.toThrow();
 });
