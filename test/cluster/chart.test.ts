@@ -41,8 +41,9 @@ interface Rendered {
   rules?: { apiGroups: string[]; resources: string[]; verbs: string[]; resourceNames?: string[] }[];
 }
 
-const render = (...args: string[]) =>
-  run('helm', ['template', 'breakwater', CHART, '--namespace', SYSTEM_NAMESPACE, '--kube-version=1.36.0', ...args]);
+const renderAs = (release: string, namespace: string, ...args: string[]) =>
+  run('helm', ['template', release, CHART, '--namespace', namespace, '--kube-version=1.36.0', ...args]);
+const render = (...args: string[]) => renderAs('breakwater', SYSTEM_NAMESPACE, ...args);
 
 const documents = (text: string): Rendered[] =>
   parseAllDocuments(text)
@@ -81,6 +82,37 @@ describe.each(Object.entries(CASES))('values %s', (name, values) => {
   });
 });
 
+/** Paths of the names and labels in there that are no text. */
+function notText(value: unknown, path: string): string[] {
+  if (typeof value !== 'object' || value === null) return [];
+  return Object.entries(value).flatMap(([key, field]) => {
+    const isText =
+      /^(name|namespace|priorityClassName|image)$/.test(key) || /(labels|matchLabels|selector)$/.test(path);
+    const isWrong = isText && typeof field !== 'string' && typeof field !== 'object';
+    return isWrong ? [`${path}.${key}: ${String(field)}`] : notText(field, `${path}.${key}`);
+  });
+}
+
+test.each([
+  ['123', '456', '1e3'],
+  ['true', 'on', 'null'],
+])(
+  'release %s in namespace %s, called %s: text stays text, as the API server wants it',
+  async (release, namespace, name) => {
+    const text = await renderAs(
+      release,
+      namespace,
+      `--set-string=nameOverride=${name},operator.priorityClassName=1000`,
+      '--set=crds.install=false,networkPolicy.enabled=true,podMonitor.enabled=true',
+      '--api-versions=monitoring.coreos.com/v1',
+    );
+    // As kubectl and helm read it.
+    const objects = parseAllDocuments(text, { version: '1.1' }).map((document) => document.toJS() as Rendered | null);
+    expect(objects.length).toBeGreaterThan(10);
+    expect(objects.flatMap((object) => notText(object, object?.kind ?? ''))).toEqual([]);
+  },
+);
+
 test('the rights are those that are needed: no wildcard, no Secret but its own, nothing written but status and events', async () => {
   const roles = documents(await render()).filter(
     ({ kind, metadata }) => kind.endsWith('Role') && metadata.name === 'breakwater-operator',
@@ -90,6 +122,7 @@ test('the rights are those that are needed: no wildcard, no Secret but its own, 
   for (const { kind, rules = [] } of roles) {
     for (const { apiGroups, resources, verbs, resourceNames } of rules) {
       expect([...apiGroups, ...resources, ...verbs]).not.toContain('*');
+      if (resources.some((resource) => resource.endsWith('/status'))) expect(verbs).toEqual(['patch']);
       if (resources.includes('secrets')) expect([kind, resourceNames]).toEqual(['Role', ['breakwater-certificates']]);
       const writes = verbs.some((verb) => !['get', 'list', 'watch'].includes(verb));
       if (writes)
