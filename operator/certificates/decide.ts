@@ -91,15 +91,21 @@ export function dueForRenewal(
   return nowUnixMs >= certificate.notBeforeUnixMs + lifeMs * share;
 }
 
+/** Not so of what was made while a clock was ahead: no client takes it before its time. */
+function isBegun({ notBeforeUnixMs }: { notBeforeUnixMs: number }, nowUnixMs: number): boolean {
+  return notBeforeUnixMs <= nowUnixMs;
+}
+
 /** The authority that signs now: the newest one that clients have had time to learn of; any valid one rather than none. */
 export function issuingAuthority(
   authorities: readonly Authority[],
   nowUnixMs: number,
   lifetimes: Lifetimes = LIFETIMES,
 ): Authority | undefined {
-  const valid = authorities.filter((one) => one.notAfterUnixMs > nowUnixMs);
+  const valid = authorities.filter((one) => isBegun(one, nowUnixMs) && one.notAfterUnixMs > nowUnixMs);
   const announcedForMs = (one: Authority) => nowUnixMs - (one.notBeforeUnixMs + lifetimes.backdateMs);
-  return valid.find((one) => announcedForMs(one) >= lifetimes.overlapMs) ?? valid.at(-1);
+  const longestAnnounced = valid.toSorted((a, b) => a.notBeforeUnixMs - b.notBeforeUnixMs)[0];
+  return valid.find((one) => announcedForMs(one) >= lifetimes.overlapMs) ?? longestAnnounced;
 }
 
 /** The authorities to which what is served leads: the one that signed it, and those before it as far as each signed its successor. */
@@ -150,6 +156,7 @@ function servingProblem(
 ): string | undefined {
   const current = state.serving;
   if (!current) return 'there is none';
+  if (!isBegun(current, nowUnixMs)) return 'it is not valid yet';
   if (dueForRenewal(current, SERVING_RENEWAL, nowUnixMs)) return 'two thirds of its life are over';
   if (!sameNames(current.names, names)) return 'its names changed';
   if (current.issuer !== issuer.id) return 'the authority changed';
