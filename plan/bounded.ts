@@ -13,9 +13,9 @@ const [QUOTE, BACKSLASH, OPEN_LIST, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT] = [0x
 
 export type ParsedJson = { ok: true; value: unknown } | { ok: false; message: string };
 
-/** JSON.parse that neither throws nor makes more objects than any of our messages has. */
-export function parseBoundedJson(text: string): ParsedJson {
-  const excess = text.length > HARMLESS_LENGTH ? excessOf(text) : undefined;
+/** JSON.parse that neither throws nor makes more objects and lists than `maxContainers`, by default more than any of our messages has. */
+export function parseBoundedJson(text: string, maxContainers = MAX_CONTAINERS): ParsedJson {
+  const excess = text.length > HARMLESS_LENGTH ? excessOf(text, maxContainers) : undefined;
   if (excess !== undefined) return { ok: false, message: excess };
   try {
     return { ok: true, value: JSON.parse(text) };
@@ -24,7 +24,7 @@ export function parseBoundedJson(text: string): ParsedJson {
   }
 }
 
-function excessOf(text: string): string | undefined {
+function excessOf(text: string, maxContainers: number): string | undefined {
   let depth = 0;
   let containers = 0;
   for (let index = 0; index < text.length; index++) {
@@ -32,7 +32,7 @@ function excessOf(text: string): string | undefined {
     if (code === QUOTE) index = endOfString(text, index);
     else if (code === OPEN_LIST || code === OPEN_OBJECT) {
       if (++depth > MAX_DEPTH) return `it is nested more than ${MAX_DEPTH} levels deep`;
-      if (++containers > MAX_CONTAINERS) return `it holds more than ${MAX_CONTAINERS} objects and lists`;
+      if (++containers > maxContainers) return `it holds more than ${maxContainers} objects and lists`;
     } else if (code === CLOSE_LIST || code === CLOSE_OBJECT) depth--;
   }
   return undefined;

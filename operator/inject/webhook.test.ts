@@ -1,6 +1,6 @@
 import { fastify } from 'fastify';
 import { Registry } from 'prom-client';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { readBootstrap } from '../../plan/bootstrap.ts';
 import { silentLogger } from '../../runtime/log.ts';
 import { ManualClock, settle } from '../../runtime/manual-clock.ts';
@@ -17,8 +17,15 @@ import {
 } from './webhook.ts';
 
 const namespaces = new Map<string, PodNamespace>([
-  ['shop', { labels: {}, annotations: {} }],
-  ['locked', { labels: { 'pod-security.kubernetes.io/enforce': 'restricted' }, annotations: {} }],
+  ['shop', { labels: { 'breakwater.dev/injection': 'enabled' }, annotations: {} }],
+  [
+    'locked',
+    {
+      labels: { 'breakwater.dev/injection': 'enabled', 'pod-security.kubernetes.io/enforce': 'restricted' },
+      annotations: {},
+    },
+  ],
+  ['others', { labels: {}, annotations: {} }],
 ]);
 
 const pod = (over: Partial<Pod> = {}): Pod => ({
@@ -321,5 +328,51 @@ describe('leaves alone', () => {
       payload,
     });
     expect(answer.statusCode).toBe(413);
+  });
+});
+
+describe('a stranger, whom nothing keeps from calling the webhook,', () => {
+  const reviewOf = (object: string) => `{"request":{"uid":"a","namespace":"nowhere","object":${object}}}`;
+
+  test('has nobody told of pods in namespaces that did not ask for sidecars', async () => {
+    const { review, reports, clock } = setUp();
+    await review({ namespace: 'others' });
+    const unknown = review({ namespace: 'nowhere' });
+    await settle();
+    await clock.advance(2_000);
+    await unknown;
+    expect(reports).toEqual([]);
+  });
+
+  test.each([
+    ['small objects only', `[${'{},'.repeat(1_200_000)}{}]`],
+    ['nothing but brackets', '['.repeat(3_900_000)],
+  ])('sends %s, and no object is made of it', async (_what, object) => {
+    const { server } = setUp();
+    const headers = { 'content-type': 'application/json' };
+    const answer = await server.inject({ method: 'POST', url: '/inject', headers, payload: reviewOf(object) });
+    expect(answer.statusCode).toBe(400);
+    expect(answer.json()).toMatchObject({ reason: 'BadReview' });
+  });
+
+  test('has no more than a few large reviews read at a time, beside which small ones go on', async () => {
+    const { server, clock, review } = setUp();
+    const headers = { 'content-type': 'application/json' };
+    const send = () =>
+      server.inject({ method: 'POST', url: '/inject', headers, payload: reviewOf(`"${'x'.repeat(300_000)}"`) });
+    // Each waits for its namespace.
+    const held = Array.from({ length: 8 }, send);
+    await vi.waitFor(() => expect(clock.timers).toBe(8));
+    const refused = await send();
+    expect(refused.statusCode).toBe(503);
+    expect(refused.headers['connection']).toBe('close');
+    expect(refused.json()).toMatchObject({ reason: 'Busy' });
+    expect((await review({})).patch).toBeDefined();
+    await clock.advance(2_000);
+    for (const answer of await Promise.all(held)) expect(answer.statusCode).toBe(200);
+    const later = send();
+    await vi.waitFor(() => expect(clock.timers).toBe(1));
+    await clock.advance(2_000);
+    expect((await later).statusCode).toBe(200);
   });
 });

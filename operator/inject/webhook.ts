@@ -1,8 +1,9 @@
 // The admission webhook. It answers from what is already known, within the API server's patience, and never refuses a pod: whatever goes
 // wrong, the pod starts without a sidecar and somebody is told.
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Counter, Histogram, type Registry } from 'prom-client';
 import { z } from 'zod';
+import { parseBoundedJson } from '../../plan/bounded.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/log.ts';
 import type { CaptureMode } from '../compile/capture.ts';
@@ -13,13 +14,16 @@ import { type Declared, isThere } from './declared.ts';
 import { describeLeftOut, type LeftOut } from './loopback.ts';
 import { type AddOperation, type PatchContext, patchFor } from './patch.ts';
 import type { Pod, PodNamespace } from './pod.ts';
-import type { Settings } from './settings.ts';
+import { ReviewGate } from './review-gate.ts';
+import { INJECTION_LABEL, type Settings } from './settings.ts';
 import { tooLarge } from './size.ts';
 import { tlsHostsOf } from './tls-hosts.ts';
 
 export const INJECT_PATH = '/inject';
 /** The API server takes requests of 3 MiB; the review wraps the object. */
 const MAX_REVIEW_BYTES = 4 * 1024 * 1024;
+/** Objects and lists in one: of a pod of the largest size that is nothing but short variables there are fewer. */
+const MAX_REVIEW_CONTAINERS = 100_000;
 /** Kubernetes cuts each warning at 256 characters. */
 const MAX_WARNING_LENGTH = 256;
 /** A namespace that was just made may reach our cache a moment after its first pod reaches us. */
@@ -258,6 +262,8 @@ export class Injector {
   }
 
   #report(pod: Pod, request: AdmissionRequest, namespace: string, { decision, birth }: Result): void {
+    // The API server asks of no other namespace; whoever else calls must not have us tell of what does not concern us.
+    if (this.#options.namespaceOf(namespace)?.labels[INJECTION_LABEL] !== 'enabled') return;
     try {
       this.#options.report?.({
         namespace,
@@ -289,18 +295,41 @@ function nameOf(pod: Pod, request: AdmissionRequest): string {
   return request.name || pod.metadata?.name || pod.metadata?.generateName || '';
 }
 
+const badReview = (message: string) => ({ status: 400, reason: 'BadReview', message });
+const BUSY = { status: 503, reason: 'Busy', message: 'too many large reviews are being read; try again' };
+
 /** Adds POST /inject to the server. */
 export function registerInjector(fastify: FastifyInstance, options: InjectorOptions): void {
   const injector = new Injector(options);
-  fastify.post(INJECT_PATH, { bodyLimit: MAX_REVIEW_BYTES }, async (request, reply) => {
+  const gate = new ReviewGate();
+  const onRequest = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | undefined> =>
+    gate.enter(request, reply) ? undefined : reply.code(503).header('connection', 'close').send(BUSY);
+  const handler = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
     const review = admissionReview.safeParse(request.body);
     if (!review.success) {
       // Without a uid there is nothing that could be answered; the API server then goes by the failurePolicy.
       const issue = review.error.issues[0];
       const message = `this is not an AdmissionReview of admission.k8s.io/v1: ${issue?.path.join('.')}: ${issue?.message}`;
-      return reply.code(400).send({ status: 400, reason: 'BadReview', message });
+      return reply.code(400).send(badReview(message));
     }
     const response = await injector.review(review.data.request);
     return reply.send({ apiVersion: 'admission.k8s.io/v1', kind: 'AdmissionReview', response });
+  };
+  void fastify.register((scope, _options, done) => {
+    scope.removeContentTypeParser('application/json');
+    scope.addContentTypeParser('application/json', { parseAs: 'string' }, (_request, body, parsed) => {
+      const json = parseBoundedJson(String(body), MAX_REVIEW_CONTAINERS);
+      if (json.ok) parsed(null, json.value);
+      else parsed(Object.assign(new Error(json.message), { statusCode: 400 }));
+    });
+    scope.setErrorHandler((error: { statusCode?: number; message: string }, _request, reply) => {
+      const { statusCode: status = 500, message } = error;
+      if (status >= 500) options.log.error({ err: error }, 'an admission review failed');
+      return reply.code(status).send({ ...badReview(message), status });
+    });
+    scope.post(INJECT_PATH, { bodyLimit: MAX_REVIEW_BYTES, onRequest }, (request, reply) =>
+      gate.whileWorkedOn(request, () => handler(request, reply)),
+    );
+    done();
   });
 }
