@@ -37,9 +37,9 @@ export class NotAList extends Error {
 
 export async function listAll(options: ListOptions): Promise<CompleteList> {
   const { resourceVersion, path } = options;
-  const items: RawObject[] = [];
+  const whole: RawObject[][] = [];
   let page = await getPage(options, { limit: PAGE_SIZE, resourceVersion });
-  items.push(...page.items);
+  whole.push(page.items);
   for (let pages = 1; page.next !== undefined; pages += 1) {
     if (pages >= PAGES_LIMIT) throw new NotAList(`the list of ${path} has no end`);
     try {
@@ -47,13 +47,13 @@ export async function listAll(options: ListOptions): Promise<CompleteList> {
     } catch (error) {
       if (!isExpired(error)) throw error;
       // The pages were too slow for etcd's compaction: everything in one answer instead.
-      items.length = 0;
+      whole.length = 0;
       page = await getPage(options, { resourceVersion });
     }
-    items.push(...page.items);
+    whole.push(page.items);
   }
   if (page.resourceVersion === undefined) throw new NotAList(`the list of ${path} has no resourceVersion`);
-  return { items, resourceVersion: page.resourceVersion };
+  return { items: whole.flat(), resourceVersion: page.resourceVersion };
 }
 
 /** 410, or a server whose cache is behind the version we have seen: only a list helps against either. */
