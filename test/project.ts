@@ -1,8 +1,8 @@
 // Runs one project of vitest as a process of its own, and reads what became of it.
 import { spawn } from 'node:child_process';
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { closeSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { temporaryFolder } from './harness/temporary-folder.ts';
 import { failedTests, type Totals, totalsOf, type VitestReport, vitestReport } from './report.ts';
 
 export const root = resolve(import.meta.dirname, '..');
@@ -46,7 +46,7 @@ export interface ProjectRun {
 }
 
 export async function runProject(project: string, { workers, filters, keepBack = false }: ProjectRun): Promise<Ended> {
-  const folder = mkdtempSync(join(tmpdir(), 'breakwater-test-'));
+  const folder = temporaryFolder('test');
   const file = join(folder, 'report.json');
   const log = join(folder, 'output.txt');
   const output = keepBack ? openSync(log, 'w') : undefined;

@@ -3,8 +3,7 @@
 // the first bundle and nothing else. Nobody is ever refused.
 //
 // The clock of the certificates is moved by the test. Everything that it lets them issue is valid today, for TLS looks at the real time.
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { type Certificates, createCertificates } from '../operator/certificates/certificates.ts';
@@ -25,6 +24,7 @@ import { RecordingDataPlane } from '../sidecar/subscribe/recording-data-plane.ts
 import { readStateFile } from '../sidecar/subscribe/state-file.ts';
 import { STREAM_SETTINGS } from '../sidecar/subscribe/stream-client.ts';
 import { Subscriber } from '../sidecar/subscribe/subscriber.ts';
+import { temporaryFolder } from './harness/temporary-folder.ts';
 
 const YEAR_MS = 365 * 86_400_000;
 const LIFETIMES: Lifetimes = {
@@ -69,7 +69,7 @@ const replicas: Replica[] = [];
 const running = new Set<Sidecar>();
 
 beforeAll(async () => {
-  directory = await mkdtemp(join(tmpdir(), 'breakwater-rotation-'));
+  directory = temporaryFolder('rotation');
   replicas.push(await startReplica(ALWAYS_LEADING), await startReplica(FOLLOWING));
 });
 

@@ -1,11 +1,11 @@
 // `kubectl breakwater explain` against a real API server: by the real kubectl, as its plugin, with the rights of whoever asks.
 import { execFile } from 'node:child_process';
-import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import type { UsedControlPlane } from '../../test/harness/control-plane.ts';
 import { useControlPlane } from '../../test/harness/shared-control-plane.ts';
+import { temporaryFolder } from '../../test/harness/temporary-folder.ts';
 import { type Ran, run } from '../testing.ts';
 import { explanation } from './explanation.ts';
 
@@ -75,7 +75,7 @@ spec:
 `;
 
 beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'breakwater-test-plugin-'));
+  folder = temporaryFolder('test-plugin');
   for (const name of ['kubectl-breakwater', 'kubectl_complete-breakwater']) {
     symlinkSync(join(root, `cli/bin/${name}.js`), join(folder, name));
   }

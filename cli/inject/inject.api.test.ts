@@ -1,12 +1,12 @@
 // `inject` with what a real API server holds of an installation, and its verdict on what comes out.
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { parse as parseYaml } from 'yaml';
 import { createAuthority } from '../../operator/certificates/issue.ts';
 import type { UsedControlPlane } from '../../test/harness/control-plane.ts';
 import { useControlPlane } from '../../test/harness/shared-control-plane.ts';
+import { temporaryFolder } from '../../test/harness/temporary-folder.ts';
 import { type Ran, run } from '../testing.ts';
 
 const root = resolve(import.meta.dirname, '../..');
@@ -104,7 +104,7 @@ spec:
 `;
 
 beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'breakwater-test-inject-'));
+  folder = temporaryFolder('test-inject');
   caBundle = (await createAuthority(Date.now())).certificate;
   plane = await useControlPlane();
   for (const name of ['shop', 'billing']) await plane.kubectl(['create', 'namespace', name]);

@@ -1,6 +1,6 @@
 // Real queries by c-ares, answered by a server of the test.
 import type { LookupAddress } from 'node:dns';
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -11,7 +11,7 @@ import { createLookup } from './lookup.ts';
 import type { DnsAnswer } from './name-state.ts';
 import { TestDns, type Zone } from './test-dns.ts';
 
-const open: TestDns[] = [];
+const open: { close(): void }[] = [];
 afterEach(() => {
   for (const each of open.splice(0)) each.close();
 });
@@ -76,7 +76,9 @@ describe('completions', () => {
   const inAPod = async (zone: Zone): Promise<{ dns: TestDns; query: DnsQuery }> => {
     const dns = await TestDns.start(zone);
     open.push(dns);
-    const resolvConf = join(mkdtempSync(join(tmpdir(), 'breakwater-resolve-')), 'resolv.conf');
+    const folder = mkdtempSync(join(tmpdir(), 'breakwater-resolve-'));
+    open.push({ close: () => rmSync(folder, { recursive: true }) });
+    const resolvConf = join(folder, 'resolv.conf');
     writeFileSync(resolvConf, 'search shop.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5\n');
     const options = { servers: [dns.server], podIp: '127.0.0.1', resolvConf, clock: systemClock, log: silentLogger };
     return { dns, query: createDnsQuery(options) };

@@ -4,15 +4,15 @@
 import { strict as assert } from 'node:assert';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { connect, createServer } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
+import { isAbandoned, PROCESS_MARK, temporaryFolder } from '../harness/temporary-folder.ts';
 
 const ROOT = resolve(import.meta.dirname, '..', '..');
-export const POD = `bwpod${process.pid}`;
-export const PEER = `bwpeer${process.pid}`;
+export const POD = `bwpod-${PROCESS_MARK}`;
+export const PEER = `bwpeer-${PROCESS_MARK}`;
 const SIDECAR_UID = '14750';
 const PEER_ADDRESSES = ['10.77.0.1', 'fd77::1'] as const;
 const CAPTURED_PORT = 8080;
@@ -57,7 +57,20 @@ export async function must(namespace: string | null, ...words: string[]): Promis
   return stdout;
 }
 
+/** Removes the namespaces of tests that were killed, with what still runs in them. */
+export async function removeAbandonedNamespaces(): Promise<void> {
+  for (const line of (await must(null, 'ip', 'netns', 'list')).split('\n')) {
+    const [name = ''] = line.split(' ');
+    const mark = /^bw(?:pod|peer)-(\d+-\d+)$/.exec(name)?.[1];
+    if (mark === undefined || !isAbandoned(mark)) continue;
+    const { stdout } = await execute(null, 'ip', 'netns', 'pids', name);
+    for (const pid of stdout.split('\n').filter((text) => text !== '')) await execute(null, 'kill', '-9', pid);
+    await execute(null, 'ip', 'netns', 'delete', name);
+  }
+}
+
 export async function makeWire(): Promise<void> {
+  await removeAbandonedNamespaces();
   for (const namespace of [POD, PEER]) {
     await must(null, 'ip', 'netns', 'add', namespace);
     await must(namespace, 'ip', 'link', 'set', 'lo', 'up');
@@ -198,7 +211,7 @@ async function checkTraffic(state: string): Promise<void> {
 
 /** Throws at the first thing that is not as it must be; leaves nothing behind. */
 export async function run(): Promise<void> {
-  const state = await mkdtemp(join(tmpdir(), 'breakwater-capture-'));
+  const state = temporaryFolder('capture');
   Object.assign(process.env, captureEnvironment);
   try {
     await makeWire();

@@ -1,11 +1,11 @@
 // What a person sees at 3 a.m.: whose circuit is open, since when, in how many pods, why, and when it is probed next; and that it costs the
 // API server little while it flaps.
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { stringify } from 'yaml';
+import { temporaryFolder } from '../harness/temporary-folder.ts';
 import { api, apply, control, kubectl } from './harness/kube.ts';
 import { resiliencePolicy, service, serviceDependency } from './harness/objects.ts';
 import { type OwnObject, PAYMENTS_URL, pathOf, type Report, Shop, untilCondition } from './harness/shop.ts';
@@ -140,7 +140,7 @@ test('circuits that flap for twenty seconds cost a bounded number of writes and 
 });
 
 test('helm waits until the sidecars apply what a chart holds, and says what is missing where they cannot', async () => {
-  const folder = mkdtempSync(join(tmpdir(), 'breakwater-helm-'));
+  const folder = temporaryFolder('helm');
   try {
     const chart = async (name: string) => {
       const dependsOn = [{ name: 'stock', service: { name, port: 8080 } }];

@@ -1,9 +1,9 @@
 // The command line against a cluster that runs: pods that `breakwater inject` has made, in a namespace that no webhook looks at, and what
 // `kubectl breakwater explain` says of them.
-import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { chmod, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { temporaryFolder } from '../harness/temporary-folder.ts';
 import { apply, control, type Pod } from './harness/kube.ts';
 import { deployment, resiliencePolicy, serviceDependency } from './harness/objects.ts';
 import {
@@ -27,7 +27,7 @@ const breakwater = (args: readonly string[], input = '') =>
   run(process.execPath, [join(REPOSITORY_ROOT, 'cli/main.ts'), ...args], { input });
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'breakwater-test-plugin-'));
+  folder = temporaryFolder('test-plugin');
   shop = await Shop.open('command-line');
   await freshNamespace(NAMESPACE);
   const payments = { name: 'payments', service: { name: 'payments', namespace: shop.namespace, port: 8080 } };

@@ -1,12 +1,12 @@
 // Whatever the pages tell a reader to do on a cluster is done here, in their order, and shows what they show. What needs no cluster is
 // done by test/docs/read-through.test.ts.
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { kindOf } from '../docs/kinds.ts';
 import { allBlocks, blocksOfPage } from '../docs/pages.ts';
 import { readThrough } from '../docs/read-through.ts';
+import { temporaryFolder } from '../harness/temporary-folder.ts';
 import { kubectl } from './harness/kube.ts';
 import { installBreakwater, RELEASE, SYSTEM_NAMESPACE } from './install.ts';
 import { eventually, run } from './shell.ts';
@@ -27,7 +27,7 @@ const PREPARED: Readonly<Record<string, readonly string[]>> = {
   ],
 };
 
-const programs = mkdtempSync(join(tmpdir(), 'breakwater-docs-programs-'));
+const programs = temporaryFolder('docs-programs');
 
 /** As on the day the reader got the cluster. */
 async function emptyCluster(): Promise<void> {

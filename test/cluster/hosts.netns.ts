@@ -4,10 +4,9 @@
 //   node test/cluster/hosts.netns.ts
 import { strict as assert } from 'node:assert';
 import { once } from 'node:events';
-import { chmod, mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { chmod, mkdir, rm } from 'node:fs/promises';
 import { createServer as createHttpServer, get } from 'node:http';
 import { connect, createServer } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { hostKey } from '../../plan/endpoints.ts';
 import type { DependencyPlan, WorkloadPlan } from '../../plan/plan.ts';
@@ -16,6 +15,7 @@ import { encodeFrame } from '../../plan/wire.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import { TestDns } from '../../sidecar/resolve/test-dns.ts';
 import { writeStateFile } from '../../sidecar/subscribe/state-file.ts';
+import { temporaryFolder } from '../harness/temporary-folder.ts';
 import { capture, execute, launch, makeWire, must, PEER, POD, startSidecar } from './capture.netns.ts';
 
 const PEER_ADDRESS = '10.77.0.1';
@@ -158,7 +158,7 @@ async function checkRedirected(root: string): Promise<void> {
 
 /** Throws at the first thing that is not as it must be; leaves nothing behind. */
 export async function run(): Promise<void> {
-  const root = await mkdtemp(join(tmpdir(), 'breakwater-hosts-'));
+  const root = temporaryFolder('hosts');
   try {
     await makeWire();
     const server = launch(PEER, process.env, ...(node('serve') as unknown as [string, ...string[]]));

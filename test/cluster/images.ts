@@ -1,7 +1,7 @@
 // The images of the tests: Breakwater's own two, from the Dockerfiles of this tree, and the workloads that are put beside them.
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import { temporaryFolder } from '../harness/temporary-folder.ts';
 import { ImageStore } from './kubernetes/load-image.ts';
 import { thisCluster } from './kubernetes/node.ts';
 import { run } from './shell.ts';
@@ -112,7 +112,7 @@ export async function loadImages(
   target: ImageTarget,
   log: (line: string) => void,
 ): Promise<void> {
-  const directory = await mkdtemp(join(tmpdir(), 'breakwater-images-'));
+  const directory = temporaryFolder('images');
   try {
     for (const image of images) {
       const started = performance.now();

@@ -6,10 +6,10 @@
 // argument, `kind load image-archive` for example.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { closeSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { temporaryFolder } from '../harness/temporary-folder.ts';
 import { add, failedTests, totalsOf, type VitestReport, vitestReport } from '../report.ts';
 import { ALL_IMAGES, buildImages, type ImageWithId, imageTarget, loadImages, REPOSITORY_ROOT } from './images.ts';
 import { inCluster, installBreakwater } from './install.ts';
@@ -231,7 +231,7 @@ const resultFile = process.env[RESULT_FILE];
 const started = performance.now();
 let isInterrupted = false;
 for (const signal of SIGNALS) process.on(signal, () => (isInterrupted = true));
-const directory = mkdtempSync(join(tmpdir(), 'breakwater-cluster-tests-'));
+const directory = temporaryFolder('cluster-tests');
 let target: Target | undefined;
 try {
   await buildKubernetes('all', log);

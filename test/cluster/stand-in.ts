@@ -1,9 +1,9 @@
 // Stands in for programs that readers of the documentation have and that this machine does without, so that what the pages say is executed
 // as it is written: `docker build` by buildah, `kind load docker-image` by what loads images into the cluster at hand.
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { temporaryFolder } from '../harness/temporary-folder.ts';
 import { buildImage, imageTarget } from './images.ts';
 import { run } from './shell.ts';
 
@@ -33,7 +33,7 @@ async function kind(args: readonly string[]): Promise<void> {
     throw new Error(`only "kind load docker-image NAME…" is known here, not: kind ${args.join(' ')}`);
   }
   const target = imageTarget(process.env['KUBECONFIG'] ?? '');
-  const directory = await mkdtemp(join(tmpdir(), 'breakwater-images-'));
+  const directory = temporaryFolder('images');
   try {
     for (const name of names) {
       const archive = join(directory, 'image.tar');

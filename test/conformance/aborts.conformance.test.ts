@@ -1,11 +1,10 @@
 // Ten thousand callers that go away at any moment, of a whole sidecar: places, sockets, timers and objects are given back, and nobody is blamed.
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { readdirSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, expect, it } from 'vitest';
 import { seededRandom } from '../../runtime/random.ts';
+import { temporaryFolder } from '../harness/temporary-folder.ts';
 import { Probe } from '../soak/probe.ts';
 import { call, startUpstream, until } from '../standalone/harness.ts';
 import { ConformanceSidecar } from './sidecar.ts';
@@ -40,7 +39,7 @@ it('10,000 callers that go away at any moment leave nothing taken', { timeout: 2
     setTimeout(() => response.end('ok'), random() * MOST_MS);
   });
   cleanUps.push(() => upstream.close());
-  const folder = mkdtempSync(join(tmpdir(), 'breakwater-aborts-'));
+  const folder = temporaryFolder('aborts');
   cleanUps.push(() => rmSync(folder, { recursive: true, force: true }));
   const probe = new Probe(folder);
   const policy = {

@@ -1,9 +1,8 @@
 // The wall clock of a whole sidecar jumps by an hour, forwards and backwards, under load (libfaketime; the monotonic clock goes on as it does
 // on a machine whose time is set). Only what is told in wall-clock time follows it.
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -12,6 +11,7 @@ import { BREAKER, dependencyPlan, RETRIES, workloadPlan } from '../../sidecar/pr
 import { createIdentity, TestOperator } from '../../sidecar/subscribe/test-operator.ts';
 import { echo, OpenLoad } from '../faults/open-load.ts';
 import { WholeSidecar } from '../faults/whole-sidecar.ts';
+import { temporaryFolder } from '../harness/temporary-folder.ts';
 import { call, startUpstream, until } from '../standalone/harness.ts';
 import { isMissing, partPath } from './parts.ts';
 
@@ -69,7 +69,7 @@ const policy = (openForMs: number, consecutiveFailures: number): Partial<PolicyP
 });
 
 async function setUp() {
-  const folder = mkdtempSync(join(tmpdir(), 'breakwater-clock-'));
+  const folder = temporaryFolder('clock');
   cleanUps.push(() => rmSync(folder, { recursive: true, force: true }));
   const clock = new FakeClock(folder);
   const identity = await createIdentity();

@@ -1,11 +1,11 @@
 // PostgreSQL and Redis as real servers of their own, on 127.0.0.1, with folders of their own. Whoever starts one stops it.
 import { execFile } from 'node:child_process';
-import { chownSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chownSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { freePorts } from '../../bench/loopback.ts';
 import { Processes, type Program } from '../../bench/processes.ts';
+import { temporaryFolder } from '../harness/temporary-folder.ts';
 import { until } from '../standalone/harness.ts';
 import { partPath } from './parts.ts';
 
@@ -63,7 +63,7 @@ export class DatabaseServer {
 /** PostgreSQL with an empty database, without a password, and without waiting for the disk. */
 export async function startPostgres(): Promise<DatabaseServer> {
   const [port = 0] = await freePorts(1);
-  const folder = mkdtempSync(join(tmpdir(), 'breakwater-postgres-'));
+  const folder = temporaryFolder('postgres');
   const asUser =
     process.getuid?.() === 0
       ? ['setpriv', `--reuid=${DATABASE_USER}`, `--regid=${DATABASE_USER}`, '--init-groups']
@@ -109,7 +109,7 @@ export async function startPostgres(): Promise<DatabaseServer> {
 
 export async function startRedis(): Promise<DatabaseServer> {
   const [port = 0] = await freePorts(1);
-  const folder = mkdtempSync(join(tmpdir(), 'breakwater-redis-'));
+  const folder = temporaryFolder('redis');
   const command = [
     partPath('redis-server'),
     '--port',

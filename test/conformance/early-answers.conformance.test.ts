@@ -1,12 +1,11 @@
 // A thousand uploads that are refused in their middle with 413, by dependencies that go on in every way that there is: the refusal arrives each
 // time, the connection is not used again, whoever asks next is answered right, and nothing is left.
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { readdirSync, rmSync } from 'node:fs';
 import { Agent, createServer as createHttpServer, get } from 'node:http';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { temporaryFolder } from '../harness/temporary-folder.ts';
 import { Probe } from '../soak/probe.ts';
 import { until } from '../standalone/harness.ts';
 import { ConformanceSidecar } from './sidecar.ts';
@@ -91,7 +90,7 @@ beforeAll(async () => {
       return [NAMES[index] ?? '', { ports: [port], appProtocol: 'http' as const }] as const;
     }),
   );
-  folder = mkdtempSync(join(tmpdir(), 'breakwater-early-'));
+  folder = temporaryFolder('early');
   probe = new Probe(folder);
   sidecar = await ConformanceSidecar.start({ ...declared, ...Object.fromEntries(refusing) }, [], probe.environment);
 });

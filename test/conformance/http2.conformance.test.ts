@@ -1,15 +1,15 @@
 // h2spec against the side of the sidecar that speaks HTTP/2 with applications, and against node:http2 itself, which is what reads its frames: the
 // sidecar never fails a case that node:http2 passes.
 import { execFile } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { createServer, type ServerHttp2Stream } from 'node:http2';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
+import { temporaryFolder } from '../harness/temporary-folder.ts';
 import { isMissing, partPath } from './parts.ts';
 import { ConformanceSidecar } from './sidecar.ts';
 
-const folder = mkdtempSync(join(tmpdir(), 'breakwater-h2spec-'));
+const folder = temporaryFolder('h2spec');
 const cleanUps: (() => unknown)[] = [() => rmSync(folder, { recursive: true, force: true })];
 afterAll(async () => {
   for (const cleanUp of cleanUps.reverse()) await cleanUp();

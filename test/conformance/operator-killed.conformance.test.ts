@@ -1,11 +1,11 @@
 // SIGKILL of a real operator, and of a real sidecar, while the application calls: nobody is told, and nothing is lost that need not be.
-import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, expect, it } from 'vitest';
 import { echo, OpenLoad } from '../faults/open-load.ts';
 import { OperatorProcess } from '../faults/operator-process.ts';
 import { WholeSidecar } from '../faults/whole-sidecar.ts';
+import { temporaryFolder } from '../harness/temporary-folder.ts';
 import { dependency, documents, endpoints, policy, service, startUpstream, until } from '../standalone/harness.ts';
 
 const TOKEN = 'token-of-the-only-sidecar';
@@ -19,7 +19,7 @@ afterEach(async () => {
 it('sidecars go on without an operator that was killed, alone and after a restart, and follow the next one', {
   timeout: 120_000,
 }, async () => {
-  const base = mkdtempSync(join(tmpdir(), 'breakwater-killed-'));
+  const base = temporaryFolder('killed');
   cleanUps.push(() => rmSync(base, { recursive: true, force: true }));
   const folder = join(base, 'manifests');
   const stateFolder = join(base, 'operator');

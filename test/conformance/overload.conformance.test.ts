@@ -1,14 +1,14 @@
 // Many times what the sidecar can take, for a while: part of it is refused in order, the rest is served, the admin port answers, and
 // when it is over nothing is left of it.
 import { execFile } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, describe, expect, it } from 'vitest';
 import { freePorts, untilServing } from '../../bench/loopback.ts';
 import { Processes } from '../../bench/processes.ts';
 import { nginxConfig } from '../../bench/proxies/nginx-config.ts';
+import { temporaryFolder } from '../harness/temporary-folder.ts';
 import { call } from '../standalone/harness.ts';
 import { isMissing, partPath } from './parts.ts';
 import { ConformanceSidecar } from './sidecar.ts';
@@ -35,7 +35,7 @@ afterEach(async () => {
 /** A dependency that takes more than the sidecar can bring. */
 async function startNginx(): Promise<number> {
   const [port = 0] = await freePorts(1);
-  const folder = mkdtempSync(join(tmpdir(), 'breakwater-overload-'));
+  const folder = temporaryFolder('overload');
   const processes = new Processes();
   cleanUps.push(
     () => Promise.resolve(rmSync(folder, { recursive: true, force: true })),
@@ -50,7 +50,7 @@ async function startNginx(): Promise<number> {
 
 /** For wrk: each connection waits before its first request, and never again. */
 function waitingScript(): string {
-  const folder = mkdtempSync(join(tmpdir(), 'breakwater-overload-wrk-'));
+  const folder = temporaryFolder('overload-wrk');
   cleanUps.push(() => Promise.resolve(rmSync(folder, { recursive: true, force: true })));
   const path = join(folder, 'waiting.lua');
   const waitMs = CONNECTING_SECONDS * 1_000;

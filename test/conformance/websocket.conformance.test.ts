@@ -2,8 +2,7 @@
 // the `ws` of the other side but whether anything on the way changed, held back, joined or lost a byte of it.
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, describe, expect, it } from 'vitest';
@@ -11,11 +10,12 @@ import { WebSocket, WebSocketServer } from 'ws';
 import { z } from 'zod';
 import { freePorts } from '../../bench/loopback.ts';
 import { Processes } from '../../bench/processes.ts';
+import { temporaryFolder } from '../harness/temporary-folder.ts';
 import { until } from '../standalone/harness.ts';
 import { isMissing, partPath } from './parts.ts';
 import { ConformanceSidecar } from './sidecar.ts';
 
-const folder = mkdtempSync(join(tmpdir(), 'breakwater-autobahn-'));
+const folder = temporaryFolder('autobahn');
 const processes = new Processes();
 const cleanUps: (() => Promise<void> | void)[] = [() => rmSync(folder, { recursive: true, force: true })];
 afterAll(async () => {

@@ -1,8 +1,8 @@
 // Goes through a page as a reader does: types its commands in order, saves its files, and compares what it shows with what appears.
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { cpSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { root } from '../examples.ts';
+import { temporaryFolder } from '../harness/temporary-folder.ts';
 import { commandsAbove, type Kind, kindOf } from './kinds.ts';
 import { type Matched, matchHttp, matchOutput, withLearnt } from './output.ts';
 import { type Block, whereIs } from './pages.ts';
@@ -22,7 +22,7 @@ export interface Reading {
 
 /** The repository as a reader has cloned it, whose files may be changed. */
 export function makeClone(instead: ReadonlyMap<string, string> = new Map()): string {
-  const folder = mkdtempSync(join(tmpdir(), 'breakwater-docs-'));
+  const folder = temporaryFolder('docs');
   for (const name of readdirSync(root)) {
     if (name === 'examples' || name.startsWith('.')) continue;
     symlinkSync(join(root, name), join(folder, name));

@@ -1,9 +1,7 @@
 // Two whole replicas of the operator before a real API server, each behind a proxy that does what goes wrong, and a sidecar on each of
 // them. While everything changes, faults of all kinds come by chance, and the API server restarts without its history.
 // Another mixture by hand: SEED=7 npm test -- test/faults
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { rm } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
@@ -21,6 +19,7 @@ import { readEnvironment } from '../../runtime/environment.ts';
 import { seededRandom } from '../../runtime/random.ts';
 import { type ControlPlane, startControlPlane } from '../harness/control-plane.ts';
 import type { Asked, Fault, FaultProxy, Rule } from '../harness/fault-proxy.ts';
+import { temporaryFolder } from '../harness/temporary-folder.ts';
 import type { Damage } from '../harness/watch-damage.ts';
 import { HASTY, Leads, Replica } from './replica.ts';
 import { WatchedSidecar } from './watched-sidecar.ts';
@@ -52,7 +51,7 @@ const replicas: Replica[] = [];
 const sidecars: WatchedSidecar[] = [];
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'breakwater-faults-'));
+  folder = temporaryFolder('faults');
   plane = await startControlPlane();
   direct = new ApiClient({ kubeConfig: loadKubeConfig(plane.kubeconfigPath), clock, random });
   await plane.kubectl(['apply', '--server-side', '-f', `${import.meta.dirname}/../../crds/manifests`]);

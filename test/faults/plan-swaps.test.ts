@@ -1,13 +1,12 @@
 // Fifty plans a second to a whole sidecar under load: no request is lost or sees two plans, no older plan comes back, the last one is in
 // force in the end, and of all the others nothing is left.
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { rmSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, expect, it } from 'vitest';
 import type { WorkloadPlan } from '../../plan/plan.ts';
 import { BREAKER, dependencyPlan, RETRIES, workloadPlan } from '../../sidecar/proxy/testing/fixtures.ts';
 import { createIdentity, TestOperator, type TestStream } from '../../sidecar/subscribe/test-operator.ts';
+import { temporaryFolder } from '../harness/temporary-folder.ts';
 import { Probe } from '../soak/probe.ts';
 import { call, startUpstream, until } from '../standalone/harness.ts';
 import { echo, OpenLoad } from './open-load.ts';
@@ -85,7 +84,7 @@ class Watcher {
 }
 
 async function setUp() {
-  const folder = mkdtempSync(join(tmpdir(), 'breakwater-swaps-'));
+  const folder = temporaryFolder('swaps');
   cleanUps.push(() => rmSync(folder, { recursive: true, force: true }));
   const identity = await createIdentity();
   const operator = await TestOperator.start(identity);

@@ -4,11 +4,12 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:net';
-import { homedir, tmpdir } from 'node:os';
+import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { temporaryFolder } from './temporary-folder.ts';
 
 export interface CommandResult {
   /** Exit status; 128 where a signal ended it. */
@@ -90,7 +91,7 @@ export async function startControlPlane(): Promise<ControlPlane> {
 
 async function start(): Promise<ControlPlane> {
   const binaries = controlPlaneBinaries();
-  const folder = await mkdtemp(join(tmpdir(), 'breakwater-control-plane-'));
+  const folder = temporaryFolder('control-plane');
   const [etcdPort, peerPort, apiPort] = await freePorts();
   const serverUrl = `https://127.0.0.1:${apiPort}`;
   const token = randomBytes(16).toString('hex');
@@ -141,7 +142,7 @@ async function start(): Promise<ControlPlane> {
 /** Another server of this machine, as if it were new; `stop` makes it new for the next one. */
 export async function connectTo(address: ControlPlaneAddress): Promise<UsedControlPlane> {
   // What kubectl remembers of the resources that there were.
-  const cache = await mkdtemp(join(tmpdir(), 'breakwater-kubectl-'));
+  const cache = temporaryFolder('kubectl');
   const kubectl = kubectlOf(address.kubeconfigPath, cache);
   const stop = async () => {
     await forget(address, kubectl);

@@ -1,9 +1,9 @@
 // Many manifests given to kubectl in one call, each of them a file for itself: of a call for each, nine tenths of the processor time were
 // kubectl's start. It goes on after a file that is refused, and names the file in every error.
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { UsedControlPlane } from './control-plane.ts';
+import { temporaryFolder } from './temporary-folder.ts';
 
 export interface Created {
   /** What the server would have stored. */
@@ -41,7 +41,7 @@ export async function errorsOfEach(
   texts: readonly string[],
   kubectl: (folder: string) => Promise<string>,
 ): Promise<string[][]> {
-  const folder = await mkdtemp(join(tmpdir(), 'breakwater-dry-run-'));
+  const folder = temporaryFolder('dry-run');
   try {
     const files = texts.map((_, index) => join(folder, `${String(index).padStart(5, '0')}.yaml`));
     await Promise.all(files.map((file, index) => writeFile(file, texts[index] ?? '')));

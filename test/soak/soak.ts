@@ -1,12 +1,11 @@
 // A mixed load on a whole sidecar for as long as it is told: HTTP/1.1, HTTP/2, gRPC, WebSocket and TCP, faults of the servers, callers that go
 // away, a new plan every second. What must hold: each request ends in one way, and nothing that the process holds grows.
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { readdirSync, rmSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { cpuNanoseconds, memoryOf } from '../../bench/procfs.ts';
 import { seededRandom } from '../../runtime/random.ts';
 import { ConformanceSidecar, type Declared } from '../conformance/sidecar.ts';
+import { temporaryFolder } from '../harness/temporary-folder.ts';
 import { Callers } from './callers.ts';
 import { Ledger } from './ledger.ts';
 import { Probe } from './probe.ts';
@@ -117,7 +116,7 @@ class Soak {
     const random = seededRandom(seed);
     const ledger = new Ledger();
     const servers = await startServers(ledger, random);
-    const folder = mkdtempSync(join(tmpdir(), 'breakwater-soak-'));
+    const folder = temporaryFolder('soak');
     const probe = new Probe(folder);
     const sidecar = await ConformanceSidecar.start(dependencies(servers, 0), [], probe.environment);
     const port = (name: string) => sidecar.port(name);

@@ -1,10 +1,10 @@
 // The demo as a whole, as a script would use it: it has to show what it promises, and end with one line of JSON.
 import { execFile } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { expect, it } from 'vitest';
 import { z } from 'zod';
+import { temporaryFolder } from '../harness/temporary-folder.ts';
 
 const project = resolve(import.meta.dirname, '../..');
 const result = z.strictObject({
@@ -16,7 +16,7 @@ const result = z.strictObject({
 const lastLine = z.strictObject({ opened: z.boolean(), closed: z.boolean(), with: result, without: result });
 
 it('opens, protects and closes, and says so in one line', async () => {
-  const temporary = mkdtempSync(join(tmpdir(), 'breakwater-test-demo-'));
+  const temporary = temporaryFolder('test-demo');
   try {
     const { code, output, errors } = await new Promise<{ code: number; output: string; errors: string }>((done) => {
       const args = [join(project, 'cli/bin/launch.js'), 'cli/main.ts', 'demo', '--output', 'json'];

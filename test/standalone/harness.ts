@@ -1,22 +1,13 @@
 // Runs `breakwater standalone` as a user does, in a process group and with temporary files of its own, so that what it leaves behind is seen.
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type ReadyLine, readyLine } from '../../cli/standalone/ready-line.ts';
+import { temporaryFolder } from '../harness/temporary-folder.ts';
 
 const command = resolve(import.meta.dirname, '../../cli/bin/breakwater.js');
 /** Generous: these tests run beside others on few cores. */
@@ -45,7 +36,7 @@ export class Standalone {
     launcher: readonly string[] = LAUNCHER,
     environment: Record<string, string> = {},
   ) {
-    this.#base = mkdtempSync(join(tmpdir(), 'breakwater-test-standalone-'));
+    this.#base = temporaryFolder('test-standalone');
     this.folder = join(this.#base, 'manifests');
     mkdirSync(this.folder);
     mkdirSync(this.temporary);

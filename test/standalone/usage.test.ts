@@ -1,9 +1,9 @@
 // What the command says when it is used wrongly: what is wrong, where, and what to do; on standard error, with an exit code.
 import { execFile } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { temporaryFolder } from '../harness/temporary-folder.ts';
 import { pod } from './harness.ts';
 
 vi.setConfig({ testTimeout: 60_000 });
@@ -12,7 +12,7 @@ const project = resolve(import.meta.dirname, '../..');
 let folder: string;
 
 beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), 'breakwater-test-usage-'));
+  folder = temporaryFolder('test-usage');
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 

@@ -1,21 +1,12 @@
 // Real servers, each with a reader of requests of its own, that tell every request they have seen. They listen on 127.0.0.1 and keep
 // connections open for long, so that a request that was left behind on one of them meets the next.
 import { spawn, spawnSync } from 'node:child_process';
-import {
-  chmodSync,
-  closeSync,
-  copyFileSync,
-  mkdtempSync,
-  openSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { chmodSync, closeSync, copyFileSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { freePorts } from '../../../sidecar/proxy/testing/upstreams.ts';
+import { temporaryFolder } from '../../harness/temporary-folder.ts';
 import { type PartName, partPath } from '../parts.ts';
 
 /** A request as the server read it; what it could not read is empty. */
@@ -224,7 +215,7 @@ async function answers(port: number): Promise<boolean> {
 }
 
 export async function startServer(kind: ServerKind): Promise<GardenServer> {
-  const home = mkdtempSync(join(tmpdir(), 'breakwater-garden-'));
+  const home = temporaryFolder('garden');
   const ports = await freePorts(2);
   const [program = '', ...args] = kind.command(ports, home);
   const outputFile = join(home, 'output');

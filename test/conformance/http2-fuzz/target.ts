@@ -1,10 +1,10 @@
 // What is fuzzed: a data path in a process of its own, which begins within a second (data-path.ts), or a whole sidecar as it is delivered.
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { temporaryFolder } from '../../harness/temporary-folder.ts';
 import { Probe } from '../../soak/probe.ts';
 import { until } from '../../standalone/harness.ts';
 import { ConformanceSidecar } from '../sidecar.ts';
@@ -92,7 +92,7 @@ const HURRIED = {
 };
 
 export const startSidecar: StartTarget = async (declared) => {
-  const folder = mkdtempSync(join(tmpdir(), 'breakwater-http2-fuzz-'));
+  const folder = temporaryFolder('http2-fuzz');
   const probe = new Probe(folder);
   const sidecar = await ConformanceSidecar.start(
     Object.fromEntries(
