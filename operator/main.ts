@@ -96,7 +96,8 @@ export async function startOperator(
     // Connections to the API server are closed after all that use them.
     { name: 'platform', start: () => undefined, stop: () => platform.close() },
     // Before the certificates, which the replica that leads makes.
-    { name: 'election', start: () => elector?.start(), stop: () => undefined },
+    // It ends with the part `lead`, or here where the start did not come so far.
+    { name: 'election', start: () => elector?.start(), stop: () => elector?.stop() },
     // Caches fill while certificates are made; streams answer "not synced" until there is a first result.
     { name: 'source', start: () => source.start(listener), stop: () => source.stop() },
     { name: 'reconciler', start: () => reconciler.start(), stop: () => reconciler.stop() },
