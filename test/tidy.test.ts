@@ -89,6 +89,12 @@ describe('the sources', () => {
     expect(all.map(({ path, line, message }) => `${path}:${line} ${message}`)).toEqual([]);
   });
 
+  it('are no declarations that were generated: the compiler writes them where a project does not list what it imports', () => {
+    const written = new Set(sources.map(({ path }) => path));
+    const generated = filesBelow('.', /\.d\.ts$/).filter((path) => written.has(path.replace(/\.d\.ts$/, '.ts')));
+    expect(generated).toEqual([]);
+  });
+
   it('stay short', () => {
     const long = sources.filter(({ path, lines }) => lines > LONG_FILE_LINES && !path.endsWith('.test.ts'));
     for (const { path, lines } of long) console.info(`${path} has ${lines} lines: does it hold two ideas?`);
