@@ -127,6 +127,12 @@ export class ClientConnection implements Downstream, TimerNode {
     return this.#out.blocked;
   }
 
+  /** The sidecar ends. An answer that ends with its connection is reset, so that nobody takes what came of it for the whole. */
+  end(): void {
+    if (this.#state < State.Linger) this.breakOff();
+    else this.destroy();
+  }
+
   destroy(): void {
     this.#socket.destroy();
     this.#onClose(true);

@@ -98,6 +98,21 @@ describe('a stream that the application ends', () => {
   });
 });
 
+it('an answer that ends with its connection is reset where the sidecar ends within it', async () => {
+  const { port, plane } = await serving('HTTP/1.1 200 OK\r\n\r\npart of ');
+  const cut = connect(port);
+  cut.send('GET / HTTP/1.0\r\nHost: payments.billing\r\n\r\n');
+  await cut.until((text) => text.endsWith('part of '));
+  const chunked = connect(port, false);
+  chunked.send(get('/'));
+  await chunked.until((text) => text.includes('part of '));
+  plane.close();
+  expect(await cut.closed()).toBe('ECONNRESET');
+  // Its last chunk is missing.
+  expect(await chunked.closed()).toBe('end');
+  expect(await chunked.ended()).not.toContain('\r\n0\r\n');
+});
+
 describe('an upgraded connection that is reset', () => {
   /** Both ends of one: the application, and what the dependency has accepted and how that ended. */
   async function upgraded() {
@@ -132,6 +147,13 @@ describe('an upgraded connection that is reset', () => {
   it('by the application is reset for the dependency', async () => {
     const { application, ends } = await upgraded();
     application.socket.resetAndDestroy();
+    await expect.poll(() => ends).toEqual(['ECONNRESET']);
+  });
+
+  it('by the end of the sidecar is reset on both sides', async () => {
+    const { application, bench, ends } = await upgraded();
+    bench.plane.close();
+    expect(await application.closed()).toBe('ECONNRESET');
     await expect.poll(() => ends).toEqual(['ECONNRESET']);
   });
 

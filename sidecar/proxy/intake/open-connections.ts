@@ -53,7 +53,7 @@ export class OpenConnections {
   }
 
   destroy(): void {
-    for (const client of this.#clients) client.destroy();
+    for (const client of this.#clients) client.end();
     for (const client of this.#http2Clients) client.destroy();
     for (const tunnel of this.#tunnels) tunnel.destroy();
     for (const socket of this.#detections) socket.destroy();
