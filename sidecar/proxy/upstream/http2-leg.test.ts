@@ -1,5 +1,6 @@
 // Answers over HTTP/2 that end with a reset, from a dependency that writes frame by frame.
 import { constants } from 'node:http2';
+import type { Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { dependencyPlan } from '../testing/fixtures.ts';
 import { application, type Http2Answer } from '../testing/http2-calls.ts';
@@ -14,10 +15,15 @@ const headers = (...more: [string, string][]): Buffer =>
   frame(FrameType.headers, Flag.endHeaders, 1, fieldBlock([[':status', '200'], ...more]));
 const data = (text: string, flags = 0): Buffer => frame(FrameType.data, flags, 1, Buffer.from(text));
 const trailers = frame(FrameType.headers, Flag.endHeaders | Flag.endStream, 1, fieldBlock([['x-sum', '1']]));
+const goaway = frame(FrameType.goaway, 0, 0, Buffer.concat([uint32(1), uint32(NGHTTP2_NO_ERROR)]));
 const reset = (code: number): Buffer => frame(FrameType.rstStream, 0, 1, uint32(code));
 
 /** What an application gets where the one request is answered by these frames, each in a write of its own or all in one. */
-async function answered(frames: readonly Buffer[], apart: boolean, leaves = false): Promise<Http2Answer> {
+async function answered(
+  frames: readonly Buffer[],
+  apart: boolean,
+  leave?: (socket: Socket) => void,
+): Promise<Http2Answer> {
   let left = apart ? [...frames] : [Buffer.concat(frames)];
   const upstream = await startUpstream((received, socket) => {
     const asked = framesOf(Buffer.from(received, 'latin1')).some(({ type }) => type === FrameType.headers);
@@ -30,7 +36,7 @@ async function answered(frames: readonly Buffer[], apart: boolean, leaves = fals
       const [next, ...rest] = left;
       left = rest;
       if (next) socket.write(next, () => setImmediate(send));
-      else if (leaves) socket.end();
+      else leave?.(socket);
     };
     send();
   });
@@ -67,8 +73,13 @@ describe.each([[true], [false]])('an answer that ends with a reset (frames come 
     else expect(answer).toMatchObject({ status: 502, reason: 'reset' });
   });
 
-  it('is cut where the connection ends in its place, which is no end of a stream', async () => {
-    const answer = await answered([headers(), data('half')], apart, true);
+  it.each([
+    ['ends', [], (socket: Socket) => socket.end()],
+    ['is reset', [], (socket: Socket) => socket.resetAndDestroy()],
+    ['ends behind a GOAWAY', [goaway], (socket: Socket) => socket.end()],
+    ['is reset behind a GOAWAY', [goaway], (socket: Socket) => socket.resetAndDestroy()],
+  ])('is cut where the connection %s in the place of its end', async (_how, first, leave) => {
+    const answer = await answered([...first, headers(), data('half')], apart, leave);
     if (answer.status === 200) expect(answer.code).toBe(NGHTTP2_INTERNAL_ERROR);
     else expect(answer).toMatchObject({ status: 502, reason: 'reset' });
   });

@@ -66,12 +66,12 @@ export class Http2Session {
     this.scheme = tls === null ? 'http' : 'https';
     const socket = tls === null ? network.dial(address, port) : tls.dial(name, address, port);
     this.#socket = socket;
-    // It comes here first: a session tells of it under other names.
-    if (tls !== null) {
-      socket.on('error', (error) => {
-        if (!this.#ready) this.#connectFailure = tlsFailureOf(tls, name, error);
-      });
-    }
+    // It comes here first: a session tells of it under other names, and behind a GOAWAY takes a connection that was reset for one that has ended.
+    // Without an error Node would end its streams as if they were whole, and half an answer would pass for all of it.
+    socket.on('error', (error) => {
+      if (!this.#ready && tls !== null) this.#connectFailure = tlsFailureOf(tls, name, error);
+      this.#session.destroy(error);
+    });
     const options = { ...UPSTREAM_OPTIONS, createConnection: () => socket };
     const session = nodeHttp2().connect(`${this.scheme}://breakwater.invalid`, options);
     this.#session = session;
@@ -181,10 +181,7 @@ export class Http2Session {
     else if (this.#waiting.size === 0) this.#destroy();
   }
 
-  /**
-   * The session alone would first wait for its connection to be made, or for what was written to go out. Without an error Node would end its streams
-   * as if they were whole, and half an answer would pass for all of it.
-   */
+  /** The session alone would first wait for its connection to be made, or for what was written to go out. With an error: see the constructor. */
   #destroy(): void {
     this.#session.destroy(new Error('given up'), CANCEL);
     this.#socket.destroy();
