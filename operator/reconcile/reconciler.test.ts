@@ -145,6 +145,24 @@ test('compiles at once for a pod that is newer than the cache', async () => {
   expect(published).toHaveLength(2);
 });
 
+test('compiles nothing for a pod without a sidecar that it has seen, however often that asks and the world changes', async () => {
+  const withStranger = (labels: Record<string, string>) => {
+    const stranger = { ...pod('stranger', labels), spec: { containers: [{ name: 'app' }] } };
+    return worldOf(dependency('checkout'), stranger);
+  };
+  world = withStranger({ app: 'stranger' });
+  reconciler.worldChanged();
+  await clock.advance(0);
+  for (let at = 0; at < 5; at += 1) {
+    world = { ...world };
+    expect((await reconciler.workloadOfPod(identity('stranger')))?.id).toBe(emptyWorkload('shop').id);
+  }
+  expect(published).toHaveLength(1);
+  world = withStranger({ app: 'checkout' });
+  expect((await reconciler.workloadOfPod(identity('stranger')))?.id).toBe('shop/checkout');
+  expect(published).toHaveLength(2);
+});
+
 test('rests as long as it worked, and then compiles the newest world', async () => {
   compilationMs = 200;
   reconciler.worldChanged();

@@ -3,7 +3,7 @@
 import type { Clock, MonotonicMs } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/log.ts';
 import type { CompiledWorkload, CompileResult } from '../compile/result.ts';
-import type { World } from '../compile/world.ts';
+import type { World, WorldPod } from '../compile/world.ts';
 import type { OperatorMetrics } from '../metrics.ts';
 import type { Outcome } from '../watch/work-queue.ts';
 import type { OwnObject, WorldSource } from '../watch/world-source.ts';
@@ -32,6 +32,7 @@ export class Reconciler {
   readonly #controller: Controller;
   #restUntilMs: MonotonicMs = 0;
   #compiled: World | undefined;
+  #pods: ReadonlySet<WorldPod> | undefined;
   #result: CompileResult | undefined;
   #workloadById: ReadonlyMap<string, CompiledWorkload> = new Map();
   #workloadByPod: ReadonlyMap<string, CompiledWorkload> = new Map();
@@ -86,8 +87,15 @@ export class Reconciler {
     if (found === undefined) return undefined;
     if ('workloadId' in found) return this.#workloadById.get(found.workloadId);
     const key = `${found.namespace}/${found.name}`;
-    if (!this.#workloadByPod.has(key) && source.world() !== this.#compiled) this.#compile();
+    // Whoever was there, as it is, when the world was compiled has no workload: a large cluster must not be compiled for each of them.
+    if (!this.#workloadByPod.has(key) && !this.#seen().has(found)) this.#compile();
     return this.#workloadByPod.get(key) ?? emptyWorkload(found.namespace);
+  }
+
+  /** The pods of the world that was compiled last; a source gives the same value until something of a pod changes. */
+  #seen(): ReadonlySet<WorldPod> {
+    this.#pods ??= new Set(this.#compiled?.pods);
+    return this.#pods;
   }
 
   /**
@@ -111,6 +119,7 @@ export class Reconciler {
     metrics.compileSeconds.observe((endedMs - startedMs) / 1000);
     this.#restUntilMs = endedMs + Math.min(endedMs - startedMs, MAX_REST_MS);
     this.#compiled = world;
+    this.#pods = undefined;
     this.#result = result;
     this.#workloadById = new Map(result.workloads.map((workload) => [workload.id, workload]));
     this.#workloadByPod = new Map(
