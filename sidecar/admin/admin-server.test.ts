@@ -87,25 +87,31 @@ it('serves probes and metrics, and nothing else', async () => {
   }
 });
 
-it('has a bound of its own for connections, beyond which it closes them, and answers those that it has', async () => {
+it('has a bound of its own for connections, and beyond it closes the oldest: whoever holds them all keeps no probe out', async () => {
   const registry = new MetricRegistry();
   const readiness = () => ({ ready: true, reason: 'it is' });
   server = await startAdminServer({ host: '127.0.0.1', port: 0, readiness, registry, clock, log: silentLogger });
   const { port } = server;
-  const open = () =>
+  const closed: number[] = [];
+  const open = (nth: number) =>
     new Promise<Socket>((resolve) => {
       const socket = connect({ port, host: '127.0.0.1' }, () => resolve(socket));
-      socket.on('error', () => undefined);
+      socket.on('error', () => undefined).on('close', () => closed.push(nth));
     });
   const sockets: Socket[] = [];
-  for (let nth = 0; nth < MAX_CONNECTIONS; nth += 1) sockets.push(await open());
-  const beyond = await open();
-  await new Promise((closed) => beyond.once('close', closed));
-  const [first] = sockets;
-  const answer = new Promise((resolve) => first?.once('data', (chunk: Buffer) => resolve(chunk.toString())));
-  first?.write('GET /livez HTTP/1.1\r\nHost: a\r\n\r\n');
-  expect(await answer).toMatch(/^HTTP\/1\.1 200 /);
-  for (const socket of sockets) socket.destroy();
+  for (let nth = 0; nth < MAX_CONNECTIONS; nth += 1) sockets.push(await open(nth));
+  const answerOn = (socket: Socket | undefined) => {
+    const answer = new Promise((resolve) => socket?.once('data', (chunk: Buffer) => resolve(chunk.toString())));
+    socket?.write('GET /livez HTTP/1.1\r\nHost: a\r\n\r\n');
+    return answer;
+  };
+  expect(await answerOn(await open(MAX_CONNECTIONS))).toMatch(/^HTTP\/1\.1 200 /);
+  await vi.waitFor(() => expect(closed).toContain(0));
+  expect(await answerOn(sockets[1])).toMatch(/^HTTP\/1\.1 200 /);
+  // Many that come at the same time take the places of as many.
+  const others = await Promise.all(Array.from({ length: 50 }, (_, at) => open(MAX_CONNECTIONS + 1 + at)));
+  await vi.waitFor(() => expect(closed.length).toBeGreaterThanOrEqual(50));
+  for (const socket of [...sockets, ...others]) socket.destroy();
 });
 
 it('makes one answer for a connection, however often it is asked on it', async () => {

@@ -1,6 +1,7 @@
 // What the sidecar's two small HTTP servers share: fixed paths, answers of text, on node:http alone. A framework would be 15 MB of memory
 // beside every application.
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Part } from '../../runtime/lifecycle.ts';
 import type { Logger } from '../../runtime/log.ts';
@@ -35,7 +36,10 @@ const MAX_BODY_BYTES = 1024;
 const REQUEST_TIMEOUT_MS = 10_000;
 /** How often it is looked who took longer than that; a connection that says nothing counts from its beginning. */
 const LOOK_EVERY_MS = 1_000;
-/** Of probes, scrapes and people together; without a bound whoever opens connections here would take the files of the data path. */
+/**
+ * Of probes, scrapes and people together; without a bound whoever opens connections here would take the files of the data path. One more takes
+ * the place of the oldest: were it refused, any pod that holds so many would keep the kubelet out, which would end the container for that.
+ */
 export const MAX_CONNECTIONS = 128;
 /** Whoever does not take an answer within it loses the connection, which would else be one of these for ever, and its text in memory. */
 export const ANSWER_TIMEOUT_MS = 10_000;
@@ -51,7 +55,7 @@ export async function startServer(routes: Routes, { host, port, clock, log }: Se
   const server = nodeHttp.createServer(timeouts, (request, response) => {
     readBody(request, () => void respond(routes, request, response, clock));
   });
-  server.maxConnections = MAX_CONNECTIONS;
+  boundConnections(server);
   // Thousands of requests fit into one read, and the answers to all of them would be made before the first is taken.
   server.maxRequestsPerSocket = 1;
   await new Promise<void>((resolve, reject) => {
@@ -72,6 +76,19 @@ export async function startServer(routes: Routes, { host, port, clock, log }: Se
         server.closeAllConnections();
       }),
   };
+}
+
+function boundConnections(server: Server): void {
+  /** In the order in which they came. */
+  const open = new Set<Socket>();
+  server.on('connection', (socket) => {
+    open.add(socket);
+    socket.once('close', () => open.delete(socket));
+    const [oldest] = open;
+    if (open.size <= MAX_CONNECTIONS || oldest === undefined) return;
+    open.delete(oldest);
+    oldest.destroy();
+  });
 }
 
 /** No route wants a body; one that comes is read to its end, so that its sender reads the answer, and within a bound. */
