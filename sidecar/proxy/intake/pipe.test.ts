@@ -263,21 +263,26 @@ async function run({ application, dependency, ending, handsOver, stalls, content
 async function heldBack(): Promise<void> {
   const content = contentOf({ early: [], pieces: Array(150).fill(200_000) }, 1);
   const [left, right] = [await wires.accepted(), await wires.dialled()];
-  let refused = 0;
-  let afterRefused = 0;
+  // The kernel takes more for a reader that does not read, in its own time: then it has drained, and one more piece is in order.
+  let isHeld = false;
+  let passedWhileHeld = 0;
   const pass = right.near.pass.bind(right.near);
   right.near.pass = (buffer, bytes) => {
-    if (refused > 0) afterRefused++;
-    const flows = pass(buffer, bytes);
-    if (!flows) refused++;
-    return flows;
+    if (isHeld) passedWhileHeld++;
+    isHeld = !pass(buffer, bytes) || isHeld;
+    return !isHeld;
   };
-  const { closed, passed } = watch(left.near, right.near, [], []);
+  const { pipe, closed, passed } = watch(left.near, right.near, [], []);
+  const drained = pipe.streamDrained.bind(pipe);
+  pipe.streamDrained = (to) => {
+    if (to === right.near) isHeld = false;
+    drained(to);
+  };
   right.far.pause();
   left.far.end(content);
-  await expect.poll(() => refused, { interval: 2, timeout: 10_000 }).toBe(1);
+  await expect.poll(() => isHeld, { interval: 2, timeout: 10_000 }).toBe(true);
   await turns(50);
-  expect([refused, afterRefused]).toEqual([1, 0]);
+  expect(passedWhileHeld).toBe(0);
   expect(passed[0]).toBeLessThan(content.length);
   const called = new Peer(right.far, 0);
   right.far.end();
