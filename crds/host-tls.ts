@@ -17,7 +17,7 @@ const serverName = withRules(
     .max(253, { abort: true })
     .meta({
       description:
-        'Name that the certificate of the host must carry, and that is sent as SNI. Always verified; there is no way to switch that off.',
+        'Name that the certificate of the host must carry, and that is sent as SNI. Verification cannot be switched off.',
       [DOC_DEFAULT]: 'the name of the host',
       [DOC_TYPE]: 'DNS name',
     }),
@@ -46,7 +46,7 @@ export const hostTls = withRules(
       .min(1)
       .max(65_535)
       .meta({
-        description: 'Port where the host speaks TLS, where that is another one than the application calls.',
+        description: 'Port on which the host speaks TLS, if it differs from the port that the application calls.',
         [DOC_DEFAULT]: 'the port of the host',
         [DOC_RANGE]: '1 to 65535',
       })
@@ -54,7 +54,7 @@ export const hostTls = withRules(
     hostname: serverName.optional(),
     caCertificateRefs: objectSet(caCertificateRef, {
       description:
-        'The authorities that may have issued the certificate of the host: all of these and no others. For a private authority.',
+        'The only authorities that are trusted to have issued the certificate of the host. For private authorities.',
       min: 1,
       max: 8,
     }).optional(),
@@ -62,14 +62,14 @@ export const hostTls = withRules(
       .enum(['System'])
       .meta({
         description:
-          'System: the authorities of Mozilla, as the sidecar brings them with it. This or caCertificateRefs, never both.',
+          "System: Mozilla's authorities, as shipped with the sidecar. Cannot be combined with caCertificateRefs.",
         [DOC_DEFAULT]: 'System, where there are no caCertificateRefs',
       })
       .optional(),
     clientCertificateRef: z
       .object({ name: dnsSubdomain('Name of the Secret, in the namespace of this object.') })
       .meta({
-        description: `The Secret (type kubernetes.io/tls) whose keys ${CERTIFICATE_KEY} and ${PRIVATE_KEY_KEY} the sidecar shows to a host that asks for a client certificate.`,
+        description: `The Secret (type kubernetes.io/tls) whose ${CERTIFICATE_KEY} and ${PRIVATE_KEY_KEY} the sidecar uses as client certificate, if the host asks for one.`,
       })
       .optional(),
   }),

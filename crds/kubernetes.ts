@@ -117,10 +117,10 @@ export const condition = z.object({
     .min(1)
     .max(316)
     .regex(/^[A-Za-z][A-Za-z0-9]*$/)
-    .meta({ description: 'Accepted, ResolvedRefs, Programmed or Ready; Stalled only where it holds.' }),
+    .meta({ description: 'Accepted, ResolvedRefs, Programmed or Ready; Stalled is present only while it is True.' }),
   status: z.enum(['True', 'False', 'Unknown']).meta({ description: 'Whether the condition holds.' }),
   observedGeneration: integer({
-    description: 'The generation of the object that this condition speaks of.',
+    description: 'The generation of the object that this condition describes.',
     min: 0,
     max: Number.MAX_SAFE_INTEGER,
   }).optional(),
@@ -133,8 +133,8 @@ export const condition = z.object({
     .min(1)
     .max(1024)
     .regex(/^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$/)
-    .meta({ description: 'Why, as one CamelCase word for programs.' }),
-  message: text('Why, for people, and what to change.', 32_768),
+    .meta({ description: 'The reason as one CamelCase word, for programs.' }),
+  message: text('The reason for people, and what to change.', 32_768),
 });
 export type Condition = z.output<typeof condition>;
 
@@ -149,21 +149,29 @@ const circuit = z.object({
     'Which dependency: the name of the entry; "<namespace>/<ServiceDependency>/<entry>" in the status of a policy.',
     768,
   ),
-  rule: text('Rule whose breaker it is, or base; "<namespace>/<policy>/<rule>" where several policies name one.', 512),
+  rule: text(
+    'Rule that the circuit belongs to, or base; "<namespace>/<policy>/<rule>" where several policies name one.',
+    512,
+  ),
   state: z.enum(['Open', 'HalfOpen', 'ForcedOpen', 'ForcedClosed']).meta({
     description:
-      'Open: refuses every call. HalfOpen: lets a few probes through. ForcedOpen and ForcedClosed: held by `circuitBreaker.force`; every call is refused, or every call passes.',
+      'Open: every call is refused. HalfOpen: a few probes pass. ForcedOpen, ForcedClosed: held by `circuitBreaker.force`; every call is refused, or every call passes.',
   }),
   sidecars: integer({ description: 'In how many sidecars.', min: 1, max: 1_000_000 }),
-  totalSidecars: integer({ description: 'Of how many that have this circuit.', min: 0, max: 1_000_000 }).optional(),
-  since: time('When the first of them came into this state, RFC 3339.').optional(),
+  totalSidecars: integer({
+    description: 'Number of sidecars that have this circuit.',
+    min: 0,
+    max: 1_000_000,
+  }).optional(),
+  since: time('When the first of them entered this state, RFC 3339.').optional(),
   failingSince: time(
-    'When the first of them opened it after it had been closed, RFC 3339; it may have been half-open and open again since.',
+    'When the first of them opened it after it was closed, RFC 3339; it may have been half-open and reopened since.',
   ).optional(),
-  reason: text('Why it opened, as most of them say: "5 consecutive failures (last: ConnectFailure)".', 256).optional(),
-  nextProbe: time('When the first of them lets probes through, RFC 3339; only where it is open.').optional(),
+  reason: text('Why it opened in most of them: "5 consecutive failures (last: ConnectFailure)".', 256).optional(),
+  nextProbe: time('When the first of them lets probes through, RFC 3339; only while it is open.').optional(),
   reopenings: integer({
-    description: 'How often it opened again after probes since it was last closed; the most of them.',
+    description:
+      'How often it reopened after failed probes since it was last closed; the highest count of any sidecar.',
     min: 0,
     max: 1_000_000_000,
   }).optional(),
@@ -174,33 +182,37 @@ const excludedEndpoints = z.object({
     'Which dependency: the name of the entry; "<namespace>/<ServiceDependency>/<entry>" in the status of a policy.',
     768,
   ),
-  rule: text('Rule whose block it is, or base; "<namespace>/<policy>/<rule>" where several policies name one.', 512),
+  rule: text(
+    'Rule that the block belongs to, or base; "<namespace>/<policy>/<rule>" where several policies name one.',
+    512,
+  ),
   state: z.enum(['Ejected', 'Unhealthy']).meta({
-    description: 'Ejected: by outlierDetection, for a while. Unhealthy: by healthCheck, until they pass it again.',
+    description:
+      'Ejected: by outlierDetection, for a limited time. Unhealthy: by healthCheck, until they pass it again.',
   }),
   endpoints: integer({
-    description: 'How many endpoints are out in one sidecar; in the one that has the most out.',
+    description: 'How many endpoints are out, in the sidecar with the most out.',
     min: 1,
     max: 1_000_000,
   }),
-  totalEndpoints: integer({ description: 'Of how many that it knows.', min: 1, max: 1_000_000 }),
-  sidecars: integer({ description: 'In how many sidecars any is out.', min: 1, max: 1_000_000 }),
-  totalSidecars: integer({ description: 'Of how many that have this block.', min: 1, max: 1_000_000 }),
+  totalEndpoints: integer({ description: 'How many endpoints that sidecar knows.', min: 1, max: 1_000_000 }),
+  sidecars: integer({ description: 'In how many sidecars any endpoint is out.', min: 1, max: 1_000_000 }),
+  totalSidecars: integer({ description: 'Number of sidecars that have this block.', min: 1, max: 1_000_000 }),
   panickingSidecars: integer({
-    description: 'How many of these use all endpoints nevertheless, for too few are left; absent where none does.',
+    description: 'How many of these use all endpoints nevertheless, because too few are left; absent if none does.',
     min: 1,
     max: 1_000_000,
   }).optional(),
-  since: time('When the first of those that are out now went out, RFC 3339.').optional(),
+  since: time('When the first of the endpoints that are out now went out, RFC 3339.').optional(),
   names: mapList(
     z
       .object({
         endpoint: text('ADDRESS:PORT.', 64),
-        sidecars: integer({ description: 'In how many sidecars it is named.', min: 1, max: 1_000_000 }),
-        reason: text('Why it is out, as most of them say.', 256),
+        sidecars: integer({ description: 'How many sidecars name it.', min: 1, max: 1_000_000 }),
+        reason: text('Why it is out, in most of them.', 256),
       })
       .meta({ description: 'One endpoint.' }),
-    { description: 'Some of these endpoints, those of most sidecars first.', keys: ['endpoint'], max: 3 },
+    { description: 'Some of these endpoints, most reported first.', keys: ['endpoint'], max: 3 },
   ).optional(),
 });
 
@@ -212,28 +224,37 @@ const opaqueDependency = z.object({
   port: integer({ description: 'Its port.', min: 1, max: 65_535 }),
   protocol: z.enum(['Tls', 'ServerFirst', 'Opaque']).meta({
     description:
-      'What was found on its connections. Tls: they begin with a handshake. ServerFirst: the server speaks before the application. Opaque: anything else that is no HTTP, or nothing yet.',
+      'What was detected on its connections. Tls: they begin with a TLS handshake. ServerFirst: the server sends first. Opaque: any other protocol that is not HTTP, or nothing yet.',
   }),
-  declared: z.boolean().meta({ description: 'Its port says it, so that nothing else than this can be.' }),
+  declared: z
+    .boolean()
+    .meta({ description: 'True if its port declares the protocol, so that no detection takes place.' }),
   sidecars: integer({ description: 'In how many sidecars it was found.', min: 1, max: 1_000_000 }).optional(),
-  totalSidecars: integer({ description: 'Of how many that have this dependency.', min: 1, max: 1_000_000 }).optional(),
-  alsoHttp: z.boolean().meta({ description: 'Other connections speak HTTP, and have every policy.' }).optional(),
+  totalSidecars: integer({
+    description: 'Number of sidecars that have this dependency.',
+    min: 1,
+    max: 1_000_000,
+  }).optional(),
+  alsoHttp: z
+    .boolean()
+    .meta({ description: 'True if other connections speak HTTP, on which every policy acts.' })
+    .optional(),
 });
 
 /** What the status of both kinds tells. The texts are what `kubectl get` prints. */
 export const commonStatus = {
   observedGeneration: integer({
-    description: 'The generation of the object that this status speaks of.',
+    description: 'The generation of the object that this status describes.',
     min: 0,
     max: Number.MAX_SAFE_INTEGER,
   }).optional(),
   conditions: mapList(condition.meta({ description: 'One condition.' }), {
     description:
-      'Accepted: valid and in effect. ResolvedRefs: everything referred to exists. Programmed: the sidecars concerned apply it. Ready: all of these; an open circuit does not change it. Stalled: only another spec can mend it.',
+      'Accepted: valid and in effect. ResolvedRefs: everything referred to exists. Programmed: the sidecars concerned apply it. Ready: all of these; an open circuit does not change it. Stalled: the spec must be changed.',
     keys: ['type'],
     max: 16,
   }).optional(),
-  summary: text('All of it in one line, for people.', 1024).optional(),
+  summary: text('The whole status in one line.', 1024).optional(),
   programmed: text('How many of the sidecars concerned apply this generation, such as "12/12".', 32).optional(),
   openCircuits: text(
     'Circuits that are not closed, such as "payments Open in 2 of 12"; empty where all are closed.',
@@ -241,13 +262,13 @@ export const commonStatus = {
   ).optional(),
   circuits: mapList(circuit.meta({ description: 'One circuit that is not closed in some sidecars.' }), {
     description:
-      'The circuits that are not closed: since when, in how many sidecars, why, and when they are probed next. Changes of these alone are written a few times at once, then every ten seconds at most.',
+      'Circuits that are not closed: since when, in how many sidecars, why, and when they are probed next. Changes of circuits alone are written a few times at once, then at most every ten seconds.',
     keys: ['dependency', 'rule', 'state'],
     max: 256,
   }).optional(),
   shadowCircuits: mapList(circuit.meta({ description: 'One circuit that would not be closed in some sidecars.' }), {
     description:
-      'The circuits of breakers with mode: Shadow that would not be closed, in the same form. They refuse no call. Written at the pace of circuits.',
+      'Circuits with mode: Shadow that would not be closed, in the same form. They refuse no call. Updated as often as circuits.',
     keys: ['dependency', 'rule', 'state'],
     max: 256,
   }).optional(),
@@ -255,7 +276,7 @@ export const commonStatus = {
     opaqueDependency.meta({ description: 'One dependency whose connections are not HTTP.' }),
     {
       description:
-        'Dependencies on which only policies of connections act, for their bytes cannot be read as requests: by what their port declares, or by what sidecars found.',
+        'Dependencies on which only connection policies act, because their bytes are not HTTP: as declared by their port, or as detected by sidecars.',
       keys: ['dependency'],
       max: 64,
     },
@@ -264,7 +285,7 @@ export const commonStatus = {
     excludedEndpoints.meta({ description: 'Endpoints of one dependency that get no calls in some sidecars.' }),
     {
       description:
-        'Endpoints that are ejected or unhealthy: how many, in how many sidecars, since when, and some of them by name. Written at the pace of circuits.',
+        'Endpoints that are ejected or unhealthy: how many, in how many sidecars, since when, and some by name. Updated as often as circuits.',
       keys: ['dependency', 'rule', 'state'],
       max: 64,
     },
@@ -273,7 +294,7 @@ export const commonStatus = {
     excludedEndpoints.meta({ description: 'Endpoints of one dependency that would get no calls in some sidecars.' }),
     {
       description:
-        'Endpoints that would be ejected by outlierDetection, or be unhealthy by healthCheck, with mode: Shadow, in the same form. They are used all the same. Written at the pace of circuits.',
+        'Endpoints that outlierDetection would eject, or healthCheck would find unhealthy, with mode: Shadow, in the same form. They are still used. Updated as often as circuits.',
       keys: ['dependency', 'rule', 'state'],
       max: 64,
     },
@@ -315,12 +336,10 @@ export const targetReference = withRules(
     }),
     kind: z.enum(['Service', 'Namespace', 'ServiceDependency', 'Platform']).meta({
       description:
-        'Kind of the target. Service: what its owner wants of every caller. Namespace: the calls that are made in it; only that of the policy. ServiceDependency: the calls of its consumers, or those to one entry of it. Platform: every declared call of the cluster; only in the namespace of the operator.',
+        "Kind of the target. Service: calls to it, by every caller that declares them. Namespace: calls made in it; only the policy's own. ServiceDependency: calls of its consumers, or those to one entry. Platform: every declared call in the cluster; only in the operator's namespace.",
     }),
     name: dnsSubdomain(`Name of the target; that of the Platform is ${PLATFORM_NAME}.`),
-    sectionName: dnsLabel(
-      'Name of one entry of dependsOn of the ServiceDependency; all entries where absent.',
-    ).optional(),
+    sectionName: dnsLabel('Name of one entry in dependsOn of the ServiceDependency; all entries if absent.').optional(),
   }),
   [
     {

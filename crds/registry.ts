@@ -60,9 +60,10 @@ export const kinds: readonly Kind[] = [
     singular: 'servicedependency',
     shortNames: ['sdep'],
     categories: ['breakwater'],
-    description: 'ServiceDependency says whom the pods of one namespace call. The team that calls writes it.',
-    spec: serviceDependencySpec.meta({ description: 'Who calls whom.' }),
-    status: serviceDependencyStatus.meta({ description: 'What became of it; written by the operator.' }),
+    description:
+      'A ServiceDependency declares which services the pods of a namespace call. It is written by the calling team.',
+    spec: serviceDependencySpec.meta({ description: 'Which pods call which dependencies.' }),
+    status: serviceDependencyStatus.meta({ description: 'Observed state; written by the operator.' }),
     columns: columns('How many of its dependencies exist.'),
   },
   {
@@ -72,9 +73,9 @@ export const kinds: readonly Kind[] = [
     shortNames: ['rpol'],
     categories: ['breakwater'],
     description:
-      'ResiliencePolicy says how failure of its targets is handled. A block that is absent does not act; an empty block acts with its defaults, applied after the policies of all targets have merged.',
-    spec: resiliencePolicySpec.meta({ description: 'What it acts on, and how.' }),
-    status: resiliencePolicyStatus.meta({ description: 'What became of it; written by the operator.' }),
+      'A ResiliencePolicy defines how failures of its targets are handled. An absent block does not act; an empty block acts with its defaults, which are applied after the policies of all targets have merged.',
+    spec: resiliencePolicySpec.meta({ description: 'The targets of the policy, and what it does.' }),
+    status: resiliencePolicyStatus.meta({ description: 'Observed state; written by the operator.' }),
     columns: columns('How many of its targets exist.'),
   },
 ];

@@ -9,7 +9,7 @@ import { rules } from './policies/rules.ts';
 export const resiliencePolicySpec = z.object({
   targetRefs: objectSet(targetReference.meta({ ...targetReference.meta(), description: 'One target.' }), {
     description:
-      'What the policy acts on, in its own namespace. A narrower target overrides a wider one field by field: Service, ServiceDependency, one entry of it.',
+      'What the policy acts on, in its own namespace. A narrower target overrides a wider one field by field; from wide to narrow: Platform, Namespace, Service, ServiceDependency, one entry of it.',
     min: 1,
     max: 16,
   }),

@@ -78,21 +78,21 @@ const host = z
         .string()
         .min(1, { abort: true })
         .max(253, { abort: true })
-        .meta({ description: 'Name of the host, as its callers write it.', [DOC_TYPE]: 'DNS name' }),
+        .meta({ description: 'Name of the host, as the application calls it.', [DOC_TYPE]: 'DNS name' }),
       HOST_RULES,
     ),
-    port: portNumber.meta({ description: 'Port of the host, as its callers write it.' }),
+    port: portNumber.meta({ description: 'Port of the host, as the application calls it.' }),
     tls: hostTls
       .meta({
         ...hostTls.meta(),
         description:
-          'The application calls the host in plain HTTP, and the sidecar speaks TLS (1.2 or newer) to it, so that every policy acts. What the application itself sends in TLS is passed on untouched. {} is enough for a host with a certificate of the public web.',
+          'TLS origination: the application calls the host in plain HTTP, and the sidecar speaks TLS (1.2 or newer) to it, so that every policy acts. TLS that the application speaks itself is forwarded unchanged. {} is enough for a host with a publicly trusted certificate.',
       })
       .optional(),
   })
   .meta({
     description:
-      'The host outside the cluster that is called. Its connections are recognised by Host or, in TLS, by SNI; policies that need to read HTTP act on plain HTTP only, which tls lets the application speak.',
+      'The host outside the cluster that is called. Its connections are recognised by Host or, in TLS, by SNI. Request policies act only on plain HTTP, which tls lets the application speak.',
   });
 
 const fields = z.object({
@@ -108,14 +108,14 @@ const fields = z.object({
       namespace: dnsLabel('Namespace of the Service.', { default: 'the namespace of this object' }).optional(),
       port: servicePort,
     })
-    .meta({ description: 'The Service that is called. An entry has either this or host.' })
+    .meta({ description: 'The Service that is called. An entry has either service or host.' })
     .optional(),
   host: host.optional(),
   criticality: z
     .enum(['Required', 'Optional'])
     .meta({
       description:
-        'Whether the consumer works without it. Shown in status and used by findings; never by readiness, and it changes no request.',
+        'Whether the consumer needs it to work. Shown in status and used by findings; it never affects readiness or requests.',
       [DOC_DEFAULT]: 'Required',
     })
     .optional(),
@@ -137,9 +137,9 @@ export const serviceDependencySpec = z.object({
         description: 'Selects the pods of this namespace that make the calls. The empty selector selects all of them.',
       }),
     })
-    .meta({ description: 'Who calls.' }),
+    .meta({ description: 'The calling pods.' }),
   dependsOn: mapList(entry.meta({ ...entry.meta(), description: 'One dependency.' }), {
-    description: 'Whom the consumer calls.',
+    description: 'The dependencies that the consumer calls.',
     keys: ['name'],
     min: 1,
     max: 64,
@@ -148,7 +148,7 @@ export const serviceDependencySpec = z.object({
     .enum(['Allow', 'Warn', 'Deny'])
     .meta({
       description:
-        'What becomes of connections to destinations that nobody declared for a pod: passed on, passed on and counted by destination, or refused. Of several ServiceDependencies that select a pod the strictest holds. Enforced where connections are captured by iptables.',
+        'What happens to connections to undeclared destinations. Allow: forwarded. Warn: forwarded, and counted by destination. Deny: refused. If several ServiceDependencies select a pod, the strictest applies. Enforced only under capture iptables.',
       [DOC_DEFAULT]: 'Allow',
     })
     .optional(),
@@ -161,7 +161,7 @@ export const serviceDependencyStatus = z.object({
     32,
   ).optional(),
   circuitReset: text(
-    'Value of the annotation breakwater.dev/reset-circuit that the plans carry: where programmed is complete, every sidecar has reset its circuits by it.',
+    'Value of the annotation breakwater.dev/reset-circuit in the present plans: once programmed is complete, every sidecar has reset its circuits.',
     128,
   ).optional(),
 });

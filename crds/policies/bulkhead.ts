@@ -19,7 +19,7 @@ export const bulkhead = withRules(
       mode: modeWithShadow,
       maxConcurrent: integer({
         description:
-          'Requests under way at a time, each to the end of its response body, and open connections that are opaque, each until both directions have ended; with adaptive, what its limit never exceeds.',
+          'Requests in progress at a time, each until the end of its response body, and open opaque connections, each until both directions have ended. With adaptive, the upper bound of its limit.',
         min: 1,
         max: 100_000,
         default: `${defaults.maxConcurrent}; with adaptive ${defaults.adaptive.maxConcurrent}`,
@@ -39,21 +39,21 @@ export const bulkhead = withRules(
       adaptive: z
         .object({
           minConcurrent: integer({
-            description: 'The limit never falls below it. As large as maxConcurrent, the limit is fixed.',
+            description: 'Lower bound of the limit. If it equals maxConcurrent, the limit is fixed.',
             min: 1,
             max: 100_000,
             default: defaults.adaptive.minConcurrent,
           }).optional(),
           latencyTolerancePercent: integer({
             description:
-              'How far the median latency may rise above that without load before the limit falls; more uses a dependency up further.',
+              'How far the median latency may rise above the latency without load before the limit falls, in percent; a larger value loads the dependency more.',
             min: 5,
             max: 400,
             default: defaults.adaptive.latencyTolerancePercent,
           }).optional(),
           probeInterval: duration({
             description:
-              'Where the load showed the latency without load for so long at no time, the limit is halved for a moment to measure it.',
+              'If the latency without load could not be observed for this long, the limit is briefly halved to measure it.',
             minMs: 10 * SECOND,
             maxMs: HOUR,
             default: formatDuration(defaults.adaptive.probeInterval),
@@ -61,11 +61,11 @@ export const bulkhead = withRules(
         })
         .meta({
           description:
-            'Finds the limit by itself, between minConcurrent and maxConcurrent: it falls while the dependency answers more slowly than without load, and grows while it does not. Acts only where written, and on requests: of opaque connections no latency can be measured.',
+            'Adapts the limit between minConcurrent and maxConcurrent: it falls while the dependency is slower than without load, and grows while it is not. Off unless set; acts on requests only, since opaque connections have no latency to measure.',
         })
         .optional(),
     })
-    .meta({ description: 'Bounds how much of the consumer one dependency can hold, in each sidecar on its own.' }),
+    .meta({ description: 'Limits concurrent calls to the dependency, in each sidecar on its own.' }),
   [
     {
       cel: '!has(self.maxConcurrent) || !has(self.adaptive) || !has(self.adaptive.minConcurrent) || self.adaptive.minConcurrent <= self.maxConcurrent',

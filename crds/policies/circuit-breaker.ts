@@ -25,7 +25,7 @@ export const circuitBreakerDefaults = {
 const defaults = circuitBreakerDefaults;
 
 const minimumCalls = integer({
-  description: 'Below this number of calls in the window it does not trip.',
+  description: 'With fewer calls in the window the circuit does not open.',
   min: 1,
   max: 100_000,
   default: defaults.failureRate.minimumCalls,
@@ -37,13 +37,13 @@ export const circuitBreaker = withRules(
       mode: modeWithShadow,
       failureOn: setList(failureKind, {
         description:
-          'What counts as a failure of the dependency. Our own refusals, callers that went away and other 4xx never do.',
+          "What counts as a failure of the dependency. The sidecar's own refusals, callers that disconnected and other 4xx never do.",
         max: FAILURE_KINDS.length,
         default: defaults.failureOn.join(', '),
       }).optional(),
       consecutiveFailures: integer({
         description:
-          'Opens after so many failures in a row. Connections that one endpoint loses in one moment, as when a pod dies, are one failure.',
+          'Opens after this many consecutive failures. Connections that one endpoint loses at once, as when a pod dies, count as one failure.',
         min: 0,
         max: 1000,
         zero: 'off',
@@ -52,41 +52,41 @@ export const circuitBreaker = withRules(
       failureRate: z
         .object({
           percent: integer({
-            description: 'Share of failures in the window that opens, in percent.',
+            description: 'Share of failed calls in the window that opens the circuit, in percent.',
             min: 1,
             max: 100,
             default: defaults.failureRate.percent,
           }).optional(),
           minimumCalls: minimumCalls.optional(),
         })
-        .meta({ description: 'Opens at a share of failed calls. Acts only where written.' })
+        .meta({ description: 'Opens at a share of failed calls. Off unless set.' })
         .optional(),
       slowCalls: z
         .object({
           percent: integer({
-            description: 'Share of slow calls in the window that opens, in percent.',
+            description: 'Share of slow calls in the window that opens the circuit, in percent.',
             min: 1,
             max: 100,
             default: defaults.slowCalls.percent,
           }).optional(),
           threshold: duration({
-            description: 'A call that takes longer is slow; of an opaque connection, the time to connect.',
+            description: 'A call that takes longer is slow; for an opaque connection, the time to connect counts.',
             minMs: 1,
             maxMs: HOUR,
           }),
           minimumCalls: minimumCalls.optional(),
         })
-        .meta({ description: 'Opens at a share of slow calls. Acts only where written.' })
+        .meta({ description: 'Opens at a share of slow calls. Off unless set.' })
         .optional(),
       window: duration({
-        description: 'The time that failureRate and slowCalls look back.',
+        description: 'The period over which failureRate and slowCalls count.',
         minMs: SECOND,
         maxMs: 10 * MINUTE,
         default: formatDuration(defaults.window),
       }).optional(),
       openFor: duration({
         description:
-          'How long it refuses before it probes; doubled each time it opens again without having closed. Jitter only lengthens it, by 10 % at most.',
+          'How long the circuit refuses calls before it probes; doubled each time it reopens without having closed. Jitter adds up to 10 %.',
         minMs: 100,
         maxMs: 10 * MINUTE,
         default: formatDuration(defaults.openFor),
@@ -100,38 +100,38 @@ export const circuitBreaker = withRules(
       halfOpen: z
         .object({
           maxProbes: integer({
-            description: 'Calls let through at a time.',
+            description: 'Probes in progress at a time.',
             min: 1,
             max: 100,
             default: defaults.halfOpen.maxProbes,
           }).optional(),
           successes: integer({
-            description: 'Successful probes that close it.',
+            description: 'Number of successful probes that close the circuit.',
             min: 1,
             max: 100,
             default: defaults.halfOpen.successes,
           }).optional(),
           probeTimeout: duration({
             description:
-              'How long a probe may take to the head of its response; not longer than an attempt. One that has none by then has failed, and its attempt ends. One that has it is judged by it at that time, and its response goes on.',
+              'How long a probe may take to its response head; not longer than an attempt. A probe without one by then has failed, and its attempt ends. Otherwise it is judged by the head, and the response continues.',
             minMs: 1,
             maxMs: HOUR,
             default: `the attempt timeout, ${formatDuration(defaults.halfOpen.probeTimeout)} where there is none`,
           }).optional(),
         })
-        .meta({ description: 'How it finds out that the dependency is back.' })
+        .meta({ description: 'How the circuit finds out that the dependency has recovered.' })
         .optional(),
       force: z
         .enum(['Open', 'Closed'])
         .meta({
           description:
-            'Holds the circuit by hand, whatever its calls do. Open: every call is refused. Closed: every call passes; they are counted, and it does not open. Absent: the calls decide.',
+            'Forces the state of the circuit. Open: every call is refused. Closed: every call passes; calls are counted, but it does not open. Absent: the calls decide.',
         })
         .optional(),
     })
     .meta({
       description:
-        'Refuses calls at once while the dependency fails, in each sidecar on its own. An opaque connection is a call that succeeds with the first byte of the dependency.',
+        'Refuses calls at once while the dependency fails, in each sidecar on its own. An opaque connection counts as a call that succeeds with the first byte from the dependency.',
     }),
   [
     {

@@ -88,14 +88,14 @@ const response = z
 const lastGood = z
   .object({
     maxAge: duration({
-      description: 'An older answer is not given any more.',
+      description: 'Older answers are not used.',
       minMs: SECOND,
       maxMs: 24 * HOUR,
       default: formatDuration(defaults.lastGood.maxAge),
     }).optional(),
     maxBytes: integer({
       description:
-        'Memory for the answers of this rule in each sidecar, in bytes; what was not used for longest goes first. All rules of a sidecar share 16 MiB at most.',
+        'Memory for the answers of this rule in each sidecar, in bytes; the least recently used is dropped first. All rules of a sidecar share at most 16 MiB.',
       min: KIBIBYTE,
       max: 16 * MEBIBYTE,
       default: defaults.lastGood.maxBytes,
@@ -110,20 +110,20 @@ const lastGood = z
       .enum(['Anonymous', 'Everyone'])
       .meta({
         description:
-          'Whose answers are kept, and for whom. Anonymous: requests without Authorization, Cookie and Proxy-Authorization, unless keyHeaders names what they have. Everyone: every request, so that one user may get what another one was answered.',
+          'Which requests share answers. Anonymous: only requests without Authorization, Cookie and Proxy-Authorization, unless keyHeaders names them. Everyone: all requests, so one user may get the answer given to another.',
         [DOC_DEFAULT]: defaults.lastGood.audience,
       })
       .optional(),
     keyHeaders: setList(headerName, {
       description:
-        'Headers of the request that an answer depends on, beside those that its Vary names: each value has answers of its own. With authorization here, every user has.',
+        'Request headers that the answer depends on, in addition to Vary: each value has its own answers. With authorization here, each user has.',
       max: 8,
       default: 'none',
     }).optional(),
   })
   .meta({
     description:
-      'The last answer 200 to the same GET, also for HEAD: the same host, path, query and, by Vary, headers. Never one that forbids it by Cache-Control (no-store, private, no-cache, must-revalidate) or sets a cookie.',
+      'The last 200 answer to the same GET (host, path, query and headers named by Vary), also used for HEAD. Answers that forbid it by Cache-Control (no-store, private, no-cache, must-revalidate) or set a cookie are not kept.',
   });
 
 export const fallback = withRules(
@@ -136,7 +136,7 @@ export const fallback = withRules(
             'The breakwater-reason of an answer that the sidecar would give, or GatewayError (502, 503, 504), ServerError (any 5xx) and TooManyRequests (429) for the last answer of the dependency.',
         }),
         {
-          description: 'What the fallback takes the place of.',
+          description: 'Which failures the fallback replaces.',
           max: FALLBACK_REASONS.length,
           default: defaults.fallbackOn.join(', '),
         },
@@ -145,19 +145,19 @@ export const fallback = withRules(
         .enum(['Safe', 'All'])
         .meta({
           description:
-            'Which requests have a fallback. Safe: GET, HEAD, OPTIONS. All: others too, although a request that failed may have been executed all the same.',
+            'Which requests have a fallback. Safe: GET, HEAD, OPTIONS. All: all others too, although a failed request may have been executed.',
           [DOC_DEFAULT]: defaults.methods,
         })
         .optional(),
       response: response.optional(),
       lastGood: lastGood.optional(),
       dependency: dnsLabel(
-        'Another entry of the same ServiceDependency: the request is sent there once, under the policies of that entry and in the time that is left.',
+        'Another entry of the same ServiceDependency: the request is sent there once, under the policies of that entry and within the remaining time.',
       ).optional(),
     })
     .meta({
       description:
-        'What the application gets in the place of a failure. Exactly one of response, lastGood and dependency; where several policies write one, the narrowest counts. The answer says so in breakwater-fallback.',
+        'What the application gets instead of a failure: exactly one of response, lastGood and dependency. If several policies set one, the narrowest applies. The answer is marked by breakwater-fallback.',
     }),
   [
     {

@@ -16,25 +16,25 @@ export const faultInjection = withRules(
       delay: z
         .object({
           fixed: duration({
-            description: 'How long they wait before anything else happens; it counts against timeouts.request.',
+            description: 'How long these requests wait before anything else happens; counts against timeouts.request.',
             minMs: 1,
             maxMs: MINUTE,
           }),
           percent,
         })
-        .meta({ description: 'Requests that wait. Acts only where written.' })
+        .meta({ description: 'Delays requests. Off unless set.' })
         .optional(),
       abort: z
         .object({
-          statusCode: integer({ description: 'What they are answered.', min: 400, max: 599 }),
+          statusCode: integer({ description: 'Status of the answer.', min: 400, max: 599 }),
           percent,
         })
-        .meta({ description: 'Requests that are answered with an error and not sent. Acts only where written.' })
+        .meta({ description: 'Answers requests with an error without sending them. Off unless set.' })
         .optional(),
     })
     .meta({
       description:
-        'Faults on purpose, for game days: they try what the application does, its fallback included. The dependency is not to blame for them, so no circuit, ejection or budget counts them. The status of what they act on says that they are there.',
+        'Injected faults, for game days: they test how the application reacts, including its fallback. Circuits, ejections and budgets do not count them. The status of the targets shows that they are active.',
     }),
   [
     {

@@ -45,7 +45,7 @@ const grpc = z
         .string()
         .max(253, { abort: true })
         .meta({
-          description: 'Whose health is asked for: what the server was told to call it.',
+          description: 'Name of the service whose health is checked, as registered in the server.',
           [DOC_TYPE]: 'name of a service',
           [DOC_DEFAULT]: 'the server as a whole',
         }),
@@ -59,7 +59,7 @@ const grpc = z
   })
   .meta({
     description:
-      'Asks by gRPC in the place of HTTP: grpc.health.v1.Health/Check, as the probes of Kubernetes do, without TLS. Passes where the answer is SERVING.',
+      'Checks by gRPC instead of HTTP: grpc.health.v1.Health/Check without TLS, like Kubernetes probes. Passes if the answer is SERVING.',
   });
 
 export const healthCheck = withRules(
@@ -71,7 +71,7 @@ export const healthCheck = withRules(
           .string()
           .max(1024, { abort: true })
           .meta({
-            description: 'What is asked for by GET, as it is on the wire: path, and query where there is one.',
+            description: 'Request target of the GET, as sent on the wire: path, and query if any.',
             [DOC_DEFAULT]: defaults.path,
           }),
         [
@@ -85,7 +85,7 @@ export const healthCheck = withRules(
       ).optional(),
       port: integer({
         description:
-          'Port that is asked, where it is another one than that of the calls; of an opaque dependency it has to be one that speaks HTTP.',
+          'Port to check, if it differs from the port of the calls; for an opaque dependency, one that speaks HTTP.',
         min: 1,
         max: 65_535,
         default: 'that of the endpoint',
@@ -95,8 +95,7 @@ export const healthCheck = withRules(
           .string()
           .max(259, { abort: true })
           .meta({
-            description:
-              'Value of the field Host, of gRPC the authority, where the check is for another name than the calls.',
+            description: 'Host header of the check, or gRPC authority, if it differs from that of the calls.',
             [DOC_TYPE]: 'DNS name, with a port or without',
             [DOC_DEFAULT]: 'the name of the dependency, as its calls say it',
           }),
@@ -109,26 +108,26 @@ export const healthCheck = withRules(
       ).optional(),
       interval: duration({
         description:
-          'From one check of an endpoint to the next, by each sidecar. Jitter only lengthens it, by 10 % at most; the first check comes within one interval.',
+          'Time between checks of an endpoint, in each sidecar. Jitter adds up to 10 %; the first check comes within one interval.',
         minMs: SECOND,
         maxMs: 10 * MINUTE,
         default: formatDuration(defaults.interval),
       }).optional(),
       timeout: duration({
         description:
-          'Until the head of the answer is there, of gRPC its end, connecting included; not longer than interval.',
+          'Time until the response head, or the end of a gRPC answer, including the connect; not longer than interval.',
         minMs: 100,
         maxMs: MINUTE,
         default: formatDuration(defaults.timeout),
       }).optional(),
       unhealthyThreshold: integer({
-        description: 'Failed checks in a row that make an endpoint unhealthy.',
+        description: 'Consecutive failed checks that make an endpoint unhealthy.',
         min: 1,
         max: 100,
         default: defaults.unhealthyThreshold,
       }).optional(),
       healthyThreshold: integer({
-        description: 'Passed checks in a row that make it healthy again.',
+        description: 'Consecutive passed checks that make it healthy again.',
         min: 1,
         max: 100,
         default: defaults.healthyThreshold,
@@ -143,7 +142,7 @@ export const healthCheck = withRules(
     })
     .meta({
       description:
-        'Asks every endpoint of the dependency whether it is healthy, by GET in plain HTTP/1.1 or by gRPC, and sends no calls to those that are not. An endpoint that was never checked is healthy. Where too few are healthy all are used.',
+        'Actively checks every endpoint, by GET in plain HTTP/1.1 or by gRPC, and sends no calls to unhealthy ones. An endpoint is healthy until checked. If too few are healthy, all are used.',
     }),
   [
     {

@@ -15,26 +15,26 @@ export const hedging = withRules(
       mode: modeWithShadow,
       afterPercentile: integer({
         description:
-          'When a hedge is sent: after the time within which this share of the calls of the last minute was answered, in percent. 95 adds 5 % to the load at most.',
+          'A hedge is sent after this percentile of the latencies of the last minute. 95 adds at most 5 % to the load.',
         min: 50,
         max: 99,
         default: defaults.afterPercentile,
       }).optional(),
       minDelay: duration({
-        description: 'No hedge is sent sooner, however fast most calls are answered.',
+        description: 'No hedge is sent earlier, however fast most calls are.',
         minMs: 1,
         maxMs: MINUTE,
         default: formatDuration(defaults.minDelay),
       }).optional(),
       maxDelay: duration({
         description:
-          'A hedge is sent after this time at the latest, however slow most calls are. While all calls are slower, the budget of retries alone bounds the hedges.',
+          'A hedge is sent at the latest after this time. While all calls are slower, only the retry budget bounds the hedges.',
         minMs: 1,
         maxMs: HOUR,
         default: 'no bound',
       }).optional(),
       maxHedges: integer({
-        description: 'Hedges that one request may have, each after another delay.',
+        description: 'Hedges per request, each after a further delay.',
         min: 1,
         max: 3,
         default: defaults.maxHedges,
@@ -42,7 +42,7 @@ export const hedging = withRules(
     })
     .meta({
       description:
-        'Sends a request that takes longer than most to a second endpoint as well, and takes the first good answer. Only safe methods (GET, HEAD, OPTIONS, TRACE), requests with an Idempotency-Key, and all of them where retries.methods is All; and only within the budget of retries: without that block nothing is hedged.',
+        'Sends a request that takes longer than most to a second endpoint as well, and uses the first good answer. Only for safe methods (GET, HEAD, OPTIONS, TRACE), requests with an Idempotency-Key, or all requests if retries.methods is All; and only within the retry budget: without retries nothing is hedged.',
     }),
   [
     {

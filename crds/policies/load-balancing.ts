@@ -18,7 +18,7 @@ const name = withRules(
   z
     .string()
     .max(256, { abort: true })
-    .meta({ description: 'Of the header, in any case, or of the cookie.', [DOC_TYPE]: 'name' }),
+    .meta({ description: 'Name of the header (case-insensitive) or cookie.', [DOC_TYPE]: 'name' }),
   [
     formRule(
       '^[A-Za-z0-9!#$%&*+.^_|~-]+$',
@@ -32,18 +32,18 @@ const consistentHash = withRules(
     .object({
       key: z.enum(['Header', 'Cookie', 'SourceAddress']).meta({
         description:
-          'What keeps requests together. Header, Cookie: its value, as long as the request has one; others are balanced as by PeakEwma. SourceAddress: the address of the calling pod, so that each pod has an endpoint of its own.',
+          'What the hash is made of. Header, Cookie: its value; requests without one are balanced by PeakEwma. SourceAddress: the address of the calling pod, so that each pod keeps to one endpoint.',
       }),
       name: name.optional(),
       maxLoadPercent: integer({
         description:
-          'What an endpoint may have in progress, in percent of the mean; above that (and above 4), its keys go to the next one meanwhile.',
+          'How many requests an endpoint may have in progress, in percent of the mean. Above that (and above 4), its keys go to the next endpoint meanwhile.',
         min: 101,
         max: 10_000,
         default: defaults.consistentHash.maxLoadPercent,
       }).optional(),
     })
-    .meta({ description: 'With algorithm ConsistentHash: what goes to one endpoint, and how much.' }),
+    .meta({ description: 'For algorithm ConsistentHash: the key, and the load that an endpoint may have.' }),
   [
     {
       cel: "self.key == 'SourceAddress' || has(self.name)",
@@ -68,7 +68,7 @@ export const loadBalancing = withRules(
         .enum(['PeakEwma', 'LeastRequest', 'RoundRobin', 'ConsistentHash'])
         .meta({
           description:
-            'Which endpoint the next attempt goes to. PeakEwma: the cheaper of two chosen at random, by latency, failures and what is in progress. LeastRequest: the one of two with less in progress. RoundRobin: one after the other. ConsistentHash: by a key of the request.',
+            'How the endpoint is chosen. PeakEwma: the cheaper of two random endpoints, by latency, failures and requests in progress. LeastRequest: the one of two with fewer requests in progress. RoundRobin: in turn. ConsistentHash: by a key of the request.',
           [DOC_DEFAULT]: defaults.algorithm,
         })
         .optional(),
@@ -76,7 +76,7 @@ export const loadBalancing = withRules(
       slowStart: z
         .object({
           window: duration({
-            description: 'The time in which its share grows, from a tenth to the whole.',
+            description: 'Time in which the share grows from a tenth to the whole.',
             minMs: SECOND,
             maxMs: 15 * MINUTE,
             default: formatDuration(defaults.slowStart.window),
@@ -84,21 +84,21 @@ export const loadBalancing = withRules(
         })
         .meta({
           description:
-            'A new endpoint of a Service gets its share of the requests bit by bit; those that are there when a sidecar starts have it at once. Acts only where written.',
+            'Ramps up the share of a new endpoint of a Service; endpoints that exist when the sidecar starts get theirs at once. Off unless set.',
         })
         .optional(),
       zoneAware: z
         .enum(['Hints', 'Disabled'])
         .meta({
           description:
-            'Hints: as kube-proxy, only endpoints that the hints of the EndpointSlices give to the node or zone of the caller, where all endpoints have hints and one is for it; and while at least half of those are usable. Disabled: endpoints of all zones.',
+            "Hints: like kube-proxy, uses only endpoints that EndpointSlice hints assign to the caller's node or zone, if all endpoints have hints and at least half of those are usable. Disabled: uses endpoints of all zones.",
           [DOC_DEFAULT]: defaults.zoneAware,
         })
         .optional(),
     })
     .meta({
       description:
-        'Which endpoint of the dependency an attempt goes to, or an opaque connection, in each sidecar on its own. Where no policy sets it, requests are balanced as by an empty block. A retry goes to another endpoint where there is one.',
+        'Which endpoint an attempt, or an opaque connection, goes to. Each sidecar decides on its own. If no policy sets it, an empty block applies. A retry goes to another endpoint if there is one.',
     }),
   [
     {

@@ -5,7 +5,7 @@ import { DOC_DEFAULT } from '../fields.ts';
 export const modeWithShadow = z
   .enum(['Enforce', 'Shadow', 'Disabled'])
   .meta({
-    description: `Shadow only counts what the block would do, on live traffic and without any effect on it; what is enforced is as if the block were not written here. Disabled switches the block off, also where a policy with a wider target sets it: the only way to do so.`,
+    description: `Shadow only counts what the block would do on live traffic, without affecting it; what is enforced is as if the block were absent here. Disabled switches the block off, even if a policy with a wider target sets it; nothing else does.`,
     [DOC_DEFAULT]: 'Enforce',
   })
   .optional();

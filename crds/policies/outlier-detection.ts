@@ -25,13 +25,13 @@ const defaults = outlierDetectionDefaults;
 const successRate = z
   .object({
     minimumEndpoints: integer({
-      description: 'Nobody is compared where fewer endpoints than this had minimumCalls.',
+      description: 'No comparison takes place if fewer endpoints had minimumCalls.',
       min: 2,
       max: 10_000,
       default: defaults.successRate.minimumEndpoints,
     }).optional(),
     minimumCalls: integer({
-      description: 'Calls of an endpoint in the interval, below which it is not compared.',
+      description: 'An endpoint with fewer calls in the interval is not compared.',
       min: 1,
       max: 100_000,
       default: defaults.successRate.minimumCalls,
@@ -46,7 +46,7 @@ const successRate = z
   })
   .meta({
     description:
-      'Ejects an endpoint whose success rate over an interval is below the mean of its peers, by so many standard deviations, by three standard errors of its own number of calls, and by five points at least. Acts only where written.',
+      'Ejects an endpoint whose success rate over an interval is below the mean of its peers, by so many standard deviations, by three standard errors of its own number of calls, and by at least five percentage points. Off unless set.',
   });
 
 export const outlierDetection = withRules(
@@ -55,12 +55,12 @@ export const outlierDetection = withRules(
       mode: modeWithShadow,
       failureOn: setList(failureKind, {
         description:
-          'What counts as a failure of the endpoint. Our own refusals, callers that went away and other 4xx never do.',
+          "What counts as a failure of the endpoint. The sidecar's own refusals, callers that disconnected and other 4xx never do.",
         max: FAILURE_KINDS.length,
         default: defaults.failureOn.join(', '),
       }).optional(),
       consecutiveFailures: integer({
-        description: 'Ejects after so many answers in a row that are failures.',
+        description: 'Ejects an endpoint after this many consecutive answers that are failures.',
         min: 0,
         max: 1000,
         zero: 'off',
@@ -68,7 +68,7 @@ export const outlierDetection = withRules(
       }).optional(),
       consecutiveLocalOriginFailures: integer({
         description:
-          'Ejects after so many calls in a row without an answer: ConnectFailure, Reset, AttemptTimeout. They are counted apart from answers.',
+          'Ejects an endpoint after this many consecutive calls without an answer (ConnectFailure, Reset, AttemptTimeout). Counted separately from answers.',
         min: 0,
         max: 1000,
         zero: 'off',
@@ -77,21 +77,21 @@ export const outlierDetection = withRules(
       successRate: successRate.optional(),
       interval: duration({
         description:
-          'How long success rates are counted before they are compared. For each interval that an endpoint stays in, its next ejection is one ejectFor shorter.',
+          'The period over which success rates are counted and compared. Each interval that an endpoint stays in shortens its next ejection by one ejectFor.',
         minMs: SECOND,
         maxMs: 10 * MINUTE,
         default: formatDuration(defaults.interval),
       }).optional(),
       maxEjectionPercent: integer({
         description:
-          'Endpoints that may be ejected at a time, in percent of all, rounded down. One is always left: a single endpoint is never ejected.',
+          'Share of endpoints that may be ejected at a time, in percent, rounded down. The last endpoint is never ejected.',
         min: 0,
         max: 100,
         default: defaults.maxEjectionPercent,
       }).optional(),
       ejectFor: duration({
         description:
-          'How long the first ejection lasts; the second one twice as long, and so on. Jitter only lengthens it, by 10 % at most.',
+          'How long the first ejection lasts; the second lasts twice as long, the third three times. Jitter adds up to 10 %.',
         minMs: SECOND,
         maxMs: 10 * MINUTE,
         default: formatDuration(defaults.ejectFor),
@@ -104,7 +104,7 @@ export const outlierDetection = withRules(
       }).optional(),
       panicThresholdPercent: integer({
         description:
-          'Where less than this share of the endpoints is left, in percent, all of them are used, ejected and unhealthy ones too: the rest would not carry the load.',
+          'If less than this share of the endpoints is left, in percent, all are used, including ejected and unhealthy ones, since the rest could not carry the load.',
         min: 0,
         max: 100,
         zero: 'only where none is left',
@@ -113,7 +113,7 @@ export const outlierDetection = withRules(
     })
     .meta({
       description:
-        'Sends no calls for a while to an endpoint that fails where its peers do not, in each sidecar on its own.',
+        'Ejects an endpoint that fails while others do not: it gets no calls for a while. Each sidecar decides on its own.',
     }),
   [
     {

@@ -22,7 +22,7 @@ const HOP_HEADERS = [
 
 /** A header of the request that tells requests apart. */
 export const headerName = withRules(
-  z.string().max(64, { abort: true }).meta({ description: 'Name of the header, in any case.' }),
+  z.string().max(64, { abort: true }).meta({ description: 'Name of the header, case-insensitive.' }),
   [
     formRule(
       '^[A-Za-z0-9!#$%&*+.^_|~-]+$',
@@ -41,7 +41,7 @@ export const rateLimit = withRules(
     .object({
       mode: modeWithShadow,
       requestsPerSecond: integer({
-        description: 'Requests that may pass in each second, in the long run. Required where the block says no mode.',
+        description: 'Long-term rate of requests that pass, per second. Required unless mode is set.',
         min: 1,
         max: 1_000_000,
       }).optional(),
@@ -56,7 +56,7 @@ export const rateLimit = withRules(
           name: headerName,
           maxValues: integer({
             description:
-              'Values that are counted at a time. A value is forgotten when it could be sent its whole burst again; while none can be, further values share one limit, so that inventing values passes none.',
+              'Number of values tracked at a time. A value is dropped once its whole burst is available again; while none can be dropped, further values share one limit, so that inventing values does not evade it.',
             min: 1,
             max: 10_000,
             default: defaults.perHeader.maxValues,
@@ -64,7 +64,7 @@ export const rateLimit = withRules(
         })
         .meta({
           description:
-            'Each value of this header has the limit for itself. Requests without it count as one value. Acts only where written.',
+            'Gives each value of this header its own limit. Requests without the header count as one value. Off unless set.',
         })
         .optional(),
     })

@@ -40,7 +40,7 @@ const backoff = withRules(
     })
     .meta({
       description:
-        'Pause before another attempt: random between zero and a bound that doubles from initial to max (full jitter).',
+        'Pause before a retry: random between zero and a bound that doubles from initial to max (full jitter).',
     }),
   [
     {
@@ -56,26 +56,26 @@ export const retries = z
   .object({
     mode: modeWithShadow,
     maxAttempts: integer({
-      description: 'Attempts in all, the first one included. 1 means no retry.',
+      description: 'Total number of attempts, including the first. 1 means no retry.',
       min: 1,
       max: 10,
       default: defaults.maxAttempts,
     }).optional(),
     retryOn: setList(failureKind, {
       description:
-        'Which failures of an attempt are worth another one, and no others. What was never sent, as with ConnectFailure, is tried again whatever its method.',
+        'Which failures of an attempt are retried. A request that was never sent, as with ConnectFailure, is retried whatever its method.',
       max: FAILURE_KINDS.length,
       default: defaults.retryOn.join(', '),
     }).optional(),
     retryOnStatusCodes: setList(integer({ description: 'A status code of an answer.', min: 400, max: 599 }), {
       description:
-        'Statuses that are worth another attempt beside those of retryOn, such as 409 or 425 where the dependency means "try again" by it.',
+        'Status codes that are retried in addition to retryOn, such as 409 or 425 if the dependency means "try again" by them.',
       max: 32,
       default: 'none',
     }).optional(),
     retryOnGrpcStatusCodes: setList(grpcStatusCode, {
       description:
-        'Status codes of gRPC that are worth another attempt beside what retryOn makes of them, where the answer is nothing but the status. Most calls of gRPC may not run twice by themselves: see methods.',
+        'gRPC statuses that are retried in addition to those covered by retryOn, if the answer is trailers-only. Most gRPC calls are not retried by default: see methods.',
       max: GRPC_STATUS_CODES.length,
       default: 'none',
     }).optional(),
@@ -83,14 +83,14 @@ export const retries = z
       .enum(['Idempotent', 'All'])
       .meta({
         description:
-          'Which requests may run twice. Idempotent: GET, HEAD, OPTIONS, TRACE, PUT, DELETE, and those with an Idempotency-Key. All: every request, for services that say they can take it.',
+          'Which requests may run twice. Idempotent: GET, HEAD, OPTIONS, TRACE, PUT, DELETE, and those with an Idempotency-Key. All: every request, for services that tolerate it.',
         [DOC_DEFAULT]: defaults.methods,
       })
       .optional(),
     backoff: backoff.optional(),
     maxRetryAfter: duration({
       description:
-        'The longest Retry-After that is waited for before the next attempt. What asks for more is not tried again, nor what would then miss the deadline.',
+        'The longest Retry-After that a retry waits for. If the answer asks for more, or the wait would miss the deadline, there is no retry.',
       minMs: 1,
       maxMs: MINUTE,
       zero: 'no notice of Retry-After',
@@ -113,11 +113,11 @@ export const retries = z
       })
       .meta({
         description:
-          'Bound of all retries to the dependency at any time, so that retries never multiply an outage. What is not used of it is kept for two seconds.',
+          'Bounds all retries to the dependency, so that they never multiply an outage. Unused budget is kept for two seconds.',
       })
       .optional(),
   })
   .meta({
     description:
-      'When a failed attempt is followed by another one. Where no policy sets retries, a request that was never sent is tried once more, and nothing else; so is an opaque connection that was not made, or was cut before any byte.',
+      'When a failed attempt is retried. If no policy sets retries, only a request that was never sent is tried once more, and an opaque connection that was not made, or was cut before any byte.',
   });

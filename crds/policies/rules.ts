@@ -14,7 +14,7 @@ const path = z
       z
         .string()
         .max(1024, { abort: true })
-        .meta({ description: 'The path, as it is on the wire: percent-encoded, without a query.' }),
+        .meta({ description: 'The path as sent on the wire: percent-encoded, without a query.' }),
       [
         {
           cel: "self.startsWith('/')",
@@ -55,27 +55,30 @@ export const UNMATCHABLE_HEADERS = [
 
 const header = withRules(
   z.object({
-    name: withRules(z.string().max(64, { abort: true }).meta({ description: 'Name of the header, in any case.' }), [
-      {
-        cel: "self.matches('^[A-Za-z0-9!#$%&*+.^_|~-]+$')",
-        message: 'a header name is letters, digits and "-", such as x-canary',
-        holds: (value) => /^[A-Za-z0-9!#$%&*+.^_|~-]+$/.test(value),
-      },
-      {
-        cel: `!(self.lowerAscii() in [${UNMATCHABLE_HEADERS.map((name) => `'${name}'`).join(', ')}])`,
-        message: 'this header belongs to the connection or the framing and cannot be matched; name another one',
-        holds: (value) => !(UNMATCHABLE_HEADERS as readonly string[]).includes(value.toLowerCase()),
-      },
-    ]),
+    name: withRules(
+      z.string().max(64, { abort: true }).meta({ description: 'Name of the header, case-insensitive.' }),
+      [
+        {
+          cel: "self.matches('^[A-Za-z0-9!#$%&*+.^_|~-]+$')",
+          message: 'a header name is letters, digits and "-", such as x-canary',
+          holds: (value) => /^[A-Za-z0-9!#$%&*+.^_|~-]+$/.test(value),
+        },
+        {
+          cel: `!(self.lowerAscii() in [${UNMATCHABLE_HEADERS.map((name) => `'${name}'`).join(', ')}])`,
+          message: 'this header belongs to the connection or the framing and cannot be matched; name another one',
+          holds: (value) => !(UNMATCHABLE_HEADERS as readonly string[]).includes(value.toLowerCase()),
+        },
+      ],
+    ),
     type: z
       .enum(['Exact', 'Prefix', 'Present'])
       .meta({
         description:
-          'Exact: the whole value, case-sensitive. Prefix: its beginning. Present: the header is there, whatever it says. A header that comes several times has its values joined by ", ".',
+          'Exact: the whole value, case-sensitive. Prefix: its beginning. Present: the header exists, with any value. Values of a repeated header are joined by ", ".',
         [DOC_DEFAULT]: 'Exact',
       })
       .optional(),
-    value: withRules(z.string().max(128, { abort: true }).meta({ description: 'What the value is, or begins with.' }), [
+    value: withRules(z.string().max(128, { abort: true }).meta({ description: 'The value, or its prefix.' }), [
       {
         cel: "self.matches('^([!-~]([ -~]*[!-~])?)?$')",
         message: 'write a value of visible ASCII without spaces at its ends',
@@ -108,7 +111,7 @@ const grpc = z
       ],
     ),
     method: withRules(
-      z.string().max(253, { abort: true }).meta({ description: 'Name of the method, such as Get; any where absent.' }),
+      z.string().max(253, { abort: true }).meta({ description: 'Name of the method, such as Get; any if absent.' }),
       [
         {
           cel: "self.matches('^[A-Za-z_][A-Za-z0-9_]*$')",
@@ -118,13 +121,13 @@ const grpc = z
       ],
     ).optional(),
   })
-  .meta({ description: 'Service and method of a call of gRPC; instead of method and path, which follow from them.' });
+  .meta({ description: 'Service and method of a gRPC call; replaces method and path.' });
 
 const match = withRules(
   z.object({
     method: z
       .enum(['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH', 'TRACE'])
-      .meta({ description: 'Method of the request; any where absent.' })
+      .meta({ description: 'Method of the request; any if absent.' })
       .optional(),
     path: path.optional(),
     grpc: grpc.optional(),
@@ -154,13 +157,13 @@ const match = withRules(
 
 const rule = z.object({
   name: dnsLabel(
-    'Name of this rule: unique in the object, used in metrics and answers. "base" is taken by what stands beside rules.',
+    'Name of this rule: unique in the object, used in metrics and answers. "base" is reserved for values outside rules.',
   ),
   matches: z
-    .array(match.meta({ ...match.meta(), description: 'Matches where everything it names does.' }))
+    .array(match.meta({ ...match.meta(), description: 'Matches if everything it names does.' }))
     .min(1)
     .max(16)
-    .meta(listMeta('The rule matches where any of these does.', { type: 'atomic' })),
+    .meta(listMeta('The rule matches if any of these does.', { type: 'atomic' })),
   ...blocks,
 });
 
@@ -175,7 +178,7 @@ export const rules = mapList(
   ]),
   {
     description:
-      'Values for some requests, field by field over those beside rules. The first rule that matches a request counts, no other.',
+      'Values for some requests, which override those outside rules field by field. Only the first rule that matches a request applies.',
     keys: ['name'],
     max: 256,
   },

@@ -21,14 +21,14 @@ export const timeouts = withRules(
       mode: modeWithShadow,
       request: duration({
         description:
-          'From the head of the request to the end of the response, over all attempts. For upgrades and event streams it ends at the response head.',
+          'Time from the request head to the end of the response, over all attempts. For upgrades and event streams, to the response head.',
         minMs: 1,
         maxMs: HOUR,
         zero: 'none',
         default: formatDuration(defaults.request),
       }).optional(),
       attempt: duration({
-        description: 'One attempt; not longer than request.',
+        description: 'Time for one attempt; not longer than request.',
         minMs: 1,
         maxMs: HOUR,
         zero: 'none',
@@ -36,14 +36,14 @@ export const timeouts = withRules(
       }).optional(),
       connect: duration({
         description:
-          'Until a connection to an endpoint stands. Holds with its default also where no policy sets timeouts.',
+          'Time to establish a connection to an endpoint. The default applies even if no policy sets timeouts.',
         minMs: 1,
         maxMs: 75 * SECOND,
         zero: 'none',
         default: formatDuration(defaults.connect),
       }).optional(),
       idle: duration({
-        description: 'How long an event stream, an upgraded or an opaque connection may carry no byte.',
+        description: 'How long an event stream, an upgraded or an opaque connection may be idle.',
         minMs: SECOND,
         maxMs: 24 * HOUR,
         zero: 'none',
@@ -55,15 +55,15 @@ export const timeouts = withRules(
             .enum(['InCluster', 'Always', 'Never'])
             .meta({
               description:
-                'Who is told how long the caller still waits, in x-breakwater-deadline and tracestate. InCluster: Services. Always: hosts outside the cluster too. Never: nobody, and a deadline that a request comes with does not shorten it either.',
+                'Which dependencies are sent the deadline of the call, in x-breakwater-deadline and tracestate. InCluster: Services. Always: hosts outside the cluster too. Never: none, and a deadline received with a request is ignored.',
               [DOC_DEFAULT]: defaults.deadline.propagate,
             })
             .optional(),
         })
-        .meta({ description: 'How deadlines travel from call to call.' })
+        .meta({ description: 'How deadlines are passed on from call to call.' })
         .optional(),
     })
-    .meta({ description: 'How long anything may take.' }),
+    .meta({ description: 'Time limits.' }),
   [
     {
       cel: "!has(self.attempt) || !has(self.request) || duration(self.request) == duration('0s') || duration(self.attempt) <= duration(self.request)",
