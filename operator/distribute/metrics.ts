@@ -41,7 +41,7 @@ export function createDistributorMetrics(registry: Registry): DistributorMetrics
     }),
     pushedBytes: new Counter({
       name: name('pushed_bytes_total'),
-      help: 'Bytes of those frames',
+      help: 'Bytes of frames with news written to streams',
       labelNames: stream,
       registers,
     }),

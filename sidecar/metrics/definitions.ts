@@ -83,7 +83,7 @@ export const SIDECAR_METRICS = {
   lastGoodBytes: {
     name: 'breakwater_last_good_bytes',
     type: 'gauge',
-    help: 'Memory that these answers take.',
+    help: 'Bytes of the last good answers that are kept.',
     labels: ['dependency', 'fallback'],
   },
   faults: {
@@ -167,7 +167,7 @@ export const SIDECAR_METRICS = {
   panics: {
     name: 'breakwater_endpoints_panics_total',
     type: 'counter',
-    help: 'How often that began.',
+    help: 'How often all endpoints began to be used because too few others were left (breakwater_endpoints_panic).',
     labels: ['dependency', 'choice'],
   },
   bulkheadLimit: {
@@ -323,31 +323,31 @@ export const SIDECAR_METRICS = {
   tcpOpened: {
     name: 'breakwater_tcp_connections_opened_total',
     type: 'counter',
-    help: 'Connections to the dependency whose bytes are passed on as they come (databases, servers that speak first, TLS), under the policies of connections: those that came to stand.',
+    help: 'Opaque connections to the dependency that were established: databases, server-first protocols, TLS, whose bytes are forwarded unchanged under connection policies.',
     labels: ['dependency'],
   },
   tcpActive: {
     name: 'breakwater_tcp_connections',
     type: 'gauge',
-    help: 'Those of them that are open.',
+    help: 'Opaque connections to the dependency that are open.',
     labels: ['dependency'],
   },
   tcpResults: {
     name: 'breakwater_tcp_connections_total',
     type: 'counter',
-    help: 'Connections of this kind that are over, by result: ended (in order), reset-by-application, reset-by-dependency, idle-timeout, shutdown (the sidecar ended); and those that never stood, which the application saw reset: connect-failed, reset (the dependency took it and cut it before a byte), circuit-open, bulkhead-full, queue-timeout, no-endpoints; or abandoned (the application went away before).',
+    help: 'Opaque connections that are over, by result: ended (in order), reset-by-application, reset-by-dependency, idle-timeout, shutdown (the sidecar ended); and those that were never established, which the application saw reset: connect-failed, reset (the dependency took it and cut it before a byte), circuit-open, bulkhead-full, queue-timeout, no-endpoints; or abandoned (the application went away before).',
     labels: ['dependency', 'result'],
   },
   tcpBytes: {
     name: 'breakwater_tcp_bytes_total',
     type: 'counter',
-    help: 'Bytes on these connections, by direction as the application sees it: sent, received.',
+    help: 'Bytes on opaque connections, by direction as the application sees it: sent, received.',
     labels: ['dependency', 'direction'],
   },
   tcpDuration: {
     name: 'breakwater_tcp_connection_duration_seconds',
     type: 'histogram',
-    help: 'How long these connections were open.',
+    help: 'How long opaque connections were open.',
     labels: ['dependency'],
   },
   undeclared: {
