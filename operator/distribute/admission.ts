@@ -54,10 +54,14 @@ export class Admission {
 
   /**
    * Finds out who asks and what is theirs. `claimedWorkload` is what a client says of itself; it is never believed, and refused when it is
-   * not true, so that a misconfigured client learns of it.
+   * not true, so that a misconfigured client learns of it. `source`: the address that it came from.
    */
-  async admit(authorization: string | undefined, claimedWorkload: string | undefined): Promise<Admitted | Refusal> {
-    const answer = await this.#decide(authorization, claimedWorkload);
+  async admit(
+    authorization: string | undefined,
+    claimedWorkload: string | undefined,
+    source?: string,
+  ): Promise<Admitted | Refusal> {
+    const answer = await this.#decide(authorization, claimedWorkload, source);
     if (!answer.ok) {
       this.#options.metrics?.refusals.inc({ reason: answer.reason });
       this.#options.log.debug({ reason: answer.reason, status: answer.status }, 'a request was refused');
@@ -65,9 +69,13 @@ export class Admission {
     return answer;
   }
 
-  async #decide(authorization: string | undefined, claimedWorkload: string | undefined): Promise<Admitted | Refusal> {
+  async #decide(
+    authorization: string | undefined,
+    claimedWorkload: string | undefined,
+    source: string | undefined,
+  ): Promise<Admitted | Refusal> {
     if (this.#closed) return refuse(503, 'ShuttingDown', 'this replica of the operator is stopping; try again');
-    const authentication = await this.#options.authenticator.authenticate(authorization);
+    const authentication = await this.#options.authenticator.authenticate(authorization, source);
     if (!authentication.ok) return authentication;
     const { pod, expiresUnixMs } = authentication;
     for (let round = 0; round < MAX_ADMISSION_ROUNDS; round += 1) {

@@ -210,6 +210,41 @@ describe('the reviewer', () => {
     const settled = await Promise.all(answers);
     expect(settled.filter((answer) => answer.ok)).toHaveLength(32 + 4_096);
   });
+
+  const forged = (index: number) => `Bearer ${jwt({ aud: ['breakwater'], exp: NOW / 1000 + 600, index })}`;
+
+  test('whoever shows one made-up token after the other keeps nobody else waiting', async () => {
+    const waiting: (() => void)[] = [];
+    const { api, asked } = fakeApi(
+      () => new Promise((resolve) => waiting.push(() => resolve({ status: { authenticated: false } }))),
+    );
+    const reviewer = createTokenReviewer({ api, clock: new ManualClock() });
+    const flood = Array.from({ length: 5_000 }, (_, index) => reviewer.authenticate(forged(index), '10.0.0.66'));
+    const other = reviewer.authenticate(`Bearer ${goodToken}`, '10.0.0.1');
+    expect(await flood.at(-1)).toMatchObject({ ok: false, status: 503, reason: 'TooBusy' });
+    for (let reviews = 0; reviews < 1_100; reviews += 1) {
+      waiting.shift()?.();
+      await settle();
+    }
+    expect(asked).toHaveLength(1_025);
+    expect(await other).toMatchObject({ reason: 'TokenRejected' });
+    // What it was refused for is over with its reviews.
+    const again = reviewer.authenticate(forged(9_999), '10.0.0.66');
+    await settle();
+    waiting.shift()?.();
+    expect(await again).toMatchObject({ reason: 'TokenRejected' });
+  });
+
+  test('made-up tokens push no good one out of memory', async () => {
+    const { api, asked } = fakeApi(() => Promise.resolve({ status: podStatus }));
+    const reviewer = createTokenReviewer({ api, clock: new ManualClock() });
+    await reviewer.authenticate(`Bearer ${goodToken}`);
+    const refusing = fakeApi(() => Promise.resolve({ status: { authenticated: false } }));
+    api.request = refusing.api.request;
+    for (let index = 0; index < 20_001; index += 1) await reviewer.authenticate(forged(index));
+    expect(await reviewer.authenticate(`Bearer ${goodToken}`)).toMatchObject({ ok: true });
+    expect([asked.length, refusing.asked.length]).toEqual([1, 20_001]);
+  });
 });
 
 describe('static tokens', () => {

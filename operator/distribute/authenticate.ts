@@ -25,10 +25,17 @@ const MAX_TOKEN_LENGTH = 16_384;
 const ACCEPTED_FOR_MS = 60_000;
 /** A refused token is asked about again after this: short, for the reason may lie in a cache of the API server. */
 const REFUSED_FOR_MS = 5_000;
-const CACHE_ENTRIES = 20_000;
+const ACCEPTED_ENTRIES = 20_000;
+/** Of tokens that anybody makes up, so as not to be asked about in turn: they take no place of good ones. */
+const REFUSED_ENTRIES = 2_000;
 /** Reviews under way at once, and those that wait; beyond that a client is told to come back. */
 const CONCURRENT_REVIEWS = 32;
 const WAITING_REVIEWS = 4_096;
+/**
+ * Of them for one address. All sidecars of a node may come from one, and the reports that another replica passes on do; whoever makes up
+ * tokens takes no more.
+ */
+const REVIEWS_OF_A_SOURCE = 1_024;
 /** When a token without an expiry is looked at again. */
 const RECHECK_MS = 3_600_000;
 
@@ -52,8 +59,8 @@ export type Refusal = {
 export type Authentication = { ok: true; pod: PodIdentity; expiresUnixMs: number } | Refusal;
 
 export interface Authenticator {
-  /** Takes the value of the `authorization` header. Never rejects. */
-  authenticate(authorization: string | undefined): Promise<Authentication>;
+  /** Takes the value of the `authorization` header, and the address that it came from, where that is known. Never rejects. */
+  authenticate(authorization: string | undefined, source?: string): Promise<Authentication>;
 }
 
 const refuse = (status: Refusal['status'], reason: string, message: string): Refusal => ({
@@ -148,6 +155,8 @@ export function judgeReview(
   return { ok: true, pod: { namespace, name, uid }, expiresUnixMs: said.expiresUnixMs ?? nowUnixMs + RECHECK_MS };
 }
 
+type Claims = NonNullable<ReturnType<typeof tokenClaims>>;
+
 interface CacheEntry {
   answer: Authentication;
   untilMs: number;
@@ -163,7 +172,9 @@ export function createTokenReviewer({
   clock: Clock;
   accepted?: Accepted;
 }): Authenticator {
-  const cache = new Map<string, CacheEntry>();
+  const accepting = new Map<string, CacheEntry>();
+  const refusing = new Map<string, CacheEntry>();
+  const reviewsOf = new Map<string, number>();
   const underWay = new Map<string, Promise<Authentication>>();
   const limit = bulkhead(CONCURRENT_REVIEWS, WAITING_REVIEWS);
 
@@ -172,15 +183,17 @@ export function createTokenReviewer({
     if (!answer.ok && answer.status === 503) return;
     const lifeMs = answer.ok ? Math.min(ACCEPTED_FOR_MS, answer.expiresUnixMs - clock.unixMs()) : REFUSED_FOR_MS;
     if (lifeMs <= 0) return;
-    cache.delete(key);
+    const [cache, entries] = answer.ok ? [accepting, ACCEPTED_ENTRIES] : [refusing, REFUSED_ENTRIES];
+    accepting.delete(key);
+    refusing.delete(key);
     cache.set(key, { answer, untilMs: clock.monotonicMs() + lifeMs });
-    if (cache.size > CACHE_ENTRIES) {
+    if (cache.size > entries) {
       const oldest = cache.keys().next().value;
       if (oldest !== undefined) cache.delete(oldest);
     }
   }
 
-  async function review(token: string, said: NonNullable<ReturnType<typeof tokenClaims>>): Promise<Authentication> {
+  async function review(token: string, said: Claims): Promise<Authentication> {
     try {
       const answer = await limit.execute(() =>
         api.request<unknown>('POST', '/apis/authentication.k8s.io/v1/tokenreviews', {
@@ -200,8 +213,22 @@ export function createTokenReviewer({
     }
   }
 
+  /** At most so many at a time for one source. */
+  async function reviewFor(source: string, token: string, said: Claims): Promise<Authentication> {
+    const others = reviewsOf.get(source) ?? 0;
+    if (others >= REVIEWS_OF_A_SOURCE) {
+      return refuse(503, 'TooBusy', 'too many tokens from this address wait to be reviewed; try again');
+    }
+    reviewsOf.set(source, others + 1);
+    const answer = await review(token, said);
+    const left = (reviewsOf.get(source) ?? 1) - 1;
+    if (left > 0) reviewsOf.set(source, left);
+    else reviewsOf.delete(source);
+    return answer;
+  }
+
   return {
-    async authenticate(authorization) {
+    async authenticate(authorization, source) {
       const bearer = bearerToken(authorization);
       if (!bearer.ok) return bearer;
       const said = tokenClaims(bearer.token);
@@ -211,11 +238,12 @@ export function createTokenReviewer({
       if (!said.audiences.includes(accepted.audience)) return wrongAudience(said.audiences, accepted);
 
       const key = hashToken(bearer.token);
-      const cached = cache.get(key);
+      const cached = accepting.get(key) ?? refusing.get(key);
       if (cached && cached.untilMs > clock.monotonicMs()) return cached.answer;
       const waiting = underWay.get(key);
       if (waiting) return waiting;
-      const answer = review(bearer.token, said).then((result) => {
+      const reviewed = source === undefined ? review(bearer.token, said) : reviewFor(source, bearer.token, said);
+      const answer = reviewed.then((result) => {
         remember(key, result);
         underWay.delete(key);
         return result;

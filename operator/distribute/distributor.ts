@@ -169,8 +169,12 @@ export class Distributor {
   }
 
   /** As Admission.admit; nobody is admitted any more once it is closed. */
-  admit(authorization: string | undefined, claimedWorkload: string | undefined): Promise<Admitted | Refusal> {
-    return this.#admission.admit(authorization, claimedWorkload);
+  admit(
+    authorization: string | undefined,
+    claimedWorkload: string | undefined,
+    source?: string,
+  ): Promise<Admitted | Refusal> {
+    return this.#admission.admit(authorization, claimedWorkload, source);
   }
 
   /** Opens a stream for an admitted pod; an older one of the same pod and kind ends. */

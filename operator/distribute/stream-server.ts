@@ -61,7 +61,7 @@ async function openStream(
 ): Promise<FastifyReply> {
   const asked = query.safeParse(request.query);
   if (!asked.success) return answer(reply, badRequest('BadQuery', firstProblem(asked.error)));
-  const admitted = await distributor.admit(request.headers.authorization, asked.data.workload);
+  const admitted = await distributor.admit(request.headers.authorization, asked.data.workload, request.ip);
   if (!admitted.ok) return answer(reply, admitted);
   const response = reply.raw;
   // The client may have gone while it was looked up; nothing would ever tell us again.
@@ -92,7 +92,7 @@ function takeReport<T>(
 ): RouteShorthandOptions & { handler: RouteHandlerMethod } {
   const admissions = new WeakMap<FastifyRequest, Admitted>();
   const onRequest = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | undefined> => {
-    const admitted = await distributor.admit(request.headers.authorization, undefined);
+    const admitted = await distributor.admit(request.headers.authorization, undefined, request.ip);
     if (!admitted.ok) return answer(reply.header('connection', 'close'), admitted);
     admissions.set(request, admitted);
     return undefined;

@@ -54,7 +54,7 @@ export class PeerServer {
 
   async #open(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
     const { authenticator, sessions, clock, log } = this.#options;
-    const authentication = await authenticator.authenticate(request.headers.authorization);
+    const authentication = await authenticator.authenticate(request.headers.authorization, request.ip);
     if (!authentication.ok) {
       log.warn({ reason: authentication.reason, message: authentication.message }, 'somebody was refused as a replica');
       return answer(reply, authentication);
