@@ -17,6 +17,7 @@ import type { Downstream } from '../exchange/downstream.ts';
 import { Exchange } from '../exchange/exchange.ts';
 import { ReplayPool } from '../exchange/replay-body.ts';
 import type { LegSource, ResponseReceiver, UpstreamEndpoint, UpstreamLeg } from '../exchange/upstream.ts';
+import { type Network, systemNetwork } from '../sockets/network.ts';
 import { Ticker } from '../ticker.ts';
 import { dependencyPlan } from './fixtures.ts';
 
@@ -196,12 +197,17 @@ export interface FakeWorld {
 }
 
 /** A dependency under this policy with so many endpoints, and so many applications that call it. */
-export function fakeWorld(policy: Partial<PolicyPlan>, endpointCount: number, applicationCount: number): FakeWorld {
+export function fakeWorld(
+  policy: Partial<PolicyPlan>,
+  endpointCount: number,
+  applicationCount: number,
+  network: Network = systemNetwork,
+): FakeWorld {
   const time = new TimeOfItsOwn();
   const ticker = new Ticker(time);
   const random = seededRandom(7);
   const metrics = createSidecarMetrics();
-  const context = new ProxyContext(ticker, random, metrics, silentLogger);
+  const context = new ProxyContext(ticker, random, metrics, silentLogger, network);
   const plan = dependencyPlan(policy);
   const all: FakeEndpoint[] = [];
   const applications: FakeApplication[] = [];
