@@ -281,10 +281,10 @@ export class ChoiceProbes {
         };
       }),
       wrap(prototype, 'end', (original) => {
-        return function (this: AttemptBooks, policy, context, outcome, result, failureBits, nowMs) {
+        return function (this: AttemptBooks, policy, context, outcome, failureBits, result, nowMs) {
           if (outcome !== Outcome.Ignored) know(this, failureBits !== 0, nowMs);
           if (this.endpoint !== null) cost(this.endpoint).inFlight -= 1;
-          original.call(this, policy, context, outcome, result, failureBits, nowMs);
+          original.call(this, policy, context, outcome, failureBits, result, nowMs);
         };
       }),
     ];

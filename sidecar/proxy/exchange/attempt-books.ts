@@ -139,7 +139,7 @@ export class AttemptBooks {
     this.noteResponse(nowMs);
     if (this.endpoint !== null) observeOvertaken(this.endpoint, this.responseMs, nowMs);
     this.#place?.recordTimeout(this.responseMs, nowMs);
-    this.end(policy, context, Outcome.Ignored, AttemptResult.cancelled, 0, nowMs);
+    this.end(policy, context, Outcome.Ignored, 0, AttemptResult.cancelled, nowMs);
   }
 
   /**
@@ -150,8 +150,8 @@ export class AttemptBooks {
     policy: RoutePolicy,
     context: ProxyContext,
     outcome: number,
-    result: number,
     failureBits: number,
+    result: number,
     nowMs: number,
   ): void {
     this.#settle(policy, outcome, failureBits, nowMs);

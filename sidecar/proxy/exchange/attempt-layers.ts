@@ -98,7 +98,7 @@ export class AttemptLayers implements AttemptOwner, BulkheadWaiter {
     }
     const endpoint = this.attempts.pick(this.attempts.failedEndpoints, nowMs);
     if (!endpoint) {
-      this.current.end(Outcome.Ignored, -1);
+      this.current.end(Outcome.Ignored, 0, -1);
       this.#exchange.refuse(LOCAL_ANSWERS.noEndpoints, nowMs, detailed(dependency.endpoints.whyNone));
       return;
     }
@@ -134,7 +134,7 @@ export class AttemptLayers implements AttemptOwner, BulkheadWaiter {
     const isAlone = this.#request.rivals === 0;
     const moved = result === AttemptResult.refused && isAlone && this.attempts.mayGoAgainUnsent(unsent, result);
     const counted = result === AttemptResult.refused && !moved ? AttemptResult.reset : result;
-    attempt.end(rerouted || moved ? Outcome.Ignored : Outcome.Failure, counted, failureBits);
+    attempt.end(rerouted || moved ? Outcome.Ignored : Outcome.Failure, failureBits, counted);
     this.attempts.failedAt(endpoint);
     if (this.#hedges?.ended(attempt, result, nowMs)) return;
     if (rerouted || moved) {
@@ -170,7 +170,7 @@ export class AttemptLayers implements AttemptOwner, BulkheadWaiter {
     attempt.books.noteResponse(nowMs);
     this.attempts.failedAt(attempt.books.endpoint);
     attempt.drop();
-    attempt.end(Outcome.Failure, failureStatus, failureBits);
+    attempt.end(Outcome.Failure, failureBits, failureStatus);
     this.#hedges?.ended(attempt, failureStatus, nowMs);
     if (waits) this.attempts.refused ||= head.refusesRetry;
     else if (atMs >= 0) this.#wait(Phase.Backoff, atMs);
@@ -227,7 +227,7 @@ export class AttemptLayers implements AttemptOwner, BulkheadWaiter {
   /** Nobody is there to be answered any more. */
   abandon(): void {
     if (this.bulkheadQueued) this.#request.policy.bulkhead?.cancel(this);
-    this.current.end(Outcome.Ignored, AttemptResult.cancelled);
+    this.current.end(Outcome.Ignored, this.current.books.failureBits, AttemptResult.cancelled);
   }
 
   /** The request is over, or begins again at another dependency. */

@@ -1,7 +1,8 @@
 // One attempt: from the endpoint that was picked to the end of the answer, or to the failure that its layers decide about. It connects,
 // forwards the request and the response between the leg and the application, and knows whose fault it is when time is over. One object per
 // client connection, reused for every attempt. What is forwarded, what time means and how it ends all turn on the same phase and the same leg,
-// each of which any of them may change: they are one state machine, and in one file for that.
+// each of which any of them may change: they are one state machine, and in one file for that. What has an invariant of its own is apart: the
+// books (attempt-books.ts), the timer (request-timer.ts), and whether another attempt follows (attempts.ts).
 import { LOCAL_ANSWERS, type LocalAnswer } from '../../errors.ts';
 import { httpStatusOf, parseGrpcStatus } from '../../grpc/status.ts';
 import { fieldValue } from '../../http1/field-value.ts';
@@ -217,7 +218,8 @@ export class Attempt implements ResponseReceiver {
     const nowMs = context.ticker.nowMs();
     if (!this.#slowReader && !this.#stream && !this.#grpc) this.books.noteResponse(nowMs);
     this.#takeLeg()?.release(bodyDone, nowMs);
-    this.end(this.books.failureBits === 0 ? Outcome.Success : Outcome.Failure, this.#statusResult());
+    const { failureBits } = this.books;
+    this.end(failureBits === 0 ? Outcome.Success : Outcome.Failure, failureBits, this.#statusResult());
     this.#owner.answered(this.status, nowMs, this.#stream);
   }
 
@@ -363,7 +365,7 @@ export class Attempt implements ResponseReceiver {
     // How long the application took over its body tells nothing of the dependency.
     if (!blameless) this.books.noteResponse(nowMs);
     const blamed = this.books.ranLongEnough(this.#request.policy, nowMs) && !blameless;
-    this.end(blamed ? Outcome.Failure : Outcome.Ignored, AttemptResult.attemptTimeout, FailureBit.AttemptTimeout);
+    this.end(blamed ? Outcome.Failure : Outcome.Ignored, FailureBit.AttemptTimeout, AttemptResult.attemptTimeout);
   }
 
   /** The deadline of the request has passed, as another copy of it was told. */
@@ -430,13 +432,13 @@ export class Attempt implements ResponseReceiver {
   /**
    * Ends it in all books. `outcome`: a Failure is one that no policy has looked at yet. `result` below zero: nothing was tried.
    */
-  end(outcome: number, result: number, failureBits: number = this.books.failureBits): void {
+  end(outcome: number, failureBits: number, result: number): void {
     const { context, policy, rivals, shadow } = this.#request;
     const nowMs = context.ticker.nowMs();
     // To a shadow, the copies of a request are one attempt, which ends with the last of them.
     if (rivals === 0)
-      shadow.attemptEnded(this.books, outcome, result, failureBits, this.status !== 0, this.written, nowMs);
-    this.books.end(policy, context, outcome, result, failureBits, nowMs);
+      shadow.attemptEnded(this.books, outcome, failureBits, result, this.status !== 0, this.written, nowMs);
+    this.books.end(policy, context, outcome, failureBits, result, nowMs);
     this.written = false;
   }
 
@@ -444,7 +446,7 @@ export class Attempt implements ResponseReceiver {
   #cut(failureBits: number, result: number, answer: LocalAnswer): void {
     const { client, context } = this.#request;
     const { endpoint } = this.books;
-    this.end(failureBits === 0 ? Outcome.Ignored : Outcome.Failure, result, failureBits);
+    this.end(failureBits === 0 ? Outcome.Ignored : Outcome.Failure, failureBits, result);
     // Its head and what is wrong with it came in one read: the application has seen nothing of it, and can be told why.
     if (client.takeBack()) this.#owner.attemptGivenUp(this, endpoint, answer, context.ticker.nowMs());
     else this.#owner.answerCut(this.status, reasonSlot(answer.code));
@@ -452,7 +454,7 @@ export class Attempt implements ResponseReceiver {
 
   /** What happens to a stream after its head says nothing more about the dependency. */
   #endStream(reason: number): void {
-    this.end(Outcome.Ignored, this.#statusResult());
+    this.end(Outcome.Ignored, this.books.failureBits, this.#statusResult());
     this.#owner.streamEnded(this.status, reason);
   }
 

@@ -120,7 +120,7 @@ export class Hedges implements TimerNode {
     const { attempt, timer } = hedge;
     const suppression = this.#admit(attempt.books, nowMs);
     if (suppression >= 0) {
-      attempt.books.end(policy, context, Outcome.Ignored, -1, 0, nowMs);
+      attempt.books.end(policy, context, Outcome.Ignored, 0, -1, nowMs);
       return suppression;
     }
     this.#attempts.hedged();
@@ -214,7 +214,7 @@ export class Hedges implements TimerNode {
       if (attempt === this.#watched) continue;
       attempt.stopTimer();
       attempt.abort();
-      attempt.end(Outcome.Ignored, AttemptResult.cancelled);
+      attempt.end(Outcome.Ignored, attempt.books.failureBits, AttemptResult.cancelled);
       this.#count(HedgeResult.cancelled);
     }
     // The answer of an attempt that its caller did not wait for would have taken longer still.

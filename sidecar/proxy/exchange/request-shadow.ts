@@ -100,8 +100,8 @@ export class RequestShadow {
   attemptEnded(
     books: AttemptBooks,
     outcome: number,
-    result: number,
     failureBits: number,
+    result: number,
     answering: boolean,
     written: boolean,
     nowMs: number,

@@ -120,7 +120,7 @@ export class OpaqueAttempts implements BulkheadWaiter, OpaqueLegOwner {
       this.#dial(endpoint, nowMs);
       return;
     }
-    this.end(Outcome.Ignored, -1, 0, nowMs);
+    this.end(Outcome.Ignored, 0, -1, nowMs);
     this.#giveUp(TcpResult.noEndpoints, nowMs);
   }
 
@@ -172,7 +172,7 @@ export class OpaqueAttempts implements BulkheadWaiter, OpaqueLegOwner {
       return;
     }
     this.leg = null;
-    this.end(Outcome.Ignored, AttemptResult.success, 0, nowMs);
+    this.end(Outcome.Ignored, 0, AttemptResult.success, nowMs);
     this.#giveUp(TcpResult.reset, nowMs);
   }
 
@@ -181,7 +181,7 @@ export class OpaqueAttempts implements BulkheadWaiter, OpaqueLegOwner {
     const { endpoint } = this.books;
     this.leg = null;
     this.#wait(Phase.None, Number.POSITIVE_INFINITY);
-    this.end(rerouted ? Outcome.Ignored : Outcome.Failure, result, failureBits, nowMs);
+    this.end(rerouted ? Outcome.Ignored : Outcome.Failure, failureBits, result, nowMs);
     if (endpoint) this.#route.failed.push(endpoint);
     if (rerouted) {
       this.#retries.takeBack();
@@ -225,9 +225,9 @@ export class OpaqueAttempts implements BulkheadWaiter, OpaqueLegOwner {
   }
 
   /** In all books. `result` below zero: nothing was tried. */
-  end(outcome: number, result: number, failureBits: number, nowMs: number): void {
+  end(outcome: number, failureBits: number, result: number, nowMs: number): void {
     this.#shadow.attemptEnded(this.books, outcome, failureBits, nowMs);
-    this.books.end(this.#policy, this.#options.context, outcome, result, failureBits, nowMs);
+    this.books.end(this.#policy, this.#options.context, outcome, failureBits, result, nowMs);
   }
 
   /** Whatever it holds or waits for is given back, and nobody is to blame. `counted`: the attempt in progress, where there is one, was one. */
@@ -236,7 +236,7 @@ export class OpaqueAttempts implements BulkheadWaiter, OpaqueLegOwner {
     this.leg = null;
     this.#wait(Phase.None, Number.POSITIVE_INFINITY);
     if (this.bulkheadQueued) this.#policy.bulkhead?.cancel(this);
-    this.end(Outcome.Ignored, counted && this.books.endpoint ? AttemptResult.cancelled : -1, 0, nowMs);
+    this.end(Outcome.Ignored, 0, counted && this.books.endpoint ? AttemptResult.cancelled : -1, nowMs);
   }
 
   /** What was dialled ahead is told to the shadows now that it is known to be opaque. */

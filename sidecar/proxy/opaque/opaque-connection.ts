@@ -200,7 +200,7 @@ export class OpaqueConnection implements Ahead, EarlyBytesOwner, OpaqueAttemptsO
   }
 
   flowOver(attemptResult: number): void {
-    this.#attempts.end(Outcome.Ignored, attemptResult, 0, this.#context.ticker.nowMs());
+    this.#attempts.end(Outcome.Ignored, 0, attemptResult, this.#context.ticker.nowMs());
     this.#close();
   }
 
