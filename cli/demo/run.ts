@@ -19,6 +19,8 @@ import { type ConnectionView, milliseconds, type Results, renderTable, type Shop
 
 const LOOK_EVERY_MS = 100;
 const DRAW_EVERY_MS = 250;
+/** Far beyond what an idle machine takes: on a busy one a late look is still true, and a demo that fails shows nothing. */
+const SCRAPE_TIMEOUT_MS = 10_000;
 const RECENT_MS = 2_000;
 /** How long the circuit may take to close after the last customer, before the run counts as failed. */
 const CLOSE_WITHIN_MS = 10_000;
@@ -257,7 +259,7 @@ class Demo {
   async #scrape(workload: string): Promise<Sample[]> {
     const { admin } = this.#workload(workload);
     try {
-      const response = await fetch(`${admin}/metrics`, { signal: AbortSignal.timeout(2_000) });
+      const response = await fetch(`${admin}/metrics`, { signal: AbortSignal.timeout(SCRAPE_TIMEOUT_MS) });
       if (!response.ok) throw new Error(`status ${response.status}`);
       return parseMetrics(await response.text());
     } catch (error) {
