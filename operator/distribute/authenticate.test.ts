@@ -236,14 +236,14 @@ describe('the reviewer', () => {
   });
 
   test('made-up tokens push no good one out of memory', async () => {
-    const { api, asked } = fakeApi(() => Promise.resolve({ status: podStatus }));
+    let status: object = podStatus;
+    const { api, asked } = fakeApi(() => Promise.resolve({ status }));
     const reviewer = createTokenReviewer({ api, clock: new ManualClock() });
     await reviewer.authenticate(`Bearer ${goodToken}`);
-    const refusing = fakeApi(() => Promise.resolve({ status: { authenticated: false } }));
-    api.request = refusing.api.request;
+    status = { authenticated: false };
     for (let index = 0; index < 20_001; index += 1) await reviewer.authenticate(forged(index));
     expect(await reviewer.authenticate(`Bearer ${goodToken}`)).toMatchObject({ ok: true });
-    expect([asked.length, refusing.asked.length]).toEqual([1, 20_001]);
+    expect(asked).toHaveLength(20_002);
   });
 });
 
