@@ -159,7 +159,7 @@ describe('with them', () => {
     expect(explanation.parse(JSON.parse(json.stdout)).dependencies).toHaveLength(2);
     const wrong = await kubectl('breakwater', 'explian');
     expect(wrong.code).not.toBe(0);
-    expect(wrong.stderr).toContain('("kubectl breakwater --help" says more)');
+    expect(wrong.stderr).toContain('("kubectl breakwater --help" lists the commands)');
   });
 
   test('kubectl completes what the plugin takes', async () => {
