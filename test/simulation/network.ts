@@ -6,8 +6,9 @@ import { SocketStream } from '../../sidecar/proxy/sockets/socket-stream.ts';
 import type { UpstreamSocket } from '../../sidecar/proxy/upstream/upstream-socket.ts';
 import type { Dice } from './dice.ts';
 import type { Host } from './host.ts';
-import { SimulatedSocket, type Wire } from './socket.ts';
+import { SimulatedSocket } from './socket.ts';
 import type { VirtualTime } from './virtual-time.ts';
+import type { Wire } from './wire.ts';
 
 /** What becomes of an attempt to connect. Lost: nobody answers at all. */
 export type Fate = 'Accepted' | 'Refused' | 'Unreachable' | 'Lost';
@@ -62,6 +63,11 @@ export class SimulatedNetwork {
   /** Sockets, of whatever side, that are not closed. */
   get open(): number {
     return this.#open.size;
+  }
+
+  /** All connections are gone. */
+  cut(): void {
+    for (const socket of this.#open) socket.destroy();
   }
 
   /** The returned function ends it; connections that it accepted go on. */

@@ -3,26 +3,14 @@
 import { EventEmitter } from 'node:events';
 import type { OnReadOpts } from 'node:net';
 import type { Host } from './host.ts';
+import type { Wire } from './wire.ts';
+import { tell, type Written } from './written.ts';
 
 /** What a peer may leave unread before the other side cannot hand over more. */
 const WINDOW_BYTES = 65_536;
 const HIGH_WATER_BYTES = 16_384;
 /** So long the kernel believes in a peer of which nothing is heard any more. */
 export const KEEP_ALIVE_MS = 100_000;
-
-/** How the bytes of one direction travel. */
-export interface Wire {
-  /** Time until a segment arrives, milliseconds. */
-  latencyMs(): number;
-  /** How many of `bytes` the next segment carries: at least one. */
-  segment(bytes: number): number;
-  /** Changes what was sent, in place; false: it stays as it is. */
-  corrupt: ((bytes: Buffer) => boolean) | null;
-  /** After so many bytes the connection is reset, for both. */
-  resetAfterBytes: number;
-  /** After so many bytes nothing arrives any more, and nobody says so. */
-  silentAfterBytes: number;
-}
 
 export const resetError = (): NodeJS.ErrnoException =>
   Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET' });
@@ -41,6 +29,9 @@ export class SimulatedSocket extends EventEmitter {
   /** As in UpstreamSocket: writes after the peer stopped reading are not an error. */
   tolerant = false;
   writesFailed = false;
+  /** As Node's, to which a connection that node:http2 speaks on must look like one of its streams. */
+  readonly readable = true;
+  readonly writable = true;
   /** Where it was made to before it was redirected. */
   original: { address: string; port: number } | null = null;
   peer: SimulatedSocket | null = null;
@@ -65,6 +56,12 @@ export class SimulatedSocket extends EventEmitter {
   #destroyWhenFlushed = false;
   #needDrain = false;
   #draining = false;
+  #corked = false;
+  /** What node:http2 writes in one turn leaves in one piece, as `writev` sends it. */
+  readonly #heldBack: Buffer[] = [];
+  /** To be called when what was written so far is in the hands of the kernel. */
+  readonly #onWritten: Written[] = [];
+  readonly #onEnded: Written[] = [];
 
   constructor(host: Host, onread: OnReadOpts | null) {
     super();
@@ -116,9 +113,15 @@ export class SimulatedSocket extends EventEmitter {
     return this;
   }
 
-  cork(): void {}
+  /** Only writes that are to be told of are held back: the data path makes its own into one. */
+  cork(): void {
+    this.#corked = true;
+  }
 
-  uncork(): void {}
+  uncork(): void {
+    this.#corked = false;
+    if (this.#heldBack.length > 0) this.#write(Buffer.concat(this.#heldBack.splice(0)));
+  }
 
   pause(): this {
     this.#flowing = false;
@@ -136,7 +139,24 @@ export class SimulatedSocket extends EventEmitter {
     this.#received.unshift(Buffer.from(bytes));
   }
 
-  write(data: Buffer | string, encoding?: BufferEncoding): boolean {
+  /** As Node's, in which a callback may stand in the place of the encoding. */
+  write(data: Buffer | string, how?: BufferEncoding | Written): boolean {
+    if (typeof how === 'function') return this.#writeAndTell(Buffer.from(data as Buffer), how);
+    return this.#write(data, how);
+  }
+
+  #writeAndTell(bytes: Buffer, written: Written): boolean {
+    if (this.destroyed || this.#finQueued) {
+      written(Object.assign(new Error('write EPIPE'), { code: 'EPIPE' }));
+      return false;
+    }
+    this.#onWritten.push(written);
+    if (!this.#corked) return this.#write(bytes);
+    this.#heldBack.push(bytes);
+    return true;
+  }
+
+  #write(data: Buffer | string, encoding?: BufferEncoding): boolean {
     if (this.destroyed || this.#finQueued) return false;
     if (this.writesFailed) return true;
     if (this.#resetReceived) return this.#failWrite();
@@ -158,8 +178,9 @@ export class SimulatedSocket extends EventEmitter {
     return this.tolerant;
   }
 
-  end(data?: Buffer | string): this {
-    if (data !== undefined) this.write(data);
+  end(data?: Buffer | string | Written): this {
+    if (typeof data === 'function') this.#onEnded.push(data);
+    else if (data !== undefined) this.write(data);
     this.#finQueued = true;
     this.#pump();
     return this;
@@ -239,11 +260,15 @@ export class SimulatedSocket extends EventEmitter {
       this.#outstandingBytes += part.length;
       this.#transmit(part);
     }
+    tell(this.#onWritten, null);
     if (this.#needDrain && !this.#draining) {
       this.#draining = true;
       this.#later(() => this.#drained());
     }
-    if (this.#finQueued) this.#sendFin();
+    if (this.#finQueued) {
+      this.#sendFin();
+      tell(this.#onEnded, null);
+    }
     if (this.#destroyWhenFlushed) this.#later(() => this.destroy());
   }
 
@@ -366,6 +391,9 @@ export class SimulatedSocket extends EventEmitter {
     this.#waiting.length = 0;
     this.#waitingBytes = 0;
     this.#received.length = 0;
+    const gone = error ?? Object.assign(new Error('the socket is destroyed'), { code: 'ECANCELED' });
+    tell(this.#onWritten, gone);
+    tell(this.#onEnded, gone);
     this.#later(() => {
       if (error && this.listenerCount('error') > 0) this.emit('error', error);
       else if (error) throw error;
