@@ -5,10 +5,11 @@ import { ENDPOINT_PORT } from './cluster.ts';
 import { correlationOf } from './correlation.ts';
 import type { Dice } from './dice.ts';
 import type { Host } from './host.ts';
+import { Http2ApplicationConnection } from './http2-application.ts';
 import type { CallRecord, Ledger } from './ledger.ts';
+import { bodyBytes } from './pod.ts';
 import { METHODS, PATHS, TENANTS } from './policies.ts';
 import { ResponseReader, type SeenResponse } from './response-reader.ts';
-import { bodyBytes } from './server.ts';
 import type { SimulatedSocket } from './socket.ts';
 
 /** How callers behave in a run. */
@@ -38,6 +39,17 @@ export interface ApplicationOptions {
   dial: Dial;
   /** A request is about to be given up. */
   onCancel(call: CallRecord): void;
+  /** As `dial`, of connections that speak HTTP/2, which nothing is read of by the side. */
+  dialHttp2: Dial;
+  watch: Http2Watch;
+}
+
+/** What requests over HTTP/2 come to, which nobody sees on the wire: its heads are packed. */
+export interface Http2Watch {
+  /** Its answer is to be over by its deadline, or is no more. */
+  owed(call: CallRecord, isOwed: boolean): void;
+  /** Its stream is closed. */
+  over(call: CallRecord): void;
 }
 
 const NONSENSE = [
@@ -49,7 +61,7 @@ const NONSENSE = [
 
 export class Application {
   readonly options: ApplicationOptions;
-  readonly #connections = new Set<ApplicationConnection>();
+  readonly #connections = new Set<{ cancel(): void }>();
   #stopped = false;
 
   constructor(options: ApplicationOptions) {
@@ -89,10 +101,18 @@ export class Application {
     const called = dice.pick(cluster.services);
     const place = this.#placeOf(called);
     if (place === null) return;
-    const connection = new ApplicationConnection(this, dial(place.address, place.port), () =>
-      this.#connections.delete(connection),
-    );
+    const onClosed = () => void this.#connections.delete(connection);
+    const connection: { cancel(): void } = this.#speaksHttp2(called)
+      ? new Http2ApplicationConnection(this, this.options.dialHttp2(place.address, place.port), onClosed)
+      : new ApplicationConnection(this, dial(place.address, place.port), onClosed);
     this.#connections.add(connection);
+  }
+
+  /** As the Service does, but for a mistake now and then. */
+  #speaksHttp2({ speaks }: CalledService): boolean {
+    if (speaks === 'Always1') return false;
+    const { dice } = this.options;
+    return speaks === 'Both' ? dice.chance(0.5) : dice.chance(0.04) !== (speaks === 'Http2');
   }
 
   /** Of a headless Service an application sees the pods, and picks one. */

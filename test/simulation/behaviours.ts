@@ -1,8 +1,9 @@
 // The ways in which pods of a dependency behave and misbehave.
 import type { Dice } from './dice.ts';
+import { conduct } from './http2-conduct.ts';
 import type { Fate } from './network.ts';
+import type { Answer, ServerBehaviour } from './pod.ts';
 import type { SeenRequest } from './request-reader.ts';
-import type { Answer, ServerBehaviour } from './server.ts';
 
 export const MODES = [
   'Healthy',
@@ -16,7 +17,10 @@ export const MODES = [
   'Nonsense',
   'Rude',
 ] as const;
-export type Mode = (typeof MODES)[number];
+/** What only who speaks HTTP/2 can do. */
+const HTTP2_MODES = ['RefusingStreams', 'Leaving', 'Narrow'] as const;
+export const ALL_MODES = [...MODES, ...HTTP2_MODES] as const;
+export type Mode = (typeof ALL_MODES)[number];
 
 /** What no response is, or none that may be believed. */
 const NONSENSE = [
@@ -53,6 +57,14 @@ export function behaviour(mode: Mode, dice: Dice): ServerBehaviour {
     fate: () => dice.pick(FATES[mode] ?? (['Accepted'] as const)),
     answer: (request) => answer(mode, request, dice),
     keepAliveMs: dice.pick([Number.POSITIVE_INFINITY, 5_000, 1_000, 100]),
+    http2: {
+      settings: () => ({
+        maxConcurrentStreams: dice.pick([1, 2, 10, 100]),
+        initialWindowSize: dice.pick([65_535, 65_535, 1_000, 16]),
+      }),
+      conduct: (request) => conduct(mode, request, dice),
+      lastStream: (begun, waiting) => dice.pick([begun, ...waiting]),
+    },
   };
 }
 
@@ -76,6 +88,9 @@ function answer(mode: Mode, request: SeenRequest, dice: Dice): Answer {
     case 'Healthy':
     case 'Refusing':
     case 'Lost':
+    case 'RefusingStreams':
+    case 'Leaving':
+    case 'Narrow':
       break;
   }
   return usual;

@@ -13,6 +13,7 @@ import {
 } from '../../operator/compile/testing.ts';
 import { addObject, buildWorld, createWorldBuilder } from '../../operator/compile/world-builder.ts';
 import type { Dice } from './dice.ts';
+import type { Speaks } from './pod.ts';
 import { randomPolicy } from './policies.ts';
 
 /** How the sidecar reaches a Service. */
@@ -24,7 +25,11 @@ export interface CalledService {
   port: number;
   clusterIp: string;
   manner: Manner;
+  speaks: Spoken;
 }
+
+/** What its pods speak. Always1: and nobody tries anything else, in a world without HTTP/2. */
+export type Spoken = Speaks | 'Always1';
 
 export const ENDPOINT_PORT = 9_000;
 const NAMES = ['payments', 'inventory', 'reviews'] as const;
@@ -41,13 +46,15 @@ export class Cluster {
   readonly #everAddresses = new Map<string, Set<string>>();
   #compiled: CompileResult | null = null;
 
-  constructor(dice: Dice) {
+  /** `protocols`: draws what Services speak; null: HTTP/1.1. */
+  constructor(dice: Dice, protocols: Dice | null) {
     this.#dice = dice;
     this.services = NAMES.slice(0, dice.between(1, NAMES.length)).map((name, index) => ({
       name,
       port: 8080 + index,
       clusterIp: `10.96.0.${index + 1}`,
       manner: dice.pick(['Balanced', 'Balanced', 'Balanced', 'ClusterIp', 'Headless'] as const),
+      speaks: protocols?.pick(['Http2', 'Http2', 'Both', 'Http1'] as const) ?? 'Always1',
     }));
     this.callers = Array.from({ length: dice.between(1, 3) }, (_, index) => `checkout-${index}`);
     for (const called of this.services) {
@@ -124,10 +131,11 @@ export class Cluster {
     this.#objects.set(`${String(manifest['kind'])} ${name}`, manifest);
   }
 
-  #service({ name, port, clusterIp, manner }: CalledService): Manifest {
+  #service({ name, port, clusterIp, manner, speaks }: CalledService): Manifest {
     const portName = this.#dice.pick(['http', 'http', 'web']);
+    const appProtocol = speaks === 'Http2' ? 'kubernetes.io/h2c' : 'http';
     return service(name, {
-      ports: [{ name: portName, port, ...(portName === 'http' ? {} : { appProtocol: 'http' }) }],
+      ports: [{ name: portName, port, ...(portName === 'http' ? {} : { appProtocol }) }],
       spec: {
         clusterIP: manner === 'Headless' ? 'None' : clusterIp,
         clusterIPs: [manner === 'Headless' ? 'None' : clusterIp],

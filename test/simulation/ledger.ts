@@ -25,6 +25,12 @@ export interface CallRecord {
   heads: number;
   /** Heads that were on their way to a server when the request was sent to another dependency: they may arrive yet. */
   lateHeads: number;
+  /** Of those that reached a server, how many it said it does not execute. */
+  refused: number;
+  /** Somebody said on the wire that an attempt is not executed: it may be sent once more, whatever policies say. */
+  mayGoAgain: boolean;
+  /** It was, at the cost of nobody's budget. */
+  wentAgain: boolean;
   /** How often its head left the sidecar. */
   attempts: number;
   response: SeenResponse | null;
@@ -49,6 +55,11 @@ export function emptyTally(): Tally {
 function deadlineOf({ plan }: RoutePolicy, fromMs: number): number {
   const { requestMs } = plan.timeouts;
   return requestMs === 0 ? Number.POSITIVE_INFINITY : fromMs + requestMs;
+}
+
+/** Without any policy: one more, where the first was not executed. */
+function maxAttempts({ mayGoAgain }: CallRecord, { retries }: RoutePolicy): number {
+  return retries === null ? 2 : retries.maxAttempts + (mayGoAgain ? 1 : 0);
 }
 
 /** Copies beside the attempts. */
@@ -85,6 +96,9 @@ export class Ledger {
       policy: null,
       heads: 0,
       lateHeads: 0,
+      refused: 0,
+      mayGoAgain: false,
+      wentAgain: false,
       attempts: 0,
       response: null,
       cancelled: false,
@@ -131,6 +145,9 @@ export class Ledger {
     call.lateHeads += call.attempts - call.heads;
     call.attempts = 0;
     call.heads = 0;
+    call.refused = 0;
+    call.mayGoAgain = false;
+    call.wentAgain = false;
     this.#trace(`request ${id}: sent to another dependency, under rule ${to.plan.rule}`);
   }
 
@@ -140,7 +157,7 @@ export class Ledger {
     call.attempts += 1;
     if (call.attempts > 1) this.tally.retries += 1;
     // One that was not taken up passes through a tunnel.
-    const limit = call.policy === null ? 1 : (call.policy.retries?.maxAttempts ?? 2) + maxHedges(call, call.policy);
+    const limit = call.policy === null ? 1 : maxAttempts(call, call.policy) + maxHedges(call, call.policy);
     demand(call.attempts <= limit, () => `request ${id} was sent ${call.attempts} times, ${limit} are allowed`);
     return call;
   }
@@ -155,12 +172,25 @@ export class Ledger {
     demand(headers.has('idempotency-key') === call.keyed, () => `the key of request ${id} was lost or invented`);
     call.heads += 1;
     this.#trace(`request ${id}: reached ${server}, time ${call.heads}`);
-    if (call.heads <= 1 + call.lateHeads) return;
+    if (call.heads <= 1 + call.lateHeads + call.refused) return;
     const mayRepeat = call.policy?.retries !== null && this.#mayRunTwice(call);
     demand(
       mayRepeat,
       () => `request ${id}, a ${call.method} that may not run twice, reached servers ${call.heads} times`,
     );
+  }
+
+  /** A server that it reached has said that it is not executed. */
+  refused({ headers }: SeenRequest, server: string): void {
+    const id = idOf(headers.get('x-correlation-id'));
+    if (id === 0) return;
+    this.get(id).refused += 1;
+    this.#trace(`request ${id}: refused by ${server}`);
+  }
+
+  /** It was said of an attempt that it is not executed, be it that it never got there. */
+  mayGoAgain(id: number): void {
+    if (id !== 0) this.get(id).mayGoAgain = true;
   }
 
   /** A server has read all of it. */

@@ -3,11 +3,13 @@
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
-import { addSeed, emptySummary, merge, type Summary } from './seeds.ts';
+import { addSeed, emptySummary, merge, type Protocols, type Summary } from './seeds.ts';
 import { simulate } from './simulate.ts';
 
-const USAGE = `usage: npm run sim -- [--seeds COUNT] [--from FIRST] [--workers COUNT]
-       npm run sim -- --seed N [--trace]
+const USAGE = `usage: npm run sim -- [--seeds COUNT] [--from FIRST] [--workers COUNT] [--http1 | --http2]
+       npm run sim -- --seed N [--trace] [--http2]
+
+Each seed is a world that speaks HTTP/1.1 alone, and another one in which some speak HTTP/2; --http1 and --http2 run these or those alone.
 `;
 const DEFAULT_SEEDS = 1_000;
 const REPORT_EVERY = 20;
@@ -18,6 +20,7 @@ interface Share {
   first: number;
   step: number;
   last: number;
+  worlds: readonly Protocols[];
 }
 
 /** To the main thread, which has no origin. */
@@ -26,20 +29,27 @@ function send(part: Summary): void {
   port?.postMessage(part);
 }
 
-async function work({ first, step, last }: Share): Promise<void> {
+async function work({ first, step, last, worlds }: Share): Promise<void> {
   let part = emptySummary();
   for (let seed = first; seed <= last; seed += step) {
-    await addSeed(part, seed);
+    for (const protocols of worlds) await addSeed(part, seed, protocols);
     if (part.seeds < REPORT_EVERY && seed + step <= last) continue;
     send(part);
     part = emptySummary();
   }
 }
 
-function runWorkers(from: number, seeds: number, workers: number, onPart: (part: Summary) => void): Promise<void[]> {
+interface Run {
+  from: number;
+  seeds: number;
+  workers: number;
+  worlds: readonly Protocols[];
+}
+
+function runWorkers({ from, seeds, workers, worlds }: Run, onPart: (part: Summary) => void): Promise<void[]> {
   return Promise.all(
     Array.from({ length: Math.min(workers, seeds) }, (_, index) => {
-      const share: Share = { first: from + index, step: workers, last: from + seeds - 1 };
+      const share: Share = { first: from + index, step: workers, last: from + seeds - 1, worlds };
       return new Promise<void>((resolve, reject) => {
         const worker = new Worker(import.meta.filename, { workerData: share });
         worker.on('message', onPart);
@@ -58,30 +68,32 @@ function report(summary: Summary, seconds: number): string {
       .map(([name, count]) => `${name} ${count}`)
       .join(', ');
   const lines = [
-    `${seeds} seeds, ${requests} simulated requests, ${seconds.toFixed(1)} s, ${failures.length} violations`,
+    `${seeds} worlds, ${requests} simulated requests, ${seconds.toFixed(1)} s, ${failures.length} violations`,
     `  ends:     ${list(outcomes)}`,
     `  reasons:  ${list(reasons)}`,
     `  policies: retries ${retries}, ${list(counts)}`,
   ];
-  for (const { seed, message } of failures.slice(0, SHOWN))
-    lines.push(`seed ${seed}: ${message}`, `  npm run sim -- --seed ${seed} --trace`);
+  for (const { seed, protocols, message } of failures.slice(0, SHOWN)) {
+    const http2 = protocols === 'http2' ? ' --http2' : '';
+    lines.push(`seed ${seed}${http2}: ${message}`, `  npm run sim -- --seed ${seed} --trace${http2}`);
+  }
   if (failures.length > SHOWN) lines.push(`and ${failures.length - SHOWN} more`);
   return `${lines.join('\n')}\n`;
 }
 
-async function replay(seed: number, traced: boolean): Promise<void> {
+async function replay(seed: number, traced: boolean, http2: boolean): Promise<void> {
   const trace = (nowMs: number, text: string) =>
     void process.stdout.write(`${nowMs.toFixed(3).padStart(11)} ms  ${text}\n`);
-  const { requests } = await simulate(seed, traced ? { trace } : {});
+  const { requests } = await simulate(seed, { http2, ...(traced ? { trace } : {}) });
   process.stdout.write(`seed ${seed}: ${requests} simulated requests, no violation\n`);
 }
 
-async function runAll(from: number, seeds: number, workers: number): Promise<void> {
+async function runAll(run: Run): Promise<void> {
   const startMs = performance.now();
   const total = emptySummary();
-  await runWorkers(from, seeds, workers, (part) => {
+  await runWorkers(run, (part) => {
     merge(total, part);
-    if (process.stderr.isTTY) process.stderr.write(`\r${total.seeds} seeds, ${total.failures.length} violations`);
+    if (process.stderr.isTTY) process.stderr.write(`\r${total.seeds} worlds, ${total.failures.length} violations`);
   });
   if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');
   total.failures.sort((one, other) => one.seed - other.seed);
@@ -105,15 +117,20 @@ async function main(): Promise<void> {
       workers: { type: 'string' },
       seed: { type: 'string' },
       trace: { type: 'boolean', default: false },
+      http1: { type: 'boolean', default: false },
+      http2: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
   });
   if (values.help) process.stdout.write(USAGE);
-  else if (values.seed !== undefined) await replay(wholeNumber(values.seed, 'seed', 1), values.trace);
+  else if (values.seed !== undefined) await replay(wholeNumber(values.seed, 'seed', 1), values.trace, values.http2);
   else {
     const seeds = wholeNumber(values.seeds, 'seeds', DEFAULT_SEEDS);
     const workers = wholeNumber(values.workers, 'workers', availableParallelism());
-    await runAll(wholeNumber(values.from, 'from', 1), seeds, workers);
+    if (values.http1 && values.http2)
+      throw new Error('--http1 and --http2 exclude each other: leave both out to run both');
+    const worlds: Protocols[] = values.http1 ? ['http1'] : values.http2 ? ['http2'] : ['http1', 'http2'];
+    await runAll({ from: wholeNumber(values.from, 'from', 1), seeds, workers, worlds });
   }
 }
 

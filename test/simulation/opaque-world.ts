@@ -11,7 +11,7 @@ import { ProxyDataPlane } from '../../sidecar/proxy/data-plane.ts';
 import { Dice } from './dice.ts';
 import { Host } from './host.ts';
 import { type Fate, SimulatedNetwork } from './network.ts';
-import { bodyBytes } from './server.ts';
+import { bodyBytes } from './pod.ts';
 import type { SimulatedSocket } from './socket.ts';
 import { VirtualTime } from './virtual-time.ts';
 

@@ -4,8 +4,12 @@ import { CALL_OUTCOMES, type CallOutcome } from './ledger.ts';
 import { type RunResult, simulate } from './simulate.ts';
 import { Violation } from './violation.ts';
 
+/** What is spoken in a world: a seed is another one with HTTP/2 than without. */
+export type Protocols = 'http1' | 'http2';
+
 export interface Failure {
   seed: number;
+  protocols: Protocols;
   message: string;
 }
 
@@ -27,13 +31,13 @@ export function emptySummary(): Summary {
 }
 
 /** What is no Violation is a mistake of the code, and is told with its stack. */
-export async function addSeed(summary: Summary, seed: number): Promise<void> {
+export async function addSeed(summary: Summary, seed: number, protocols: Protocols = 'http1'): Promise<void> {
   summary.seeds += 1;
   try {
-    addRun(summary, await simulate(seed));
+    addRun(summary, await simulate(seed, { http2: protocols === 'http2' }));
   } catch (error) {
     const message = error instanceof Violation ? error.message : String((error as Error).stack ?? error);
-    summary.failures.push({ seed, message });
+    summary.failures.push({ seed, protocols, message });
   }
 }
 

@@ -2,74 +2,50 @@
 // asked to do is written into the books at the first moment at which it may have begun to do it: when the head of the request was read.
 import { idOf } from './correlation.ts';
 import type { Host } from './host.ts';
+import { Http2ServerConnection } from './http2-server.ts';
 import type { Fate, Listener, SimulatedNetwork } from './network.ts';
+import {
+  type Answer,
+  bodyBytes,
+  PIECE_BYTES,
+  type Pod,
+  type ServerBehaviour,
+  type ServerEvents,
+  type Speaks,
+} from './pod.ts';
 import { RequestReader, type SeenRequest } from './request-reader.ts';
-import type { SimulatedSocket, Wire } from './socket.ts';
+import type { SimulatedSocket } from './socket.ts';
+import type { Wire } from './wire.ts';
 
-/** What a pod does with one request. */
-export interface Answer {
-  /** Of work by a worker before the head is sent, milliseconds; Infinity: it never ends. A function is asked when the work begins. */
-  workMs: number | (() => number);
-  status: number;
-  /** Lines that go with the status line, each with its CR LF before it. */
-  fields: string;
-  bodyBytes: number;
-  framing: 'Length' | 'Chunked' | 'UntilClose' | 'Stream' | 'Upgrade';
-  /** Between the pieces of the body. */
-  pieceMs: number;
-  /** Sends this in the place of a response. */
-  nonsense: string | null;
-  /** The connection is reset after so many bytes of the response; Infinity: it is not. */
-  resetAfterBytes: number;
-  /** Answers at the head, whatever of the request is still to come. */
-  early: boolean;
-  closeAfter: boolean;
-}
+/** No method begins so that applications use here. */
+const PREFACE_BEGINS = 'PR';
 
-export interface ServerBehaviour {
-  fate(): Fate;
-  answer(request: SeenRequest): Answer;
-  /** An idle connection is closed after so long. */
-  keepAliveMs: number;
-  /** What happens to its connections on the way. */
-  spoil?(toClient: Wire, toServer: Wire): void;
-}
-
-export interface ServerEvents {
-  /** The head of a request has come: from here on it may have been executed. */
-  onRequest(request: SeenRequest): void;
-  /** All of it has come, with so many bytes of content. */
-  onContent(request: SeenRequest, bytes: number): void;
-}
-
-/** The byte of a body at an offset: what was lost, doubled or swapped on the way shows. */
-export const bodyByte = (seed: number, offset: number) => 97 + ((seed + offset * 7 + (offset >> 8)) % 26);
-
-export function bodyBytes(seed: number, start: number, length: number): Buffer {
-  const bytes = Buffer.allocUnsafe(length);
-  for (let index = 0; index < length; index += 1) bytes[index] = bodyByte(seed, start + index);
-  return bytes;
-}
-
-const PIECE_BYTES = 4_096;
-
-export class SimulatedServer implements Listener {
+export class SimulatedServer implements Listener, Pod {
   readonly host: Host;
   readonly address: string;
   readonly port: number;
   behaviour: ServerBehaviour;
   readonly events: ServerEvents;
+  readonly speaks: Speaks;
   /** Requests at work at a time; the rest waits. */
   workers = Number.POSITIVE_INFINITY;
   /** Requests that may wait; beyond, they are answered 503 at once. */
   maxQueued = Number.POSITIVE_INFINITY;
   #atWork = 0;
   readonly #queue: (() => void)[] = [];
-  readonly #connections = new Set<ServerConnection>();
+  readonly #connections = new Set<{ reset(): void }>();
   #killed = false;
   #stopListening: () => void = () => {};
 
-  constructor(host: Host, address: string, port: number, behaviour: ServerBehaviour, events: ServerEvents) {
+  constructor(
+    host: Host,
+    address: string,
+    port: number,
+    behaviour: ServerBehaviour,
+    events: ServerEvents,
+    speaks: Speaks = 'Http1',
+  ) {
+    this.speaks = speaks;
     this.host = host;
     this.address = address;
     this.port = port;
@@ -110,7 +86,32 @@ export class SimulatedServer implements Listener {
       socket.resetAndDestroy();
       return;
     }
-    const connection = new ServerConnection(this, socket, () => this.#connections.delete(connection));
+    if (this.speaks === 'Both') this.#detect(socket);
+    else this.#serve(socket, this.speaks === 'Http2');
+  }
+
+  #detect(socket: SimulatedSocket): void {
+    const waiting = { reset: () => void socket.resetAndDestroy() };
+    this.#connections.add(waiting);
+    const leave = () => void this.#connections.delete(waiting);
+    socket.once('close', leave);
+    let first = Buffer.alloc(0);
+    const onData = (bytes: Buffer) => {
+      first = Buffer.concat([first, bytes]);
+      if (first.length < PREFACE_BEGINS.length) return;
+      leave();
+      socket.off('data', onData);
+      socket.pause();
+      socket.unshift(first);
+      this.#serve(socket, first.toString('latin1', 0, PREFACE_BEGINS.length) === PREFACE_BEGINS);
+      socket.resume();
+    };
+    socket.on('data', onData);
+  }
+
+  #serve(socket: SimulatedSocket, http2: boolean): void {
+    const Connection = http2 ? Http2ServerConnection : ServerConnection;
+    const connection = new Connection(this, socket, () => this.#connections.delete(connection));
     this.#connections.add(connection);
   }
 

@@ -1,7 +1,7 @@
 // One run: applications call, everything goes wrong for some seconds, all of it drawn from one seed; then there is peace, and every book must
 // balance.
 import { MAX_CHECKS_UNDER_WAY } from '../../sidecar/proxy/dependency/health-prober.ts';
-import { behaviour, MODES } from './behaviours.ts';
+import { behaviour } from './behaviours.ts';
 import { add } from './counts.ts';
 import type { Shadows } from './data-plane.ts';
 import type { Dice } from './dice.ts';
@@ -23,6 +23,8 @@ export interface RunOptions {
   wallClockSteps?: boolean;
   /** AsPlanned where absent. */
   shadows?: Shadows;
+  /** Some Services and applications speak HTTP/2; HTTP/1.1 alone where absent. */
+  http2?: boolean;
   /** Called with every event that is worth telling. */
   trace?: (nowMs: number, text: string) => void;
 }
@@ -36,9 +38,10 @@ export interface RunResult extends Tally {
 
 /** Rejects with a Violation where something happened that must not. */
 export async function simulate(seed: number, options: RunOptions = {}): Promise<RunResult> {
-  const { wallClockSteps = true, shadows = 'AsPlanned', trace = () => {} } = options;
-  const world = new SimulatedWorld({ seed, shadows, trace });
-  world.probes.install();
+  const { wallClockSteps = true, shadows = 'AsPlanned', http2 = false, trace = () => {} } = options;
+  const world = new SimulatedWorld({ seed, shadows, http2, trace });
+  world.watch();
+  const restore = http2 ? catchUncaught(world) : () => {};
   try {
     await world.start();
     trouble(world, wallClockSteps);
@@ -49,11 +52,25 @@ export async function simulate(seed: number, options: RunOptions = {}): Promise<
     await world.time.settleUntil(BUSY_MS + ENDING_MS + REST_MS);
     await closeBooks(world);
   } finally {
-    world.probes.remove();
+    world.unwatch();
+    await world.end();
+    restore();
   }
   const shadowDecisions: Record<string, number> = {};
   for (const sidecar of world.sidecars) add(shadowDecisions, await sidecar.shadowDecisions());
-  return { ...world.ledger.tally, counts: world.probes.counts, shadowDecisions };
+  return { ...world.ledger.tally, counts: world.counts, shadowDecisions };
+}
+
+/** What is thrown where Node calls by itself, as it does for all that comes over HTTP/2, is thrown where the run is waited for. */
+function catchUncaught(world: SimulatedWorld): () => void {
+  let thrown: Error | null = null;
+  process.setUncaughtExceptionCaptureCallback((error) => {
+    thrown ??= error instanceof Error ? error : new Error(String(error));
+  });
+  world.time.onTurn = () => {
+    if (thrown !== null) throw thrown;
+  };
+  return () => process.setUncaughtExceptionCaptureCallback(null);
 }
 
 /** Trouble of every kind, each as often as this seed wants it. */
@@ -96,7 +113,7 @@ function repeat(world: SimulatedWorld, dice: Dice, everyMs: number, run: (dice: 
 
 /** All pods of a Service change together, as in an outage of what they need, or one of them does. */
 function misbehave(world: SimulatedWorld, dice: Dice): void {
-  const mode = dice.pick(MODES);
+  const mode = dice.pick(world.modes);
   const servers = pick([...world.servers.values()], dice);
   const hit = dice.chance(0.4) || servers.length === 0 ? servers : [dice.pick(servers)];
   for (const server of hit) {

@@ -1,4 +1,4 @@
-// The whole of it over some seeds; `npm run sim -- --seeds 10000` runs more of them, `npm run sim -- --seed N --trace` one of them by itself.
+// The whole of it over some seeds of HTTP/1.1 (of HTTP/2: http2.test.ts); `npm run sim -- --seeds 10000` runs more of them, `npm run sim -- --seed N --trace` one of them by itself.
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { SHADOW_BLOCKS } from '../../plan/policies/blocks.ts';

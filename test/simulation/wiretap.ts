@@ -31,7 +31,7 @@ export class Wiretap {
       const id = requestIn(bytes);
       if (id === 0) return;
       const call = this.#ledger.attempted(id);
-      this.#began(call, fresh ? madeMs : host.time.nowMs);
+      this.began(call, fresh ? madeMs : host.time.nowMs);
       fresh = false;
     };
   }
@@ -78,14 +78,22 @@ export class Wiretap {
     return socket;
   }
 
-  #began(call: CallRecord, atMs: number): void {
+  began(call: CallRecord, atMs: number): void {
     const { policy } = call;
     if (policy === null) return;
     demand(
       atMs < call.deadlineMs,
       () => `request ${call.id} began an attempt ${atMs - call.deadlineMs} ms after its deadline`,
     );
-    this.#probes.sent(policy, call.attempts > 1);
+    const isFree = call.attempts > 1 && call.mayGoAgain && !call.wentAgain;
+    if (isFree) call.wentAgain = true;
+    this.#probes.sent(policy, call.attempts > 1 && !isFree);
+  }
+
+  /** Over HTTP/2: an application has sent it, or is told no end of by a deadline any more. */
+  owed(call: CallRecord, isOwed: boolean): void {
+    if (isOwed) this.#owed.add(call);
+    else this.#owed.delete(call);
   }
 
   /** Until now: the sidecar has written the last byte of the answer or ended the connection, or the application does not wait any longer. */

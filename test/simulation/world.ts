@@ -3,28 +3,37 @@
 import type { OperatorConnection } from '../../sidecar/subscribe/operator-client.ts';
 import { OperatorError } from '../../sidecar/subscribe/operator-client.ts';
 import { Application, type Manners } from './applications.ts';
-import { behaviour, MODES } from './behaviours.ts';
+import { ALL_MODES, behaviour, MODES, type Mode } from './behaviours.ts';
 import { Cluster, ENDPOINT_PORT } from './cluster.ts';
 import type { Shadows } from './data-plane.ts';
 import { Dice } from './dice.ts';
 import { Host } from './host.ts';
+import { Http2Tap } from './http2-tap.ts';
 import { Ledger } from './ledger.ts';
 import { FAIR_WEATHER, placeOf, SimulatedNetwork } from './network.ts';
 import { FAIR_LINKS, type LinkWeather, OperatorLink, OperatorReplica } from './operator.ts';
+import type { Speaks } from './pod.ts';
 import { Probes } from './probes.ts';
 import { SimulatedServer } from './server.ts';
 import { SimulatedSidecar } from './sidecar.ts';
 import { VirtualTime } from './virtual-time.ts';
 import { Wiretap } from './wiretap.ts';
 
+/** Of a run that failed. */
+const MAX_ENDS = 1_000;
+
 export interface WorldOptions {
   seed: number;
   shadows: Shadows;
+  /** Some of its Services and applications speak HTTP/2. */
+  http2: boolean;
   trace(nowMs: number, text: string): void;
 }
 
 export class SimulatedWorld {
-  readonly time = new VirtualTime();
+  readonly time: VirtualTime;
+  /** What pods may come to. */
+  readonly modes: readonly Mode[];
   readonly network: SimulatedNetwork;
   readonly ledger: Ledger;
   readonly probes: Probes;
@@ -39,13 +48,21 @@ export class SimulatedWorld {
   readonly #serverDice: Dice;
   readonly #linkDice: Dice;
   readonly #tap: Wiretap;
+  readonly #http2Tap: Http2Tap;
   readonly #terminating = new Set<SimulatedServer>();
+  readonly #speaks = new Map<string, Speaks>();
+  #unwatch: (() => void)[] = [];
+  #isOver = false;
   #pods = 0;
 
   constructor(options: WorldOptions) {
-    const { seed, shadows } = options;
+    const { seed, shadows, http2 } = options;
     this.#seed = seed;
-    this.trace = (text) => options.trace(this.time.nowMs, text);
+    this.time = new VirtualTime(0, http2);
+    this.modes = http2 ? ALL_MODES : MODES;
+    this.trace = (text) => {
+      if (!this.#isOver) options.trace(this.time.nowMs, text);
+    };
     this.#serverDice = this.dice('servers');
     this.#linkDice = this.dice('links');
     this.network = new SimulatedNetwork(this.time, this.dice('network'));
@@ -53,7 +70,8 @@ export class SimulatedWorld {
     this.ledger = new Ledger(() => this.time.nowMs, this.trace);
     this.probes = new Probes(this.ledger, (key, addresses) => this.cluster.wasAt(key, addresses));
     this.#tap = new Wiretap(this.ledger, this.probes);
-    this.cluster = new Cluster(this.dice('cluster'));
+    this.#http2Tap = new Http2Tap(this.ledger, this.#tap, this.trace);
+    this.cluster = new Cluster(this.dice('cluster'), http2 ? this.dice('protocols') : null);
     const origins = this.dice('origins');
     this.replicas = ['operator-0', 'operator-1']
       .slice(0, origins.between(1, 2))
@@ -67,7 +85,10 @@ export class SimulatedWorld {
           dice: this.dice(`sidecar of ${pod}`),
           shadows,
           operator: (host) => this.#wayToOperator(pod, host),
-          onConnect: (socket) => this.#tap.upstream(socket),
+          onConnect: (socket) => {
+            this.#tap.upstream(socket);
+            if (http2) this.#http2Tap.upstream(socket);
+          },
         }),
     );
     const manners = this.#manners();
@@ -82,14 +103,50 @@ export class SimulatedWorld {
         ledger: this.ledger,
         onCancel: (call) => this.#tap.waited(call, sidecar.host),
         dial: (address, port) => this.#tap.downstream(sidecar.dial(host, address, port), sidecar.host),
+        dialHttp2: (address, port) => sidecar.dial(host, address, port),
+        watch: {
+          owed: (call, isOwed) => this.#tap.owed(call, isOwed),
+          over: (call) => this.#tap.waited(call, sidecar.host),
+        },
       });
     });
-    for (const { name, clusterIp, port } of this.cluster.services) {
+    for (const { name, clusterIp, port, speaks } of this.cluster.services) {
       this.servers.set(name, []);
+      this.#speaks.set(name, speaks === 'Always1' ? 'Http1' : speaks);
       const pods = this.#serverDice.between(1, 6);
       for (let count = 0; count < pods; count += 1) this.addServer(name);
       this.network.alias(placeOf(clusterIp, port), () => this.#behindClusterIp(name));
     }
+  }
+
+  /** Watches what the real code does, until `unwatch`. */
+  watch(): void {
+    this.probes.install();
+    this.#unwatch = this.#http2Tap.install();
+  }
+
+  unwatch(): void {
+    for (const undo of this.#unwatch.reverse()) undo();
+    this.probes.remove();
+  }
+
+  /** Nothing of a run that failed goes on: sessions of node:http2 are ended before anybody collects them. */
+  async end(): Promise<void> {
+    if (this.network.open === 0) return;
+    this.time.onTurn = () => {};
+    this.#isOver = true;
+    for (const application of this.applications) application.stop();
+    // A process that stands still hears of it last. What anybody makes of it is of no interest any more.
+    for (let tries = 0; tries < MAX_ENDS && this.network.open > 0; tries += 1) {
+      this.network.cut();
+      await this.time.settleUntil(this.time.nowMs + 10).catch(() => {});
+    }
+    await this.time.settleUntil(this.time.nowMs).catch(() => {});
+  }
+
+  /** How often anything of each kind happened. */
+  get counts(): Readonly<Record<string, number>> {
+    return { ...this.probes.counts, ...this.#http2Tap.counts };
   }
 
   /** A stream of chance of its own. */
@@ -119,11 +176,13 @@ export class SimulatedWorld {
       host,
       `10.1.${this.#pods >> 8}.${this.#pods & 255}`,
       ENDPOINT_PORT,
-      behaviour(this.#serverDice.chance(0.7) ? 'Healthy' : this.#serverDice.pick(MODES), this.#serverDice),
+      behaviour(this.#serverDice.chance(0.7) ? 'Healthy' : this.#serverDice.pick(this.modes), this.#serverDice),
       {
         onRequest: (request) => this.ledger.reached(request, host.name),
         onContent: (request, bytes) => this.ledger.received(request, bytes),
+        onRefused: (request) => this.ledger.refused(request, host.name),
       },
+      this.#speaks.get(service),
     );
     server.start(this.network);
     this.servers.get(service)?.push(server);

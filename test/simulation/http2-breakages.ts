@@ -1,0 +1,51 @@
+// As breakages.ts: promises about HTTP/2 that are broken on purpose, one at a time, in the real code.
+import { REFUSED_STREAM } from '../../sidecar/http2/node-http2.ts';
+import { AttemptResult } from '../../sidecar/metrics/route-metrics.ts';
+import { Http2Call } from '../../sidecar/proxy/application/http2-call.ts';
+import { Http2Client } from '../../sidecar/proxy/application/http2-client.ts';
+import { Attempts } from '../../sidecar/proxy/exchange/attempts.ts';
+import { Http2Leg } from '../../sidecar/proxy/upstream/http2-leg.ts';
+import { Http2Session } from '../../sidecar/proxy/upstream/http2-session.ts';
+import type { Breakage } from './breakages.ts';
+import { wrap } from './wrap.ts';
+
+export const HTTP2_BREAKAGES: Readonly<Record<string, Breakage>> = {
+  'a stream that was reset and counts as refused': () =>
+    wrap(Http2Leg.prototype, 'closed', (original) => {
+      return function (this: Http2Leg, _code, id) {
+        original.call(this, REFUSED_STREAM, id);
+      };
+    }),
+  'a connection that ends, all of whose streams count as refused': () =>
+    wrap(Http2Session.prototype, 'refuses', () => () => true),
+  'what was refused that is sent again for ever': () =>
+    wrap(Attempts.prototype, 'mayGoAgainUnsent', (original) => {
+      return function (this: Attempts, unsent, result) {
+        return result === AttemptResult.refused || original.call(this, unsent, result);
+      };
+    }),
+  'a connection that does not count its streams': () => wrap(Http2Session.prototype, 'streamOpened', () => () => {}),
+  'half an answer that passes for all of it': () =>
+    wrap(Http2Leg.prototype, 'closed', (original) => {
+      return function (this: Http2Leg, ...how) {
+        this.end();
+        original.apply(this, how);
+      };
+    }),
+  'trailers that are lost': () => wrap(Http2Leg.prototype, 'trailersCame', () => () => {}),
+  'half of a body that is sent': () =>
+    wrap(Http2Leg.prototype, 'sendData', (original) => {
+      return function (this: Http2Leg, buffer, start, end) {
+        original.call(this, buffer, start, Math.floor((start + end) / 2));
+      };
+    }),
+  'a stream that is given up and goes on': () => wrap(Http2Leg.prototype, 'destroy', () => () => {}),
+  'an answer over HTTP/2 that is never given': () => wrap(Http2Call.prototype, 'answerLocally', () => () => {}),
+  'a stream that is another one’s as well': () =>
+    wrap(Http2Client.prototype, 'giveBack', (original) => {
+      return function (this: Http2Client, call) {
+        original.call(this, call);
+        original.call(this, call);
+      };
+    }),
+};
