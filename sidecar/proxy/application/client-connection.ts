@@ -1,13 +1,11 @@
 // The leg to the application over HTTP/1.1: its socket, and what may be done with that at each moment. Requests are read one after the other
-// (request-reader.ts; what is pipelined waits), handed to the exchange, and answered (response-writer.ts). Reading, answering and closing wait for
-// each other, and so they are here together.
+// (request-reader.ts; what is pipelined waits in read-ahead.ts), handed to the exchange, and answered (response-writer.ts). Reading, answering
+// and closing wait for each other, and so they are here together.
 //
-// A FIN inside a request is an abort; after a whole request it only says that no further one follows, and the answer is still given (a
-// stream of events, which has no end of its own, ends with it).
-// A response that ends before its request did is followed by a lingering close, so that the application can read it.
+// A FIN inside a request is an abort; after a whole request it only says that no further one follows, and the answer is still given (a stream of
+// events, which has no end of its own, ends with it). A response that ends before its request did is followed by a lingering close (lingering.ts).
 import type { Socket } from 'node:net';
-import type { LocalAnswer } from '../../errors.ts';
-import { LOCAL_ANSWERS } from '../../errors.ts';
+import { LOCAL_ANSWERS, type LocalAnswer } from '../../errors.ts';
 import { headErrorDetail } from '../../http1/errors.ts';
 import type { RequestHead } from '../../http1/request-head.ts';
 import type { ResponseHead } from '../../http1/response-head.ts';
@@ -19,24 +17,17 @@ import { Exchange } from '../exchange/exchange.ts';
 import { namesNoService } from '../exchange/forwarded-heads.ts';
 import type { GivenAnswer } from '../exchange/given-answer.ts';
 import type { AnswerContext } from '../exchange/local-answer.ts';
-import { answerToHead, countRefusal, unreadContext } from '../exchange/malformed-requests.ts';
+import { answerToHead, countRefusal, unownedContext, unreadContext } from '../exchange/unserved-requests.ts';
 import { Outbox } from '../sockets/outbox.ts';
 import { readShared } from '../sockets/read-buffer.ts';
 import { endpointName } from '../upstream/http1-endpoint.ts';
+import { LINGER_MS, Lingering } from './lingering.ts';
+import { ReadAhead } from './read-ahead.ts';
 import { RequestReader } from './request-reader.ts';
 import { ResponseWriter } from './response-writer.ts';
 
 /** A head that has begun must be whole within this time. */
 export const HEAD_TIMEOUT_MS = 10_000;
-/** How long what still comes in is read away after the last answer was written, so that a reset does not overtake it. */
-const LINGER_MS = 1_000;
-/** So long nothing of the last answer may be read; its connection ends then, with what is left of it. */
-export const STALLED_LIMIT_MS = 60_000;
-/**
- * What was read and cannot be taken yet, a body before its connection or a later request, is kept up to here, and only then reading
- * stops: a socket that is not read does not say that the application is gone.
- */
-const READ_AHEAD_BYTES = 16_384;
 
 const State = { Head: 0, Body: 1, Waiting: 2, Tunnel: 3, Linger: 4, Closed: 5 } as const;
 
@@ -72,19 +63,14 @@ export class ClientConnection implements Downstream, TimerNode {
   readonly #exchange: Exchange;
   readonly #out: Outbox;
   readonly #answers: ResponseWriter;
+  readonly #ahead: ReadAhead;
+  readonly #lingering = new Lingering();
   #state: number = State.Head;
-  #pending: Buffer | null = null;
-  #paused = false;
   /** What comes is read and not taken up, until the timer. */
   #heldBack = false;
-  /** Of the last answer, when it was last looked, and for how long there was no less. */
-  #unreadBytes = Number.POSITIVE_INFINITY;
-  #stalledMs = 0;
   #clientEnded = false;
   #consuming = false;
   #released = false;
-  /** The bytes in hand lie in the buffer that all connections read into. */
-  #passing = false;
 
   constructor(socket: Socket, options: ClientConnectionOptions) {
     this.#socket = socket;
@@ -94,6 +80,7 @@ export class ClientConnection implements Downstream, TimerNode {
     this.#context = options.context;
     this.dependency = options.dependency;
     this.originalDestination = options.originalDestination;
+    this.#ahead = new ReadAhead(socket);
     this.#out = new Outbox(this.#socket);
     this.#answers = new ResponseWriter(this.#out);
     this.#exchange = new Exchange(this, options.context, options.dependency, this.#head);
@@ -106,21 +93,14 @@ export class ClientConnection implements Downstream, TimerNode {
 
   receive(chunk: Buffer): void {
     if (this.#state >= State.Linger) return;
-    const data = this.#pending ? Buffer.concat([this.#pending, chunk]) : chunk;
-    this.#pending = null;
-    this.#consume(data, data.length);
+    const data = this.#ahead.takeBefore(chunk);
+    this.#consume(data, data.length, false);
   }
 
   /** As `receive`, but the bytes are gone after this call: what is kept of them has to be copied. */
   #receiveRead(buffer: Buffer, bytes: number): void {
-    if (this.#pending) {
-      this.receive(buffer.subarray(0, bytes));
-      return;
-    }
-    if (this.#state >= State.Linger) return;
-    this.#passing = true;
-    this.#consume(buffer, bytes);
-    this.#passing = false;
+    if (!this.#ahead.isEmpty) this.receive(buffer.subarray(0, bytes));
+    else if (this.#state < State.Linger) this.#consume(buffer, bytes, true);
   }
 
   get blocked(): boolean {
@@ -157,19 +137,15 @@ export class ClientConnection implements Downstream, TimerNode {
 
   becomeTunnel(): void {
     this.#state = State.Tunnel;
-    const pending = this.#pending;
-    this.#pending = null;
-    this.#resumeSocket();
-    if (pending) this.#tunnel(pending, 0, pending.length);
+    const ahead = this.#ahead.take();
+    this.#ahead.resume();
+    if (ahead) this.#tunnel(ahead, 0, ahead.length);
     if (this.#clientEnded) this.#exchange.tunnelClientEnded();
   }
 
   resumeBody(): void {
-    if (this.#state === State.Tunnel) {
-      this.#resumeSocket();
-      return;
-    }
-    if (this.#state === State.Body && !this.#consuming) this.#proceed();
+    if (this.#state === State.Tunnel) this.#ahead.resume();
+    else if (this.#state === State.Body && !this.#consuming) this.#proceed();
   }
 
   get handsOn(): boolean {
@@ -221,13 +197,11 @@ export class ClientConnection implements Downstream, TimerNode {
   answerLocally(answer: LocalAnswer, context: AnswerContext, requestDone: boolean): void {
     this.#endsBehind(answer.closes || !requestDone);
     this.#answers.local(answer, context, this.#head.method !== 'HEAD');
-    if (context.holdBackMs) this.#holdBack(context.holdBackMs);
+    if (context.holdBackMs) {
+      this.#heldBack = true;
+      this.#expireIn(context.holdBackMs);
+    }
     this.responseDone(requestDone);
-  }
-
-  #holdBack(ms: number): void {
-    this.#heldBack = true;
-    this.#context.ticker.arm(this, this.#context.ticker.nowMs() + ms);
   }
 
   give(answer: GivenAnswer, marks: string, requestDone: boolean): void {
@@ -245,32 +219,23 @@ export class ClientConnection implements Downstream, TimerNode {
 
   expire(): void {
     if (this.#state === State.Linger) {
-      this.#lingerOn();
-      return;
-    }
-    if (this.#heldBack) {
+      if (this.#lingering.goesOn(this.#socket.writableLength)) this.#expireIn(LINGER_MS);
+      else this.destroy();
+    } else if (this.#heldBack) {
       this.#heldBack = false;
       this.#proceed();
-      return;
+    } else {
+      // A head that never ends holds a connection and says nothing; there is no request to answer but this one.
+      this.#refuseHead(LOCAL_ANSWERS.malformed, 'the head was not complete within 10 s');
     }
-    // A head that never ends holds a connection and says nothing; there is no request to answer but this one.
-    this.#refuseHead(LOCAL_ANSWERS.malformed, 'the head was not complete within 10 s');
-  }
-
-  /** A slow reader is still to get what it was answered; one that reads nothing is not waited for. */
-  #lingerOn(): void {
-    const leftBytes = this.#socket.writableLength;
-    this.#stalledMs = leftBytes < this.#unreadBytes ? 0 : this.#stalledMs + LINGER_MS;
-    this.#unreadBytes = leftBytes;
-    if (leftBytes === 0 || this.#stalledMs >= STALLED_LIMIT_MS) this.destroy();
-    else this.#context.ticker.arm(this, this.#context.ticker.nowMs() + LINGER_MS);
   }
 
   #closing(): boolean {
     return !this.#context.keepsConnections || !this.dependency.enforced;
   }
 
-  #consume(data: Buffer, end: number): void {
+  /** `lent`: the bytes lie in the buffer that all connections read into. */
+  #consume(data: Buffer, end: number, lent: boolean): void {
     this.#consuming = true;
     let position = 0;
     while (position < end && this.#state < State.Tunnel) {
@@ -282,32 +247,29 @@ export class ClientConnection implements Downstream, TimerNode {
       }
       if (next < 0) {
         // Not to be taken now: part of a head, a later request, or a body nobody can take yet.
-        if (this.#pending === null && this.#state < State.Tunnel)
-          this.#pending = this.#passing ? Buffer.from(data.subarray(position, end)) : data.subarray(position, end);
+        if (this.#ahead.isEmpty && this.#state < State.Tunnel) this.#ahead.keep(data, position, end, lent);
         break;
       }
       position = next;
     }
     this.#consuming = false;
     if (this.#state < State.Tunnel) this.#regulate();
-    else if (this.#state === State.Tunnel && position < end && this.#pending === null)
-      this.#tunnel(data, position, end);
+    else if (this.#state === State.Tunnel && position < end && this.#ahead.isEmpty) this.#tunnel(data, position, end);
   }
 
   /** Takes up what had to wait. */
   #proceed(): void {
-    const pending = this.#pending;
-    this.#pending = null;
-    if (pending) this.#consume(pending, pending.length);
+    const ahead = this.#ahead.take();
+    if (ahead) this.#consume(ahead, ahead.length, false);
     else this.#regulate();
   }
 
   /** Reads on, unless enough was read ahead, or the upstream takes the body more slowly than it comes. */
   #regulate(): void {
     const flowing = this.#exchange.requestFlush();
-    const enough = this.#pending !== null && this.#pending.length >= READ_AHEAD_BYTES && this.#waits();
-    if (enough || (this.#state === State.Body && !flowing)) this.#pauseSocket();
-    else this.#resumeSocket();
+    const enough = this.#ahead.isFull && this.#waits();
+    if (enough || (this.#state === State.Body && !flowing)) this.#ahead.pause();
+    else this.#ahead.resume();
     if (this.#clientEnded) this.#endWithClient();
   }
 
@@ -325,7 +287,7 @@ export class ClientConnection implements Downstream, TimerNode {
     const end = reader.readHead(data, start, bytes);
     if (end < 0) {
       if (reader.detail !== 0) this.#refuseHead(answerToHead(reader.detail), headErrorDetail(reader.detail));
-      else if (this.wheelSlot < 0) this.#context.ticker.arm(this, this.#context.ticker.nowMs() + HEAD_TIMEOUT_MS);
+      else if (this.wheelSlot < 0) this.#expireIn(HEAD_TIMEOUT_MS);
       return -1;
     }
     if (this.wheelSlot >= 0) this.#context.ticker.disarm(this);
@@ -352,17 +314,10 @@ export class ClientConnection implements Downstream, TimerNode {
       this.#exchange.serve(owner);
       return true;
     }
-    const { refusal: answer = LOCAL_ANSWERS.undeclared, nobody } = this.#options;
-    this.#answers.keepAlive = false;
-    countRefusal(nobody?.() ?? this.dependency, answer);
+    const { refusal = LOCAL_ANSWERS.undeclared, nobody } = this.#options;
     const to = this.originalDestination;
-    const context = {
-      ...unreadContext(this.dependency, ''),
-      dependency: '',
-      endpoint: to ? endpointName(to.address, to.port) : '',
-    };
-    this.#answers.local(answer, context, this.#head.method !== 'HEAD');
-    this.#linger();
+    countRefusal(nobody?.() ?? this.dependency, refusal);
+    this.#refuse(refusal, unownedContext(to ? endpointName(to.address, to.port) : ''), this.#head.method !== 'HEAD');
     return false;
   }
 
@@ -380,37 +335,38 @@ export class ClientConnection implements Downstream, TimerNode {
   }
 
   #refuseHead(answer: LocalAnswer, detail: string): void {
-    this.#context.ticker.disarm(this);
-    this.#answers.keepAlive = false;
-    this.#head.method = 'GET';
     countRefusal(this.dependency, answer);
-    this.#answers.local(answer, unreadContext(this.dependency, detail), true);
-    this.#linger();
+    this.#refuse(answer, unreadContext(this.dependency, detail), true);
   }
 
   #refuseBody(detail: string): void {
-    const answered = this.#exchange.requestMalformed();
-    if (answered) {
-      this.destroy();
-      return;
-    }
+    if (this.#exchange.requestMalformed()) this.destroy();
+    else this.#refuse(LOCAL_ANSWERS.malformed, unreadContext(this.dependency, detail), true);
+  }
+
+  /** What the exchange is not to answer, or not any more. */
+  #refuse(answer: LocalAnswer, context: AnswerContext, withBody: boolean): void {
     this.#answers.keepAlive = false;
-    this.#answers.local(LOCAL_ANSWERS.malformed, unreadContext(this.dependency, detail), true);
+    this.#answers.local(answer, context, withBody);
     this.#linger();
   }
 
   #tunnel(data: Buffer, start: number, end: number): void {
-    if (!this.#exchange.tunnelData(data, start, end)) this.#pauseSocket();
+    if (!this.#exchange.tunnelData(data, start, end)) this.#ahead.pause();
   }
 
   /** Says that nothing more comes, and reads away what does, for a moment. */
   #linger(): void {
     if (this.#state >= State.Linger) return;
     this.#state = State.Linger;
-    this.#pending = null;
+    this.#ahead.take();
     this.#socket.end();
-    this.#context.ticker.arm(this, this.#context.ticker.nowMs() + LINGER_MS);
-    this.#resumeSocket();
+    this.#expireIn(LINGER_MS);
+    this.#ahead.resume();
+  }
+
+  #expireIn(ms: number): void {
+    this.#context.ticker.arm(this, this.#context.ticker.nowMs() + ms);
   }
 
   #onDrain(): void {
@@ -426,14 +382,9 @@ export class ClientConnection implements Downstream, TimerNode {
 
   /** The application sends nothing more: what it left unfinished is an abort, and without a request the connection is over. */
   #endWithClient(): void {
-    if (this.#pending !== null && this.#waits() && !this.#missesContent(this.#pending.length)) return;
+    if (!this.#ahead.isEmpty && this.#waits() && !this.#reader.needsMoreThan(this.#ahead.bytes)) return;
     if (this.#state === State.Head) this.#linger();
     else if (this.#state === State.Body || this.#exchange.streaming) this.destroy();
-  }
-
-  /** Less was sent than Content-Length says. */
-  #missesContent(bytes: number): boolean {
-    return this.#state === State.Body && this.#reader.isMoreThan(bytes);
   }
 
   #onClose(aborted: boolean): void {
@@ -444,16 +395,5 @@ export class ClientConnection implements Downstream, TimerNode {
     this.#released = true;
     this.#context.clientConnections--;
     this.#options.onClosed(this);
-  }
-
-  #pauseSocket(): void {
-    this.#paused = true;
-    this.#socket.pause();
-  }
-
-  #resumeSocket(): void {
-    if (!this.#paused) return;
-    this.#paused = false;
-    this.#socket.resume();
   }
 }

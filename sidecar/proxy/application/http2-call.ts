@@ -20,7 +20,7 @@ import { Exchange } from '../exchange/exchange.ts';
 import { namesNoService } from '../exchange/forwarded-heads.ts';
 import type { GivenAnswer } from '../exchange/given-answer.ts';
 import { type AnswerContext, localAnswerParts } from '../exchange/local-answer.ts';
-import { answerToHead, countRefusal, unreadContext } from '../exchange/malformed-requests.ts';
+import { answerToHead, countRefusal, unreadContext } from '../exchange/unserved-requests.ts';
 import type { Http2Client } from './http2-client.ts';
 
 /** What a stream knows beside node:http2. */

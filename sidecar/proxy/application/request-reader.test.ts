@@ -158,8 +158,8 @@ it('knows what is missing of a body of known length alone', () => {
   const reader = new RequestReader();
   const read = (text: string) => reader.readHead(bytes(text), 0, text.length);
   read(request('/', 'Content-Length: 10\r\n'));
-  expect(reader.isMoreThan(9)).toBe(true);
-  expect(reader.isMoreThan(10)).toBe(false);
+  expect(reader.needsMoreThan(9)).toBe(true);
+  expect(reader.needsMoreThan(10)).toBe(false);
   read(request('/', 'Transfer-Encoding: chunked\r\n'));
-  expect(reader.isMoreThan(0)).toBe(false);
+  expect(reader.needsMoreThan(0)).toBe(false);
 });

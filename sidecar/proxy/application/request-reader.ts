@@ -101,8 +101,8 @@ export class RequestReader {
     return this.head.chunked && this.#decoder !== null ? this.#decoder.trailers : '';
   }
 
-  /** So many bytes more are less than Content-Length says. */
-  isMoreThan(bytes: number): boolean {
+  /** Of a body of known length more than so many bytes are still to come. */
+  needsMoreThan(bytes: number): boolean {
     return !this.head.chunked && bytes < this.#remaining;
   }
 }

@@ -1,9 +1,22 @@
-// What is said of a request that cannot be read, and so never becomes an exchange.
+// What is said of a request that never becomes an exchange, for it cannot be read or is nobody's.
 import { LOCAL_ANSWERS, type LocalAnswer } from '../../errors.ts';
 import { HeadError, headErrorClass } from '../../http1/errors.ts';
 import { reasonSlot } from '../../metrics/route-metrics.ts';
 import type { DependencyRuntime } from '../dependency/dependency.ts';
 import type { AnswerContext } from './local-answer.ts';
+
+const UNKNOWN: AnswerContext = {
+  dependency: '',
+  rule: '',
+  policy: '',
+  attempts: 0,
+  endpoint: '',
+  correlationId: '',
+  retryAfterMs: 0,
+  detail: '',
+  marks: '',
+  rescued: '',
+};
 
 /** `detail`: a `HeadDetail`. */
 export function answerToHead(detail: number): LocalAnswer {
@@ -19,16 +32,10 @@ export function countRefusal(dependency: DependencyRuntime, { status, code }: Lo
 
 /** `why`, in words; empty: as the answer itself says. */
 export function unreadContext({ plan }: DependencyRuntime, why: string): AnswerContext {
-  return {
-    dependency: plan.id,
-    rule: '',
-    policy: '',
-    attempts: 0,
-    endpoint: '',
-    correlationId: '',
-    retryAfterMs: 0,
-    detail: why === '' ? '' : `Refused: ${why}.`,
-    marks: '',
-    rescued: '',
-  };
+  return { ...UNKNOWN, dependency: plan.id, detail: why === '' ? '' : `Refused: ${why}.` };
+}
+
+/** Nobody declared where it goes, or may send it there yet. `endpoint`: where its connection was made to; empty: a listener of ours. */
+export function unownedContext(endpoint: string): AnswerContext {
+  return { ...UNKNOWN, endpoint };
 }
