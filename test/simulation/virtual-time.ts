@@ -16,6 +16,9 @@ interface Event {
  */
 const QUIET_TURNS = 3;
 
+/** Between two events of one time: as Node, which runs its ticks behind each of what has come, and its immediates behind all of it. */
+const ticks = () => new Promise<void>((resolve) => process.nextTick(resolve));
+
 const turn = () => new Promise<void>((resolve) => void setImmediate(resolve));
 
 const before = (one: Event, other: Event) =>
@@ -26,13 +29,13 @@ export class VirtualTime {
   #scheduled = 0;
   /** A binary heap, the next event first. */
   readonly #heap: Event[] = [];
-  readonly #waitsForNode: boolean;
+  readonly waitsForNode: boolean;
   /** Called behind each turn of Node's own event loop. */
   onTurn: () => void = () => {};
 
   constructor(startMs = 0, waitsForNode = false) {
     this.#nowMs = startMs;
-    this.#waitsForNode = waitsForNode;
+    this.waitsForNode = waitsForNode;
   }
 
   /** Never goes back. */
@@ -60,10 +63,10 @@ export class VirtualTime {
   /** As `runUntil`; between events, what waits for promises goes on. */
   async settleUntil(untilMs: number): Promise<void> {
     do {
-      if (this.#waitsForNode) await this.#quiet();
+      if (this.waitsForNode) await this.#quiet();
       while (this.#runNext(untilMs)) {
-        await Promise.resolve();
-        if (this.#waitsForNode && this.#nextMs > this.#nowMs) await this.#quiet();
+        await (this.waitsForNode ? ticks() : Promise.resolve());
+        if (this.waitsForNode && this.#nextMs > this.#nowMs) await this.#quiet();
       }
     } while (this.#nextMs <= untilMs);
     this.#nowMs = untilMs;
