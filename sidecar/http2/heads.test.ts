@@ -5,7 +5,7 @@ import { headErrorDetail } from '../http1/errors.ts';
 import { RequestHead } from '../http1/request-head.ts';
 import { ResponseHead } from '../http1/response-head.ts';
 import { readRequestHead, readResponseHead, readTrailers } from './read-heads.ts';
-import { answerFields, fieldMap, requestFields, responseFields } from './write-heads.ts';
+import { answerFields, fieldList, requestFields, responseFields } from './write-heads.ts';
 
 const REQUEST = [':method', 'POST', ':scheme', 'http', ':authority', 'a.test:80', ':path', '/p?q'];
 
@@ -67,6 +67,7 @@ describe('the head of a request', () => {
   it.each<[string, string[]]>([
     ['are not those of a request', REQUEST.slice(2)],
     ['are not those of a request', REQUEST.slice(0, 6)],
+    ['are not those of a request', [...REQUEST.slice(0, 6), ':path', '']],
     ['are not those of a request', [...REQUEST, ':authority', 'b']],
     ['are not those of a request', [':method', 'GET /a HTTP/1.1\r\nx: y\r\nz:', ...REQUEST.slice(2)]],
     ['behind the other fields', [...REQUEST.slice(2), 'a', 'b', ':method', 'GET']],
@@ -76,7 +77,7 @@ describe('the head of a request', () => {
     ['belongs to a connection', [...REQUEST, 'connection', 'x-a']],
     ['belongs to a connection', [...REQUEST, 'te', 'trailers, gzip']],
     ['a character that names cannot have', [...REQUEST, 'x:a', 'b']],
-    ['a character that names cannot have', [...REQUEST, 'X-A', 'b']],
+    ['a field name in capitals', [...REQUEST, 'X-A', 'b']],
     ['a control character', [...REQUEST, 'x-a', 'b\r\nc: d']],
     ['a control character', [...REQUEST, 'x-a', 'b\0']],
     ['different authorities', [...REQUEST, 'host', 'b.test']],
@@ -239,8 +240,8 @@ describe('the head of a response', () => {
 // Time that grew with the square of the blanks would be minutes here, and no test has so much.
 it('a value with tens of thousands of blanks inside is written in time', () => {
   const value = `a${' \t'.repeat(50_000)}b`;
-  expect(fieldMap(`\r\nx: \t${value} \t`)).toEqual({ x: [value] });
-  expect(fieldMap(`\r\nx:${' \t'.repeat(50_000)}`)).toEqual({ x: [''] });
+  expect(fieldList(`\r\nx: \t${value} \t`)).toEqual(['x', value]);
+  expect(fieldList(`\r\nx:${' \t'.repeat(50_000)}`)).toEqual(['x', '']);
 });
 
 describe('trailers', () => {
@@ -252,11 +253,7 @@ describe('trailers', () => {
   });
 
   it('keep several values of one name', () => {
-    expect(fieldMap('\r\na: 1\r\nb: 2\r\na: 3')).toEqual({ a: ['1', '3'], b: ['2'] });
-    expect(fieldMap('')).toEqual({});
-    const inherited = ['__proto__', 'constructor'];
-    expect(Object.entries(fieldMap(inherited.map((name) => `\r\n${name}: x`).join('')))).toEqual(
-      inherited.map((name) => [name, ['x']]),
-    );
+    expect(fieldList('\r\na: 1\r\nb: 2\r\na: 3')).toEqual(['a', '1', 'b', '2', 'a', '3']);
+    expect(fieldList('')).toEqual([]);
   });
 });

@@ -54,7 +54,7 @@ export function readRequestHead(raw: readonly string[], ended: boolean, head: Re
     else return HeadDetail.PseudoField;
   }
   if (method === 'CONNECT') return HeadDetail.ConnectRefused;
-  if (method === null || path === null || (scheme !== 'http' && scheme !== 'https')) return HeadDetail.PseudoField;
+  if (method === null || !path || (scheme !== 'http' && scheme !== 'https')) return HeadDetail.PseudoField;
   const first = path.charCodeAt(0);
   if (first !== 0x2f && path !== '*') return HeadDetail.BadTarget;
   if (authority !== null && host !== null && authority.toLowerCase() !== host.toLowerCase())
@@ -68,6 +68,20 @@ export function readRequestHead(raw: readonly string[], ended: boolean, head: Re
   // A method or a target that the text split elsewhere would not be what the section says.
   if (head.method !== method || head.target !== path || head.host !== named) return HeadDetail.PseudoField;
   return ended && head.contentLength > 0 ? HeadDetail.ContentLengthMismatch : HeadDetail.None;
+}
+
+/** Whether a request that `readRequestHead` refuses with this detail is an error of its stream (RFC 9113, 8.1.1), and not one to be answered. */
+export function isStreamError(detail: number): boolean {
+  switch (detail) {
+    case HeadDetail.PseudoField:
+    case HeadDetail.PseudoFieldOrder:
+    case HeadDetail.ConnectionField:
+    case HeadDetail.ContentLengthMismatch:
+    case HeadDetail.FieldNameCase:
+      return true;
+    default:
+      return false;
+  }
 }
 
 /** Reads the field section of a response, or of a 1xx before it. */
@@ -146,7 +160,8 @@ function noteGrpcAnswer(head: ResponseHead): void {
 }
 
 function takeField(name: string, value: string): number {
-  if (name.includes(':') || name !== name.toLowerCase()) return HeadDetail.FieldNameCharacter;
+  if (name.includes(':')) return HeadDetail.FieldNameCharacter;
+  if (name !== name.toLowerCase()) return HeadDetail.FieldNameCase;
   if (value.includes('\r') || value.includes('\n')) return HeadDetail.ValueCharacter;
   fieldSeen = true;
   switch (name) {

@@ -1,5 +1,4 @@
-// Heads as they are written in HTTP/2: names and values in turn, as node:http2 takes them. Names are lower-case there (RFC 9113, 8.2).
-import type { OutgoingHttpHeaders } from 'node:http2';
+// Heads as they are written in HTTP/2: names and values in turn. Names are lower-case there (RFC 9113, 8.2).
 import { grpcMessage } from '../grpc/status.ts';
 import { withoutFields } from '../http1/field-value.ts';
 import { isBlank } from '../http1/fields.ts';
@@ -50,16 +49,11 @@ export function grpcAnswerFields(grpcStatus: number, detail: string, lines: stri
   return list;
 }
 
-/**
- * Field lines, each with CR LF before it, in the form that trailers and 1xx are given to node:http2 in. Names are the peer's: the object
- * inherits nothing that one of them, such as `constructor`, could find in the place of a list.
- */
-export function fieldMap(lines: string): OutgoingHttpHeaders {
-  const fields = Object.create(null) as Record<string, string[]>;
+/** Field lines, each with CR LF before it. */
+export function fieldList(lines: string): string[] {
   const list: string[] = [];
   addLines(list, lines);
-  for (let index = 0; index < list.length; index += 2) (fields[list[index] ?? ''] ??= []).push(list[index + 1] ?? '');
-  return fields;
+  return list;
 }
 
 /** Whether an answer to this request has no content, whatever its head says. */

@@ -50,14 +50,14 @@ const ENDED: readonly [string, Flood][] = [
   ['1xx storm', { next: () => frame(FrameType.headers, Flag.endHeaders, 1, fields([':status', '103'], ['a', 'b'])) }],
   ['CVE-2019-9513 changes of priority', { next: () => frame(2, 0, 1, Buffer.alloc(5)) }],
   ['frames of no known type', { next: () => frame(0xfa, 0, 1, Buffer.alloc(8)) }],
-  ['streams that nobody began are reset', { next: (nth) => frame(FrameType.rstStream, 0, 2 * nth + 3, uint32(8)) }],
-];
-/** Nothing is due for them, nor kept, and nghttp2 does not count them: the answer still comes behind them. */
-const HARMLESS: readonly [string, Flood][] = [
   [
     'PUSH_PROMISE of a dependency that does not heed our SETTINGS',
     { next: (nth) => frame(5, Flag.endHeaders, 1, Buffer.concat([uint32(2 * nth + 2), REQUEST])) },
   ],
+  ['streams that nobody began are reset', { next: (nth) => frame(FrameType.rstStream, 0, 2 * nth + 3, uint32(8)) }],
+];
+/** Nothing is due for them, nor kept: the answer still comes behind them. */
+const HARMLESS: readonly [string, Flood][] = [
   ['windows that grow by one byte', { next: () => frame(FrameType.windowUpdate, 0, 0, uint32(1)) }],
 ];
 

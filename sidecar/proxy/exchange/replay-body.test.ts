@@ -1,3 +1,4 @@
+import { array, assert, nat, property } from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { REPLAY_LIMIT_BYTES, ReplayBody, ReplayPool } from './replay-body.ts';
 
@@ -42,5 +43,38 @@ describe('ReplayBody', () => {
     expect(kept(pool, 60_000).complete).toBe(false);
     first.clear();
     expect(kept(pool, 60_000).complete).toBe(true);
+  });
+
+  it('keeps each body as it was sent, one after the other, whatever becomes of the buffer it came in', () => {
+    const pool = new ReplayPool(1_000_000);
+    const body = new ReplayBody(pool);
+    const sizes = array(nat({ max: 3_000 }), { maxLength: 4 });
+    assert(
+      property(array(sizes, { minLength: 2, maxLength: 6 }), (bodies) => {
+        for (const [nth, pieces] of bodies.entries()) {
+          body.begin(true);
+          let sent = '';
+          for (const [index, size] of pieces.entries()) {
+            const piece = Buffer.alloc(size, 97 + ((nth * 5 + index) % 26));
+            sent += piece.toString();
+            body.add(piece, 0, size);
+            piece.fill(0);
+          }
+          expect(Buffer.concat(body.parts).toString()).toBe(sent);
+          body.clear();
+        }
+      }),
+    );
+    expect(pool.usedBytes).toBe(0);
+  });
+
+  it('takes no memory of its own for a small body', () => {
+    const body = kept(new ReplayPool(1_000_000), 128);
+    const [first] = body.parts;
+    body.clear();
+    body.begin(true);
+    body.add(Buffer.alloc(256), 0, 256);
+    const [second] = body.parts;
+    expect([second?.length, second?.buffer, second?.byteOffset]).toEqual([256, first?.buffer, first?.byteOffset]);
   });
 });

@@ -5,6 +5,11 @@ export const REPLAY_LIMIT_BYTES = 65_536;
 export const REPLAY_POOL_BYTES = 16 * 1024 * 1024;
 /** What keeping a part costs beside its bytes: a body that comes in single bytes is not to cost a hundred times what is counted. */
 const PART_BYTES = 128;
+/**
+ * A body that comes at once and is no larger is kept in a place that the next one is kept in again. Memory of its own outlives its request until the old
+ * generation is collected, which is seldom: calls of gRPC, of which each is kept, would hold tens of MB that nobody uses.
+ */
+const PLACE_BYTES = 1_024;
 
 /** The cap for all requests of a process. */
 export class ReplayPool {
@@ -32,11 +37,13 @@ export class ReplayPool {
 
 export class ReplayBody {
   readonly #pool: ReplayPool;
+  /** Good until `clear`. */
   readonly parts: Buffer[] = [];
   trailers = '';
   /** All that was sent so far is here. */
   complete = true;
   #keeping = false;
+  #place: Buffer | null = null;
   #bytes = 0;
   /** Of the request, kept or not. */
   #seen = 0;
@@ -76,7 +83,14 @@ export class ReplayBody {
     }
     this.#bytes += bytes;
     this.#taken += cost;
-    this.parts.push(Buffer.from(buffer.subarray(start, end)));
+    this.parts.push(
+      this.parts.length === 0 && bytes <= PLACE_BYTES ? this.#placed(buffer, start, end) : copied(buffer, start, end),
+    );
+  }
+
+  #placed(buffer: Buffer, start: number, end: number): Buffer {
+    this.#place ??= Buffer.allocUnsafe(PLACE_BYTES);
+    return this.#place.subarray(0, buffer.copy(this.#place, 0, start, end));
   }
 
   end(trailers: string): void {
@@ -90,4 +104,8 @@ export class ReplayBody {
     this.parts.length = 0;
     this.#keeping = false;
   }
+}
+
+function copied(buffer: Buffer, start: number, end: number): Buffer {
+  return Buffer.from(buffer.subarray(start, end));
 }

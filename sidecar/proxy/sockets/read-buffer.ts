@@ -38,12 +38,13 @@ interface Internals {
 let keys: Keys | null = null;
 
 /**
- * From now on the socket, connected and without TLS, reads into the buffer of all. What Node has read of it before still comes as 'data', and comes
- * first: a stream hands that out before the event loop reads again, and a pause stops both. False: it cannot be had, and everything comes as 'data'.
+ * From now on the socket, connected, reads into the buffer of all. What Node has read of it before still comes as 'data', and comes
+ * first: a stream hands that out before the event loop reads again, and a pause stops both. False: it cannot be had, or is one of TLS, and everything
+ * comes as 'data'.
  */
 export function readShared(socket: Socket, onRead: (buffer: Buffer, bytes: number) => void): boolean {
-  // A connection of another network than node:net's has no handle.
-  if (keys === null || socket.destroyed || !(socket instanceof net.Socket)) return false;
+  // A connection of another network than node:net's has no handle; one of TLS may be read inside a write.
+  if (keys === null || socket.destroyed || !(socket instanceof net.Socket) || 'encrypted' in socket) return false;
   const internals = socket as unknown as Internals;
   const handle = internals._handle;
   if (!handle?.useUserBuffer) return false;

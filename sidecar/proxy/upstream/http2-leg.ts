@@ -1,40 +1,26 @@
 // The leg to the dependency over HTTP/2: one stream of a connection that others share.
-import type { ClientHttp2Stream } from 'node:http2';
 import { ResponseHead } from '../../http1/response-head.ts';
-import { holdSessionBehind, nativeHalf, type WithHalves } from '../../http2/native-halves.ts';
-import { CANCEL, NO_ERROR, REFUSED_STREAM } from '../../http2/node-http2.ts';
+import { ErrorCode } from '../../http2/error-code.ts';
 import { readResponseHead, readTrailers } from '../../http2/read-heads.ts';
-import { fieldMap, requestFields } from '../../http2/write-heads.ts';
+import { type Http2Stream, NOBODY, type StreamOwner } from '../../http2/stream.ts';
+import { fieldList, requestFields } from '../../http2/write-heads.ts';
 import type { OutgoingRequest } from '../exchange/current-request.ts';
 import type { ConnectFailure, ResponseReceiver, UpstreamLeg } from '../exchange/upstream.ts';
 import type { Http2Session } from './http2-session.ts';
 
-const END_STREAM = 0x1;
-
-/** What a stream knows beside node:http2. */
-interface LegStream extends ClientHttp2Stream, WithHalves {
-  /** Whose it is; null: nobody's any more. */
-  leg: Http2Leg | null;
-  shared: Http2Session;
-  /** What ends its request, each with CR LF before it. */
-  lastTrailers: string;
-}
-
-const ENDING = { endStream: true } as const;
-const GOING_ON = { endStream: false, waitForTrailers: true } as const;
-
 // Nothing of a head is kept beyond the call that tells of it.
 const head = new ResponseHead();
 
-export class Http2Leg implements UpstreamLeg {
+export class Http2Leg implements UpstreamLeg, StreamOwner {
   receiver: ResponseReceiver | null;
   session: Http2Session;
-  #stream: LegStream | null = null;
+  #stream: Http2Stream | null = null;
   #headRequest = false;
   #answered = false;
   /** What is still to come of an answer whose length is known; below zero: it is not. */
   #remaining = -1;
   #trailers: string | null = '';
+  #requestEnded = false;
   /** Of the session, when the request was sent. */
   #heardBefore = 0;
 
@@ -67,60 +53,46 @@ export class Http2Leg implements UpstreamLeg {
     const { session } = this;
     this.receiver = receiver;
     this.#headRequest = request.head.method === 'HEAD';
+    this.#requestEnded = !request.hasBody;
     this.#heardBefore = session.heard;
-    const stream = session.node.request(
-      requestFields(request, session.scheme),
-      request.hasBody ? GOING_ON : ENDING,
-    ) as LegStream;
+    const stream = session.open();
     this.#stream = stream;
-    stream.leg = this;
-    stream.shared = session;
-    stream.lastTrailers = '';
-    stream.ownHalf = nativeHalf(stream);
-    stream.sessionHalf = session.sessionHalf;
-    session.streamOpened();
-    stream.on('error', ignore);
-    stream.on('headers', onInformational);
-    stream.on('response', onResponse);
-    stream.on('trailers', onTrailers);
-    stream.on('drain', onDrain);
-    stream.on('close', onClose);
-    if (request.hasBody) stream.on('wantTrailers', onWantTrailers);
+    if (stream === null) {
+      process.nextTick(cutOff, this);
+      return;
+    }
+    stream.owner = this;
+    stream.sendFields(requestFields(request, session.scheme), !request.hasBody);
   }
 
-  /** Buffers of HTTP/2 are nobody's to read into again: they are written from where they lie. */
   sendData(buffer: Buffer, start: number, end: number): void {
-    const stream = this.#writable;
-    if (!stream || end === start) return;
+    if (end === start) return;
     this.session.moved();
-    stream.write(start === 0 && end === buffer.length ? buffer : buffer.subarray(start, end));
+    this.#stream?.sendData(buffer, start, end);
   }
 
   sendEnd(trailers: string): void {
-    const stream = this.#writable;
-    if (!stream) return;
-    stream.lastTrailers = trailers;
-    stream.end();
-  }
-
-  /** Null: what is written arrives nowhere any more. */
-  get #writable(): LegStream | null {
-    const stream = this.#stream;
-    return stream === null || stream.destroyed || stream.closed ? null : stream;
+    this.#requestEnded = true;
+    this.#stream?.sendEnd(trailers === '' ? null : fieldList(trailers));
   }
 
   flush(): boolean {
-    return this.#stream === null || !this.#stream.writableNeedDrain;
+    return this.#stream === null || !this.#stream.blocked;
   }
 
   // ---- the answer -------------------------------------------------------------------------------------------------------------------
 
-  /** A field section of the stream: a 1xx, or the head. */
-  section(raw: readonly string[], ended: boolean): void {
+  fieldsCame(fields: readonly string[], ended: boolean): void {
+    if (this.#answered) this.#trailersCame(fields, ended);
+    else this.#headCame(fields, ended);
+  }
+
+  /** A 1xx, or the head. */
+  #headCame(fields: readonly string[], ended: boolean): void {
     const { receiver } = this;
     if (!receiver) return;
     this.session.heard++;
-    if (readResponseHead(raw, head) !== 0) {
+    if (readResponseHead(fields, head) !== 0 || (head.status < 200 && ended)) {
       receiver.onInvalidResponse();
       return;
     }
@@ -137,46 +109,46 @@ export class Http2Leg implements UpstreamLeg {
     }
     this.#remaining = bodiless ? -1 : head.contentLength;
     if (!receiver.onResponseHead(head) || this.receiver !== receiver) return;
-    const stream = this.#stream;
-    if (ended || !stream) {
-      stream?.resume();
-      receiver.onResponseEnd('');
-      return;
-    }
-    stream.on('end', onEnd);
-    stream.on('data', onData);
-    if (!receiver.onResponseFlush()) stream.pause();
+    if (ended) receiver.onResponseEnd('');
+    else if (!receiver.onResponseFlush()) this.#stream?.pause();
   }
 
-  data(chunk: Buffer): void {
+  #trailersCame(fields: readonly string[], ended: boolean): void {
+    const { receiver } = this;
+    if (!receiver) return;
+    this.#trailers = ended ? readTrailers(fields) : null;
+    this.endCame();
+  }
+
+  dataCame(buffer: Buffer, start: number, end: number): void {
     const { receiver } = this;
     if (!receiver) return;
     this.session.heard++;
     this.session.moved();
-    if (this.#remaining >= 0) {
-      this.#remaining -= chunk.length;
-      if (this.#remaining < 0) {
-        receiver.onInvalidResponse();
-        return;
-      }
+    if (!this.#answered || !this.#counts(end - start)) {
+      receiver.onInvalidResponse();
+      return;
     }
-    receiver.onResponseData(chunk, 0, chunk.length);
-    if (this.receiver !== receiver) return;
-    if (!receiver.onResponseFlush()) this.#stream?.pause();
+    receiver.onResponseData(buffer, start, end);
+    if (this.receiver === receiver && !receiver.onResponseFlush()) this.#stream?.pause();
   }
 
-  trailersCame(raw: readonly string[]): void {
-    this.#trailers = readTrailers(raw);
+  /** False: there is more content than the head says. */
+  #counts(bytes: number): boolean {
+    if (this.#remaining < 0) return true;
+    this.#remaining -= bytes;
+    return this.#remaining >= 0;
   }
 
   /**
-   * All of it was read; or so it looks, where the stream was reset without an error. Servers of node:http2 end answers like that which were held
-   * back: all of the content, and in the place of the end a reset. It is cut only where its length says so.
+   * All of it was read; or so it looks, where the stream was reset without an error. Servers of node:http2 end answers like that which were held back:
+   * all of the content, and in the place of the end a reset. It is cut only where its length says so.
    */
-  end(): void {
+  endCame(): void {
     const { receiver } = this;
     if (!receiver) return;
-    if (this.#remaining > 0 || this.#trailers === null) receiver.onInvalidResponse();
+    if (!this.#answered) this.resetCame(ErrorCode.NoError);
+    else if (this.#remaining > 0 || this.#trailers === null) receiver.onInvalidResponse();
     else receiver.onResponseEnd(this.#trailers);
   }
 
@@ -191,10 +163,9 @@ export class Http2Leg implements UpstreamLeg {
   // ---- its end ----------------------------------------------------------------------------------------------------------------------
 
   release(reusable: boolean): void {
-    const stream = this.#stream;
-    this.#leave();
+    const stream = this.#leave();
     // The rest of the request is not wanted; it may wait for a window that never comes.
-    if (stream && (!reusable || stream.writableLength > 0)) setImmediate(cancel, stream);
+    if (stream && (!reusable || !this.#requestEnded || stream.isWaiting)) stream.reset(ErrorCode.Cancel);
   }
 
   finish(): void {
@@ -202,36 +173,35 @@ export class Http2Leg implements UpstreamLeg {
   }
 
   destroy(): void {
-    const stream = this.#stream;
+    const stream = this.#leave();
     if (!stream) {
       this.session.waitNoMore(this, false);
       return;
     }
-    if (!this.#answered && !stream.closed && this.session.heard === this.#heardBefore) this.session.doubt();
-    this.#leave();
-    // Whoever gives it up may do so inside of a read of its session. Node then ends a stream of which nothing more comes before it says CANCEL, and
-    // the process with it, where the end of the request was still to be sent (Http2Stream::OnTrailers asserts that the stream is there).
-    setImmediate(cancel, stream);
+    if (!this.#answered && !stream.isOver && this.session.heard === this.#heardBefore) this.session.doubt();
+    stream.reset(ErrorCode.Cancel);
   }
 
   abort(): void {
     this.destroy();
   }
 
-  closed(code: number, id: number | undefined): void {
+  /** The connection is gone, or the dependency has ended the stream. */
+  resetCame(code: number): void {
     const { receiver } = this;
     this.receiver = null;
     this.#leave();
-    const refused = !this.#answered && (code === REFUSED_STREAM || this.session.refuses(id));
-    receiver?.onUpstreamClosed(null, refused);
+    receiver?.onUpstreamClosed(null, !this.#answered && code === ErrorCode.RefusedStream);
   }
 
-  #leave(): void {
+  #leave(): Http2Stream | null {
     const stream = this.#stream;
-    if (!stream) return;
-    stream.leg = null;
+    this.#stream = null;
+    if (!stream) return null;
+    stream.owner = NOBODY;
     // What still comes is read away.
     stream.resume();
+    return stream;
   }
 
   // ---- what HTTP/2 has not: no request offers an upgrade, and a 101 is no answer -----------------------------------------------------
@@ -247,45 +217,7 @@ export class Http2Leg implements UpstreamLeg {
   }
 }
 
-// Listeners of all streams alike: what a stream belongs to is written on it.
-
-function ignore(): void {}
-
-function cancel(stream: LegStream): void {
-  if (!stream.destroyed) stream.close(CANCEL);
-}
-
-function onInformational(this: LegStream, _fields: unknown, _flags: number, raw: readonly string[]): void {
-  this.leg?.section(raw, false);
-}
-
-function onResponse(this: LegStream, _fields: unknown, flags: number, raw: readonly string[]): void {
-  this.leg?.section(raw, (flags & END_STREAM) !== 0);
-}
-
-function onTrailers(this: LegStream, _fields: unknown, _flags: number, raw: readonly string[]): void {
-  this.leg?.trailersCame(raw);
-}
-
-function onData(this: LegStream, chunk: Buffer): void {
-  this.leg?.data(chunk);
-}
-
-function onEnd(this: LegStream): void {
-  // A stream that was reset ends too.
-  if (this.rstCode === NO_ERROR) this.leg?.end();
-}
-
-function onDrain(this: LegStream): void {
-  this.leg?.drained();
-}
-
-function onWantTrailers(this: LegStream): void {
-  this.sendTrailers(fieldMap(this.lastTrailers));
-}
-
-function onClose(this: LegStream): void {
-  holdSessionBehind(this);
-  this.shared.streamClosed();
-  this.leg?.closed(this.rstCode, this.id);
+/** The connection went while it was being taken. */
+function cutOff(leg: Http2Leg): void {
+  leg.resetCame(ErrorCode.RefusedStream);
 }

@@ -3,22 +3,14 @@
 //
 // A peer that is gone without a word would swallow every request until the kernel gives up after minutes. So whoever gives a request up on a
 // connection that has been silent since it was sent makes the connection suspect: it is asked by a PING, and takes no request until it answers.
-//
-// A connection that is to end with its streams is never told so to Node: once a session has said GOAWAY by itself (close(), which Node also calls
-// where the other side says it), Node does not notice any more that nghttp2 has ended it because of an error. Nothing is read then, not even the end
-// of the connection, and its streams would never end.
-import type { ClientHttp2Session } from 'node:http2';
 import type { Socket } from 'node:net';
-import {
-  CONNECTION_WINDOW_BYTES,
-  CONTROL_FRAMES,
-  MAX_CONCURRENT_STREAMS,
-  UPSTREAM_OPTIONS,
-} from '../../http2/limits.ts';
-import { nativeHalf } from '../../http2/native-halves.ts';
-import { CANCEL, ENHANCE_YOUR_CALM, nodeHttp2 } from '../../http2/node-http2.ts';
+import type { ConnectionOwner } from '../../http2/connection-owner.ts';
+import { ErrorCode } from '../../http2/error-code.ts';
+import { CONTROL_FRAMES, MAX_CONCURRENT_STREAMS, UPSTREAM_WINDOW_BYTES } from '../../http2/limits.ts';
+import type { Http2Stream } from '../../http2/stream.ts';
 import { TokenBucket, toMicroseconds } from '../../policies/token-bucket.ts';
 import type { ConnectFailure } from '../exchange/upstream.ts';
+import { Http2Socket } from '../sockets/http2-socket.ts';
 import { connectFailureOf, tlsFailureOf } from './http1-connection.ts';
 import type { Http2Leg } from './http2-leg.ts';
 import type { Http2Pool } from './http2-pool.ts';
@@ -28,30 +20,28 @@ const MAX_STREAMS_EVER = 1_000_000_000;
 /** A suspect connection that has not answered by the second look at it after this time is closed. */
 const SUSPECT_MS = 5_000;
 
-export class Http2Session {
+export class Http2Session implements ConnectionOwner {
   readonly #pool: Http2Pool;
-  readonly #socket: Socket;
-  readonly #session: ClientHttp2Session;
+  readonly socket: Socket;
+  /** Null: it is not connected. */
+  #framed: Http2Socket | null = null;
   readonly #generation: number;
   /** Of the requests on it. */
   readonly scheme: 'http' | 'https';
-  /** Of the session (native-halves.ts); null: it is not ready, or over. */
-  sessionHalf: object | null = null;
   readonly #waiting = new Set<Http2Leg>();
   #capacity = 0;
-  #active = 0;
   #opened = 0;
   #ready = false;
   /** Takes no further stream. */
   #leaving = false;
+  /** Nothing more comes of it. */
+  #over = false;
   /** Somebody waited for it in vain. */
   #slow = false;
   #suspect = false;
   /** Since when a sweep has seen it without streams, or suspect; below zero: it has not. */
   #idleSinceMs = -1;
   #suspectSinceMs = -1;
-  /** The last stream that the other side takes; what has a higher number was not executed. */
-  #lastStream = Number.POSITIVE_INFINITY;
   #connectFailure: ConnectFailure = 'refused';
   /** Grows with whatever comes in. */
   heard = 0;
@@ -65,41 +55,32 @@ export class Http2Session {
     this.#generation = generation;
     this.scheme = tls === null ? 'http' : 'https';
     const socket = tls === null ? network.dial(address, port) : tls.dial(name, address, port);
-    this.#socket = socket;
-    // It comes here first: a session tells of it under other names, and behind a GOAWAY takes a connection that was reset for one that has ended.
-    // Without an error Node would end its streams as if they were whole, and half an answer would pass for all of it.
-    socket.on('error', (error) => {
-      if (!this.#ready && tls !== null) this.#connectFailure = tlsFailureOf(tls, name, error);
-      this.#session.destroy(error);
+    this.socket = socket;
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      if (this.#ready) return;
+      this.#connectFailure = tls === null ? connectFailureOf(error.code) : tlsFailureOf(tls, name, error);
     });
-    const options = { ...UPSTREAM_OPTIONS, createConnection: () => socket };
-    const session = nodeHttp2().connect(`${this.scheme}://breakwater.invalid`, options);
-    this.#session = session;
-    session.close = () => this.close();
-    session.once('remoteSettings', ({ maxConcurrentStreams = MAX_CONCURRENT_STREAMS }) =>
-      this.#begin(maxConcurrentStreams),
-    );
-    session.on('goaway', (_code, lastStream) => {
-      this.#leaving = true;
-      this.#lastStream = lastStream;
+    socket.on(tls === null ? 'connect' : 'secureConnect', () => {
+      if (!this.#over) this.#framed = new Http2Socket(socket, false, UPSTREAM_WINDOW_BYTES, this);
     });
-    this.#guard();
-    session.on('error', (error: NodeJS.ErrnoException) => {
-      if (!this.#ready && tls === null) this.#connectFailure = connectFailureOf(error.code);
-    });
-    session.on('close', () => this.#closed());
+    socket.on('close', () => this.#closed());
     // A server that sends no more gives no answers.
     socket.on('end', () => socket.destroy());
   }
 
   /** Another stream may begin now. */
   get hasRoom(): boolean {
-    return this.#ready && !this.#suspect && !this.#outdated && this.#active < this.#capacity && !this.#isOver;
+    if (!this.#ready || this.#suspect || this.#outdated || this.#isOver || this.#active >= this.#capacity) return false;
+    return this.#framed?.connection.isFull === false;
   }
 
-  /** It ends or has ended; `close` says so only once its socket is gone, which may take long. */
   get #isOver(): boolean {
-    return this.#leaving || this.#session.closed || this.#session.destroyed;
+    // Its streams are told of an error before it is.
+    return this.#leaving || this.#over || this.#framed?.connection.isOver === true;
+  }
+
+  get #active(): number {
+    return this.#framed?.connection.streamCount ?? 0;
   }
 
   /** It is being made, and nobody has waited for it in vain. */
@@ -112,20 +93,11 @@ export class Http2Session {
     return this.#generation !== this.#pool.endpoint.generation;
   }
 
-  get node(): ClientHttp2Session {
-    return this.#session;
-  }
-
-  /** What may come without a request, and costs us something, is bounded. */
-  #guard(): void {
-    const controlled = (): void => this.#controlled();
-    for (const event of ['ping', 'remoteSettings', 'goaway', 'altsvc', 'origin'] as const)
-      this.#session.on(event, controlled);
-  }
-
-  #controlled(): void {
-    if (this.#controlFrames.take(this.#nowUs)) return;
-    this.#session.destroy(new Error('too many control frames'), ENHANCE_YOUR_CALM);
+  /** A stream for a request. Call it only where one has been told of the connection, or `hasRoom`. */
+  open(): Http2Stream | null {
+    if (++this.#opened >= MAX_STREAMS_EVER) this.#leaving = true;
+    const connection = this.#framed?.connection;
+    return !connection || connection.isOver ? null : connection.open();
   }
 
   /** A head or content has moved, in either direction. */
@@ -144,35 +116,20 @@ export class Http2Session {
     if (this.#waiting.size === 0 && (this.#slow || this.#pool.removed)) this.#destroy();
   }
 
-  streamOpened(): void {
-    this.#active++;
-    if (++this.#opened >= MAX_STREAMS_EVER) this.close();
-  }
-
-  streamClosed(): void {
-    this.#active--;
-    if (this.#active === 0 && (this.#leaving || this.#pool.removed)) this.close();
-  }
-
-  /** Whether the other side has said of this stream that it was not executed. */
-  refuses(id: number | undefined): boolean {
-    return id !== undefined && id > this.#lastStream;
-  }
-
   /** A request was given up that nothing has come for, nor for any other since it was sent. */
   doubt(): void {
-    if (this.#suspect || this.#session.destroyed) return;
+    if (this.#suspect || this.#over) return;
     this.#suspect = true;
     this.#suspectSinceMs = -1;
-    this.#session.ping(() => {
-      this.#suspect = this.#session.destroyed;
-    });
+    this.#framed?.connection.ping();
   }
 
   /** Takes no further stream, and ends with the last one. */
   close(): void {
     this.#leaving = true;
-    if (this.#active === 0) this.#session.destroy();
+    if (this.#active > 0 || this.#over) return;
+    this.#framed?.connection.close();
+    this.#end(ErrorCode.Cancel);
   }
 
   /** The endpoint is gone. What is being made is made for those who wait for it, and ends with the last of their streams. */
@@ -181,10 +138,19 @@ export class Http2Session {
     else if (this.#waiting.size === 0) this.#destroy();
   }
 
-  /** The session alone would first wait for its connection to be made, or for what was written to go out. With an error: see the constructor. */
+  /** At once: nobody answers there, or nobody waits any more. */
   #destroy(): void {
-    this.#session.destroy(new Error('given up'), CANCEL);
-    this.#socket.destroy();
+    this.#over = true;
+    this.#framed?.connection.end(ErrorCode.Cancel);
+    this.socket.destroy();
+  }
+
+  /** Once what was said last has left. */
+  #end(code: number): void {
+    this.#over = true;
+    this.#framed?.connection.end(code);
+    if (this.#framed) this.#framed.end();
+    else this.socket.destroy();
   }
 
   sweep(nowMs: number, idleMs: number): void {
@@ -201,15 +167,13 @@ export class Http2Session {
     else if (nowMs - this.#idleSinceMs >= idleMs) this.close();
   }
 
-  #begin(maxConcurrentStreams: number): void {
-    this.#ready = true;
-    this.sessionHalf = nativeHalf(this.#session);
-    this.#pool.endpoint.tls?.answered();
+  // ---- what the connection tells -------------------------------------------------------------------------------------------------------
+
+  settingsCame(maxConcurrentStreams: number): void {
     this.#capacity = Math.min(maxConcurrentStreams, MAX_CONCURRENT_STREAMS);
-    this.#session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
-    this.#session.on('remoteSettings', (settings) => {
-      this.#capacity = Math.min(settings.maxConcurrentStreams ?? MAX_CONCURRENT_STREAMS, MAX_CONCURRENT_STREAMS);
-    });
+    if (this.#ready) return;
+    this.#ready = true;
+    this.#pool.endpoint.tls?.answered();
     const waiting = [...this.#waiting];
     this.#waiting.clear();
     const served = waiting.slice(0, Math.max(1, this.#capacity));
@@ -217,13 +181,52 @@ export class Http2Session {
     for (const [index, leg] of served.entries()) leg.connected(index === 0);
   }
 
+  goAwayCame(): void {
+    this.#leaving = true;
+    // Those that were not taken are told of it now; where there are others it ends with the last of them.
+    if (this.#active === 0) setImmediate(endIfIdle, this);
+  }
+
+  endIfIdle(): void {
+    if (this.#active === 0) this.close();
+  }
+
+  pongCame(): void {
+    this.#suspect = false;
+  }
+
+  streamOver(): void {
+    if (this.#active === 0 && (this.#leaving || this.#pool.removed)) this.close();
+  }
+
+  takesControlFrame(): boolean {
+    return this.#controlFrames.take(this.#nowUs);
+  }
+
+  failed(code: number): void {
+    this.#leaving = true;
+    this.#end(code);
+  }
+
+  // Of a server alone.
+
+  streamBegan(): void {}
+
+  takesReset(): boolean {
+    return true;
+  }
+
   #closed(): void {
     this.#leaving = true;
-    this.sessionHalf = null;
+    this.#over = true;
+    this.#framed?.connection.end(ErrorCode.Cancel);
     this.#pool.forget(this);
-    this.#socket.destroy();
     const waiting = [...this.#waiting];
     this.#waiting.clear();
     for (const leg of waiting) leg.notConnected(this.#connectFailure);
   }
+}
+
+function endIfIdle(session: Http2Session): void {
+  session.endIfIdle();
 }
