@@ -7,11 +7,11 @@ import http2, {
   type OutgoingHttpHeaders,
 } from 'node:http2';
 import type { Duplex } from 'node:stream';
-import { holdSessionBehind, nativeHalf } from '../../sidecar/http2/native-halves.ts';
 import type { Application, ApplicationOptions } from './applications.ts';
 import { correlationOf } from './correlation.ts';
 import { LAST_FIELD } from './http2-conduct.ts';
 import type { CallRecord } from './ledger.ts';
+import { holdSessionBehind, nativeHalf } from './native-halves.ts';
 import { bodyBytes } from './pod.ts';
 import { METHODS, PATHS, TENANTS } from './policies.ts';
 import type { SimulatedSocket } from './socket.ts';
@@ -171,8 +171,8 @@ class Http2ApplicationCall {
       this.#owesTrailers = false;
       return;
     }
-    // From the head of a stream on only silence ends it.
-    if (headers.get('content-type') === 'text/event-stream') watch.owed(this.#call, false);
+    // From the head of a stream on only silence ends it, and every call of gRPC may be one.
+    if (this.#owesStatus || headers.get('content-type') === 'text/event-stream') watch.owed(this.#call, false);
     if (!dice.chance(manners.slowReaders)) return;
     watch.owed(this.#call, false);
     this.#stream.pause();

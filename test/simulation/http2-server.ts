@@ -1,9 +1,9 @@
 // A connection to a pod that speaks HTTP/2: node:http2, on which the pod answers each stream, resets it, refuses it, or leaves in the middle of all.
 import http2, { constants, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
 import type { Duplex } from 'node:stream';
-import { holdSessionBehind, nativeHalf, type WithHalves } from '../../sidecar/http2/native-halves.ts';
 import { idOf } from './correlation.ts';
 import { type Http2Conduct, isGrpc } from './http2-conduct.ts';
+import { holdSessionBehind, nativeHalf, type WithHalves } from './native-halves.ts';
 import { type Answer, bodyBytes, PIECE_BYTES, type Pod } from './pod.ts';
 import type { SeenRequest } from './request-reader.ts';
 import type { SimulatedSocket } from './socket.ts';

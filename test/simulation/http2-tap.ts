@@ -2,6 +2,7 @@
 // learnt where the sidecar hands it over; all else is read off the frames, apart from node:http2:
 //  - a stream carries one request, and a request that was given up or ended is sent no more content of;
 //  - no more streams are handed over than the dependency allows, as far as the sidecar has heard;
+//  - a request that is over has no stream left;
 //  - of which streams the dependency has said that it does not execute them.
 import { Http2Leg } from '../../sidecar/proxy/upstream/http2-leg.ts';
 import { idOf } from './correlation.ts';
@@ -52,7 +53,7 @@ export class Http2Tap {
   readonly #ledger: Ledger;
   readonly #tap: Wiretap;
   readonly #trace: (text: string) => void;
-  readonly #connections = new WeakMap<SimulatedSocket, Tapped>();
+  readonly #connections = new Map<SimulatedSocket, Tapped>();
   readonly counts = { streams: 0, refusals: 0, goaways: 0, resets: 0 };
 
   constructor(ledger: Ledger, tap: Wiretap, trace: (text: string) => void) {
@@ -75,7 +76,7 @@ export class Http2Tap {
       }),
       wrap(Http2Leg.prototype, 'sendHead', (original) => {
         return function (this: Http2Leg, receiver, request) {
-          const { stream: socket } = this.session.node.socket as unknown as { stream: SimulatedSocket };
+          const socket = this.session.socket as unknown as SimulatedSocket;
           sent(socket, request.head.correlationId || request.correlationId, waited);
           original.call(this, receiver, request);
         };
@@ -113,6 +114,18 @@ export class Http2Tap {
     });
   }
 
+  /** At a time at which nothing is on its way. */
+  demandNothingLeft(): void {
+    for (const [socket, { lastStream, streams }] of this.#connections) {
+      if (socket.destroyed) continue;
+      for (const [id, { call, ended, answered, reset }] of streams) {
+        const isOver = call === 0 || id > lastStream || reset || (ended && answered);
+        const goesOn = () => `request ${call} is over, and its stream ${id} goes on`;
+        demand(isOver || this.#ledger.get(call).outcome === null, goesOn);
+      }
+    }
+  }
+
   /** The head of a request is handed over; `waited`: for the connection to be made. */
   #sent(socket: SimulatedSocket, id: number, waited: boolean): void {
     const tapped = this.#connections.get(socket);
@@ -120,7 +133,6 @@ export class Http2Tap {
     if (tapped === undefined) return;
     const stream = 1 + 2 * tapped.requests;
     tapped.requests += 1;
-    this.#demandRoom(tapped, id);
     const begunMs = waited ? tapped.madeMs : socket.host.time.nowMs;
     tapped.streams.set(stream, { call: id, begunMs, ended: false, answered: false, reset: false });
   }
@@ -139,6 +151,7 @@ export class Http2Tap {
     );
     if (known === undefined) return;
     if (type === HEADERS && stream > tapped.lastStream) {
+      this.#demandRoom(tapped, known.call);
       tapped.lastStream = stream;
       this.counts.streams += 1;
       if (known.call !== 0) this.#tap.began(this.#ledger.attempted(known.call), known.begunMs);

@@ -179,6 +179,7 @@ async function closeBooks(world: SimulatedWorld): Promise<void> {
     });
   while (world.time.nowMs < latestMs && !areUp()) await world.time.settleUntil(world.time.nowMs + 1_000);
   converged(world);
+  world.demandNothingLeft();
   for (const server of world.allServers()) server.kill();
   // Where a connection had fallen silent, the kernel has to find out by itself.
   await world.time.settleUntil(world.time.nowMs + KEEP_ALIVE_MS + 1_000);

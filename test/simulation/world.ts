@@ -144,6 +144,10 @@ export class SimulatedWorld {
     await this.time.settleUntil(this.time.nowMs).catch(() => {});
   }
 
+  demandNothingLeft(): void {
+    this.#http2Tap.demandNothingLeft();
+  }
+
   /** How often anything of each kind happened. */
   get counts(): Readonly<Record<string, number>> {
     return { ...this.probes.counts, ...this.#http2Tap.counts };
