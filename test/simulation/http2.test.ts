@@ -7,7 +7,7 @@ import { simulate } from './simulate.ts';
 import { Violation } from './violation.ts';
 
 /** Always run: small worlds, each of which shows something else. */
-const SEEDS = [2, 6, 7, 12, 20, 24];
+const SEEDS = [2, 6, 12, 24];
 /** Where promises are seen to be broken, in the least time. */
 const BREAKING_SEED = 6;
 const FIRST_SEED: Readonly<Record<string, number>> = { 'what was refused that is sent again for ever': 14 };
