@@ -15,6 +15,7 @@ import {
   Indexing,
   NEW_NAME,
   NEW_NAME_NEVER_INDEXED,
+  prepareFieldNames,
 } from './field-names.ts';
 import { DEFAULT_TABLE_BYTES } from './static-table.ts';
 
@@ -28,6 +29,10 @@ export class HpackEncoder {
   #block = '';
   /** The table has changed since the last block: the smallest size that it had, which the peer is told first; -1: it has not. */
   #smallestBytes = -1;
+
+  constructor() {
+    prepareFieldNames();
+  }
 
   /**
    * The peer's SETTINGS_HEADER_TABLE_SIZE, as it is acknowledged: from the next block on the table weighs at most that, and at most 4,096 bytes. The peer is

@@ -99,9 +99,9 @@ const prefixes = (first: number, prefix: number): readonly string[] =>
   Array.from({ length: INDICES }, (_, index) => encodeInteger(first, prefix, index));
 
 /** By index: an indexed field. */
-export const INDEXED_FIELDS = prefixes(INDEXED, 0x7f);
+export const INDEXED_FIELDS: string[] = [];
 /** By the index of the name: what stands before the value of a literal. */
-export const INDEXED_NAMES = prefixes(LITERAL, 0x0f);
+export const INDEXED_NAMES: string[] = [];
 
 export class FieldName {
   readonly name: string;
@@ -139,11 +139,15 @@ export const NEW_NAME_NEVER_INDEXED = encodeInteger(LITERAL_NEVER_INDEXED, 0x0f,
 /** Names that a table may hold. */
 export const INDEXED_NAME_COUNT = WHOLE_FIELDS.length + NAMES_ALONE.length;
 
+const names = new Map<string, FieldName>();
 /** All names that are not written whole each time. */
-export const FIELD_NAMES: ReadonlyMap<string, FieldName> = knownNames();
+export const FIELD_NAMES: ReadonlyMap<string, FieldName> = names;
 
-function knownNames(): Map<string, FieldName> {
-  const names = new Map<string, FieldName>();
+/** Fills the tables of this file, once. By the first connection: most sidecars speak HTTP/1.1 alone, and start sooner without them. */
+export function prepareFieldNames(): void {
+  if (names.size > 0) return;
+  INDEXED_FIELDS.push(...prefixes(INDEXED, 0x7f));
+  INDEXED_NAMES.push(...prefixes(LITERAL, 0x0f));
   const add = (name: string, indexing: number) => {
     const held = indexing === Indexing.Field || indexing === Indexing.Name;
     if (name !== '' && !names.has(name)) names.set(name, new FieldName(name, held ? names.size : -1, indexing));
@@ -152,5 +156,4 @@ function knownNames(): Map<string, FieldName> {
   for (const name of NAMES_ALONE) add(name, Indexing.Name);
   for (const name of CREDENTIALS) add(name, Indexing.Never);
   for (const name of STATIC_NAMES) add(name, Indexing.None);
-  return names;
 }

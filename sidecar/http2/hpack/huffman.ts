@@ -41,7 +41,8 @@ const ENDS_SHIFT = 24;
 const ENDS_SYMBOL = 1 << ENDS_SHIFT;
 const ENDS_STRING = 1 << 31;
 
-const TRANSITIONS = transitions(codeTree());
+/** Made by the first string that needs it: most sidecars speak HTTP/1.1 alone, and start sooner without it. */
+let table: Int32Array | null = null;
 
 /** Both branches of each state; a leaf is its symbol below zero: -1 - symbol. */
 function codeTree(): number[][] {
@@ -73,8 +74,8 @@ function plant(tree: number[][], code: number, bits: number, symbol: number): vo
 
 function transitions(tree: readonly (readonly number[])[]): Int32Array {
   const accepting = acceptingStates(tree);
-  const table = new Int32Array(tree.length * 16);
-  for (let from = 0; from < table.length; from += 1) {
+  const rows = new Int32Array(tree.length * 16);
+  for (let from = 0; from < rows.length; from += 1) {
     let state = from >> 4;
     let ended = 0;
     for (let bit = 3; bit >= 0; bit -= 1) {
@@ -82,9 +83,9 @@ function transitions(tree: readonly (readonly number[])[]): Int32Array {
       state = Math.max(next, 0);
       if (next < 0) ended = next === -1 - END_OF_STRING ? ENDS_STRING : ENDS_SYMBOL | ((-1 - next) << SYMBOL_SHIFT);
     }
-    table[from] = (state << 4) | ended | (accepting.has(state) ? ACCEPTING : 0);
+    rows[from] = (state << 4) | ended | (accepting.has(state) ? ACCEPTING : 0);
   }
-  return table;
+  return rows;
 }
 
 /** Where a string may end: after a whole code, and at most seven bits of ones behind it. */
@@ -107,6 +108,8 @@ let output = shared;
  * minus an `HpackError`.
  */
 export function decodeHuffman(buffer: Buffer, start: number, end: number): number {
+  table ??= transitions(codeTree());
+  const rows = table;
   // The shortest code has five bits.
   const most = ((end - start) * 8) / 5;
   const target = most <= SHARED_BYTES ? shared : Buffer.allocUnsafe(Math.ceil(most));
@@ -115,11 +118,11 @@ export function decodeHuffman(buffer: Buffer, start: number, end: number): numbe
   let length = 0;
   for (let index = start; index < end; index += 1) {
     const octet = buffer[index] as number;
-    const high = TRANSITIONS[(at & ROW) | (octet >> 4)] as number;
+    const high = rows[(at & ROW) | (octet >> 4)] as number;
     // Without a branch: whether a code ends here cannot be foreseen. What is written and not counted is written over.
     target[length] = high >> SYMBOL_SHIFT;
     length += (high >> ENDS_SHIFT) & 1;
-    at = TRANSITIONS[(high & ROW) | (octet & 0x0f)] as number;
+    at = rows[(high & ROW) | (octet & 0x0f)] as number;
     target[length] = at >> SYMBOL_SHIFT;
     length += (at >> ENDS_SHIFT) & 1;
     seen |= high | at;
