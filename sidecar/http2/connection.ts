@@ -3,6 +3,9 @@
 //
 // What a peer may do wrong ends either one stream or the connection, as the RFC says; what it may do without end has a budget (limits.ts), and so
 // has what it makes us do: resets, answers to frames that mean nothing, and content that nobody reads.
+//
+// Here is what the peer may say, frame by frame, and which streams there are: each rule asks the same few facts about these, so it is one file. What has an
+// invariant of its own is apart: reading (frame-reader.ts, field-section.ts), sending (frame-writer.ts), windows, resets, the stream itself.
 import type { ConnectionOwner } from './connection-owner.ts';
 import { ErrorCode } from './error-code.ts';
 import { FieldSection } from './field-section.ts';

@@ -153,7 +153,7 @@ export class FrameWriter {
     return stream.sendWindow <= MAX_WINDOW_BYTES;
   }
 
-  /** Of all streams that wait a frame each in turn, as long as any may leave. */
+  /** One frame of each stream that waits, in turn, until a window closes or the peer reads no more. */
   sendWaiting(): void {
     // Whatever is put back during the loop stands behind all others, and comes again.
     for (const stream of this.#waiting) {

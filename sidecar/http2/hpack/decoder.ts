@@ -6,6 +6,7 @@
 import { DynamicTable } from './dynamic-table.ts';
 import { HpackError } from './errors.ts';
 import { decodeHuffman, huffmanText } from './huffman.ts';
+import { INDEXED, LITERAL_NEVER_INDEXED, LITERAL_WITH_INDEXING, SIZE_UPDATE } from './representation.ts';
 import {
   DEFAULT_TABLE_BYTES,
   ENTRY_OVERHEAD_BYTES,
@@ -14,10 +15,6 @@ import {
   STATIC_VALUES,
 } from './static-table.ts';
 
-const INDEXED = 0x80;
-const LITERAL_WITH_INDEXING = 0x40;
-const SIZE_UPDATE = 0x20;
-const LITERAL_NEVER_INDEXED = 0x10;
 const HUFFMAN = 0x80;
 
 const MAX_INTEGER = 2 ** 31 - 1;

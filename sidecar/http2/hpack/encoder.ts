@@ -17,11 +17,11 @@ import {
   NEW_NAME_NEVER_INDEXED,
   prepareFieldNames,
 } from './field-names.ts';
+import { SIZE_UPDATE } from './representation.ts';
 import { DEFAULT_TABLE_BYTES } from './static-table.ts';
 
 /** A cookie that is shorter can be guessed at (as nghttp2 has it). */
 const GUESSED_COOKIE_LENGTH = 20;
-const SIZE_UPDATE = 0x20;
 const SIZE_UPDATE_PREFIX = 0x1f;
 
 export class HpackEncoder {

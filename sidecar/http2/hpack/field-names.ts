@@ -3,6 +3,7 @@
 // What is worth an entry of the peer's table is what comes again on the same connection. As nghttp2 and Envoy do, credentials are never put into a table,
 // and values that differ each time are not either: they would only push out what does come again. Names that are not listed here are written
 // whole each time: what applications call their fields is theirs, and so is how many names they have.
+import { INDEXED, LITERAL, LITERAL_NEVER_INDEXED, LITERAL_WITH_INDEXING } from './representation.ts';
 import {
   DEFAULT_TABLE_BYTES,
   ENTRY_OVERHEAD_BYTES,
@@ -73,10 +74,6 @@ const NAMES_ALONE = [
 const CREDENTIALS = ['authorization', 'proxy-authorization'];
 
 const OCTETS: readonly string[] = Array.from({ length: 256 }, (_, octet) => String.fromCharCode(octet));
-const LITERAL = 0x00;
-const LITERAL_NEVER_INDEXED = 0x10;
-const LITERAL_WITH_INDEXING = 0x40;
-const INDEXED = 0x80;
 /** From 0 to the index of the oldest entry, where none is more than its overhead. */
 const INDICES = STATIC_ENTRIES + DEFAULT_TABLE_BYTES / ENTRY_OVERHEAD_BYTES + 1;
 
